@@ -1,0 +1,7 @@
+// Node strips the types itself; jest only has to be told that .ts files are modules.
+export default {
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {},
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  testTimeout: 60_000,
+}

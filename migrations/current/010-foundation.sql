@@ -1,0 +1,81 @@
+--! Message: foundation
+
+-- Gives up rather than queue behind a long transaction with everyone else behind it.
+set local lock_timeout to '2s';
+set local statement_timeout to '60s';
+
+-- Roles belong to the cluster, not to the database: another database of the same cluster may have made them already, or be
+-- making them at this moment.
+do $$
+declare
+  v_role text;
+begin
+  foreach v_role in array array['forecourt_authenticator', 'forecourt_visitor', 'forecourt_dealer', 'forecourt_admin'] loop
+    if to_regrole(v_role) is null then
+      begin
+        execute format('create role %I %s', v_role,
+          case v_role when 'forecourt_authenticator' then 'login noinherit' else 'nologin' end);
+      exception when duplicate_object or unique_violation then
+        null;
+      end;
+    end if;
+  end loop;
+end
+$$;
+
+do $$
+begin
+  grant forecourt_visitor, forecourt_dealer, forecourt_admin to forecourt_authenticator;
+exception when unique_violation then
+  -- another database of this cluster granted it in the same instant
+  null;
+end
+$$;
+
+-- Only the form without `in schema` takes the default away from public.
+alter default privileges revoke execute on functions from public;
+
+create schema if not exists app_public;
+create schema if not exists app_private;
+comment on schema app_public is 'What the GraphQL API shows, each table behind row-level security and column grants.';
+comment on schema app_private is 'What no client reaches: secrets, counters, and the functions that the public ones are built from.';
+
+-- Equality beside && in the exclusion constraints.
+create extension if not exists btree_gist with schema app_private;
+
+grant usage on schema app_public to forecourt_authenticator, forecourt_visitor, forecourt_dealer, forecourt_admin;
+
+--!include operations/time_ordered_uuid.sql
+--!include operations/refuse_change.sql
+
+-- Append-only: who did what to which resource.
+create table if not exists app_public.audit_logs (
+  id uuid not null default app_private.time_ordered_uuid() primary key,
+  action text not null constraint audit_logs_action_form check (action ~ '^[A-Z][A-Z_]{2,62}$'),
+  resource_type text not null,
+  resource_id uuid,
+  actor uuid,
+  old_values jsonb,
+  new_values jsonb,
+  ip inet,
+  created_at timestamptz not null default clock_timestamp()
+);
+comment on table app_public.audit_logs is 'Append-only trail of administrative writes and system runs. Only admins read it.';
+comment on column app_public.audit_logs.id is 'Time-ordered.';
+comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM_EXPIRE or PAY_INVOICE.';
+comment on column app_public.audit_logs.resource_type is 'The table whose row it was done to.';
+comment on column app_public.audit_logs.resource_id is 'The row; null where one entry tells of many.';
+comment on column app_public.audit_logs.actor is 'The user who did it; null for the system.';
+comment on column app_public.audit_logs.old_values is 'The values before, where there were any.';
+comment on column app_public.audit_logs.new_values is 'The values after; for SYSTEM_EXPIRE {"count": n, "ids": [...]}.';
+comment on column app_public.audit_logs.ip is 'The address of the client, where there was one.';
+comment on column app_public.audit_logs.created_at is 'When it was done.';
+
+create index if not exists ix_audit_logs_created_at on app_public.audit_logs (created_at);
+create index if not exists ix_audit_logs_action_created_at on app_public.audit_logs (action, created_at);
+create index if not exists ix_audit_logs_resource_type_resource_id on app_public.audit_logs (resource_type, resource_id);
+
+create or replace trigger audit_logs_append_only before update or delete or truncate on app_public.audit_logs
+  for each statement execute function app_private.refuse_change();
+
+grant select on app_public.audit_logs to forecourt_admin;

@@ -1,0 +1,76 @@
+/** Brings a database to the newest migration: graphile-worker's schema first, then ours. */
+import { readdir } from 'node:fs/promises'
+import { Logger } from '@graphile/logger'
+import { current, migrate as runCommitted } from 'graphile-migrate'
+import { runMigrations } from 'graphile-worker'
+import pg from 'pg'
+import { authenticator, setAuthenticatorPassword } from './authenticator.ts'
+
+const migrationsFolder = new URL('../../migrations', import.meta.url).pathname
+/** Any constant: whoever migrates holds this session lock, and the next one waits for it. */
+const MIGRATION_LOCK = 5_080_001
+
+export type MigrateOptions = {
+  /** The owner's URL. */
+  databaseUrl: string
+  /** The API's own login, where the operator gave one; without it the migration sets a derived password. */
+  authDatabaseUrl?: string | undefined
+  /** Also runs `migrations/current*`, the migration that is being written: for tests and checks. */
+  includeCurrent?: boolean
+  log: (message: string) => void
+}
+
+/** Runs what is missing; a second run, or one from another machine at the same time, finds nothing to do. */
+export async function migrate(options: MigrateOptions): Promise<void> {
+  const { databaseUrl, log } = options
+  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'forecourt migrate' })
+  await client.connect()
+  try {
+    await requireSupportedServer(client)
+    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+    await runMigrations({ connectionString: databaseUrl })
+    const settings = {
+      connectionString: databaseUrl,
+      migrationsFolder,
+      logger: new Logger(() => (level, message) => {
+        if (level !== 'debug') log(message)
+      }),
+    }
+    await runCommitted(settings)
+    if (options.includeCurrent) await current(settings)
+    const { password } = authenticator(options)
+    if (password !== undefined) await setAuthenticatorPassword(client, password)
+  } finally {
+    await client.end()
+  }
+}
+
+async function requireSupportedServer(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ version: number }>(
+    "select current_setting('server_version_num')::int as version",
+  )
+  const version = rows[0]?.version ?? 0
+  if (version < 150_000) {
+    throw new Error(`Forecourt needs Postgres 15 to 18; this server is ${Math.trunc(version / 10_000)}.`)
+  }
+}
+
+/** The file names of the committed migrations that this build expects, in order. */
+export async function expectedMigrations(): Promise<string[]> {
+  const files = await readdir(`${migrationsFolder}/committed`)
+  return files.filter(file => /^\d{6}.*\.sql$/.test(file)).sort()
+}
+
+/** What stands between the database and this build, as a sentence; undefined when they agree. */
+export async function migrationFault(pool: Pick<pg.Pool, 'query'>): Promise<string | undefined> {
+  const expected = await expectedMigrations()
+  const { rows } = await pool.query<{ applied: string[] }>(
+    'select app_public.applied_migrations() as applied',
+  )
+  const applied = new Set(rows[0]?.applied)
+  const missing = expected.filter(file => !applied.has(file))
+  if (missing.length > 0)
+    return `The database lacks the migrations ${missing.join(', ')}: run npm run migrate.`
+  if (applied.size > expected.length) return 'The database has newer migrations than this build.'
+  return undefined
+}

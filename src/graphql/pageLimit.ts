@@ -1,0 +1,88 @@
+/** No page without an end: every connection, nested ones too, gives 20 rows unless asked, and 100 at most. */
+import { constant, type FieldArgs, lambda, type Step } from 'grafast'
+import { ApiError } from './errors.ts'
+
+/** Rows of a page where the client does not say, and the most that it may ask for. */
+export const pageLimit = { default: 20, maximum: 100 } as const
+
+/** What the plan of a collection offers. */
+interface Pageable extends Step {
+  setFirst(rows: Step<number | undefined>): void
+  setLast(rows: Step<number | undefined>): void
+}
+
+interface PageArguments {
+  readonly first?: number | null
+  readonly last?: number | null
+  readonly before?: string | null
+  readonly after?: string | null
+}
+
+/**
+ * Takes `first` and `last` of all collections out of PostGraphile's hands: the plan of the field reads them, checks them
+ * and applies them. `offset` goes: the database counts its way through all rows that it skips, with `after` it does not.
+ */
+export const PageLimitPlugin: GraphileConfig.Plugin = {
+  name: 'PageLimitPlugin',
+  version: '1.0.0',
+  after: ['PgFirstLastBeforeAfterArgsPlugin'],
+  schema: {
+    hooks: {
+      GraphQLObjectType_fields_field_args(args, _build, { scope }) {
+        if (!isCollection(scope)) return args
+        const { offset: _, ...kept } = args
+        for (const name of ['first', 'last']) {
+          if (!kept[name]) continue
+          const { applyPlan: __, ...arg } = kept[name]
+          const description = `Only read the ${name} \`n\` rows: ${pageLimit.default} by default, ${pageLimit.maximum} at most.`
+          kept[name] = { ...arg, description }
+        }
+        return kept
+      },
+      GraphQLObjectType_fields_field(field, _build, { scope }) {
+        const { plan } = field
+        if (!isCollection(scope) || !plan) return field
+        return {
+          ...field,
+          plan($parent, args, info) {
+            const $page = plan($parent, args, info) as Pageable
+            applyLimit($page, args)
+            return $page
+          },
+        }
+      },
+    },
+  },
+}
+
+function isCollection(scope: { isPgFieldConnection?: boolean; isPgFieldSimpleCollection?: boolean }): boolean {
+  return scope.isPgFieldConnection === true || scope.isPgFieldSimpleCollection === true
+}
+
+function applyLimit($page: Pageable, args: FieldArgs): void {
+  const $arguments = ['first', 'last', 'before', 'after'].map(name => args[`$${name}`] ?? constant(undefined))
+  const $checked = lambda($arguments as [Step, Step, Step, Step], ([first, last, before, after]) =>
+    checkPage({ first, last, before, after }),
+  )
+  $page.setFirst(lambda($checked, page => page.first, true))
+  $page.setLast(lambda($checked, page => page.last, true))
+}
+
+/** The page that is read for what the client asked: either the first rows after a cursor or the last ones before one. */
+export function checkPage({ first, last, before, after }: PageArguments): { first?: number; last?: number } {
+  checkRows('first', first)
+  checkRows('last', last)
+  const backwards = last != null || before != null
+  if (backwards && first != null) throw refusal('first', '`first` goes with `after`, not with `last` or `before`.')
+  if (backwards && after != null) throw refusal('after', '`after` goes with `first`, not with `last` or `before`.')
+  return backwards ? { last: last ?? pageLimit.default } : { first: first ?? pageLimit.default }
+}
+
+function checkRows(field: 'first' | 'last', rows: number | null | undefined): void {
+  if (rows == null || (rows >= 0 && rows <= pageLimit.maximum)) return
+  throw refusal(field, `\`${field}\` must be between 0 and ${pageLimit.maximum}.`, { maximum: pageLimit.maximum })
+}
+
+function refusal(field: keyof PageArguments, message: string, facts = {}): ApiError {
+  return new ApiError('invalid_input', message, { detail: { field, ...facts } })
+}

@@ -1,0 +1,21 @@
+/** What earlier middleware leaves on the request, as the GraphQL part sees it. */
+import type { IncomingMessage } from 'node:http'
+// Declares `requestContext.node`.
+import type {} from 'postgraphile/grafserv/express/v4'
+
+/** Who asks, from a verified token. Absent for an anonymous request. */
+export interface RequestIdentity {
+  readonly userId: string
+  readonly role: 'dealer' | 'admin'
+}
+
+/** The request with its id and its verified identity. */
+export interface ApiRequest extends IncomingMessage {
+  readonly requestId?: string
+  readonly identity?: RequestIdentity
+}
+
+/** The HTTP request of a GraphQL request; none where a schema is executed without a server. */
+export function requestOf(context: Partial<Grafast.RequestContext> | undefined): ApiRequest | undefined {
+  return context?.node?.req
+}
