@@ -24,11 +24,14 @@ end
 $$;
 
 do $$
+declare
+  v_role text;
 begin
-  grant forecourt_visitor, forecourt_dealer, forecourt_admin to forecourt_authenticator;
-exception when unique_violation then
-  -- another database of this cluster granted it in the same instant
-  null;
+  foreach v_role in array array['forecourt_visitor', 'forecourt_dealer', 'forecourt_admin'] loop
+    if not pg_has_role('forecourt_authenticator', v_role, 'member') then
+      execute format('grant %I to forecourt_authenticator', v_role);
+    end if;
+  end loop;
 end
 $$;
 

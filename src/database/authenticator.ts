@@ -1,6 +1,6 @@
 /** The low-privilege login that serves requests: given by the operator, or derived from the owner's. */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
-import type pg from 'pg'
+import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 
 const AUTHENTICATOR = 'forecourt_authenticator'
@@ -29,10 +29,25 @@ export function authenticator(urls: {
   return { config: { ...config, password }, password }
 }
 
-/** Sets the derived password. Sends its SCRAM verifier, so that no statement log can hold the password. */
-export async function setAuthenticatorPassword(client: pg.Client, password: string): Promise<void> {
-  const verifier = client.escapeLiteral(scramVerifier(password))
-  await client.query(`alter role ${AUTHENTICATOR} password ${verifier}`)
+/**
+ * Sets the derived password, unless it is in force already. Sends its SCRAM verifier, so that no statement log can hold
+ * the password.
+ */
+export async function ensureAuthenticatorPassword(client: pg.Client, { config, password }: Authenticator): Promise<void> {
+  if (password === undefined || (await canConnect(config))) return
+  await client.query(`alter role ${AUTHENTICATOR} password ${client.escapeLiteral(scramVerifier(password))}`)
+}
+
+async function canConnect(config: pg.ClientConfig): Promise<boolean> {
+  const client = new pg.Client({ ...config, connectionTimeoutMillis: 5_000 })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    await client.end()
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** SCRAM-SHA-256 (RFC 5803), as Postgres stores it in pg_authid. */

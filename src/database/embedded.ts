@@ -43,7 +43,7 @@ const LOOPBACK_ONLY = { listen_addresses: '127.0.0.1', unix_socket_directories: 
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
   mkdirSync(options.directory, { recursive: true })
   const home = realpathSync(options.directory)
-  const unlock = acquireLock(home)
+  const unlock = await acquireLock(home)
   try {
     return await startLocked({ ...options, directory: home }, unlock)
   } catch (error) {

@@ -4,11 +4,13 @@ import { Logger } from '@graphile/logger'
 import { current, migrate as runCommitted } from 'graphile-migrate'
 import { runMigrations } from 'graphile-worker'
 import pg from 'pg'
-import { authenticator, setAuthenticatorPassword } from './authenticator.ts'
+import { authenticator, ensureAuthenticatorPassword } from './authenticator.ts'
 
 const migrationsFolder = new URL('../../migrations', import.meta.url).pathname
 /** Any constant: whoever migrates holds this session lock, and the next one waits for it. */
 const MIGRATION_LOCK = 5_080_001
+/** SQLSTATEs of a schema or a function that does not exist: the database was never migrated. */
+const UNDEFINED = new Set(['3F000', '42883'])
 
 export type MigrateOptions = {
   /** The owner's URL. */
@@ -38,8 +40,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     }
     await runCommitted(settings)
     if (options.includeCurrent) await current(settings)
-    const { password } = authenticator(options)
-    if (password !== undefined) await setAuthenticatorPassword(client, password)
+    await ensureAuthenticatorPassword(client, authenticator(options))
   } finally {
     await client.end()
   }
@@ -64,10 +65,14 @@ export async function expectedMigrations(): Promise<string[]> {
 /** What stands between the database and this build, as a sentence; undefined when they agree. */
 export async function migrationFault(pool: Pick<pg.Pool, 'query'>): Promise<string | undefined> {
   const expected = await expectedMigrations()
-  const { rows } = await pool.query<{ applied: string[] }>(
-    'select app_public.applied_migrations() as applied',
-  )
-  const applied = new Set(rows[0]?.applied)
+  let applied: Set<string>
+  try {
+    const { rows } = await pool.query<{ applied: string[] }>('select app_public.applied_migrations() as applied')
+    applied = new Set(rows[0]?.applied)
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError) || !UNDEFINED.has(error.code ?? '')) throw error
+    applied = new Set()
+  }
   const missing = expected.filter(file => !applied.has(file))
   if (missing.length > 0)
     return `The database lacks the migrations ${missing.join(', ')}: run npm run migrate.`

@@ -81,7 +81,9 @@ export function limitErrors(document: DocumentNode): GraphQLError[] {
       if (cost[limit] > documentLimits[limit]) broken.add(limit)
     }
     if (operation.operation !== OperationTypeNode.MUTATION) continue
-    if (rootFields(document, operation).size > documentLimits.mutationFields) broken.add('mutationFields')
+    const names = [...rootFields(document, operation).values()].map(field => field.name)
+    const mutations = names.filter(name => name !== '__typename')
+    if (mutations.length > documentLimits.mutationFields) broken.add('mutationFields')
   }
   return [...broken].map(breach)
 }

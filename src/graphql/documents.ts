@@ -23,7 +23,9 @@ export interface DocumentOptions {
   readonly hideSuggestions: boolean
 }
 
-type Reading = { document: DocumentNode; errors?: undefined } | { document?: undefined; errors: GraphQLError[] }
+type Reading =
+  | { document: DocumentNode; errors?: undefined }
+  | { document?: undefined; errors: GraphQLError[] }
 
 /** Documents that are kept. The plan of an operation is kept by its document, so that this decides about plans as well. */
 const cacheSize = 500
@@ -103,7 +105,7 @@ export function makeDocumentsPlugin(options: { introspection: boolean }): Graphi
 }
 
 function asInvalidInput(error: GraphQLError): GraphQLError {
-  const { message, nodes, source, positions, extensions } = error
+  const { message, nodes = null, source = null, positions = null, extensions } = error
   return new GraphQLError(message, {
     nodes,
     source,

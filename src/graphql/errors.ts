@@ -51,8 +51,16 @@ const faults = {
   quota_exhausted: { status: 402, message: 'Your quota is used up.' },
   invalid_input: { status: 422, message: 'A value is malformed or out of range.' },
   rate_limit_exceeded: { status: 429, message: 'Too many requests. Please try again later.' },
-  system_busy: { status: 429, message: 'Others are changing the same data. Please try again.', retryAfter: 1 },
-  service_unavailable: { status: 503, message: 'The service is unavailable. Please try again.', retryAfter: 5 },
+  system_busy: {
+    status: 429,
+    message: 'Others are changing the same data. Please try again.',
+    retryAfter: 1,
+  },
+  service_unavailable: {
+    status: 503,
+    message: 'The service is unavailable. Please try again.',
+    retryAfter: 5,
+  },
   internal_error: {
     status: 500,
     message: 'Something went wrong on our side. Please try again, and name the requestId if it stays.',
@@ -113,7 +121,9 @@ const sqlstateClasses: Readonly<Record<string, ErrorCode>> = {
 
 /** Codes of Node and of the driver for a connection that failed. */
 const connectionCodes = new Set(
-  'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ETIMEDOUT EHOSTUNREACH ENETUNREACH ENOTFOUND EAI_AGAIN'.split(' '),
+  'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ETIMEDOUT EHOSTUNREACH ENETUNREACH ENOTFOUND EAI_AGAIN'.split(
+    ' ',
+  ),
 )
 
 // The driver reports these without any code, so its prose is all there is to go by.
@@ -167,7 +177,10 @@ export function toFault(error: unknown, context: FaultContext): Fault {
 /** The database error behind an error, if there is one: for the log. */
 export function databaseError(error: unknown): DatabaseError | undefined {
   const root = rootCause(error)
-  return isObject(root) && typeof root.code === 'string' && /^[0-9A-Z]{5}$/.test(root.code) && 'severity' in root
+  return isObject(root) &&
+    typeof root.code === 'string' &&
+    /^[0-9A-Z]{5}$/.test(root.code) &&
+    'severity' in root
     ? (root as unknown as DatabaseError)
     : undefined
 }

@@ -2,10 +2,18 @@
 import type { IncomingMessage } from 'node:http'
 import type { ErrorCode } from './errors.ts'
 
+/** An operation, as a log and a counter want to know it. */
+export interface Operation {
+  readonly type: string
+  readonly name: string | undefined
+  /** Its root fields, as often as their aliases select them. */
+  readonly fields: readonly string[]
+}
+
 /** The record of one request. */
 export interface Outcome {
   /** The operation that was executed; none where the document was refused. */
-  operation?: { readonly type: string; readonly name?: string | undefined; readonly fields: readonly string[] }
+  operation?: Operation | undefined
   /** The codes of the errors that the client was told, in their order. */
   readonly codes: ErrorCode[]
   /** The SQLSTATEs behind them. */

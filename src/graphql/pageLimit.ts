@@ -55,14 +55,18 @@ export const PageLimitPlugin: GraphileConfig.Plugin = {
   },
 }
 
-function isCollection(scope: { isPgFieldConnection?: boolean; isPgFieldSimpleCollection?: boolean }): boolean {
+function isCollection(scope: {
+  isPgFieldConnection?: boolean
+  isPgFieldSimpleCollection?: boolean
+}): boolean {
   return scope.isPgFieldConnection === true || scope.isPgFieldSimpleCollection === true
 }
 
 function applyLimit($page: Pageable, args: FieldArgs): void {
-  const $arguments = ['first', 'last', 'before', 'after'].map(name => args[`$${name}`] ?? constant(undefined))
-  const $checked = lambda($arguments as [Step, Step, Step, Step], ([first, last, before, after]) =>
-    checkPage({ first, last, before, after }),
+  const argument = (name: string): Step => args[`$${name}`] ?? constant(undefined)
+  const $checked = lambda(
+    [argument('first'), argument('last'), argument('before'), argument('after')] as const,
+    ([first, last, before, after]) => checkPage({ first, last, before, after }),
   )
   $page.setFirst(lambda($checked, page => page.first, true))
   $page.setLast(lambda($checked, page => page.last, true))
@@ -73,14 +77,18 @@ export function checkPage({ first, last, before, after }: PageArguments): { firs
   checkRows('first', first)
   checkRows('last', last)
   const backwards = last != null || before != null
-  if (backwards && first != null) throw refusal('first', '`first` goes with `after`, not with `last` or `before`.')
-  if (backwards && after != null) throw refusal('after', '`after` goes with `first`, not with `last` or `before`.')
+  if (backwards && first != null)
+    throw refusal('first', '`first` goes with `after`, not with `last` or `before`.')
+  if (backwards && after != null)
+    throw refusal('after', '`after` goes with `first`, not with `last` or `before`.')
   return backwards ? { last: last ?? pageLimit.default } : { first: first ?? pageLimit.default }
 }
 
 function checkRows(field: 'first' | 'last', rows: number | null | undefined): void {
   if (rows == null || (rows >= 0 && rows <= pageLimit.maximum)) return
-  throw refusal(field, `\`${field}\` must be between 0 and ${pageLimit.maximum}.`, { maximum: pageLimit.maximum })
+  throw refusal(field, `\`${field}\` must be between 0 and ${pageLimit.maximum}.`, {
+    maximum: pageLimit.maximum,
+  })
 }
 
 function refusal(field: keyof PageArguments, message: string, facts = {}): ApiError {

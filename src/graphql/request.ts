@@ -15,6 +15,15 @@ export interface ApiRequest extends IncomingMessage {
   readonly identity?: RequestIdentity
 }
 
+declare global {
+  namespace Grafast {
+    interface Context {
+      /** The HTTP request, for plans that are written in TypeScript. */
+      request?: ApiRequest | undefined
+    }
+  }
+}
+
 /** The HTTP request of a GraphQL request; none where a schema is executed without a server. */
 export function requestOf(context: Partial<Grafast.RequestContext> | undefined): ApiRequest | undefined {
   return context?.node?.req

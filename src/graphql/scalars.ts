@@ -4,7 +4,7 @@
  * As PostGraphile has them, every scalar but UUID takes any value at all as text, so that `"abc"` as an amount, `NaN` as
  * a price or `now` as a time travel to Postgres.
  */
-import { GraphQLError, Kind, type ValueNode } from 'grafast/graphql'
+import { Kind, type ValueNode } from 'grafast/graphql'
 
 interface StringScalar {
   readonly pattern: RegExp
@@ -37,10 +37,9 @@ export const ScalarsPlugin: GraphileConfig.Plugin = {
       GraphQLScalarType(config, { inflection }) {
         for (const [name, scalar] of Object.entries(stringScalars)) {
           if (config.name !== inflection.builtin(name)) continue
-          const parse = (value: unknown) => parseString(config.name, scalar, value)
+          const parse = (value: unknown) => parseString(name, scalar, value)
           config.parseValue = parse
-          config.parseLiteral = (node: ValueNode) =>
-            parse(node.kind === Kind.STRING ? node.value : undefined)
+          config.parseLiteral = (node: ValueNode) => parse(node.kind === Kind.STRING ? node.value : undefined)
         }
         if (config.name === inflection.builtin('Datetime')) config.serialize = utc
         if (config.name === inflection.builtin('JSON')) {
@@ -57,7 +56,7 @@ export const ScalarsPlugin: GraphileConfig.Plugin = {
 function parseString(name: string, { pattern, example }: StringScalar, value: unknown): string {
   const isDate = name.startsWith('Date')
   if (typeof value !== 'string' || !pattern.test(value) || (isDate && !isCalendarDay(value))) {
-    throw new GraphQLError(`Expected a ${name}, a string such as "${example}".`)
+    throw new TypeError(`Send a string such as "${example}".`)
   }
   return value
 }
@@ -66,7 +65,9 @@ function parseString(name: string, { pattern, example }: StringScalar, value: un
 function isCalendarDay(value: string): boolean {
   const day = value.slice(0, 10)
   const date = new Date(`${day}T00:00:00Z`)
-  return !Number.isNaN(Date.parse(value)) && !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day)
+  return (
+    !Number.isNaN(Date.parse(value)) && !Number.isNaN(date.getTime()) && date.toISOString().startsWith(day)
+  )
 }
 
 /** Every session runs in UTC (see `pgSettings`), so that the offset of a time is +00:00, which most write as Z. */
@@ -77,7 +78,7 @@ function utc(value: unknown): string {
 function assertShallow(value: unknown): unknown {
   let level: unknown[] = [value]
   for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > maximumJsonDepth) throw new GraphQLError(`JSON may nest ${maximumJsonDepth} levels at most.`)
+    if (depth > maximumJsonDepth) throw new TypeError(`JSON may nest ${maximumJsonDepth} levels at most.`)
     level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []))
   }
   return value

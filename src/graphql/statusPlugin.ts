@@ -3,20 +3,26 @@
  * of the first error if no root field succeeded, and what nobody foresaw goes to the log under the request's id.
  */
 import { type GrafastExecutionArgs, isSafeError } from 'grafast'
-import { type ExecutionResult, GraphQLError, getOperationAST, Kind } from 'grafast/graphql'
+import {
+  type ExecutionResult,
+  type FormattedExecutionResult,
+  GraphQLError,
+  getOperationAST,
+  Kind,
+} from 'grafast/graphql'
 import type { Result } from 'postgraphile/grafserv'
 import { rootFields } from './documentLimits.ts'
 import { type ConstraintMessages, databaseError, type Fault, fault, rootCause, toFault } from './errors.ts'
-import { type Outcome, outcomeOf, refuseRequest } from './outcome.ts'
+import { type Operation, outcomeOf, refuseRequest } from './outcome.ts'
 import { type ApiRequest, requestOf } from './request.ts'
 
-/** An error of ours (status 500 and more), for the log. Parameters of statements are never part of it. */
+/** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
 export interface FaultReport {
   readonly requestId: string | undefined
   readonly operation: string | undefined
   readonly path: string
   readonly code: string
-  readonly sqlstate?: string
+  readonly sqlstate?: string | undefined
   readonly constraint?: string | undefined
   readonly message: string
   readonly stack?: string | undefined
@@ -26,20 +32,16 @@ export interface FaultReport {
 export interface StatusOptions {
   readonly log: (report: FaultReport) => void
   readonly constraintMessages: ConstraintMessages
-  /** "Did you mean" in errors about variables. */
+  /** No "Did you mean" in errors about variables. */
   readonly hideSuggestions: boolean
 }
-
-type Execution = ExecutionResult | AsyncGenerator
 
 /** Marks what went through the table, for `maskError`. */
 const translated = new WeakSet<object>()
 
-/** Last line: whatever came past the table (a fault before execution) says nothing about itself. */
+/** Last line: whatever came past the table (a fault before the execution) says nothing about itself. */
 export function maskError(error: GraphQLError): GraphQLError {
-  if (translated.has(error)) return error
-  const { code, message } = fault('internal_error')
-  return new GraphQLError(message, { extensions: { code } })
+  return translated.has(error) ? error : clientError(error, fault('internal_error'))
 }
 
 /** Translates the errors of each result, and sets status and `Retry-After` of each answer. */
@@ -51,18 +53,10 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
       middleware: {
         async execute(next, { args }) {
           const request = requestOf(args.requestContext)
-          const outcome = outcomeOf(request)
-          outcome.operation = describeOperation(args)
+          outcomeOf(request).operation = describeOperation(args)
           args.hideSuggestions = options.hideSuggestions
-          const result = await settle<Execution>(next)
-          if (!('errors' in result) || !result.errors) return result
-          const isRefused = result.data === undefined && result.errors.every(isAboutRequest)
-          if (isRefused) refuseRequest(request)
-          const errors = isRefused
-            ? result.errors.map(error => clientError(error, fault('invalid_input', { message: error.message })))
-            : translate(result.errors, outcome, request, options)
-          if (!isRefused && !someFieldSucceeded(result, args)) takeStatus(outcome, errors)
-          return { ...result, errors }
+          const result = await settle(async () => next())
+          return 'errors' in result && result.errors ? translateResult(result, args, options) : result
         },
       },
     },
@@ -75,4 +69,134 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
       },
     },
   }
+}
+
+function describeOperation({ document, operationName }: GrafastExecutionArgs): Operation | undefined {
+  const operation = getOperationAST(document, operationName)
+  if (!operation) return undefined
+  const fields = [...rootFields(document, operation).values()].map(field => field.name)
+  return { type: operation.operation, name: operation.name?.value, fields }
+}
+
+/** A plan that fails to be made may throw instead of giving a result. */
+async function settle<Execution>(execute: () => Promise<Execution>): Promise<Execution | ExecutionResult> {
+  try {
+    return await execute()
+  } catch (error) {
+    return { errors: [new GraphQLError('Execution failed', { originalError: error as Error })] }
+  }
+}
+
+function translateResult(
+  result: ExecutionResult,
+  args: GrafastExecutionArgs,
+  options: StatusOptions,
+): ExecutionResult {
+  const { data, errors = [] } = result
+  const request = requestOf(args.requestContext)
+  if (data === undefined && errors.every(isAboutRequest)) {
+    refuseRequest(request)
+    const refused = errors.map(error =>
+      clientError(error, fault('invalid_input', { message: error.message })),
+    )
+    return { ...result, errors: refused }
+  }
+  const outcome = outcomeOf(request)
+  const faults = errors.map(error => translate(error, request, options))
+  outcome.codes.push(...faults.map(({ code }) => code))
+  if (faults[0] && !someFieldSucceeded(result, args)) {
+    outcome.status = faults[0].status
+    outcome.retryAfter = faults[0].retryAfter
+  }
+  const requestId = request?.requestId
+  return { ...result, errors: errors.map((error, i) => clientError(error, faults[i] as Fault, requestId)) }
+}
+
+/**
+ * Is the error about the operation's name or its variables? graphql-js finds those before anything runs, and they come
+ * without a path; so does a plan that cannot be made, but behind that stands what was thrown.
+ */
+function isAboutRequest({ path, nodes, originalError }: GraphQLError): boolean {
+  return path === undefined && (nodes?.[0]?.kind === Kind.VARIABLE_DEFINITION || originalError === undefined)
+}
+
+function translate(error: GraphQLError, request: ApiRequest | undefined, options: StatusOptions): Fault {
+  const root = rootCause(error)
+  const { constraintMessages } = options
+  const found = toFault(error, { authenticated: request?.identity !== undefined, constraintMessages })
+  // What Grafast calls safe is about the arguments of the client, such as a cursor that was never given out.
+  const told =
+    found.code === 'internal_error' && root instanceof Error && isSafeError(root)
+      ? fault('invalid_input', { message: root.message })
+      : found
+  const database = databaseError(root)
+  if (database) outcomeOf(request).sqlstates.push(database.code)
+  if (told.status >= 500) options.log(report(told, error, request))
+  return told
+}
+
+function report(told: Fault, error: GraphQLError, request: ApiRequest | undefined): FaultReport {
+  const root = rootCause(error)
+  const database = databaseError(root)
+  return {
+    requestId: request?.requestId,
+    operation: outcomeOf(request).operation?.name,
+    path: error.path?.join('.') ?? '',
+    code: told.code,
+    sqlstate: database?.code,
+    constraint: database?.constraint,
+    message: root instanceof Object && 'message' in root ? String(root.message) : String(root),
+    stack: !database && root instanceof Object && 'stack' in root ? String(root.stack) : undefined,
+  }
+}
+
+function clientError(error: GraphQLError, told: Fault, requestId?: string): GraphQLError {
+  const { nodes = null, source = null, positions = null, path = null } = error
+  const { code, detail, meta, message } = told
+  const extensions = {
+    code,
+    ...(detail ? { detail } : null),
+    ...(meta ? { meta } : null),
+    ...(code === 'internal_error' && requestId ? { requestId } : null),
+  }
+  const client = new GraphQLError(message, { nodes, source, positions, path, extensions })
+  translated.add(client)
+  return client
+}
+
+/** A field that is null without an error of its own is a success: there was nothing to give. `__typename` is no field. */
+function someFieldSucceeded({ data, errors }: ExecutionResult, args: GrafastExecutionArgs): boolean {
+  const operation = getOperationAST(args.document, args.operationName)
+  if (!data || !operation) return false
+  const failed = new Set(errors?.map(({ path }) => path?.[0]))
+  const fields = rootFields(args.document, operation)
+  return Object.entries(data).some(
+    ([key, value]) => fields.get(key)?.name !== '__typename' && (value !== null || !failed.has(key)),
+  )
+}
+
+function answer(result: Result, request: ApiRequest | undefined): Result {
+  const { status, retryAfter } = outcomeOf(request)
+  if (status !== undefined) {
+    // The type says 204 or 304 for an empty answer, which a GraphQL result never is.
+    Object.assign(result, { statusCode: status })
+    if (retryAfter !== undefined) result.headers['retry-after'] = String(retryAfter)
+    return result
+  }
+  return result.type === 'buffer' && result.statusCode >= 400 ? withCodes(result) : result
+}
+
+/** What grafserv refuses by itself (method, media type, size, no JSON) is a GraphQL answer without a code: adds it. */
+function withCodes(result: Result & { type: 'buffer' }): Result {
+  if (!result.headers['content-type']?.includes('json')) return result
+  const payload = JSON.parse(result.buffer.toString()) as FormattedExecutionResult
+  const { code } = fault(faultOfStatus(result.statusCode))
+  const errors = payload.errors?.map(({ message }) => ({ message, extensions: { code } }))
+  const buffer = Buffer.from(JSON.stringify({ errors }))
+  return { ...result, buffer, headers: { ...result.headers, 'content-length': String(buffer.length) } }
+}
+
+function faultOfStatus(status: number) {
+  if (status < 500) return 'invalid_input'
+  return status === 503 ? 'service_unavailable' : 'internal_error'
 }

@@ -52,11 +52,11 @@ async function probeAccount(binaries: Binaries, account: Account): Promise<void>
     await run(account, binaries.postgres, ['--version'])
   } catch (error) {
     const obstacle = account.barrier
-      ? ` which may not enter ${account.barrier.path}, and setpriv (util-linux) cannot help`
-      : ''
+      ? `, which may not enter ${account.barrier.path}, and setpriv (util-linux) cannot help`
+      : ', which fails'
     throw new EmbeddedError(
       'CANNOT_RUN_AS_ROOT',
-      `Postgres refuses to run as root, so it runs as uid ${account.uid},${obstacle} (${reasonOf(error)}). ` +
+      `Postgres refuses to run as root, so it runs as uid ${account.uid}${obstacle} (${reasonOf(error)}). ` +
         'Move the project to a directory that everyone may enter, or start as another user.',
       error,
     )

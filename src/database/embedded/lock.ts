@@ -1,9 +1,10 @@
 // One process per directory. The lock is the kernel's (a write lock that SQLite takes on a file): it ends with
 // its holder, however that dies, so that there is no stale lock to take over and no process id to mistake.
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { EmbeddedError } from './error.ts'
 
 const SQLITE_BUSY = 5
@@ -12,7 +13,7 @@ const SQLITE_BUSY = 5
 const held = new Set<DatabaseSync>()
 
 /** Takes the lock of `directory` or throws ALREADY_RUNNING; the result gives it back. */
-export function acquireLock(directory: string): () => void {
+export async function acquireLock(directory: string): Promise<() => void> {
   const file = join(directory, 'running.lock')
   // Who holds the lock, for people to read: nothing is decided by it.
   const pidFile = join(directory, 'running.pid')
@@ -23,7 +24,7 @@ export function acquireLock(directory: string): () => void {
     writeFileSync(pidFile, `${process.pid}\n`)
   } catch (error) {
     if (database?.isOpen) database.close()
-    throw refusal(error, directory, pidFile)
+    throw await refusal(error, directory, pidFile)
   }
 
   const lock = database
@@ -36,19 +37,32 @@ export function acquireLock(directory: string): () => void {
   }
 }
 
-function refusal(error: unknown, directory: string, pidFile: string): EmbeddedError {
+async function refusal(error: unknown, directory: string, pidFile: string): Promise<EmbeddedError> {
   const { errcode, message } = error as { errcode?: unknown; message?: string }
   if (errcode === SQLITE_BUSY) {
-    const sentence = `The database in ${directory} is in use by process ${readPid(pidFile)}. Stop that one first.`
-    return new EmbeddedError('ALREADY_RUNNING', sentence)
+    const holder = await holderOf(pidFile)
+    return new EmbeddedError(
+      'ALREADY_RUNNING',
+      `The database in ${directory} is in use by ${holder}. Stop that one first.`,
+    )
   }
   return new EmbeddedError('CANNOT_LOCK', `Cannot lock ${directory} (${message}). Is it writable?`, error)
 }
 
-function readPid(pidFile: string): string {
+/** A holder that has only just come may not have written its number yet, over that of a former one. */
+async function holderOf(pidFile: string): Promise<string> {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0
+    if (pid > 0 && isAlive(pid)) return `process ${pid}`
+    await sleep(10)
+  }
+  return 'another process'
+}
+
+function isAlive(pid: number): boolean {
   try {
-    return readFileSync(pidFile, 'utf8').trim()
-  } catch {
-    return 'unknown' // it is just starting or stopping
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }

@@ -1,0 +1,80 @@
+/** The API: pool, GraphQL and HTTP server, started together and stopped in order. */
+import pg from 'pg'
+import type { Configuration } from './configuration.ts'
+import { authenticator } from './database/authenticator.ts'
+import { migrationFault } from './database/migrate.ts'
+import { makePool } from './database/pool.ts'
+import { makeAccounts } from './graphql/accounts.ts'
+import { LookupsPlugin } from './graphql/lookups.ts'
+import { makePreset } from './graphql/preset.ts'
+import { makeSessionsPlugin } from './graphql/sessions.ts'
+import { makeApp } from './http/app.ts'
+import { installGraphql, makeGraphql, readConstraintMessages } from './http/graphql.ts'
+import { drain, listen, makeServer } from './http/server.ts'
+import { makeTokens } from './http/tokens.ts'
+import type { Logger } from './log.ts'
+
+/** Longest run of one statement of a request, in milliseconds. */
+const STATEMENT_TIMEOUT_MS = 10_000
+
+export type Api = { url: string; stop(): Promise<void> }
+
+export async function startApi(
+  configuration: Configuration,
+  { databaseUrl, jwtSecret, log }: { databaseUrl: string; jwtSecret: string; log: Logger },
+): Promise<Api> {
+  const { config } = authenticator({ databaseUrl, authDatabaseUrl: configuration.authDatabaseUrl })
+  const pool = makePool({
+    config,
+    name: 'forecourt api',
+    size: configuration.poolSize,
+    statementTimeout: STATEMENT_TIMEOUT_MS,
+    onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
+  })
+  try {
+    const fault = await migrationFault(pool)
+    if (fault !== undefined) throw new Error(fault)
+    const tokens = makeTokens(jwtSecret)
+    const graphql = await makeGraphql(
+      makePreset({
+        pool,
+        log: report => log.error(report, 'a request failed'),
+        constraintMessages: await readConstraintMessages(pool),
+        introspection: configuration.introspection,
+        graphiql: configuration.graphiql,
+        plugins: [LookupsPlugin, makeSessionsPlugin(makeAccounts({ pool, tokens }))],
+      }),
+    )
+    const server = makeServer()
+    const app = await makeApp({
+      log,
+      tokens,
+      trustProxy: configuration.trustProxy,
+      graphiql: configuration.graphiql,
+      readinessFault: () => readinessFault(pool),
+      installGraphql: app => installGraphql(app, server, graphql),
+    })
+    server.on('request', app)
+    const url = await listen(server, configuration.host, configuration.port)
+    return {
+      url,
+      async stop() {
+        await drain(server)
+        await graphql.release()
+        await pool.end()
+      },
+    }
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+}
+
+async function readinessFault(pool: pg.Pool): Promise<string | undefined> {
+  try {
+    return await migrationFault(pool)
+  } catch (error) {
+    const sqlstate = error instanceof pg.DatabaseError ? ` (SQLSTATE ${error.code})` : ''
+    return `The database does not answer${sqlstate}.`
+  }
+}

@@ -1,0 +1,91 @@
+/** The environment as one typed, frozen object. Every fault is reported at once. */
+import { randomBytes } from 'node:crypto'
+
+/** What this process is there for. */
+export type Roles = { api: boolean; worker: boolean }
+
+export type Configuration = Readonly<{
+  production: boolean
+  host: string
+  port: number
+  /** The owner's URL; undefined: an embedded Postgres. */
+  databaseUrl: string | undefined
+  authDatabaseUrl: string | undefined
+  /** Undefined: main takes the one kept beside the embedded database. */
+  jwtSecret: string | undefined
+  /** Trusted proxies for `X-Forwarded-For`: addresses or CIDRs; empty: trust nothing. */
+  trustProxy: readonly string[]
+  logLevel: string
+  demoData: boolean
+  graphiql: boolean
+  introspection: boolean
+  poolSize: number
+}>
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** Thrown for an environment that cannot be used; the message has a line for each fault. */
+export class ConfigurationError extends Error {
+  readonly code = 'CONFIGURATION'
+}
+
+export function readConfiguration(env: Readonly<Record<string, string | undefined>>): Configuration {
+  const faults: string[] = []
+  // an empty variable, as compose files make them, counts as missing
+  const text = (name: string) => env[name] || undefined
+  const flag = (name: string, otherwise: boolean) => {
+    const value = text(name)
+    if (value !== undefined && value !== '0' && value !== '1') faults.push(`${name} is 0 or 1, not "${value}".`)
+    return value === undefined ? otherwise : value === '1'
+  }
+  const integer = (name: string, otherwise: number, least: number, most: number) => {
+    const value = text(name) ?? String(otherwise)
+    const number = Number(value)
+    if (/^\d+$/.test(value) && number >= least && number <= most) return number
+    faults.push(`${name} is a whole number from ${least} to ${most}, not "${value}".`)
+    return otherwise
+  }
+  const databaseUrl = (name: string) => {
+    const value = text(name)
+    // the value may hold a password and is not repeated
+    if (value !== undefined && !/^postgres(ql)?:\/\//.test(value)) faults.push(`${name} begins with postgres://.`)
+    return value
+  }
+
+  const production = env.NODE_ENV === 'production'
+  if (production) {
+    const missing = ['JWT_SECRET', 'DATABASE_URL'].filter(name => text(name) === undefined)
+    if (missing.length > 0) faults.push(`In production ${missing.join(' and ')} must be set.`)
+  }
+  const jwtSecret = text('JWT_SECRET')
+  if (jwtSecret !== undefined && Buffer.byteLength(jwtSecret) < 32) faults.push('JWT_SECRET needs at least 32 bytes.')
+  const logLevel = text('LOG_LEVEL') ?? 'info'
+  if (!LOG_LEVELS.includes(logLevel)) faults.push(`LOG_LEVEL is one of ${LOG_LEVELS.join(', ')}.`)
+  const trustProxy = (text('TRUST_PROXY') ?? '').split(',').map(entry => entry.trim()).filter(Boolean)
+  for (const entry of trustProxy) {
+    if (!/^[0-9a-f.:]+(\/\d{1,3})?$/i.test(entry) || !/[.:]/.test(entry)) {
+      faults.push(`TRUST_PROXY lists addresses or CIDRs, not "${entry}": who is trusted unseen can forge any address.`)
+    }
+  }
+  const configuration: Configuration = Object.freeze({
+    production,
+    host: text('HOST') ?? '127.0.0.1',
+    port: integer('PORT', 5080, 0, 65535),
+    databaseUrl: databaseUrl('DATABASE_URL'),
+    authDatabaseUrl: databaseUrl('AUTH_DATABASE_URL'),
+    jwtSecret,
+    trustProxy: Object.freeze(trustProxy),
+    logLevel,
+    demoData: flag('DEMO_DATA', text('DATABASE_URL') === undefined),
+    graphiql: flag('GRAPHIQL', !production),
+    introspection: flag('INTROSPECTION', !production),
+    poolSize: integer('POOL_SIZE', 10, 1, 1000),
+  })
+  if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
+  return configuration
+}
+
+/** A secret for one process: tokens signed with it end with it. */
+export function temporarySecret(): string {
+  return randomBytes(32).toString('hex')
+}

@@ -1,0 +1,82 @@
+-- Demo data, made by the same functions that serve clients, so that every invariant holds for it as well.
+-- Runs once, in one transaction; `forecourt.demo_password_hash` holds the hash of the demo password.
+do $$
+declare
+  v_hash constant text := current_setting('forecourt.demo_password_hash');
+  v_since constant timestamptz := date_trunc('year', now()) - interval '1 year';
+  v_admin_id uuid;
+  v_user_id uuid;
+  v_country record;
+  v_demo record;
+  v_dealer_id uuid;
+  v_checkout app_public.checkouts;
+begin
+  select r.user_id into v_admin_id from app_public.register_user('admin@example.com', 'Demo Admin', v_hash) as r;
+  update app_public.users as u set is_admin = true where u.id = v_admin_id;
+  select r.user_id into v_user_id from app_public.register_user('dealer@example.com', 'Demo Dealer', v_hash) as r;
+  perform set_config('forecourt.user_id', v_user_id::text, true);
+
+  insert into app_public.currencies (code, minor_units) values ('EUR', 2), ('CHF', 2);
+  -- Italy has no VAT rate and Spain no price: what was forgotten shows as a 409
+  for v_country in
+    select * from (values
+      ('DE', 'EUR', 19.00, 5.00, 2), ('AT', 'EUR', 20.00, 5.00, 0), ('FR', 'EUR', 20.00, 5.00, 0),
+      ('CH', 'CHF', 8.10, 5.00, 0), ('IT', 'EUR', null, 5.00, 0), ('ES', 'EUR', 21.00, null, 0)
+    ) as c (country, currency, vat_rate, price, free_listings)
+  loop
+    insert into app_public.country_currencies (country, currency) values (v_country.country, v_country.currency);
+    if v_country.vat_rate is not null then
+      insert into app_public.vat_rates (country, rate, valid)
+      values (v_country.country, v_country.vat_rate, tstzrange(v_since, null));
+    end if;
+    if v_country.price is not null then
+      perform app_private.set_price(v_country.country, 'dealer', 'pay_per_listing', v_country.price, v_since);
+    end if;
+    if v_country.free_listings > 0 then
+      insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+      values (v_country.country, 'dealer', v_country.free_listings, 30, tstzrange(v_since, null));
+    end if;
+  end loop;
+
+  insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, premium_quota)
+  select p.key, cc.country, p.name, p.price_net, cc.currency, 30, p.listing_limit, p.premium_quota
+  from app_public.country_currencies as cc
+  cross join (values
+    ('basic', '{"en": "Basic", "de": "Basis", "fr": "Essentiel"}'::jsonb, 49.00, 10, 0),
+    ('pro', '{"en": "Pro", "de": "Profi", "fr": "Pro"}', 149.00, 50, 5),
+    ('enterprise', '{"en": "Enterprise", "de": "Unternehmen", "fr": "Entreprise"}', 499.00, 500, 25)
+  ) as p (key, name, price_net, listing_limit, premium_quota)
+  where cc.country in ('DE', 'AT', 'FR', 'CH');
+
+  -- live, nearly used up, expired, none; and the two countries that lack something
+  for v_demo in
+    select * from (values
+      ('Autohaus Berlin', 'DE', 'pro', 5, false), ('Autohaus Wien', 'AT', 'basic', 9, false),
+      ('Garage Lyon', 'FR', 'basic', 3, true), ('Garage Zürich', 'CH', null, 1, false),
+      ('Autosalone Milano', 'IT', null, 0, false), ('Coches Madrid', 'ES', null, 0, false)
+    ) as d (company_name, country, package_key, listings, has_expired)
+  loop
+    select d.id into v_dealer_id from app_public.create_dealer(v_demo.company_name, v_demo.country, 'auto_dealer') as d;
+    if v_demo.package_key is not null then
+      select c.* into v_checkout
+      from app_public.dealer_packages as p
+      cross join lateral app_public.buy_package(v_dealer_id, p.id, gen_random_uuid()) as c
+      where p.country = v_demo.country and p.key = v_demo.package_key;
+      perform app_private.settle_invoice(v_dealer_id, v_checkout.invoice_id);
+    end if;
+    for v_number in 1..v_demo.listings loop
+      perform app_public.create_listing(
+        v_dealer_id, gen_random_uuid(), format('Demo car %s of %s', v_number, v_demo.company_name), 'auto', 9900 + 100 * v_number,
+        (select cc.currency from app_public.country_currencies as cc where cc.country = v_demo.country));
+    end loop;
+    if v_demo.has_expired then
+      update app_public.dealer_subscriptions as s set start_at = now() - interval '31 days', end_at = now() - interval '1 day'
+      where s.dealer_id = v_dealer_id;
+    end if;
+  end loop;
+  perform set_config('forecourt.user_id', '', true);
+  -- moderation has shown most of them
+  update app_public.listings as l set status = 'active', updated_at = now() where l.title not like 'Demo car 1 %';
+  perform app_private.expire_subscriptions();
+end
+$$;

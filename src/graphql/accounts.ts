@@ -1,0 +1,111 @@
+/** Accounts: passwords are hashed and checked here, so that none is ever a parameter of a statement. */
+import { createHash } from 'node:crypto'
+import { hash, verify } from '@node-rs/argon2'
+import type pg from 'pg'
+import type { AccessToken, Tokens } from '../http/tokens.ts'
+import { ApiError } from './errors.ts'
+
+export type Session = AccessToken & { user: { id: string; email: string; fullName: string } }
+
+export type Accounts = {
+  register(input: { email: string; password: string; fullName: string }): Promise<Session>
+  login(input: { email: string; password: string }): Promise<Session>
+}
+
+/** Argon2id, the first choice of the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane. */
+const HASH_COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
+/** NIST SP 800-63B: at least 8 characters, no rule about their kinds; the upper bound keeps hashing cheap. */
+const PASSWORD_LENGTH = { least: 8, most: 128 }
+
+type LoginAttempt = {
+  user_id: string | null
+  normalized_email: string
+  full_name: string
+  is_admin: boolean
+  password_hash: string | null
+  retry_after_seconds: number | null
+}
+
+/** `pool` connects as forecourt_authenticator, which may call the three functions of identity and nothing else. */
+export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }): Accounts {
+  const takeTurn = makeTurns()
+  // What an unknown address is checked against: the same work, and never right.
+  const nobodysHash = hashPassword(createHash('sha256').update(String(Math.random())).digest('hex'))
+
+  async function openSession(user: Session['user'], isAdmin: boolean): Promise<Session> {
+    const token = await tokens.issue({ userId: user.id, role: isAdmin ? 'admin' : 'dealer' })
+    return { ...token, user }
+  }
+
+  async function attemptLogin(email: string, password: string): Promise<Session> {
+    const { rows } = await pool.query<LoginAttempt>('select * from app_public.begin_login($1)', [email])
+    const attempt = rows[0]
+    if (attempt === undefined) throw new Error('begin_login returns one row')
+    if (attempt.retry_after_seconds !== null)
+      throw tooManyFailures(attempt.normalized_email, attempt.retry_after_seconds)
+    const matches = await verify(attempt.password_hash ?? (await nobodysHash), password)
+    if (!matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
+    await pool.query('select app_public.complete_login($1)', [email])
+    return openSession(
+      { id: attempt.user_id, email: attempt.normalized_email, fullName: attempt.full_name },
+      attempt.is_admin,
+    )
+  }
+
+  return {
+    async register({ email, password, fullName }) {
+      requirePassword(password)
+      const { rows } = await pool.query<Session['user']>(
+        `select user_id as id, normalized_email as email, trimmed_full_name as "fullName"
+         from app_public.register_user($1, $2, $3)`,
+        [email, fullName, await hashPassword(password)],
+      )
+      if (rows[0] === undefined) throw new Error('register_user returns one row')
+      return openSession(rows[0], false)
+    },
+    async login({ email, password }) {
+      // A failure is counted before the password is looked at. One at a time, the right passwords of one account do
+      // not stand in each other's way.
+      return takeTurn(email.trim().toLowerCase(), () => attemptLogin(email, password))
+    },
+  }
+}
+
+function hashPassword(password: string): Promise<string> {
+  return hash(password, HASH_COST)
+}
+
+function requirePassword(password: string): void {
+  const { least, most } = PASSWORD_LENGTH
+  const length = [...password].length
+  if (length >= least && length <= most) return
+  throw new ApiError('invalid_input', `The password needs ${least} to ${most} characters.`, {
+    detail: { field: 'password' },
+  })
+}
+
+/** Contract, section 5. The key is a hash: the answer repeats no address, and tells nothing of whether it is known. */
+function tooManyFailures(email: string, seconds: number): ApiError {
+  const scope = 'auth_account'
+  const account = createHash('sha256').update(email).digest('hex').slice(0, 16)
+  return new ApiError('rate_limit_exceeded', `Too many requests. Please try again in ${seconds} seconds.`, {
+    detail: { scope },
+    meta: { limit_key: `account:${account}:${scope}`, retry_after_seconds: seconds },
+    retryAfter: seconds,
+  })
+}
+
+/** Runs what is under one key one after another. */
+function makeTurns() {
+  const last = new Map<string, Promise<unknown>>()
+  return async <Value>(key: string, work: () => Promise<Value>): Promise<Value> => {
+    const before = last.get(key) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    last.set(key, mine)
+    try {
+      return await mine
+    } finally {
+      if (last.get(key) === mine) last.delete(key)
+    }
+  }
+}

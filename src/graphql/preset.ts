@@ -1,0 +1,171 @@
+/**
+ * The PostGraphile preset: what of the database is shown, under which names, and as whom a request runs.
+ *
+ * Nothing is shown unless a comment in the schema says so: `@behavior +query:resource:connection` on a table,
+ * `@behavior +mutationField` on a function.
+ */
+import { PgSimplifyInflectionPreset } from '@graphile/simplify-inflection'
+import { getOperationAST } from 'grafast/graphql'
+import type { Pool } from 'pg'
+import { makePgService } from 'postgraphile/adaptors/pg'
+import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
+import { makeDocumentsPlugin } from './documents.ts'
+import type { ConstraintMessages } from './errors.ts'
+import { PageLimitPlugin } from './pageLimit.ts'
+import { type RequestIdentity, requestOf } from './request.ts'
+import { ScalarsPlugin } from './scalars.ts'
+import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
+
+/** What the preset depends on. */
+export interface PresetOptions {
+  /** The low-privilege login. It must be able to become each role of `roleOf`, and needs an error handler. */
+  readonly pool: Pool
+  readonly log: (report: FaultReport) => void
+  readonly constraintMessages: ConstraintMessages
+  /** May clients ask for the schema? Else no error names what they did not name first, either. */
+  readonly introspection: boolean
+  /** Serve GraphiQL under `/`? */
+  readonly graphiql: boolean
+  /** Lookups, sessions and other parts of the schema that are not made from the database. */
+  readonly plugins?: readonly GraphileConfig.Plugin[]
+  /** Writes the schema to this file whenever it is built. */
+  readonly exportSchemaTo?: string
+}
+
+/** The preset of the API over the schema `app_public`. */
+export function makePreset(options: PresetOptions): GraphileConfig.Preset {
+  const { introspection, graphiql, log, constraintMessages } = options
+  return {
+    extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
+    disablePlugins: [
+      'NodePlugin',
+      'PgMutationPayloadEdgePlugin',
+      'QueryQueryPlugin',
+      'MutationPayloadQueryPlugin',
+      'SubscriptionPlugin',
+      // A part of the schema that cannot be built is an error at the start, not a line in the log.
+      'SwallowErrorsPlugin',
+    ],
+    plugins: [
+      NamesPlugin,
+      OptInPlugin,
+      ScalarsPlugin,
+      PageLimitPlugin,
+      makeDocumentsPlugin({ introspection }),
+      makeStatusPlugin({ log, constraintMessages, hideSuggestions: !introspection }),
+      ...(options.plugins ?? []),
+    ],
+    pgServices: [makePgService({ pool: options.pool, schemas: ['app_public'], pubsub: false })],
+    gather: { pgStrictFunctions: true },
+    schema: {
+      pgForbidSetofFunctionsToReturnNull: true,
+      ...(options.exportSchemaTo ? { exportSchemaSDLPath: options.exportSchemaTo, sortExport: true } : null),
+    },
+    grafast: { context },
+    grafserv: {
+      graphqlPath: '/graphql',
+      graphiql,
+      graphiqlOnGraphQLGET: false,
+      graphiqlPath: '/',
+      graphqlOverGET: false,
+      websockets: false,
+      watch: false,
+      maxRequestLength: 100_000,
+      // `application/graphql` is not in the specification, and carries no variables.
+      allowedRequestContentTypes: ['application/json'],
+      maskError,
+    },
+  }
+}
+
+/**
+ * Takes back what PostGraphile would show by itself. The comments in the schema come after this and have the last word.
+ *
+ * | shown | comment | behaviour |
+ * | --- | --- | --- |
+ * | all rows of a table | on the table | `@behavior +query:resource:connection` |
+ * | a function as a query, a mutation, a field | on the function | `@behavior +queryField`, `+mutationField`, `+typeField` |
+ * | the row that a foreign key points at | on the constraint | `@forwardBehavior +singularRelation:resource:single` |
+ * | the one row that points here | on the constraint | `@backwardBehavior +singularRelation:resource:single` |
+ * | the rows that point here | on the constraint | `@backwardBehavior +manyRelation:resource:connection` |
+ */
+const OptInPlugin: GraphileConfig.Plugin = {
+  name: 'OptInPlugin',
+  version: '1.0.0',
+  schema: {
+    entityBehavior: {
+      pgResource: {
+        inferred: {
+          after: ['inferred'],
+          provides: ['postInferred'],
+          callback: behavior => [
+            behavior,
+            '-query:resource:connection',
+            '-query:resource:list',
+            '-query:resource:single',
+            '-queryField',
+            '-mutationField',
+            '-typeField',
+            '-resource:insert',
+            '-resource:update',
+            '-resource:delete',
+          ],
+        },
+      },
+      pgResourceUnique: {
+        inferred: {
+          after: ['inferred'],
+          provides: ['postInferred'],
+          callback: behavior => [behavior, '-query:resource:single'],
+        },
+      },
+      pgCodecRelation: {
+        inferred: {
+          after: ['inferred'],
+          provides: ['postInferred'],
+          callback: behavior => [
+            behavior,
+            '-singularRelation:resource:single',
+            '-manyRelation:resource:connection',
+            '-manyRelation:resource:list',
+          ],
+        },
+      },
+    },
+  },
+}
+
+/** `id` stays `id`, and the values of an enum are UPPER_CASE. */
+const NamesPlugin: GraphileConfig.Plugin = {
+  name: 'NamesPlugin',
+  version: '1.0.0',
+  inflection: {
+    replace: {
+      _attributeName(previous, _options, details) {
+        return previous?.({ ...details, skipRowId: true }) ?? details.attributeName
+      },
+      enumValue(previous, _options, value, codec) {
+        return (previous?.(value, codec) ?? value).toUpperCase()
+      },
+    },
+  },
+}
+
+function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.ExecutionArgs) {
+  const request = requestOf(requestContext)
+  const operation = getOperationAST(args.document, args.operationName)
+  return { request, pgSettings: pgSettings(request?.identity, operation?.operation === 'query') }
+}
+
+/**
+ * As whom the statements of a request run. Each call to the database is a transaction that sets these for itself alone. A
+ * query may not write, whatever its functions are.
+ */
+export function pgSettings(identity: RequestIdentity | undefined, isQuery: boolean): Record<string, string> {
+  return {
+    role: `forecourt_${identity?.role ?? 'visitor'}`,
+    'forecourt.user_id': identity?.userId ?? '',
+    timezone: 'UTC',
+    ...(isQuery ? { transaction_read_only: 'on' } : null),
+  }
+}

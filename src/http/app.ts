@@ -1,0 +1,41 @@
+/** The express app, as install functions in the order in which a request meets them. */
+import express, { type Express, type RequestHandler } from 'express'
+import helmet from 'helmet'
+import type { Logger } from '../log.ts'
+import { installErrors } from './errors.ts'
+import { installHealth } from './health.ts'
+import { installIdentity } from './identity.ts'
+import { installRequestLog } from './requestLog.ts'
+import type { Tokens } from './tokens.ts'
+
+export type AppOptions = {
+  log: Logger
+  tokens: Tokens
+  trustProxy: readonly string[]
+  /** GraphiQL is served under `/`, which then gets no content security policy. */
+  graphiql: boolean
+  /** Why the process is not ready, as a sentence; undefined: it is. */
+  readinessFault: () => Promise<string | undefined>
+  /** Mounts GraphQL: after identity, before what catches the rest. */
+  installGraphql: (app: Express) => void | Promise<void>
+}
+
+export async function makeApp(options: AppOptions): Promise<Express> {
+  const app = express()
+  app.set('trust proxy', options.trustProxy.length > 0 ? [...options.trustProxy] : false)
+  app.set('etag', false)
+  installRequestLog(app, options.log)
+  app.use(securityHeaders(options.graphiql))
+  installHealth(app, options.readinessFault)
+  installIdentity(app, options.tokens, options.log)
+  await options.installGraphql(app)
+  installErrors(app, options.log)
+  return app
+}
+
+function securityHeaders(graphiql: boolean): RequestHandler {
+  const strict = helmet({ contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"] } } })
+  // GraphiQL brings its scripts inline
+  const page = helmet({ contentSecurityPolicy: false })
+  return (request, response, next) => (graphiql && request.method === 'GET' ? page : strict)(request, response, next)
+}

@@ -1,0 +1,13 @@
+/** `/healthz`: the process lives. `/readyz`: it can serve, or the reason why not. */
+import type { Express } from 'express'
+
+export function installHealth(app: Express, readinessFault: () => Promise<string | undefined>): void {
+  app.get('/healthz', (_request, response) => {
+    response.json({ status: 'ok' })
+  })
+  app.get('/readyz', async (_request, response) => {
+    const reason = await readinessFault()
+    if (reason === undefined) response.json({ status: 'ready' })
+    else response.status(503).json({ status: 'not ready', reason })
+  })
+}

@@ -1,0 +1,36 @@
+/** Who asks. A token that does not verify is refused here, never taken for a visitor. */
+import type { Express } from 'express'
+import type { Logger } from '../log.ts'
+import { sendFault } from './answers.ts'
+import { requestId } from './requestLog.ts'
+import type { Identity, Tokens } from './tokens.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** The verified user; absent for a visitor. */
+      identity?: Identity
+    }
+  }
+}
+
+const BEARER = /^Bearer +([^\s]+)$/i
+
+export function installIdentity(app: Express, tokens: Tokens, log: Logger): void {
+  app.use(async (request, response, next) => {
+    const header = request.headers.authorization
+    if (header === undefined) return next()
+    try {
+      const token = BEARER.exec(header)?.[1]
+      if (token === undefined) throw new Error('no bearer token')
+      request.identity = await tokens.verify(token)
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'unknown'
+      log.info({ requestId: requestId(request), reason }, 'refused an access token')
+      response.setHeader('WWW-Authenticate', 'Bearer error="invalid_token"')
+      const message = 'The access token is not valid. Please log in again.'
+      return sendFault(request, response, 'unauthenticated', { message })
+    }
+    next()
+  })
+}

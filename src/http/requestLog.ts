@@ -1,0 +1,56 @@
+/** An id for each request, and a log line once it is answered. */
+import { randomUUID } from 'node:crypto'
+import type { Express, Request } from 'express'
+import { outcomeOf } from '../graphql/outcome.ts'
+import type { Logger } from '../log.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** Given by a proxy in `X-Request-Id`, or made here; answered in the same header. */
+      requestId?: string
+    }
+  }
+}
+
+/** No room for more than an id. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
+/** Asked every few seconds by machines. */
+const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics'])
+
+export function requestId(request: Request): string {
+  return request.requestId ?? 'none'
+}
+
+export function installRequestLog(app: Express, log: Logger): void {
+  app.use((request, response, next) => {
+    const startedAt = performance.now()
+    const given = request.get('x-request-id')
+    const id = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID()
+    request.requestId = id
+    response.setHeader('X-Request-Id', id)
+    response.once('close', () => {
+      const { operation, codes, sqlstates } = outcomeOf(request)
+      const record = {
+        requestId: id,
+        method: request.method,
+        path: request.path,
+        status: response.statusCode,
+        ...(response.writableFinished ? {} : { aborted: true }),
+        durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
+        user: request.identity?.userId,
+        operation: operation?.name,
+        fields: operation?.fields,
+        ...(codes.length > 0 ? { codes } : {}),
+        ...(sqlstates.length > 0 ? { sqlstates } : {}),
+      }
+      log[levelOf(request.path, response.statusCode)](record, 'request')
+    })
+    next()
+  })
+}
+
+function levelOf(path: string, status: number): 'debug' | 'info' | 'warn' {
+  if (status >= 500) return 'warn'
+  return QUIET_PATHS.has(path) ? 'debug' : 'info'
+}

@@ -1,0 +1,52 @@
+/** Access tokens: JWTs of one fixed algorithm, issuer and audience. */
+import { jwtVerify, SignJWT } from 'jose'
+
+export type Role = 'dealer' | 'admin'
+
+/** Who sent the request, as its token says. */
+export type Identity = { userId: string; role: Role }
+
+export type AccessToken = { accessToken: string; expiresAt: string }
+
+const ALGORITHM = 'HS256'
+const ISSUER = 'forecourt'
+const AUDIENCE = 'forecourt'
+const LIFETIME_SECONDS = 8 * 60 * 60
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
+
+export type Tokens = {
+  issue(identity: Identity): Promise<AccessToken>
+  /** Rejects whatever is not exactly what `issue` makes and still valid. */
+  verify(token: string): Promise<Identity>
+}
+
+export function makeTokens(secret: string): Tokens {
+  const key = new TextEncoder().encode(secret)
+  return {
+    async issue({ userId, role }) {
+      const issuedAt = Math.floor(Date.now() / 1000)
+      const expiresAt = issuedAt + LIFETIME_SECONDS
+      const accessToken = await new SignJWT({ role })
+        .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT' })
+        .setSubject(userId)
+        .setIssuer(ISSUER)
+        .setAudience(AUDIENCE)
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(expiresAt)
+        .sign(key)
+      return { accessToken, expiresAt: new Date(expiresAt * 1000).toISOString() }
+    },
+    async verify(token) {
+      const { payload } = await jwtVerify(token, key, {
+        algorithms: [ALGORITHM],
+        issuer: ISSUER,
+        audience: AUDIENCE,
+        requiredClaims: ['sub', 'role', 'iat', 'exp'],
+      })
+      const { sub, role } = payload
+      if (sub === undefined || !UUID.test(sub)) throw new Error('the subject is no user id')
+      if (role !== 'dealer' && role !== 'admin') throw new Error('the role is unknown')
+      return { userId: sub, role }
+    },
+  }
+}

@@ -1,0 +1,26 @@
+/** The worker as a role of a process: its pool, as the owner of the worker's schema, and its runner. */
+import { parseIntoClientConfig } from 'pg-connection-string'
+import { makePool } from '../database/pool.ts'
+import type { Logger } from '../log.ts'
+import { startWorker } from './runner.ts'
+
+export async function startWorkerRole({ databaseUrl, log }: { databaseUrl: string; log: Logger }) {
+  const pool = makePool({
+    config: parseIntoClientConfig(databaseUrl),
+    name: 'forecourt worker',
+    size: 4,
+    onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
+  })
+  try {
+    const runner = await startWorker({ pool, log })
+    return {
+      async stop() {
+        await runner.stop()
+        await pool.end()
+      },
+    }
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+}

@@ -1,0 +1,95 @@
+/** Databases for tests: a clone of the migrated template, or a transaction on one that is rolled back. */
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+import { ownerUrl, TEMPLATE } from './globalSetup.ts'
+
+export type TestDatabase = {
+  name: string
+  /** As the owner, who is no superuser. */
+  ownerUrl: string
+  owner: pg.Pool
+  /** As superuser: for what a test must see or break, never for what it tests. */
+  superuser: pg.Pool
+  drop(): Promise<void>
+}
+
+/** A database of one's own, with real commits. Drop it in `afterAll`. */
+export async function cloneDatabase(): Promise<TestDatabase> {
+  const superuserUrl = process.env.TEST_SUPERUSER_URL
+  if (superuserUrl === undefined) throw new Error('the global setup has not run')
+  const name = `forecourt_${randomBytes(6).toString('hex')}`
+  await runOnce(superuserUrl, `create database ${name} template ${TEMPLATE} owner forecourt_test_owner`)
+  const url = ownerUrl(superuserUrl, name)
+  const owner = quietPool(url)
+  const asSuperuser = new URL(superuserUrl)
+  asSuperuser.pathname = `/${name}`
+  const superuser = quietPool(asSuperuser.href)
+  return {
+    name,
+    ownerUrl: url,
+    owner,
+    superuser,
+    async drop() {
+      await owner.end()
+      await superuser.end()
+      await runOnce(superuserUrl, `drop database ${name} with (force)`)
+    },
+  }
+}
+
+/** Who a transaction runs as: a role of the API, or the owner. */
+export type As = 'owner' | 'visitor' | { dealer: string } | { admin: string }
+
+/** Sets the role and the user of the transaction that `client` is in, as the API does for a request. */
+export async function become(client: pg.ClientBase, as: As): Promise<void> {
+  const [role, userId] = typeof as === 'string' ? [as, ''] : (Object.entries(as)[0] as [string, string])
+  await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
+  await client.query(`set local role forecourt_${role === 'owner' ? 'test_owner' : role}`)
+}
+
+/** Runs `work` in a transaction that leaves nothing behind. */
+export async function rolledBack<Value>(
+  database: TestDatabase,
+  work: (client: pg.PoolClient) => Promise<Value>,
+): Promise<Value> {
+  const client = await database.superuser.connect()
+  try {
+    await client.query('begin')
+    await become(client, 'owner')
+    return await work(client)
+  } finally {
+    await client.query('rollback')
+    client.release()
+  }
+}
+
+/** The SQLSTATE with which a statement is refused; the transaction goes on. Fails when it is not refused. */
+export async function refusal(client: pg.ClientBase, sql: string, values: unknown[] = []): Promise<string> {
+  await client.query('savepoint refusal')
+  try {
+    await client.query(sql, values)
+  } catch (error) {
+    await client.query('rollback to savepoint refusal')
+    return String((error as { code?: unknown }).code)
+  }
+  await client.query('release savepoint refusal')
+  throw new Error(`was not refused: ${sql}`)
+}
+
+async function runOnce(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
+
+function quietPool(connectionString: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString, max: 60 })
+  const ignore = () => {}
+  pool.on('error', ignore)
+  pool.on('connect', client => client.on('error', ignore))
+  return pool
+}
