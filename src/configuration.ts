@@ -35,7 +35,8 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
   const text = (name: string) => env[name] || undefined
   const flag = (name: string, otherwise: boolean) => {
     const value = text(name)
-    if (value !== undefined && value !== '0' && value !== '1') faults.push(`${name} is 0 or 1, not "${value}".`)
+    if (value !== undefined && value !== '0' && value !== '1')
+      faults.push(`${name} is 0 or 1, not "${value}".`)
     return value === undefined ? otherwise : value === '1'
   }
   const integer = (name: string, otherwise: number, least: number, most: number) => {
@@ -48,7 +49,8 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
   const databaseUrl = (name: string) => {
     const value = text(name)
     // the value may hold a password and is not repeated
-    if (value !== undefined && !/^postgres(ql)?:\/\//.test(value)) faults.push(`${name} begins with postgres://.`)
+    if (value !== undefined && !/^postgres(ql)?:\/\//.test(value))
+      faults.push(`${name} begins with postgres://.`)
     return value
   }
 
@@ -58,13 +60,21 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     if (missing.length > 0) faults.push(`In production ${missing.join(' and ')} must be set.`)
   }
   const jwtSecret = text('JWT_SECRET')
-  if (jwtSecret !== undefined && Buffer.byteLength(jwtSecret) < 32) faults.push('JWT_SECRET needs at least 32 bytes.')
+  if (production && jwtSecret !== undefined && Buffer.byteLength(jwtSecret) < 32) {
+    // RFC 7518, section 3.2: a key for HS256 is no shorter than its hash
+    faults.push('JWT_SECRET needs at least 32 bytes in production.')
+  }
   const logLevel = text('LOG_LEVEL') ?? 'info'
   if (!LOG_LEVELS.includes(logLevel)) faults.push(`LOG_LEVEL is one of ${LOG_LEVELS.join(', ')}.`)
-  const trustProxy = (text('TRUST_PROXY') ?? '').split(',').map(entry => entry.trim()).filter(Boolean)
+  const trustProxy = (text('TRUST_PROXY') ?? '')
+    .split(',')
+    .map(entry => entry.trim())
+    .filter(Boolean)
   for (const entry of trustProxy) {
     if (!/^[0-9a-f.:]+(\/\d{1,3})?$/i.test(entry) || !/[.:]/.test(entry)) {
-      faults.push(`TRUST_PROXY lists addresses or CIDRs, not "${entry}": who is trusted unseen can forge any address.`)
+      faults.push(
+        `TRUST_PROXY lists addresses or CIDRs, not "${entry}": who is trusted unseen can forge any address.`,
+      )
     }
   }
   const configuration: Configuration = Object.freeze({

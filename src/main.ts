@@ -1,6 +1,7 @@
 /** Reads the configuration, starts the roles that were asked for, and stops them in order. */
+import './graphileEnvironment.ts'
 import { type Api, startApi } from './api.ts'
-import { type Configuration, readConfiguration, type Roles, temporarySecret } from './configuration.ts'
+import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
 import { demoAccounts, demoPassword, makeDemoData } from './database/demo.ts'
 import { readOrCreateSecret, startEmbedded } from './database/embedded.ts'
 import { migrate } from './database/migrate.ts'
@@ -29,9 +30,10 @@ async function main(): Promise<void> {
   if (chosen === undefined) throw new Error(USAGE)
   const configuration = readConfiguration(process.env)
   if (command !== 'all' && configuration.databaseUrl === undefined) {
-    throw new Error(`DATABASE_URL must be set for npm run ${command}. Without it, npm start brings up everything.`)
+    throw new Error(
+      `DATABASE_URL must be set for npm run ${command}. Without it, npm start brings up everything.`,
+    )
   }
-  process.env.GRAPHILE_ENV ??= configuration.production ? 'production' : 'development'
   const log = makeLog(configuration.logLevel)
   if (command !== 'migrate') stopOnSignals(log)
   const database = await openDatabase(configuration, log)
@@ -71,7 +73,11 @@ async function startRoles(
     started.push({ what: 'worker', stop: () => worker.stop() })
   }
   if (roles.api) {
-    const api = await startApi(configuration, { databaseUrl: database.url, jwtSecret: database.jwtSecret, log })
+    const api = await startApi(configuration, {
+      databaseUrl: database.url,
+      jwtSecret: database.jwtSecret,
+      log,
+    })
     started.push({ what: 'api', stop: () => api.stop() })
     greet(api, configuration, database)
   }

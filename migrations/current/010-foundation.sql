@@ -63,7 +63,7 @@ create table if not exists app_public.audit_logs (
   ip inet,
   created_at timestamptz not null default clock_timestamp()
 );
-comment on table app_public.audit_logs is 'Append-only trail of administrative writes and system runs. Only admins read it.';
+comment on table app_public.audit_logs is E'@behavior +query:resource:connection\nAppend-only trail of administrative writes and system runs. Only admins read it.';
 comment on column app_public.audit_logs.id is 'Time-ordered.';
 comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM_EXPIRE or PAY_INVOICE.';
 comment on column app_public.audit_logs.resource_type is 'The table whose row it was done to.';

@@ -40,7 +40,7 @@ create table if not exists app_public.dealer_packages (
   constraint dealer_packages_country_key_key unique (country, key),
   constraint dealer_packages_currency_of_country foreign key (country, currency) references app_public.country_currencies (country, currency)
 );
-comment on table app_public.dealer_packages is 'What a dealer can buy in its country.';
+comment on table app_public.dealer_packages is E'@behavior +query:resource:connection\nWhat a dealer can buy in its country.';
 comment on column app_public.dealer_packages.id is 'Time-ordered.';
 comment on column app_public.dealer_packages.key is 'The same over all countries, such as basic.';
 comment on column app_public.dealer_packages.country is 'Where it is sold, ISO 3166-1 alpha-2.';
@@ -55,7 +55,7 @@ comment on column app_public.dealer_packages.overage is 'What happens beyond the
 comment on column app_public.dealer_packages.is_active is 'Whether it is on sale.';
 
 create table if not exists app_public.invoices (
-  dealer_id uuid not null references app_public.dealers,
+  dealer_id uuid not null constraint invoices_dealer references app_public.dealers,
   id uuid not null default app_private.time_ordered_uuid(),
   kind app_public.invoice_kind not null,
   status app_public.invoice_status not null default 'draft',
@@ -74,7 +74,7 @@ create table if not exists app_public.invoices (
   constraint invoices_paid_has_time check ((status = 'paid') = (paid_at is not null)),
   constraint invoices_totals_add_up check (gross_total = net_total + vat_total and net_total >= 0 and vat_total >= 0)
 ) with (fillfactor = 80);
-comment on table app_public.invoices is 'What a dealer owes. Totals are the sums of the items.';
+comment on table app_public.invoices is E'@behavior +query:resource:connection\nWhat a dealer owes. Totals are the sums of the items.';
 comment on column app_public.invoices.dealer_id is 'Who owes it.';
 comment on column app_public.invoices.id is 'Time-ordered.';
 comment on column app_public.invoices.kind is 'A package''s purchase, or a month''s listings beyond the quotas.';
@@ -88,6 +88,7 @@ comment on column app_public.invoices.gross_total is 'What is to be paid.';
 comment on column app_public.invoices.created_at is 'When it was begun.';
 comment on column app_public.invoices.updated_at is 'When it last changed.';
 comment on column app_public.invoices.paid_at is 'When it was paid.';
+comment on constraint invoices_dealer on app_public.invoices is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription Who owes it.';
 -- not unique: an id alone is looked up here, and the ids are the server's
 create index if not exists ix_invoices_id on app_public.invoices (id);
 create unique index if not exists ux_invoices_open_month on app_public.invoices (dealer_id, period_start, country, currency)
@@ -134,6 +135,7 @@ comment on column app_public.invoice_items.gross_amount is 'Net amount and VAT.'
 comment on column app_public.invoice_items.country is 'Whose price and VAT rate were applied.';
 comment on column app_public.invoice_items.currency is 'Of every amount of it.';
 comment on column app_public.invoice_items.created_at is 'When it was added.';
+comment on constraint invoice_items_invoice on app_public.invoice_items is E'@backwardBehavior +manyRelation:resource:connection\n@foreignFieldName items\n@backwardDescription Its lines.';
 create index if not exists ix_invoice_items_dealer_id_invoice_id on app_public.invoice_items (dealer_id, invoice_id);
 
 create table if not exists app_public.checkouts (
@@ -178,14 +180,15 @@ comment on column app_public.checkouts.overage is 'Snapshot of the package.';
 comment on column app_public.checkouts.expires_at is 'Until when the offer holds; past it the next purchase voids the invoice.';
 comment on column app_public.checkouts.closed_at is 'When it was paid or voided; null while it is open.';
 comment on column app_public.checkouts.created_at is 'When it was begun.';
+comment on constraint checkouts_invoice on app_public.checkouts is E'@forwardBehavior +singularRelation:resource:single\n@fieldName invoice\n@forwardDescription The invoice to be paid.';
 comment on constraint checkouts_success_url_form on app_public.checkouts is E'@field successUrl\nPlease give a URL that begins with https:// or http:// and has at most 2000 characters.';
 comment on constraint checkouts_cancel_url_form on app_public.checkouts is E'@field cancelUrl\nPlease give a URL that begins with https:// or http:// and has at most 2000 characters.';
 create unique index if not exists ux_checkouts_one_open on app_public.checkouts (dealer_id) where closed_at is null;
 
 create table if not exists app_public.dealer_subscriptions (
-  dealer_id uuid not null references app_public.dealers,
+  dealer_id uuid not null constraint dealer_subscriptions_dealer references app_public.dealers,
   id uuid not null default app_private.time_ordered_uuid(),
-  package_id uuid not null references app_public.dealer_packages,
+  package_id uuid not null constraint dealer_subscriptions_package references app_public.dealer_packages,
   invoice_id uuid,
   status app_public.subscription_status not null default 'pending',
   duration_days integer not null constraint dealer_subscriptions_duration_days_positive check (duration_days > 0),
@@ -213,7 +216,7 @@ create table if not exists app_public.dealer_subscriptions (
     and used_premium_quota between 0 and included_premium_quota
     and used_highlight_quota between 0 and included_highlight_quota)
 ) with (fillfactor = 80);
-comment on table app_public.dealer_subscriptions is 'A package that a dealer bought, with its quotas as they were at the purchase.';
+comment on table app_public.dealer_subscriptions is E'@behavior +query:resource:connection\nA package that a dealer bought, with its quotas as they were at the purchase.';
 comment on column app_public.dealer_subscriptions.dealer_id is 'Whose subscription.';
 comment on column app_public.dealer_subscriptions.id is 'Time-ordered.';
 comment on column app_public.dealer_subscriptions.package_id is 'What was bought.';
@@ -231,6 +234,8 @@ comment on column app_public.dealer_subscriptions.included_highlight_quota is 'H
 comment on column app_public.dealer_subscriptions.used_highlight_quota is 'Highlights used.';
 comment on column app_public.dealer_subscriptions.created_at is 'When it was made.';
 comment on column app_public.dealer_subscriptions.updated_at is 'When it last changed.';
+comment on constraint dealer_subscriptions_dealer on app_public.dealer_subscriptions is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription Whose subscription.';
+comment on constraint dealer_subscriptions_package on app_public.dealer_subscriptions is E'@forwardBehavior +singularRelation:resource:single\n@fieldName package\n@forwardDescription What was bought; null where it is no longer on sale.';
 create index if not exists ix_dealer_subscriptions_id on app_public.dealer_subscriptions (id);
 create index if not exists ix_dealer_subscriptions_status_end_at on app_public.dealer_subscriptions (status, end_at);
 create unique index if not exists ux_dealer_subscriptions_one_active on app_public.dealer_subscriptions (dealer_id) where status = 'active';

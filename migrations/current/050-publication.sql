@@ -15,7 +15,7 @@ exception when duplicate_object then null; end $$;
 comment on type app_public.consumption_source is 'What paid for a listing: the free quota, a subscription''s quota, or a price.';
 
 create table if not exists app_public.listings (
-  dealer_id uuid not null references app_public.dealers,
+  dealer_id uuid not null constraint listings_dealer references app_public.dealers,
   id uuid not null default app_private.time_ordered_uuid(),
   status app_public.listing_status not null default 'pending',
   title text not null,
@@ -42,7 +42,7 @@ create table if not exists app_public.listings (
   constraint listings_images_count check (cardinality(images) <= 50 and array_ndims(images) = 1 or images = '{}'),
   constraint listings_images_present check (array_position(images, null) is null)
 );
-comment on table app_public.listings is 'What a dealer offers. A published one has exactly one row in the ledger.';
+comment on table app_public.listings is E'@behavior +query:resource:connection\nWhat a dealer offers. A published one has exactly one row in the ledger.';
 comment on column app_public.listings.dealer_id is 'Who offers it.';
 comment on column app_public.listings.id is 'Time-ordered.';
 comment on column app_public.listings.status is 'Where it stands between draft and withdrawal.';
@@ -58,6 +58,7 @@ comment on column app_public.listings.payload_hash is 'SHA-256 of the input, to 
 comment on column app_public.listings.created_by is 'Who published it.';
 comment on column app_public.listings.created_at is 'When it was published.';
 comment on column app_public.listings.updated_at is 'When it last changed.';
+comment on constraint listings_dealer on app_public.listings is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription Who offers it; null where you are no member.';
 comment on constraint listings_title_length on app_public.listings is E'@field title\nThe title needs 1 to 200 characters.';
 comment on constraint listings_description_length on app_public.listings is E'@field description\nThe description has room for 10,000 characters.';
 comment on constraint listings_module_form on app_public.listings is E'@field module\nThe module is a word of at most 40 letters, digits, - or _, such as auto.';
@@ -112,6 +113,7 @@ comment on column app_public.listing_consumptions.gross_amount is 'Net amount an
 comment on column app_public.listing_consumptions.currency is 'Of every amount of it.';
 comment on column app_public.listing_consumptions.created_by is 'Who published; the id of a verified user.';
 comment on column app_public.listing_consumptions.created_at is 'When it was decided, the dealer being locked.';
+comment on constraint listing_consumptions_listing on app_public.listing_consumptions is E'@backwardBehavior +singularRelation:resource:single\n@foreignSingleFieldName consumption\n@backwardDescription What paid for it; null where you are no member.';
 create index if not exists ix_listing_consumptions_free_dealer_id_created_at on app_public.listing_consumptions (dealer_id, created_at)
   where source = 'free_quota';
 

@@ -33,7 +33,10 @@ export function authenticator(urls: {
  * Sets the derived password, unless it is in force already. Sends its SCRAM verifier, so that no statement log can hold
  * the password.
  */
-export async function ensureAuthenticatorPassword(client: pg.Client, { config, password }: Authenticator): Promise<void> {
+export async function ensureAuthenticatorPassword(
+  client: pg.Client,
+  { config, password }: Authenticator,
+): Promise<void> {
   if (password === undefined || (await canConnect(config))) return
   await client.query(`alter role ${AUTHENTICATOR} password ${client.escapeLiteral(scramVerifier(password))}`)
 }

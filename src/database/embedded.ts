@@ -102,6 +102,8 @@ async function ensureOwner(
   const client = connection(urlOf('postgres', superuserPassword, server.port, 'postgres'))
   try {
     await client.connect()
+    // A starter that was killed here leaves its statement running: its session holds this until that is done.
+    await client.query('select pg_catalog.pg_advisory_lock(1)')
     const { rows } = await client.query(
       `select exists (select from pg_catalog.pg_roles where rolname = $1) as has_role,
               exists (select from pg_catalog.pg_database where datname = $2) as has_database`,

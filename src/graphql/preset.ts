@@ -11,10 +11,13 @@ import { makePgService } from 'postgraphile/adaptors/pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
 import { makeDocumentsPlugin } from './documents.ts'
 import type { ConstraintMessages } from './errors.ts'
+import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
 import { type RequestIdentity, requestOf } from './request.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
+
+type RuruClientConfig = NonNullable<NonNullable<GraphileConfig.Preset['ruru']>['clientConfig']>
 
 /** What the preset depends on. */
 export interface PresetOptions {
@@ -62,6 +65,8 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       ...(options.exportSchemaTo ? { exportSchemaSDLPath: options.exportSchemaTo, sortExport: true } : null),
     },
     grafast: { context },
+    // its type asks for every property
+    ruru: { clientConfig: { defaultQuery: examples } as RuruClientConfig },
     grafserv: {
       graphqlPath: '/graphql',
       graphiql,
@@ -154,17 +159,23 @@ const NamesPlugin: GraphileConfig.Plugin = {
 function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.ExecutionArgs) {
   const request = requestOf(requestContext)
   const operation = getOperationAST(args.document, args.operationName)
-  return { request, pgSettings: pgSettings(request?.identity, operation?.operation === 'query') }
+  const isQuery = operation?.operation === 'query'
+  return { request, pgSettings: pgSettings(request?.identity, request?.ip, isQuery) }
 }
 
 /**
  * As whom the statements of a request run. Each call to the database is a transaction that sets these for itself alone. A
  * query may not write, whatever its functions are.
  */
-export function pgSettings(identity: RequestIdentity | undefined, isQuery: boolean): Record<string, string> {
+export function pgSettings(
+  identity: RequestIdentity | undefined,
+  clientIp: string | undefined,
+  isQuery: boolean,
+): Record<string, string> {
   return {
     role: `forecourt_${identity?.role ?? 'visitor'}`,
     'forecourt.user_id': identity?.userId ?? '',
+    'forecourt.client_ip': clientIp ?? '',
     timezone: 'UTC',
     ...(isQuery ? { transaction_read_only: 'on' } : null),
   }

@@ -13,6 +13,8 @@ export interface RequestIdentity {
 export interface ApiRequest extends IncomingMessage {
   readonly requestId?: string
   readonly identity?: RequestIdentity
+  /** The address of the client, as express sees it behind the proxies it trusts. */
+  readonly ip?: string
 }
 
 declare global {

@@ -51,6 +51,18 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
     version: '1.0.0',
     grafast: {
       middleware: {
+        async prepareArgs(next, { args }) {
+          try {
+            return await next()
+          } catch (error) {
+            // grafserv answers this by itself, through `maskError`, and with 200 where the client takes JSON.
+            const told = fault('internal_error')
+            const request = requestOf(args.requestContext)
+            outcomeOf(request).status = told.status
+            options.log(report(told, error, request))
+            throw error
+          }
+        },
         async execute(next, { args }) {
           const request = requestOf(args.requestContext)
           outcomeOf(request).operation = describeOperation(args)
@@ -126,27 +138,33 @@ function translate(error: GraphQLError, request: ApiRequest | undefined, options
   const found = toFault(error, { authenticated: request?.identity !== undefined, constraintMessages })
   // What Grafast calls safe is about the arguments of the client, such as a cursor that was never given out.
   const told =
-    found.code === 'internal_error' && root instanceof Error && isSafeError(root)
-      ? fault('invalid_input', { message: root.message })
+    found.code === 'internal_error' && isSafeError(Object(root))
+      ? fault('invalid_input', { message: (root as Error).message })
       : found
   const database = databaseError(root)
   if (database) outcomeOf(request).sqlstates.push(database.code)
-  if (told.status >= 500) options.log(report(told, error, request))
+  if (told.status >= 500) options.log(report(told, error, request, error.path))
   return told
 }
 
-function report(told: Fault, error: GraphQLError, request: ApiRequest | undefined): FaultReport {
+function report(
+  told: Fault,
+  error: unknown,
+  request: ApiRequest | undefined,
+  path: readonly (string | number)[] = [],
+): FaultReport {
   const root = rootCause(error)
   const database = databaseError(root)
+  const { message = String(root), stack } = Object(root) as Partial<Error>
   return {
     requestId: request?.requestId,
     operation: outcomeOf(request).operation?.name,
-    path: error.path?.join('.') ?? '',
+    path: path.join('.'),
     code: told.code,
     sqlstate: database?.code,
     constraint: database?.constraint,
-    message: root instanceof Object && 'message' in root ? String(root.message) : String(root),
-    stack: !database && root instanceof Object && 'stack' in root ? String(root.stack) : undefined,
+    message,
+    stack: database ? undefined : stack,
   }
 }
 

@@ -11,7 +11,10 @@ export function sendFault(
   code: ErrorCode,
   more: { message?: string; requestId?: string } = {},
 ): void {
-  const { status, message, retryAfter } = fault(code, more.message === undefined ? {} : { message: more.message })
+  const { status, message, retryAfter } = fault(
+    code,
+    more.message === undefined ? {} : { message: more.message },
+  )
   if (retryAfter !== undefined) response.setHeader('Retry-After', String(retryAfter))
   const extensions = { code, ...(more.requestId === undefined ? {} : { requestId: more.requestId }) }
   const type = request.accepts(['application/json', GRAPHQL_RESPONSE]) || 'application/json'

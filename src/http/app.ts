@@ -34,8 +34,11 @@ export async function makeApp(options: AppOptions): Promise<Express> {
 }
 
 function securityHeaders(graphiql: boolean): RequestHandler {
-  const strict = helmet({ contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"] } } })
+  const strict = helmet({
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"] } },
+  })
   // GraphiQL brings its scripts inline
   const page = helmet({ contentSecurityPolicy: false })
-  return (request, response, next) => (graphiql && request.method === 'GET' ? page : strict)(request, response, next)
+  return (request, response, next) =>
+    (graphiql && request.method === 'GET' ? page : strict)(request, response, next)
 }

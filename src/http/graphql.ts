@@ -13,7 +13,11 @@ export async function makeGraphql(preset: GraphileConfig.Preset): Promise<PostGr
   return instance
 }
 
-export async function installGraphql(app: Express, server: Server, instance: PostGraphileInstance): Promise<void> {
+export async function installGraphql(
+  app: Express,
+  server: Server,
+  instance: PostGraphileInstance,
+): Promise<void> {
   await instance.createServ(grafserv).addTo(app, server)
 }
 

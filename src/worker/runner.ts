@@ -1,16 +1,22 @@
 /** The worker: runs the tasks of `tasks/`, and the crontab beside them. */
-import { Logger, type Runner, run } from 'graphile-worker'
+import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
+import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import type { Logger as Log } from '../log.ts'
 
-const tasks = new URL('../../tasks/', import.meta.url).pathname
+const crontabFile = new URL('../../tasks/crontab', import.meta.url).pathname
+
+/** Every task by the name under which the crontab and the database ask for it. */
+export const taskList: TaskList = {
+  expire_subscriptions: expireSubscriptions,
+}
 
 /** Starts the runner on the owner's pool. Stop it with `stop()`, which lets running jobs finish. */
 export function startWorker({ pool, log }: { pool: pg.Pool; log: Log }): Promise<Runner> {
   return run({
     pgPool: pool,
-    taskDirectory: tasks,
-    crontabFile: `${tasks}crontab`,
+    taskList,
+    crontabFile,
     concurrency: 2,
     // main stops everything in order
     noHandleSignals: true,

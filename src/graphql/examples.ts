@@ -1,0 +1,55 @@
+/** The operations that GraphiQL opens with. They run on the demo data; a test runs each of them. */
+export const examples = `# Choose one with the arrow of the Run button.
+
+# What anybody may see.
+query Packages {
+  dealerPackages(condition: { country: "DE" }) {
+    nodes { id key name priceNet currency durationDays listingLimit }
+    totalCount
+  }
+}
+
+query Listings {
+  listings(first: 5, orderBy: [CREATED_AT_DESC]) {
+    nodes { id title price currency status }
+    pageInfo { hasNextPage endCursor }
+  }
+}
+
+# Put the access token into the tab Headers: {"authorization": "Bearer <accessToken>"}
+mutation Login {
+  login(input: { email: "dealer@example.com", password: "forecourt-demo" }) {
+    session { accessToken expiresAt user { id fullName } }
+  }
+}
+
+# With the token: who am I, and what did I buy? The dealerId is needed below.
+query Subscriptions {
+  currentUser { email }
+  dealerSubscriptions {
+    nodes { id status endAt includedListingQuota usedListingQuota dealer { id companyName country } }
+  }
+}
+
+query Quote($dealerId: UUID!) {
+  quoteListing(dealerId: $dealerId) {
+    source netAmount vatRate grossAmount currency freeRemaining subscriptionRemaining
+  }
+}
+
+# A new key is a new listing; the same key is the same listing again.
+mutation Publish($dealerId: UUID!, $idempotencyKey: UUID!) {
+  createListing(
+    input: {
+      dealerId: $dealerId
+      idempotencyKey: $idempotencyKey
+      title: "Golf VIII 1.5 TSI"
+      module: "auto"
+      price: "21900"
+      currency: "EUR"
+    }
+  ) {
+    listing { id status consumption { source grossAmount currency } }
+  }
+}
+`

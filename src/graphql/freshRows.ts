@@ -1,0 +1,65 @@
+/**
+ * The ledger row of a listing that was just published, read by the statement that published it.
+ *
+ * PostGraphile reads what hangs on the result of a mutation in a second transaction, because a statement does not see the
+ * rows that its own functions write. A volatile function that is called later in the same statement does: with it,
+ * publishing a listing is one transaction instead of two.
+ */
+import type { Step } from 'grafast'
+import { PgSelectSingleStep, type PgSelectStep } from 'postgraphile/@dataplan/pg'
+import { type SQL, sql } from 'postgraphile/pg-sql2'
+import { wrapPlans } from 'postgraphile/utils'
+
+type Resource = GraphileBuild.Build['pgResources'][string]
+
+/** A row within the statement of another: its columns are expressions of that statement. */
+class FreshRowStep extends PgSelectSingleStep<Resource> {
+  declare readonly resource: Resource
+  declare readonly pgCodec: Resource['codec']
+  /** Where the row stands in the statement; the check whether the row is null uses it too. */
+  readonly alias: SQL
+
+  constructor($maker: PgSelectSingleStep, resource: Resource, alias: SQL) {
+    super($maker.getClassStep() as PgSelectStep<Resource>, $maker as Step)
+    this.resource = resource
+    this.pgCodec = resource.codec
+    this.alias = alias
+  }
+
+  override get(name: string): ReturnType<PgSelectSingleStep<Resource>['get']> {
+    const attribute = this.resource.codec.attributes[name]
+    if (!attribute) throw new Error(`${this.resource.name} has no column ${name}`)
+    return this.select(sql`${this.alias}.${sql.identifier(name)}`, attribute.codec, attribute.notNull)
+  }
+
+  override deduplicate(peers: PgSelectSingleStep<Resource>[]) {
+    return super.deduplicate(peers).filter(peer => peer instanceof FreshRowStep && peer.alias === this.alias)
+  }
+}
+
+/** `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` stays a join. */
+export const FreshRowsPlugin: GraphileConfig.Plugin = wrapPlans(
+  ({ pgResources = {} }) => ({
+    Listing: {
+      consumption(plan, $listing) {
+        const resource = pgResources.listing_consumptions
+        if (!isFresh($listing) || !resource) return plan()
+        const statement = $listing.getClassStep()
+        const consumption = sql.identifier(Symbol('consumption'))
+        statement.join({
+          type: 'left',
+          lateral: true,
+          from: sql`app_public.consumption_of_listing(${statement.alias}.dealer_id, ${statement.alias}.id)`,
+          alias: consumption,
+          conditions: [],
+        })
+        return new FreshRowStep($listing, resource, consumption)
+      },
+    },
+  }),
+  { name: 'FreshRowsPlugin' },
+)
+
+function isFresh($row: Step): $row is PgSelectSingleStep {
+  return $row instanceof PgSelectSingleStep && $row.mode === 'mutation'
+}
