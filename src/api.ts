@@ -5,6 +5,7 @@ import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
 import { makePool } from './database/pool.ts'
 import { makeAccounts } from './graphql/accounts.ts'
+import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
@@ -42,7 +43,7 @@ export async function startApi(
         constraintMessages: await readConstraintMessages(pool),
         introspection: configuration.introspection,
         graphiql: configuration.graphiql,
-        plugins: [LookupsPlugin, makeSessionsPlugin(makeAccounts({ pool, tokens }))],
+        plugins: [LookupsPlugin, FreshRowsPlugin, makeSessionsPlugin(makeAccounts({ pool, tokens }))],
       }),
     )
     const server = makeServer()

@@ -10,7 +10,8 @@ const expireSubscriptions: Task = async (_payload, { abortSignal, logger, query 
     expired += count
     logger.info(`expired ${expired} subscriptions so far`)
     // what was expired stays so, and the job is tried again
-    if (abortSignal?.aborted) throw new Error(`stopped after ${expired} subscriptions; the rest is for the next run`)
+    if (abortSignal?.aborted)
+      throw new Error(`stopped after ${expired} subscriptions; the rest is for the next run`)
   }
   logger.info(`expired ${expired} subscriptions`)
 }

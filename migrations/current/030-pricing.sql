@@ -87,7 +87,10 @@ comment on column app_public.free_quota_configs.valid is 'When the quota holds, 
 do $$ begin
   create type app_private.pricing_gate as (currency text, minor_units smallint, vat_rate numeric);
 exception when duplicate_object then null; end $$;
-comment on type app_private.pricing_gate is 'What must be known of a country before anything is sold there; vat_rate in percent.';
+comment on type app_private.pricing_gate is 'What must be known of a country before anything is sold there.';
+comment on column app_private.pricing_gate.currency is 'ISO 4217.';
+comment on column app_private.pricing_gate.minor_units is 'Decimal places of an amount.';
+comment on column app_private.pricing_gate.vat_rate is 'In percent.';
 
 --!include pricing/enforce_price_versions.sql
 --!include pricing/pass_pricing_gate.sql

@@ -128,6 +128,12 @@ do $$ begin
   );
 exception when duplicate_object then null; end $$;
 comment on type app_private.publication_decision is 'What pays for the next listing of a dealer, its charge, and what was left of the quotas before it.';
+comment on column app_private.publication_decision.source is 'What pays for it.';
+comment on column app_private.publication_decision.subscription_id is 'Whose quota is taken; null unless the source is a subscription.';
+comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
+comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not yet written.';
+comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
+comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
 
 do $$ begin
   create type app_public.listing_quote as (
@@ -156,6 +162,7 @@ comment on column app_public.listing_quote.subscription_remaining is E'@notNull\
 --!include listing/replay_listing.sql
 --!include listing/record_consumption.sql
 --!include listing/create_listing.sql
+--!include listing/consumption_of_listing.sql
 
 create or replace trigger listing_consumptions_never_changed before update or delete or truncate on app_public.listing_consumptions
   for each statement execute function app_private.refuse_change();

@@ -2,15 +2,9 @@
 import { createHash } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type pg from 'pg'
-import type { AccessToken, Tokens } from '../http/tokens.ts'
+import type { Tokens } from '../http/tokens.ts'
 import { ApiError } from './errors.ts'
-
-export type Session = AccessToken & { user: { id: string; email: string; fullName: string } }
-
-export type Accounts = {
-  register(input: { email: string; password: string; fullName: string }): Promise<Session>
-  login(input: { email: string; password: string }): Promise<Session>
-}
+import type { Accounts, Session } from './sessions.ts'
 
 /** Argon2id, the first choice of the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane. */
 const HASH_COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }

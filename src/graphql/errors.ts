@@ -152,6 +152,7 @@ export class ApiError extends Error {
 
 /** The parts of a database error that we look at. `pg` has a class for it; a plain shape survives its copies. */
 export interface DatabaseError {
+  readonly severity: string
   readonly code: string
   readonly message: string
   readonly detail?: string
@@ -201,7 +202,9 @@ function databaseFault(error: DatabaseError, context: FaultContext): Fault {
   const own = ownSqlstates[error.code]
   if (own) return raisedFault(own, error)
   const constraint = error.code.startsWith('23') && context.constraintMessages.get(error.constraint ?? '')
-  const code = sqlstates[error.code] ?? sqlstateClasses[error.code.slice(0, 2)]
+  // FATAL ends the connection, or never let it begin: wrong password, database that takes no connections
+  const lost = error.severity === 'FATAL' || error.severity === 'PANIC' ? 'service_unavailable' : undefined
+  const code = lost ?? sqlstates[error.code] ?? sqlstateClasses[error.code.slice(0, 2)]
   if (constraint) {
     const { field, message } = constraint
     return fault(code ?? 'invalid_input', { message, detail: { field } })

@@ -9,11 +9,12 @@ import { getOperationAST } from 'grafast/graphql'
 import type { Pool } from 'pg'
 import { makePgService } from 'postgraphile/adaptors/pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
+import type { Identity } from '../http/tokens.ts'
 import { makeDocumentsPlugin } from './documents.ts'
 import type { ConstraintMessages } from './errors.ts'
 import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
-import { type RequestIdentity, requestOf } from './request.ts'
+import { requestOf } from './request.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
 
@@ -168,7 +169,7 @@ function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.
  * query may not write, whatever its functions are.
  */
 export function pgSettings(
-  identity: RequestIdentity | undefined,
+  identity: Identity | undefined,
   clientIp: string | undefined,
   isQuery: boolean,
 ): Record<string, string> {

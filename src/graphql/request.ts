@@ -2,17 +2,12 @@
 import type { IncomingMessage } from 'node:http'
 // Declares `requestContext.node`.
 import type {} from 'postgraphile/grafserv/express/v4'
-
-/** Who asks, from a verified token. Absent for an anonymous request. */
-export interface RequestIdentity {
-  readonly userId: string
-  readonly role: 'dealer' | 'admin'
-}
+import type { Identity } from '../http/tokens.ts'
 
 /** The request with its id and its verified identity. */
 export interface ApiRequest extends IncomingMessage {
   readonly requestId?: string
-  readonly identity?: RequestIdentity
+  readonly identity?: Identity
   /** The address of the client, as express sees it behind the proxies it trusts. */
   readonly ip?: string
 }

@@ -22,7 +22,7 @@ export interface Session {
 }
 
 /** Does the work. Refusals are thrown as `ApiError`, or come from the database with a SQLSTATE of ours. */
-export interface Identity {
+export interface Accounts {
   readonly register: (input: Registration, context: SessionContext) => Promise<Session>
   readonly login: (input: Credentials, context: SessionContext) => Promise<Session>
 }
@@ -76,15 +76,15 @@ const typeDefs = gql`
 type Work<Input> = (input: Input, context: SessionContext) => Promise<Session>
 
 /** Adds `register` and `login` to the schema. */
-export function makeSessionsPlugin(identity: Identity): GraphileConfig.Plugin {
+export function makeSessionsPlugin(accounts: Accounts): GraphileConfig.Plugin {
   return extendSchema(
     {
       typeDefs,
       objects: {
         Mutation: {
           plans: {
-            register: (_$root, args) => sessionPlan(args.getRaw('input'), identity.register),
-            login: (_$root, args) => sessionPlan(args.getRaw('input'), identity.login),
+            register: (_$root, args) => sessionPlan(args.getRaw('input'), accounts.register),
+            login: (_$root, args) => sessionPlan(args.getRaw('input'), accounts.login),
           },
         },
       },

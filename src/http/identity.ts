@@ -2,17 +2,9 @@
 import type { Express } from 'express'
 import type { Logger } from '../log.ts'
 import { sendFault } from './answers.ts'
+import type {} from './request.ts'
 import { requestId } from './requestLog.ts'
-import type { Identity, Tokens } from './tokens.ts'
-
-declare global {
-  namespace Express {
-    interface Request {
-      /** The verified user; absent for a visitor. */
-      identity?: Identity
-    }
-  }
-}
+import type { Tokens } from './tokens.ts'
 
 const BEARER = /^Bearer +([^\s]+)$/i
 

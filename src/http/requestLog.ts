@@ -3,15 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { Express, Request } from 'express'
 import { outcomeOf } from '../graphql/outcome.ts'
 import type { Logger } from '../log.ts'
-
-declare global {
-  namespace Express {
-    interface Request {
-      /** Given by a proxy in `X-Request-Id`, or made here; answered in the same header. */
-      requestId?: string
-    }
-  }
-}
+import type {} from './request.ts'
 
 /** No room for more than an id. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/

@@ -38,7 +38,7 @@ export async function cloneDatabase(): Promise<TestDatabase> {
 }
 
 /** Who a transaction runs as: a role of the API, or the owner. */
-export type As = 'owner' | 'visitor' | { dealer: string } | { admin: string }
+export type As = 'owner' | 'visitor' | 'authenticator' | { dealer: string } | { admin: string }
 
 /** Sets the role and the user of the transaction that `client` is in, as the API does for a request. */
 export async function become(client: pg.ClientBase, as: As): Promise<void> {

@@ -20,7 +20,9 @@ export default async function globalSetup(): Promise<void> {
   const owner = ownerUrl(superuserUrl, TEMPLATE)
   const client = new pg.Client({ connectionString: superuserUrl })
   await client.connect()
-  await client.query("do $$ begin create role forecourt_test_owner login createrole password 'owner'; exception when duplicate_object then null; end $$")
+  await client.query(
+    "do $$ begin create role forecourt_test_owner login createrole password 'owner'; exception when duplicate_object then null; end $$",
+  )
   await client.query(`drop database if exists ${TEMPLATE} with (force)`)
   await client.query(`create database ${TEMPLATE} owner forecourt_test_owner`)
   await client.end()

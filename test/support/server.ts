@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { type Api, startApi } from '../../src/api.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { makeTokens, type Role } from '../../src/http/tokens.ts'
-import { makeLog } from '../../src/log.ts'
+import { type Logger, makeLog } from '../../src/log.ts'
 import type { TestDatabase } from './database.ts'
 
 export const jwtSecret = 'a secret of tests, long enough for anyone'
@@ -11,11 +11,22 @@ export const jwtSecret = 'a secret of tests, long enough for anyone'
 export type Answer<Data> = {
   status: number
   headers: Headers
+  /** The body as it came. */
+  text: string
   data: Data
-  errors: { message: string; path?: string[]; extensions: { code: string; detail?: Record<string, unknown>; meta?: unknown; requestId?: string } }[]
+  errors: {
+    message: string
+    path?: string[]
+    extensions: { code: string; detail?: Record<string, unknown>; meta?: unknown; requestId?: string }
+  }[]
 }
 
-export type CallOptions = { token?: string; variables?: Record<string, unknown>; accept?: string; headers?: Record<string, string> }
+export type CallOptions = {
+  token?: string
+  variables?: Record<string, unknown>
+  accept?: string
+  headers?: Record<string, string>
+}
 
 export type TestServer = Api & {
   /** Sends an operation. `Data` is what the test expects to find. */
@@ -23,9 +34,18 @@ export type TestServer = Api & {
   tokenFor(userId: string, role?: Role): Promise<string>
 }
 
-export async function startServer(database: TestDatabase, env: Record<string, string> = {}): Promise<TestServer> {
-  const configuration = readConfiguration({ PORT: '0', DATABASE_URL: database.ownerUrl, DEMO_DATA: '0', ...env })
-  const api = await startApi(configuration, { databaseUrl: database.ownerUrl, jwtSecret, log: makeLog('silent') })
+export async function startServer(
+  database: TestDatabase,
+  env: Record<string, string> = {},
+  log: Logger = makeLog('silent'),
+): Promise<TestServer> {
+  const configuration = readConfiguration({
+    PORT: '0',
+    DATABASE_URL: database.ownerUrl,
+    DEMO_DATA: '0',
+    ...env,
+  })
+  const api = await startApi(configuration, { databaseUrl: database.ownerUrl, jwtSecret, log })
   const tokens = makeTokens(jwtSecret)
   return {
     ...api,
@@ -47,8 +67,9 @@ async function send<Data>(url: string, query: string, options: CallOptions): Pro
     },
     body: JSON.stringify({ query, variables: options.variables ?? {} }),
   })
-  const body = (await response.json()) as Partial<Answer<Data>>
-  return { status: response.status, headers: response.headers, data: body.data as Data, errors: body.errors ?? [] }
+  const text = await response.text()
+  const { data, errors = [] } = JSON.parse(text) as Partial<Answer<Data>>
+  return { status: response.status, headers: response.headers, text, data: data as Data, errors }
 }
 
 export type Listing = {
@@ -66,11 +87,24 @@ export const CREATE_LISTING = `mutation ($input: CreateListingInput!) {
 }`
 
 /** Publishes over HTTP. */
-export function createListing(server: TestServer, token: string, dealerId: string, input: Record<string, unknown> = {}) {
+export function createListing(
+  server: TestServer,
+  token: string,
+  dealerId: string,
+  input: Record<string, unknown> = {},
+) {
   return server.call<{ createListing: { listing: Listing } | null }>(CREATE_LISTING, {
     token,
     variables: {
-      input: { dealerId, idempotencyKey: randomUUID(), title: 'A car', module: 'auto', price: '9900', currency: 'EUR', ...input },
+      input: {
+        dealerId,
+        idempotencyKey: randomUUID(),
+        title: 'A car',
+        module: 'auto',
+        price: '9900',
+        currency: 'EUR',
+        ...input,
+      },
     },
   })
 }

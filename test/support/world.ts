@@ -17,14 +17,30 @@ export type Country = {
 
 /** Configures a country; Germany with 19 % VAT, 5.00 EUR a listing and nothing free unless told otherwise. */
 export async function makeCountry(db: Queryable, options: Country = {}): Promise<string> {
-  const { country = 'DE', currency = 'EUR', minorUnits = 2, vatRate = 19, price = '5.00', freeListings = 0 } = options
-  await db.query('insert into app_public.currencies values ($1, $2) on conflict do nothing', [currency, minorUnits])
+  const {
+    country = 'DE',
+    currency = 'EUR',
+    minorUnits = 2,
+    vatRate = 19,
+    price = '5.00',
+    freeListings = 0,
+  } = options
+  await db.query('insert into app_public.currencies values ($1, $2) on conflict do nothing', [
+    currency,
+    minorUnits,
+  ])
   await db.query('insert into app_public.country_currencies values ($1, $2)', [country, currency])
   if (vatRate !== null) {
-    await db.query("insert into app_public.vat_rates (country, rate, valid) values ($1, $2, '[2020-01-01,)')", [country, vatRate])
+    await db.query(
+      "insert into app_public.vat_rates (country, rate, valid) values ($1, $2, '[2020-01-01,)')",
+      [country, vatRate],
+    )
   }
   if (price !== null) {
-    await db.query("select app_private.set_price($1, 'dealer', 'pay_per_listing', $2, '2020-01-01')", [country, price])
+    await db.query("select app_private.set_price($1, 'dealer', 'pay_per_listing', $2, '2020-01-01')", [
+      country,
+      price,
+    ])
   }
   if (freeListings > 0) {
     await db.query(
@@ -38,7 +54,11 @@ export async function makeCountry(db: Queryable, options: Country = {}): Promise
 
 /** A user without a password that could be known. */
 export async function makeUser(db: Queryable, email = `${randomUUID()}@example.com`): Promise<string> {
-  return single(db, 'select user_id as id from app_public.register_user($1, $2, $3)', [email, 'Test User', '$argon2id$none'])
+  return single(db, 'select user_id as id from app_public.register_user($1, $2, $3)', [
+    email,
+    'Test User',
+    '$argon2id$none',
+  ])
 }
 
 /** A dealer, with this user as its owner. */
@@ -48,14 +68,31 @@ export async function makeDealer(db: Queryable, userId: string, country = 'DE'):
     "insert into app_public.dealers (company_name, country, dealer_type) values ('Test', $1, 'auto_dealer') returning id",
     [country],
   )
-  await db.query("insert into app_public.dealer_users (dealer_id, user_id, role) values ($1, $2, 'owner')", [id, userId])
+  await db.query("insert into app_public.dealer_users (dealer_id, user_id, role) values ($1, $2, 'owner')", [
+    id,
+    userId,
+  ])
   return id
 }
 
-export type Package = { country?: string; listings?: number; overage?: 'charge' | 'block'; priceNet?: string; currency?: string; days?: number }
+export type Package = {
+  country?: string
+  listings?: number
+  overage?: 'charge' | 'block'
+  priceNet?: string
+  currency?: string
+  days?: number
+}
 
 export async function makePackage(db: Queryable, options: Package = {}): Promise<string> {
-  const { country = 'DE', listings = 10, overage = 'charge', priceNet = '49.00', currency = 'EUR', days = 30 } = options
+  const {
+    country = 'DE',
+    listings = 10,
+    overage = 'charge',
+    priceNet = '49.00',
+    currency = 'EUR',
+    days = 30,
+  } = options
   return single(
     db,
     `insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, overage)
@@ -67,8 +104,18 @@ export async function makePackage(db: Queryable, options: Package = {}): Promise
 export type Subscription = Package & { packageId?: string; status?: string; startAt?: string; endAt?: string }
 
 /** A subscription that was granted without an invoice, active from yesterday for 30 days unless told otherwise. Times are SQL. */
-export async function makeSubscription(db: Queryable, dealerId: string, options: Subscription = {}): Promise<string> {
-  const { listings = 10, overage = 'charge', status = 'active', startAt = "now() - interval '1 day'", endAt = "now() + interval '29 days'" } = options
+export async function makeSubscription(
+  db: Queryable,
+  dealerId: string,
+  options: Subscription = {},
+): Promise<string> {
+  const {
+    listings = 10,
+    overage = 'charge',
+    status = 'active',
+    startAt = "now() - interval '1 day'",
+    endAt = "now() + interval '29 days'",
+  } = options
   const packageId = options.packageId ?? (await makePackage(db, options))
   const times = status === 'pending' ? 'null, null' : `${startAt}, ${endAt}`
   return single(
@@ -81,8 +128,17 @@ export async function makeSubscription(db: Queryable, dealerId: string, options:
 }
 
 /** Publishes through the SQL function as the current user of the transaction. */
-export async function publish(db: Queryable, dealerId: string, key: string = randomUUID(), title = 'A car'): Promise<string> {
-  return single(db, "select id from app_public.create_listing($1, $2, $3, 'auto', 9900, 'EUR')", [dealerId, key, title])
+export async function publish(
+  db: Queryable,
+  dealerId: string,
+  key: string = randomUUID(),
+  title = 'A car',
+): Promise<string> {
+  return single(db, "select id from app_public.create_listing($1, $2, $3, 'auto', 9900, 'EUR')", [
+    dealerId,
+    key,
+    title,
+  ])
 }
 
 export async function single(db: Queryable, sql: string, values: unknown[] = []): Promise<string> {

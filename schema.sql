@@ -1,0 +1,1989 @@
+-- The schema as all migrations make it, read from the catalogs. For people, and for the check that compares it:
+-- a change here is a change of the database. Written by `npm run fix`; neither edited by hand nor run.
+-- `owner` stands for whoever owns the database.
+
+
+create role forecourt_admin nologin inherit;
+
+create role forecourt_authenticator login noinherit;
+grant forecourt_admin to forecourt_authenticator;
+grant forecourt_dealer to forecourt_authenticator;
+grant forecourt_visitor to forecourt_authenticator;
+
+create role forecourt_dealer nologin inherit;
+
+create role forecourt_visitor nologin inherit;
+
+-- default privileges of functions: {owner=X/owner};
+
+create extension btree_gist with schema app_private;
+create schema app_private;
+comment on schema app_private is 'What no client reaches: secrets, counters, and the functions that the public ones are built from.';
+
+create schema app_public;
+grant usage on schema app_public to forecourt_admin;
+grant usage on schema app_public to forecourt_authenticator;
+grant usage on schema app_public to forecourt_dealer;
+grant usage on schema app_public to forecourt_visitor;
+comment on schema app_public is 'What the GraphQL API shows, each table behind row-level security and column grants.';
+
+create type app_private.pricing_gate as (
+  currency text,
+  minor_units smallint,
+  vat_rate numeric
+);
+comment on type app_private.pricing_gate is 'What must be known of a country before anything is sold there; vat_rate in percent.';
+
+create type app_private.publication_decision as (
+  source app_public.consumption_source,
+  subscription_id uuid,
+  price app_public.price_configs,
+  charge app_public.invoice_items,
+  free_remaining integer,
+  subscription_remaining integer
+);
+comment on type app_private.publication_decision is 'What pays for the next listing of a dealer, its charge, and what was left of the quotas before it.';
+
+create type app_public.consumption_source as enum (
+  'free_quota',
+  'subscription_quota',
+  'paid_extra'
+);
+comment on type app_public.consumption_source is 'What paid for a listing: the free quota, a subscription''s quota, or a price.';
+
+create type app_public.dealer_role as enum (
+  'owner',
+  'staff'
+);
+comment on type app_public.dealer_role is 'What a member may do for its dealer.';
+
+create type app_public.dealer_type as enum (
+  'auto_dealer',
+  'real_estate_agency',
+  'machinery_dealer',
+  'general'
+);
+comment on type app_public.dealer_type is 'What a dealer deals in.';
+
+create type app_public.invoice_kind as enum (
+  'package',
+  'monthly'
+);
+comment on type app_public.invoice_kind is 'package: a purchase. monthly: what was published beyond the quotas in a month.';
+
+create type app_public.invoice_status as enum (
+  'draft',
+  'paid',
+  'void'
+);
+comment on type app_public.invoice_status is 'draft: not yet paid. paid and void are final.';
+
+create type app_public.listing_quote as (
+  source app_public.consumption_source,
+  net_amount numeric,
+  vat_rate numeric,
+  gross_amount numeric,
+  currency text,
+  free_remaining integer,
+  subscription_remaining integer
+);
+comment on column app_public.listing_quote.currency is '@notNull
+ISO 4217.';
+comment on column app_public.listing_quote.free_remaining is '@notNull
+Free listings left in the rolling period.';
+comment on column app_public.listing_quote.gross_amount is '@notNull
+Net amount and VAT.';
+comment on column app_public.listing_quote.net_amount is '@notNull
+Without VAT.';
+comment on column app_public.listing_quote.source is '@notNull
+What would pay for it.';
+comment on column app_public.listing_quote.subscription_remaining is '@notNull
+Listings left in running subscriptions.';
+comment on column app_public.listing_quote.vat_rate is '@notNull
+In percent: 19.00 is 19 %.';
+comment on type app_public.listing_quote is 'What the dealer''s next listing would cost now.';
+
+create type app_public.listing_status as enum (
+  'draft',
+  'pending',
+  'active',
+  'rejected',
+  'withdrawn',
+  'expired'
+);
+comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: on show.';
+
+create type app_public.overage as enum (
+  'charge',
+  'block'
+);
+comment on type app_public.overage is 'What happens beyond the listing quota: a price per listing, or a refusal.';
+
+create type app_public.pricing_type as enum (
+  'pay_per_listing',
+  'highlight_fee',
+  'premium_fee'
+);
+comment on type app_public.pricing_type is 'What a price is for.';
+
+create type app_public.segment as enum (
+  'dealer',
+  'individual'
+);
+comment on type app_public.segment is 'Who publishes.';
+
+create type app_public.subscription_status as enum (
+  'pending',
+  'active',
+  'expired',
+  'cancelled'
+);
+comment on type app_public.subscription_status is 'pending → active → expired, and pending or active → cancelled.';
+
+create table app_private.login_failures (
+  email_hash bytea not null,
+  failures integer not null,
+  window_started_at timestamp with time zone not null,
+  constraint login_failures_not_negative CHECK ((failures >= 0)),
+  constraint login_failures_pkey PRIMARY KEY (email_hash)
+) with (fillfactor=70);
+alter table app_private.login_failures enable row level security;
+alter table app_private.login_failures force row level security;
+create policy all_owner on app_private.login_failures for all to owner using (true) with check (true);
+comment on column app_private.login_failures.email_hash is 'SHA-256 of the normalised address.';
+comment on column app_private.login_failures.failures is 'Failures in the window, refused attempts included.';
+comment on column app_private.login_failures.window_started_at is 'The first failure of the window.';
+comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, whether an account exists or not.';
+
+create table app_private.user_passwords (
+  user_id uuid not null,
+  password_hash text not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint user_passwords_argon2id CHECK ((password_hash ~~ '$argon2id$%'::text)),
+  constraint user_passwords_pkey PRIMARY KEY (user_id),
+  constraint user_passwords_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id)
+);
+alter table app_private.user_passwords enable row level security;
+alter table app_private.user_passwords force row level security;
+create policy all_owner on app_private.user_passwords for all to owner using (true) with check (true);
+comment on column app_private.user_passwords.password_hash is 'Argon2id in PHC format; hashed in the API, so that no password is ever a parameter of a statement.';
+comment on column app_private.user_passwords.updated_at is 'When it was set.';
+comment on column app_private.user_passwords.user_id is 'Whose password.';
+comment on table app_private.user_passwords is 'Password hashes, apart from what any client can read.';
+
+create table app_public.audit_logs (
+  id uuid default app_private.time_ordered_uuid() not null,
+  action text not null,
+  resource_type text not null,
+  resource_id uuid,
+  actor uuid,
+  old_values jsonb,
+  new_values jsonb,
+  ip inet,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint audit_logs_action_form CHECK ((action ~ '^[A-Z][A-Z_]{2,62}$'::text)),
+  constraint audit_logs_pkey PRIMARY KEY (id)
+);
+CREATE INDEX ix_audit_logs_action_created_at ON app_public.audit_logs USING btree (action, created_at);
+CREATE INDEX ix_audit_logs_created_at ON app_public.audit_logs USING btree (created_at);
+CREATE INDEX ix_audit_logs_resource_type_resource_id ON app_public.audit_logs USING btree (resource_type, resource_id);
+CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.audit_logs FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+alter table app_public.audit_logs enable row level security;
+alter table app_public.audit_logs force row level security;
+create policy all_owner on app_public.audit_logs for all to owner using (true) with check (true);
+create policy select_admin on app_public.audit_logs for select to forecourt_admin using (true);
+grant select on table app_public.audit_logs to forecourt_admin;
+comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM_EXPIRE or PAY_INVOICE.';
+comment on column app_public.audit_logs.actor is 'The user who did it; null for the system.';
+comment on column app_public.audit_logs.created_at is 'When it was done.';
+comment on column app_public.audit_logs.id is 'Time-ordered.';
+comment on column app_public.audit_logs.ip is 'The address of the client, where there was one.';
+comment on column app_public.audit_logs.new_values is 'The values after; for SYSTEM_EXPIRE {"count": n, "ids": [...]}.';
+comment on column app_public.audit_logs.old_values is 'The values before, where there were any.';
+comment on column app_public.audit_logs.resource_id is 'The row; null where one entry tells of many.';
+comment on column app_public.audit_logs.resource_type is 'The table whose row it was done to.';
+comment on table app_public.audit_logs is '@behavior +query:resource:connection
+Append-only trail of administrative writes and system runs. Only admins read it.';
+
+create table app_public.checkouts (
+  dealer_id uuid not null,
+  invoice_id uuid not null,
+  package_id uuid not null,
+  idempotency_key uuid not null,
+  payload_hash bytea not null,
+  provider text not null,
+  url text,
+  success_url text,
+  cancel_url text,
+  duration_days integer not null,
+  listing_limit integer not null,
+  premium_quota integer not null,
+  highlight_quota integer not null,
+  overage app_public.overage not null,
+  expires_at timestamp with time zone not null,
+  closed_at timestamp with time zone,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint checkouts_cancel_url_form CHECK (((cancel_url ~ '^https?://[^[:space:][:cntrl:]]+$'::text) AND (length(cancel_url) <= 2000))),
+  constraint checkouts_idempotency_key UNIQUE (dealer_id, idempotency_key),
+  constraint checkouts_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
+  constraint checkouts_package_id_fkey FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
+  constraint checkouts_pkey PRIMARY KEY (dealer_id, invoice_id),
+  constraint checkouts_provider_known CHECK ((provider = 'manual'::text)),
+  constraint checkouts_success_url_form CHECK (((success_url ~ '^https?://[^[:space:][:cntrl:]]+$'::text) AND (length(success_url) <= 2000)))
+);
+CREATE UNIQUE INDEX ux_checkouts_one_open ON app_public.checkouts USING btree (dealer_id) WHERE (closed_at IS NULL);
+alter table app_public.checkouts enable row level security;
+alter table app_public.checkouts force row level security;
+create policy all_owner on app_public.checkouts for all to owner using (true) with check (true);
+create policy select_admin on app_public.checkouts for select to forecourt_admin using (true);
+create policy select_member on app_public.checkouts for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_admin;
+grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_dealer;
+comment on column app_public.checkouts.cancel_url is 'Where the client wants to be without payment.';
+comment on column app_public.checkouts.closed_at is 'When it was paid or voided; null while it is open.';
+comment on column app_public.checkouts.created_at is 'When it was begun.';
+comment on column app_public.checkouts.dealer_id is 'Who buys.';
+comment on column app_public.checkouts.duration_days is 'Snapshot of the package.';
+comment on column app_public.checkouts.expires_at is 'Until when the offer holds; past it the next purchase voids the invoice.';
+comment on column app_public.checkouts.highlight_quota is 'Snapshot of the package.';
+comment on column app_public.checkouts.idempotency_key is 'The client''s; unique for the dealer.';
+comment on column app_public.checkouts.invoice_id is 'The invoice to be paid.';
+comment on column app_public.checkouts.listing_limit is 'Snapshot of the package.';
+comment on column app_public.checkouts.overage is 'Snapshot of the package.';
+comment on column app_public.checkouts.package_id is 'What is bought.';
+comment on column app_public.checkouts.payload_hash is 'SHA-256 of the input, to tell a repetition from another purchase under the same key.';
+comment on column app_public.checkouts.premium_quota is 'Snapshot of the package.';
+comment on column app_public.checkouts.provider is 'Who takes the payment. manual: an admin marks the invoice as paid.';
+comment on column app_public.checkouts.success_url is 'Where the client wants to be after payment.';
+comment on column app_public.checkouts.url is 'Where to pay; null where payment is made outside, as with the provider manual.';
+comment on constraint checkouts_cancel_url_form on app_public.checkouts is '@field cancelUrl
+Please give a URL that begins with https:// or http:// and has at most 2000 characters.';
+comment on constraint checkouts_invoice on app_public.checkouts is '@forwardBehavior +singularRelation:resource:single
+@fieldName invoice
+@forwardDescription The invoice to be paid.';
+comment on constraint checkouts_success_url_form on app_public.checkouts is '@field successUrl
+Please give a URL that begins with https:// or http:// and has at most 2000 characters.';
+comment on table app_public.checkouts is 'A purchase on its way: the invoice, where to pay it, and what the package held when it was bought.';
+
+create table app_public.country_currencies (
+  country text not null,
+  currency text not null,
+  constraint country_currencies_country_currency_key UNIQUE (country, currency),
+  constraint country_currencies_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
+  constraint country_currencies_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
+  constraint country_currencies_pkey PRIMARY KEY (country)
+);
+alter table app_public.country_currencies enable row level security;
+alter table app_public.country_currencies force row level security;
+create policy all_owner on app_public.country_currencies for all to owner using (true) with check (true);
+create policy select_all on app_public.country_currencies for select to forecourt_admin, forecourt_dealer, forecourt_visitor using (true);
+grant select on table app_public.country_currencies to forecourt_admin;
+grant select on table app_public.country_currencies to forecourt_dealer;
+grant select on table app_public.country_currencies to forecourt_visitor;
+comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
+comment on column app_public.country_currencies.currency is 'ISO 4217.';
+comment on table app_public.country_currencies is 'The one currency in which a country is billed.';
+
+create table app_public.currencies (
+  code text not null,
+  minor_units smallint not null,
+  constraint currencies_code_form CHECK ((code ~ '^[A-Z]{3}$'::text)),
+  constraint currencies_minor_units_range CHECK (((minor_units >= 0) AND (minor_units <= 4))),
+  constraint currencies_pkey PRIMARY KEY (code)
+);
+alter table app_public.currencies enable row level security;
+alter table app_public.currencies force row level security;
+create policy all_owner on app_public.currencies for all to owner using (true) with check (true);
+create policy select_all on app_public.currencies for select to forecourt_admin, forecourt_dealer, forecourt_visitor using (true);
+grant select on table app_public.currencies to forecourt_admin;
+grant select on table app_public.currencies to forecourt_dealer;
+grant select on table app_public.currencies to forecourt_visitor;
+comment on column app_public.currencies.code is 'ISO 4217.';
+comment on column app_public.currencies.minor_units is 'Decimal places of an amount, 2 for EUR.';
+comment on table app_public.currencies is 'Currencies that are known.';
+
+create table app_public.dealer_packages (
+  id uuid default app_private.time_ordered_uuid() not null,
+  key text not null,
+  country text not null,
+  name jsonb not null,
+  price_net numeric not null,
+  currency text not null,
+  duration_days integer not null,
+  listing_limit integer not null,
+  premium_quota integer default 0 not null,
+  highlight_quota integer default 0 not null,
+  overage app_public.overage default 'charge'::app_public.overage not null,
+  is_active boolean default true not null,
+  constraint dealer_packages_country_key_key UNIQUE (country, key),
+  constraint dealer_packages_currency_of_country FOREIGN KEY (country, currency) REFERENCES app_public.country_currencies(country, currency),
+  constraint dealer_packages_duration_days_range CHECK (((duration_days >= 1) AND (duration_days <= 3660))),
+  constraint dealer_packages_highlight_quota_range CHECK ((highlight_quota >= 0)),
+  constraint dealer_packages_key_form CHECK ((key ~ '^[a-z][a-z0-9_]{0,39}$'::text)),
+  constraint dealer_packages_listing_limit_range CHECK ((listing_limit >= 0)),
+  constraint dealer_packages_name_has_language CHECK (((jsonb_typeof(name) = 'object'::text) AND (name <> '{}'::jsonb))),
+  constraint dealer_packages_pkey PRIMARY KEY (id),
+  constraint dealer_packages_premium_quota_range CHECK ((premium_quota >= 0)),
+  constraint dealer_packages_price_net_range CHECK (((price_net >= (0)::numeric) AND (price_net < (1000000)::numeric)))
+);
+alter table app_public.dealer_packages enable row level security;
+alter table app_public.dealer_packages force row level security;
+create policy all_owner on app_public.dealer_packages for all to owner using (true) with check (true);
+create policy select_active on app_public.dealer_packages for select to forecourt_dealer, forecourt_visitor using (is_active);
+create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (true);
+grant select on table app_public.dealer_packages to forecourt_admin;
+grant select on table app_public.dealer_packages to forecourt_dealer;
+grant select on table app_public.dealer_packages to forecourt_visitor;
+comment on column app_public.dealer_packages.country is 'Where it is sold, ISO 3166-1 alpha-2.';
+comment on column app_public.dealer_packages.currency is 'The currency of its country.';
+comment on column app_public.dealer_packages.duration_days is 'Days of 24 hours that a subscription lasts.';
+comment on column app_public.dealer_packages.highlight_quota is 'Highlights included.';
+comment on column app_public.dealer_packages.id is 'Time-ordered.';
+comment on column app_public.dealer_packages.is_active is 'Whether it is on sale.';
+comment on column app_public.dealer_packages.key is 'The same over all countries, such as basic.';
+comment on column app_public.dealer_packages.listing_limit is 'Listings included.';
+comment on column app_public.dealer_packages.name is 'By language: {"de": "Basis", "en": "Basic"}.';
+comment on column app_public.dealer_packages.overage is 'What happens beyond the listings included.';
+comment on column app_public.dealer_packages.premium_quota is 'Premium placements included.';
+comment on column app_public.dealer_packages.price_net is 'Without VAT, in whole units of the currency.';
+comment on table app_public.dealer_packages is '@behavior +query:resource:connection
+What a dealer can buy in its country.';
+
+create table app_public.dealer_subscriptions (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  package_id uuid not null,
+  invoice_id uuid,
+  status app_public.subscription_status default 'pending'::app_public.subscription_status not null,
+  duration_days integer not null,
+  start_at timestamp with time zone,
+  end_at timestamp with time zone,
+  overage app_public.overage default 'charge'::app_public.overage not null,
+  included_listing_quota integer not null,
+  used_listing_quota integer default 0 not null,
+  included_premium_quota integer default 0 not null,
+  used_premium_quota integer default 0 not null,
+  included_highlight_quota integer default 0 not null,
+  used_highlight_quota integer default 0 not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint dealer_subscriptions_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_subscriptions_duration_days_positive CHECK ((duration_days > 0)),
+  constraint dealer_subscriptions_ends_after_start CHECK ((end_at > start_at)),
+  constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
+  constraint dealer_subscriptions_invoice_key UNIQUE (dealer_id, invoice_id),
+  constraint dealer_subscriptions_package FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
+  constraint dealer_subscriptions_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_subscriptions_started_has_times CHECK (
+CASE status
+    WHEN 'pending'::app_public.subscription_status THEN ((start_at IS NULL) AND (end_at IS NULL))
+    WHEN 'cancelled'::app_public.subscription_status THEN ((start_at IS NULL) = (end_at IS NULL))
+    ELSE ((start_at IS NOT NULL) AND (end_at IS NOT NULL))
+END),
+  constraint dealer_subscriptions_used_within_included CHECK ((((used_listing_quota >= 0) AND (used_listing_quota <= included_listing_quota)) AND ((used_premium_quota >= 0) AND (used_premium_quota <= included_premium_quota)) AND ((used_highlight_quota >= 0) AND (used_highlight_quota <= included_highlight_quota))))
+) with (fillfactor=80);
+CREATE INDEX ix_dealer_subscriptions_id ON app_public.dealer_subscriptions USING btree (id);
+CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
+CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
+CREATE TRIGGER dealer_subscriptions_never_removed BEFORE DELETE OR TRUNCATE ON app_public.dealer_subscriptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((((((old.status IS DISTINCT FROM new.status) OR (old.dealer_id IS DISTINCT FROM new.dealer_id)) OR (old.id IS DISTINCT FROM new.id)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota))) EXECUTE FUNCTION app_private.enforce_subscription_state();
+alter table app_public.dealer_subscriptions enable row level security;
+alter table app_public.dealer_subscriptions force row level security;
+create policy all_owner on app_public.dealer_subscriptions for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (true);
+create policy select_member on app_public.dealer_subscriptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.dealer_subscriptions to forecourt_admin;
+grant select on table app_public.dealer_subscriptions to forecourt_dealer;
+comment on column app_public.dealer_subscriptions.created_at is 'When it was made.';
+comment on column app_public.dealer_subscriptions.dealer_id is 'Whose subscription.';
+comment on column app_public.dealer_subscriptions.duration_days is 'Days of 24 hours from start to end.';
+comment on column app_public.dealer_subscriptions.end_at is 'From this moment it gives no quota.';
+comment on column app_public.dealer_subscriptions.id is 'Time-ordered.';
+comment on column app_public.dealer_subscriptions.included_highlight_quota is 'Highlights included.';
+comment on column app_public.dealer_subscriptions.included_listing_quota is 'Listings included.';
+comment on column app_public.dealer_subscriptions.included_premium_quota is 'Premium placements included.';
+comment on column app_public.dealer_subscriptions.invoice_id is 'The paid invoice it stems from; null where it was granted without one.';
+comment on column app_public.dealer_subscriptions.overage is 'What happens beyond the listing quota.';
+comment on column app_public.dealer_subscriptions.package_id is 'What was bought.';
+comment on column app_public.dealer_subscriptions.start_at is 'Null until it starts.';
+comment on column app_public.dealer_subscriptions.status is 'pending until it starts; active; expired once its end is recorded; cancelled: keeps its quota until end_at.';
+comment on column app_public.dealer_subscriptions.updated_at is 'When it last changed.';
+comment on column app_public.dealer_subscriptions.used_highlight_quota is 'Highlights used.';
+comment on column app_public.dealer_subscriptions.used_listing_quota is 'Listings used: its rows in the ledger.';
+comment on column app_public.dealer_subscriptions.used_premium_quota is 'Premium placements used.';
+comment on constraint dealer_subscriptions_dealer on app_public.dealer_subscriptions is '@forwardBehavior +singularRelation:resource:single
+@fieldName dealer
+@forwardDescription Whose subscription.';
+comment on constraint dealer_subscriptions_package on app_public.dealer_subscriptions is '@forwardBehavior +singularRelation:resource:single
+@fieldName package
+@forwardDescription What was bought; null where it is no longer on sale.';
+comment on table app_public.dealer_subscriptions is '@behavior +query:resource:connection
+A package that a dealer bought, with its quotas as they were at the purchase.';
+
+create table app_public.dealer_users (
+  dealer_id uuid not null,
+  user_id uuid not null,
+  role app_public.dealer_role not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint dealer_users_dealer_id_fkey FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_users_pkey PRIMARY KEY (dealer_id, user_id),
+  constraint dealer_users_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id)
+);
+CREATE INDEX ix_dealer_users_user_id ON app_public.dealer_users USING btree (user_id) INCLUDE (dealer_id);
+alter table app_public.dealer_users enable row level security;
+alter table app_public.dealer_users force row level security;
+create policy all_owner on app_public.dealer_users for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
+create policy select_member on app_public.dealer_users for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.dealer_users to forecourt_admin;
+grant select on table app_public.dealer_users to forecourt_dealer;
+comment on column app_public.dealer_users.created_at is 'Since when.';
+comment on column app_public.dealer_users.dealer_id is 'The dealer.';
+comment on column app_public.dealer_users.role is 'Who made the dealer is its owner.';
+comment on column app_public.dealer_users.user_id is 'The member.';
+comment on table app_public.dealer_users is 'Membership: which users act for which dealer.';
+
+create table app_public.dealers (
+  id uuid default app_private.time_ordered_uuid() not null,
+  company_name text not null,
+  country text not null,
+  dealer_type app_public.dealer_type not null,
+  is_active boolean default true not null,
+  can_publish boolean default true not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint dealers_company_name_length CHECK (((length(btrim(company_name)) >= 1) AND (length(btrim(company_name)) <= 200))),
+  constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
+  constraint dealers_pkey PRIMARY KEY (id)
+);
+alter table app_public.dealers enable row level security;
+alter table app_public.dealers force row level security;
+create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
+create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.dealers to forecourt_admin;
+grant select on table app_public.dealers to forecourt_dealer;
+comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
+comment on column app_public.dealers.company_name is 'The company''s name, as shown on invoices.';
+comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2; decides currency, VAT rate and prices.';
+comment on column app_public.dealers.created_at is 'When the dealer was made.';
+comment on column app_public.dealers.dealer_type is 'What the dealer deals in.';
+comment on column app_public.dealers.id is 'Time-ordered.';
+comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
+comment on column app_public.dealers.updated_at is 'When the row last changed.';
+comment on constraint dealers_company_name_length on app_public.dealers is '@field companyName
+The company name needs 1 to 200 characters.';
+comment on constraint dealers_country_form on app_public.dealers is '@field country
+The country is two capital letters of ISO 3166-1, such as DE.';
+comment on table app_public.dealers is 'A company that publishes listings. Its row is the first lock of every write for it.';
+
+create table app_public.free_quota_configs (
+  id uuid default app_private.time_ordered_uuid() not null,
+  country text not null,
+  segment app_public.segment not null,
+  quota_amount integer not null,
+  period_days integer not null,
+  valid tstzrange not null,
+  constraint free_quota_configs_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
+  constraint free_quota_configs_one_at_a_time EXCLUDE USING gist (country WITH =, segment WITH =, valid WITH &&),
+  constraint free_quota_configs_period_days_range CHECK (((period_days >= 1) AND (period_days <= 3660))),
+  constraint free_quota_configs_pkey PRIMARY KEY (id),
+  constraint free_quota_configs_quota_amount_range CHECK (((quota_amount >= 0) AND (quota_amount <= 100000))),
+  constraint free_quota_configs_valid_not_empty CHECK ((NOT isempty(valid)))
+);
+alter table app_public.free_quota_configs enable row level security;
+alter table app_public.free_quota_configs force row level security;
+create policy all_owner on app_public.free_quota_configs for all to owner using (true) with check (true);
+create policy select_all on app_public.free_quota_configs for select to forecourt_admin, forecourt_dealer, forecourt_visitor using (true);
+grant select on table app_public.free_quota_configs to forecourt_admin;
+grant select on table app_public.free_quota_configs to forecourt_dealer;
+grant select on table app_public.free_quota_configs to forecourt_visitor;
+comment on column app_public.free_quota_configs.country is 'ISO 3166-1 alpha-2.';
+comment on column app_public.free_quota_configs.id is 'Time-ordered.';
+comment on column app_public.free_quota_configs.period_days is 'Length of the rolling period, in days of 24 hours.';
+comment on column app_public.free_quota_configs.quota_amount is 'How many are free in a period.';
+comment on column app_public.free_quota_configs.segment is 'Who gets them.';
+comment on column app_public.free_quota_configs.valid is 'When the quota holds, its end excluded.';
+comment on table app_public.free_quota_configs is 'Free listings of a country over time; none where no row holds.';
+
+create table app_public.invoice_items (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  invoice_id uuid not null,
+  description text not null,
+  price_config_id uuid,
+  package_id uuid,
+  price_version integer,
+  unit_price_net numeric not null,
+  discount numeric default 0 not null,
+  net_amount numeric not null,
+  vat_rate numeric not null,
+  vat_amount numeric not null,
+  gross_amount numeric not null,
+  country text not null,
+  currency text not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint invoice_items_amounts_add_up CHECK (((gross_amount = (net_amount + vat_amount)) AND (net_amount >= (0)::numeric) AND (vat_amount >= (0)::numeric))),
+  constraint invoice_items_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
+  constraint invoice_items_discount_within_price CHECK (((discount >= (0)::numeric) AND (discount <= unit_price_net))),
+  constraint invoice_items_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
+  constraint invoice_items_one_origin CHECK ((num_nonnulls(price_config_id, package_id) = 1)),
+  constraint invoice_items_package_id_fkey FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
+  constraint invoice_items_pkey PRIMARY KEY (dealer_id, id),
+  constraint invoice_items_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
+  constraint invoice_items_version_of_price CHECK (((price_config_id IS NULL) = (price_version IS NULL)))
+);
+CREATE INDEX ix_invoice_items_dealer_id_invoice_id ON app_public.invoice_items USING btree (dealer_id, invoice_id);
+CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.invoice_items FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+alter table app_public.invoice_items enable row level security;
+alter table app_public.invoice_items force row level security;
+create policy all_owner on app_public.invoice_items for all to owner using (true) with check (true);
+create policy select_admin on app_public.invoice_items for select to forecourt_admin using (true);
+create policy select_member on app_public.invoice_items for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.invoice_items to forecourt_admin;
+grant select on table app_public.invoice_items to forecourt_dealer;
+comment on column app_public.invoice_items.country is 'Whose price and VAT rate were applied.';
+comment on column app_public.invoice_items.created_at is 'When it was added.';
+comment on column app_public.invoice_items.currency is 'Of every amount of it.';
+comment on column app_public.invoice_items.dealer_id is 'Who owes it.';
+comment on column app_public.invoice_items.description is 'What it is for, in English.';
+comment on column app_public.invoice_items.discount is 'Taken off the price, without VAT.';
+comment on column app_public.invoice_items.gross_amount is 'Net amount and VAT.';
+comment on column app_public.invoice_items.id is 'Time-ordered.';
+comment on column app_public.invoice_items.invoice_id is 'The invoice it stands on.';
+comment on column app_public.invoice_items.net_amount is 'Price less discount, rounded to the currency''s minor units.';
+comment on column app_public.invoice_items.package_id is 'The package that was bought.';
+comment on column app_public.invoice_items.price_config_id is 'The price that was applied to a listing.';
+comment on column app_public.invoice_items.price_version is 'The version of that price.';
+comment on column app_public.invoice_items.unit_price_net is 'The price without VAT, before discount.';
+comment on column app_public.invoice_items.vat_amount is 'Net amount times VAT rate, rounded half away from zero to the currency''s minor units.';
+comment on column app_public.invoice_items.vat_rate is 'In percent.';
+comment on constraint invoice_items_invoice on app_public.invoice_items is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName items
+@backwardDescription Its lines.';
+comment on table app_public.invoice_items is 'A line of an invoice: a snapshot, never changed.';
+
+create table app_public.invoices (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  kind app_public.invoice_kind not null,
+  status app_public.invoice_status default 'draft'::app_public.invoice_status not null,
+  country text not null,
+  currency text not null,
+  period_start date,
+  net_total numeric default 0 not null,
+  vat_total numeric default 0 not null,
+  gross_total numeric default 0 not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  paid_at timestamp with time zone,
+  constraint invoices_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
+  constraint invoices_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint invoices_monthly_has_period CHECK (((kind = 'monthly'::app_public.invoice_kind) = (period_start IS NOT NULL))),
+  constraint invoices_paid_has_time CHECK (((status = 'paid'::app_public.invoice_status) = (paid_at IS NOT NULL))),
+  constraint invoices_period_starts_month CHECK ((EXTRACT(day FROM period_start) = (1)::numeric)),
+  constraint invoices_pkey PRIMARY KEY (dealer_id, id),
+  constraint invoices_totals_add_up CHECK (((gross_total = (net_total + vat_total)) AND (net_total >= (0)::numeric) AND (vat_total >= (0)::numeric)))
+) with (fillfactor=80);
+CREATE INDEX ix_invoices_id ON app_public.invoices USING btree (id);
+CREATE UNIQUE INDEX ux_invoices_open_month ON app_public.invoices USING btree (dealer_id, period_start, country, currency) WHERE ((kind = 'monthly'::app_public.invoice_kind) AND (status = 'draft'::app_public.invoice_status));
+CREATE TRIGGER invoices_final_never_changed BEFORE UPDATE ON app_public.invoices FOR EACH ROW WHEN ((old.status <> 'draft'::app_public.invoice_status)) EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER invoices_never_removed BEFORE DELETE OR TRUNCATE ON app_public.invoices FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+alter table app_public.invoices enable row level security;
+alter table app_public.invoices force row level security;
+create policy all_owner on app_public.invoices for all to owner using (true) with check (true);
+create policy select_admin on app_public.invoices for select to forecourt_admin using (true);
+create policy select_member on app_public.invoices for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.invoices to forecourt_admin;
+grant select on table app_public.invoices to forecourt_dealer;
+comment on column app_public.invoices.country is 'The dealer''s country at that time.';
+comment on column app_public.invoices.created_at is 'When it was begun.';
+comment on column app_public.invoices.currency is 'Of every amount on it.';
+comment on column app_public.invoices.dealer_id is 'Who owes it.';
+comment on column app_public.invoices.gross_total is 'What is to be paid.';
+comment on column app_public.invoices.id is 'Time-ordered.';
+comment on column app_public.invoices.kind is 'A package''s purchase, or a month''s listings beyond the quotas.';
+comment on column app_public.invoices.net_total is 'Without VAT.';
+comment on column app_public.invoices.paid_at is 'When it was paid.';
+comment on column app_public.invoices.period_start is 'First day of the month (UTC) that a monthly invoice is for.';
+comment on column app_public.invoices.status is 'Whether it is paid.';
+comment on column app_public.invoices.updated_at is 'When it last changed.';
+comment on column app_public.invoices.vat_total is 'The VAT, rounded on each item.';
+comment on constraint invoices_dealer on app_public.invoices is '@forwardBehavior +singularRelation:resource:single
+@fieldName dealer
+@forwardDescription Who owes it.';
+comment on table app_public.invoices is '@behavior +query:resource:connection
+What a dealer owes. Totals are the sums of the items.';
+
+create table app_public.listing_consumptions (
+  dealer_id uuid not null,
+  listing_id uuid not null,
+  source app_public.consumption_source not null,
+  subscription_id uuid,
+  price_config_id uuid,
+  invoice_item_id uuid,
+  net_amount numeric not null,
+  vat_rate numeric not null,
+  vat_amount numeric not null,
+  gross_amount numeric not null,
+  currency text not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint listing_consumptions_amounts_add_up CHECK (((gross_amount = (net_amount + vat_amount)) AND (net_amount >= (0)::numeric) AND (vat_amount >= (0)::numeric))),
+  constraint listing_consumptions_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
+  constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
+  constraint listing_consumptions_invoice_item_key UNIQUE (dealer_id, invoice_item_id),
+  constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
+  constraint listing_consumptions_only_extras_cost CHECK (((source = 'paid_extra'::app_public.consumption_source) OR (net_amount = (0)::numeric))),
+  constraint listing_consumptions_pkey PRIMARY KEY (dealer_id, listing_id),
+  constraint listing_consumptions_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
+  constraint listing_consumptions_source_has_proof CHECK (
+CASE source
+    WHEN 'free_quota'::app_public.consumption_source THEN (num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0)
+    WHEN 'subscription_quota'::app_public.consumption_source THEN ((subscription_id IS NOT NULL) AND (num_nonnulls(price_config_id, invoice_item_id) = 0))
+    WHEN 'paid_extra'::app_public.consumption_source THEN ((subscription_id IS NULL) AND (num_nulls(price_config_id, invoice_item_id) = 0))
+    ELSE NULL::boolean
+END),
+  constraint listing_consumptions_subscription FOREIGN KEY (dealer_id, subscription_id) REFERENCES app_public.dealer_subscriptions(dealer_id, id)
+);
+CREATE INDEX ix_listing_consumptions_free_dealer_id_created_at ON app_public.listing_consumptions USING btree (dealer_id, created_at) WHERE (source = 'free_quota'::app_public.consumption_source);
+CREATE TRIGGER listing_consumptions_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.listing_consumptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+alter table app_public.listing_consumptions enable row level security;
+alter table app_public.listing_consumptions force row level security;
+create policy all_owner on app_public.listing_consumptions for all to owner using (true) with check (true);
+create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (true);
+create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.listing_consumptions to forecourt_admin;
+grant select on table app_public.listing_consumptions to forecourt_dealer;
+comment on column app_public.listing_consumptions.created_at is 'When it was decided, the dealer being locked.';
+comment on column app_public.listing_consumptions.created_by is 'Who published; the id of a verified user.';
+comment on column app_public.listing_consumptions.currency is 'Of every amount of it.';
+comment on column app_public.listing_consumptions.dealer_id is 'Who published.';
+comment on column app_public.listing_consumptions.gross_amount is 'Net amount and VAT.';
+comment on column app_public.listing_consumptions.invoice_item_id is 'The line on the monthly invoice.';
+comment on column app_public.listing_consumptions.listing_id is 'What was published; a listing is never consumed twice.';
+comment on column app_public.listing_consumptions.net_amount is 'Without VAT; zero unless a price was applied.';
+comment on column app_public.listing_consumptions.price_config_id is 'The price that was applied.';
+comment on column app_public.listing_consumptions.source is 'What paid for it.';
+comment on column app_public.listing_consumptions.subscription_id is 'The subscription whose quota was used.';
+comment on column app_public.listing_consumptions.vat_amount is 'Rounded half away from zero to the currency''s minor units.';
+comment on column app_public.listing_consumptions.vat_rate is 'In percent: 19.00 is 19 %.';
+comment on constraint listing_consumptions_listing on app_public.listing_consumptions is '@backwardBehavior +singularRelation:resource:single
+@foreignSingleFieldName consumption
+@backwardDescription What paid for it; null where you are no member.';
+comment on table app_public.listing_consumptions is 'The ledger: what paid for each listing. One row a listing, never changed.';
+
+create table app_public.listings (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  status app_public.listing_status default 'pending'::app_public.listing_status not null,
+  title text not null,
+  description text,
+  module text not null,
+  price numeric not null,
+  currency text not null,
+  attributes jsonb default '{}'::jsonb not null,
+  images text[] default '{}'::text[] not null,
+  idempotency_key uuid not null,
+  payload_hash bytea not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint listings_attributes_object CHECK ((jsonb_typeof(attributes) = 'object'::text)),
+  constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
+  constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
+  constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint listings_description_length CHECK ((length(description) <= 10000)),
+  constraint listings_idempotency_key UNIQUE (dealer_id, idempotency_key),
+  constraint listings_images_count CHECK ((((cardinality(images) <= 50) AND (array_ndims(images) = 1)) OR (images = '{}'::text[]))),
+  constraint listings_images_present CHECK ((array_position(images, NULL::text) IS NULL)),
+  constraint listings_module_form CHECK ((module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'::text)),
+  constraint listings_pkey PRIMARY KEY (dealer_id, id),
+  constraint listings_price_range CHECK (((price >= (0)::numeric) AND (price < ('1000000000000'::bigint)::numeric))),
+  constraint listings_price_scale CHECK ((scale(price) <= 4)),
+  constraint listings_title_length CHECK (((length(btrim(title)) >= 1) AND (length(btrim(title)) <= 200)))
+);
+CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
+CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
+alter table app_public.listings enable row level security;
+alter table app_public.listings force row level security;
+create policy all_owner on app_public.listings for all to owner using (true) with check (true);
+create policy select_active on app_public.listings for select to forecourt_dealer, forecourt_visitor using ((status = 'active'::app_public.listing_status));
+create policy select_admin on app_public.listings for select to forecourt_admin using (true);
+create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_admin;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_dealer;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_visitor;
+comment on column app_public.listings.attributes is 'An object of the client''s choice.';
+comment on column app_public.listings.created_at is 'When it was published.';
+comment on column app_public.listings.created_by is 'Who published it.';
+comment on column app_public.listings.currency is 'Of that price, ISO 4217.';
+comment on column app_public.listings.dealer_id is 'Who offers it.';
+comment on column app_public.listings.description is 'At most 10,000 characters.';
+comment on column app_public.listings.id is 'Time-ordered.';
+comment on column app_public.listings.idempotency_key is 'The client''s; unique for the dealer.';
+comment on column app_public.listings.images is 'URLs, at most 50.';
+comment on column app_public.listings.module is 'The part of the marketplace it is shown in, such as auto.';
+comment on column app_public.listings.payload_hash is 'SHA-256 of the input, to tell a repetition from another listing under the same key.';
+comment on column app_public.listings.price is 'What the dealer asks for the vehicle; no part of any fee.';
+comment on column app_public.listings.status is 'Where it stands between draft and withdrawal.';
+comment on column app_public.listings.title is '1 to 200 characters.';
+comment on column app_public.listings.updated_at is 'When it last changed.';
+comment on constraint listings_attributes_object on app_public.listings is '@field attributes
+The attributes are a JSON object.';
+comment on constraint listings_currency_known on app_public.listings is '@field currency
+The currency is a code of ISO 4217 that is in use here, such as EUR.';
+comment on constraint listings_dealer on app_public.listings is '@forwardBehavior +singularRelation:resource:single
+@fieldName dealer
+@forwardDescription Who offers it; null where you are no member.';
+comment on constraint listings_description_length on app_public.listings is '@field description
+The description has room for 10,000 characters.';
+comment on constraint listings_images_count on app_public.listings is '@field images
+At most 50 images.';
+comment on constraint listings_images_present on app_public.listings is '@field images
+Each image is a URL.';
+comment on constraint listings_module_form on app_public.listings is '@field module
+The module is a word of at most 40 letters, digits, - or _, such as auto.';
+comment on constraint listings_price_range on app_public.listings is '@field price
+The price lies between 0 and 1,000,000,000,000.';
+comment on constraint listings_price_scale on app_public.listings is '@field price
+The price has at most 4 decimal places.';
+comment on constraint listings_title_length on app_public.listings is '@field title
+The title needs 1 to 200 characters.';
+comment on table app_public.listings is '@behavior +query:resource:connection
+What a dealer offers. A published one has exactly one row in the ledger.';
+
+create table app_public.price_configs (
+  id uuid default app_private.time_ordered_uuid() not null,
+  country text not null,
+  segment app_public.segment not null,
+  pricing_type app_public.pricing_type not null,
+  unit_price_net numeric not null,
+  currency text not null,
+  price_version integer not null,
+  valid tstzrange not null,
+  constraint price_configs_currency_of_country FOREIGN KEY (country, currency) REFERENCES app_public.country_currencies(country, currency),
+  constraint price_configs_one_at_a_time EXCLUDE USING gist (country WITH =, segment WITH =, pricing_type WITH =, valid WITH &&),
+  constraint price_configs_pkey PRIMARY KEY (id),
+  constraint price_configs_price_version_positive CHECK ((price_version > 0)),
+  constraint price_configs_unit_price_net_range CHECK (((unit_price_net >= (0)::numeric) AND (unit_price_net < (1000000)::numeric))),
+  constraint price_configs_valid_not_empty CHECK ((NOT isempty(valid))),
+  constraint price_configs_version_key UNIQUE (country, segment, pricing_type, price_version)
+);
+CREATE TRIGGER price_configs_never_edited BEFORE DELETE OR UPDATE ON app_public.price_configs FOR EACH ROW EXECUTE FUNCTION app_private.enforce_price_versions();
+alter table app_public.price_configs enable row level security;
+alter table app_public.price_configs force row level security;
+create policy all_owner on app_public.price_configs for all to owner using (true) with check (true);
+create policy select_all on app_public.price_configs for select to forecourt_admin, forecourt_dealer, forecourt_visitor using (true);
+grant select on table app_public.price_configs to forecourt_admin;
+grant select on table app_public.price_configs to forecourt_dealer;
+grant select on table app_public.price_configs to forecourt_visitor;
+comment on column app_public.price_configs.country is 'ISO 3166-1 alpha-2.';
+comment on column app_public.price_configs.currency is 'The currency of its country.';
+comment on column app_public.price_configs.id is 'Time-ordered.';
+comment on column app_public.price_configs.price_version is 'Counts up from 1.';
+comment on column app_public.price_configs.pricing_type is 'What it is for.';
+comment on column app_public.price_configs.segment is 'Who pays it.';
+comment on column app_public.price_configs.unit_price_net is 'Without VAT, in whole units of the currency.';
+comment on column app_public.price_configs.valid is 'When the price holds, its end excluded.';
+comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
+
+create table app_public.users (
+  id uuid default app_private.time_ordered_uuid() not null,
+  email text not null,
+  full_name text not null,
+  is_admin boolean default false not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint users_email_form CHECK (((email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$'::text) AND (length(email) <= 254))),
+  constraint users_email_key UNIQUE (email),
+  constraint users_email_normalized CHECK ((email = lower(email))),
+  constraint users_full_name_length CHECK (((length(btrim(full_name)) >= 1) AND (length(btrim(full_name)) <= 200))),
+  constraint users_pkey PRIMARY KEY (id)
+);
+alter table app_public.users enable row level security;
+alter table app_public.users force row level security;
+create policy all_owner on app_public.users for all to owner using (true) with check (true);
+create policy select_admin on app_public.users for select to forecourt_admin using (true);
+create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
+grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
+grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
+comment on column app_public.users.created_at is 'When the account was made.';
+comment on column app_public.users.email is 'In lower case; unique over all users.';
+comment on column app_public.users.full_name is 'The name that the person gave.';
+comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
+comment on column app_public.users.is_admin is 'Whether access tokens of this user carry the role `admin`.';
+comment on constraint users_email_form on app_public.users is '@field email
+Please give an e-mail address such as name@example.com.';
+comment on constraint users_full_name_length on app_public.users is '@field fullName
+The name needs 1 to 200 characters.';
+comment on table app_public.users is 'A person with an account.';
+
+create table app_public.vat_rates (
+  id uuid default app_private.time_ordered_uuid() not null,
+  country text not null,
+  rate numeric(5,2) not null,
+  valid tstzrange not null,
+  constraint vat_rates_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
+  constraint vat_rates_one_at_a_time EXCLUDE USING gist (country WITH =, valid WITH &&),
+  constraint vat_rates_pkey PRIMARY KEY (id),
+  constraint vat_rates_rate_range CHECK (((rate >= (0)::numeric) AND (rate <= (100)::numeric))),
+  constraint vat_rates_valid_not_empty CHECK ((NOT isempty(valid)))
+);
+alter table app_public.vat_rates enable row level security;
+alter table app_public.vat_rates force row level security;
+create policy all_owner on app_public.vat_rates for all to owner using (true) with check (true);
+create policy select_all on app_public.vat_rates for select to forecourt_admin, forecourt_dealer, forecourt_visitor using (true);
+grant select on table app_public.vat_rates to forecourt_admin;
+grant select on table app_public.vat_rates to forecourt_dealer;
+grant select on table app_public.vat_rates to forecourt_visitor;
+comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
+comment on column app_public.vat_rates.id is 'Time-ordered.';
+comment on column app_public.vat_rates.rate is 'In percent: 19.00 is 19 %.';
+comment on column app_public.vat_rates.valid is 'When the rate holds, its end excluded.';
+comment on table app_public.vat_rates is 'VAT rate of a country over time; two cannot hold at one moment.';
+
+create view app_public.pricing_gaps (
+  country /* text */,
+  missing /* text */,
+  starts_at /* timestamp with time zone */,
+  ends_at /* timestamp with time zone */,
+  since /* timestamp with time zone */
+) with (security_invoker=true) as
+ WITH horizon AS (
+         SELECT now() AS starts_at,
+            (now() + '2160:00:00'::interval) AS ends_at
+        ), countries AS (
+         SELECT d.country
+           FROM app_public.dealers d
+          WHERE d.is_active
+        UNION
+         SELECT p.country
+           FROM app_public.dealer_packages p
+          WHERE p.is_active
+        ), covered AS (
+         SELECT c.country,
+            'currency'::text AS missing,
+            ( SELECT range_agg(tstzrange(NULL::timestamp with time zone, NULL::timestamp with time zone)) AS range_agg
+                   FROM app_public.country_currencies cc
+                  WHERE (cc.country = c.country)) AS times
+           FROM countries c
+        UNION ALL
+         SELECT c.country,
+            'vat_rate'::text,
+            ( SELECT range_agg(v.valid) AS range_agg
+                   FROM app_public.vat_rates v
+                  WHERE (v.country = c.country)) AS range_agg
+           FROM countries c
+        UNION ALL
+         SELECT c.country,
+            'price'::text,
+            ( SELECT range_agg(p.valid) AS range_agg
+                   FROM app_public.price_configs p
+                  WHERE ((p.country = c.country) AND (p.segment = 'dealer'::app_public.segment) AND (p.pricing_type = 'pay_per_listing'::app_public.pricing_type))) AS range_agg
+           FROM countries c
+        UNION ALL
+         SELECT c.country,
+            'package'::text,
+            ( SELECT range_agg(tstzrange(NULL::timestamp with time zone, NULL::timestamp with time zone)) AS range_agg
+                   FROM app_public.dealer_packages p
+                  WHERE ((p.country = c.country) AND p.is_active)) AS range_agg
+           FROM countries c
+        ), gaps AS (
+         SELECT co.country,
+            co.missing,
+            co.times,
+            unnest((tstzmultirange(tstzrange(h_1.starts_at, h_1.ends_at)) - COALESCE(co.times, '{}'::tstzmultirange))) AS gap
+           FROM (covered co
+             CROSS JOIN horizon h_1)
+        )
+ SELECT g.country,
+    g.missing,
+    lower(g.gap) AS starts_at,
+    NULLIF(upper(g.gap), h.ends_at) AS ends_at,
+        CASE
+            WHEN (lower(g.gap) = h.starts_at) THEN ( SELECT max(upper(r.r)) AS max
+               FROM unnest(g.times) r(r)
+              WHERE (upper(r.r) <= h.starts_at))
+            ELSE lower(g.gap)
+        END AS since
+   FROM (gaps g
+     CROSS JOIN horizon h);
+grant select on table app_public.pricing_gaps to forecourt_admin;
+comment on column app_public.pricing_gaps.country is '@notNull
+ISO 3166-1 alpha-2.';
+comment on column app_public.pricing_gaps.ends_at is 'Where it ends; null: not within the next 90 days.';
+comment on column app_public.pricing_gaps.missing is '@notNull
+currency, vat_rate, price or package.';
+comment on column app_public.pricing_gaps.since is 'Since when it is missing; null: it never was there.';
+comment on column app_public.pricing_gaps.starts_at is '@notNull
+Where the gap begins within the next 90 days.';
+comment on view app_public.pricing_gaps is '@behavior +query:resource:connection
+Every country with dealers or packages, and each span of the next 90 days in which its currency, VAT rate, listing price or package is missing: the 409 before a customer meets it. For admins.';
+
+CREATE OR REPLACE FUNCTION app_private.activate_pending_subscriptions(dealer_ids uuid[] DEFAULT NULL::uuid[])
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_activated integer;
+begin
+  with startable as (
+    select p.dealer_id, p.id
+    from app_public.dealer_subscriptions as p
+    where p.status = 'pending'
+      and (activate_pending_subscriptions.dealer_ids is null or p.dealer_id = any (activate_pending_subscriptions.dealer_ids))
+      and not exists (
+        select from app_public.dealer_subscriptions as other
+        where other.dealer_id = p.dealer_id
+          and (other.status = 'active'
+            or other.status = 'cancelled' and other.end_at > v_now
+            or other.status = 'pending' and other.id < p.id))
+    order by p.id
+    for update of p skip locked
+  ), activated as (
+    update app_public.dealer_subscriptions as s
+    set status = 'active', start_at = v_now, end_at = v_now + s.duration_days * interval '24 hours', updated_at = v_now
+    from startable
+    where s.dealer_id = startable.dealer_id and s.id = startable.id
+    returning s.dealer_id, s.end_at
+  )
+  select count(app_private.schedule_expiry(a.dealer_id, a.end_at))::integer into v_activated from activated as a;
+  return v_activated;
+end
+$function$;
+comment on function app_private.activate_pending_subscriptions(uuid[]) is 'Starts the oldest pending subscription of each of these dealers (null: of all) that has none running, and returns how many. Its paid time counts from that moment.';
+
+CREATE OR REPLACE FUNCTION app_private.add_invoice_item(item app_public.invoice_items)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_period_start constant date := (date_trunc('month', item.created_at, 'UTC') at time zone 'UTC')::date;
+begin
+  -- the month's draft is made by its first item, and takes the amounts of every later one
+  insert into app_public.invoices as i (dealer_id, kind, country, currency, period_start, net_total, vat_total, gross_total)
+  values (item.dealer_id, 'monthly', item.country, item.currency, v_period_start, item.net_amount, item.vat_amount, item.gross_amount)
+  on conflict (dealer_id, period_start, country, currency) where kind = 'monthly' and status = 'draft' do update set
+    net_total = i.net_total + excluded.net_total,
+    vat_total = i.vat_total + excluded.vat_total,
+    gross_total = i.gross_total + excluded.gross_total,
+    updated_at = item.created_at
+  returning i.id into item.invoice_id;
+  item.id := app_private.time_ordered_uuid();
+  insert into app_public.invoice_items values (item.*);
+  return item.id;
+end
+$function$;
+comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Puts an item on the dealer''s open draft invoice of the month (UTC) in which it was made, and returns its id. `id` and `invoice_id` of the argument are not read.';
+
+CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_open app_public.checkouts;
+begin
+  select c.* into v_open
+  from app_public.checkouts as c
+  where c.dealer_id = close_expired_checkout.dealer_id and c.closed_at is null;
+  if not found then
+    return;
+  elsif v_open.expires_at > close_expired_checkout.at then
+    raise exception using
+      errcode = 'FC008',
+      message = 'Another purchase of this dealer is waiting for its payment. Pay that invoice first, or wait until the offer has expired.',
+      detail = jsonb_build_object('invoiceId', v_open.invoice_id, 'expiresAt', v_open.expires_at)::text;
+  end if;
+  update app_public.invoices as i set status = 'void', updated_at = close_expired_checkout.at
+  where i.dealer_id = v_open.dealer_id and i.id = v_open.invoice_id;
+  update app_public.checkouts as c set closed_at = close_expired_checkout.at
+  where c.dealer_id = v_open.dealer_id and c.invoice_id = v_open.invoice_id;
+end
+$function$;
+comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Makes room for a purchase: voids the dealer''s open checkout if it has expired. Raises FC008 while the offer still holds.';
+
+CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone)
+ RETURNS app_private.publication_decision
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_segment constant app_public.segment := 'dealer'::app_public.segment;
+  v_gate app_private.pricing_gate;
+  v_decision app_private.publication_decision;
+  v_price app_public.price_configs;
+  v_unit_price_net numeric := 0.0;
+  v_overage_blocked boolean;
+begin
+  v_gate := app_private.pass_pricing_gate(decide_publication.country, decide_publication.at);
+  v_decision.free_remaining := app_private.free_quota_remaining(
+    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at);
+  -- a cancelled subscription keeps its quota until its end; what ends first is used first
+  select
+    coalesce(sum(s.included_listing_quota - s.used_listing_quota), 0)::integer,
+    (array_agg(s.id order by s.end_at, s.id) filter (where s.used_listing_quota < s.included_listing_quota))[1],
+    bool_and(s.overage = 'block')
+  into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
+  from app_public.dealer_subscriptions as s
+  where s.dealer_id = decide_publication.dealer_id and s.status in ('active', 'cancelled')
+    and s.start_at <= decide_publication.at and decide_publication.at < s.end_at;
+
+  if v_decision.free_remaining > 0 then
+    v_decision.source := 'free_quota';
+    v_decision.subscription_id := null;
+  elsif v_decision.subscription_id is not null then
+    v_decision.source := 'subscription_quota';
+  elsif v_overage_blocked then
+    raise exception using
+      errcode = 'FC009',
+      message = 'The listing quota of your package is used up, and it allows no more. Please buy another package.',
+      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
+  else
+    v_price := app_private.find_price(decide_publication.country, v_segment, 'pay_per_listing', decide_publication.at);
+    v_decision.source := 'paid_extra';
+    v_decision.price := v_price;
+    v_unit_price_net := v_price.unit_price_net;
+  end if;
+  v_decision.charge := app_private.price_item(v_unit_price_net, v_gate);
+  return v_decision;
+end
+$function$;
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone) is 'The one decision of what pays for a dealer''s next listing at a moment: the gate, then free quota, subscription, price. Quotes and charges both come from here; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 where the package forbids overage.';
+
+CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- closing is the one change: the same row with an earlier end
+  if tg_op = 'UPDATE'
+    and (to_jsonb(new) - 'valid') = (to_jsonb(old) - 'valid')
+    and lower(new.valid) = lower(old.valid)
+    and new.valid <@ old.valid
+  then
+    return new;
+  end if;
+  raise exception using
+    errcode = 'object_not_in_prerequisite_state',
+    message = 'a price is never edited or removed',
+    hint = 'select app_private.set_price(country, segment, pricing_type, unit_price_net, from)';
+end
+$function$;
+comment on function app_private.enforce_price_versions() is 'Trigger: the only change that a price takes is an earlier end of its validity.';
+
+CREATE OR REPLACE FUNCTION app_private.enforce_subscription_state()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if (old.dealer_id, old.id, old.included_listing_quota, old.included_premium_quota, old.included_highlight_quota)
+    is distinct from
+    (new.dealer_id, new.id, new.included_listing_quota, new.included_premium_quota, new.included_highlight_quota)
+  then
+    raise exception using
+      errcode = 'object_not_in_prerequisite_state',
+      message = 'whose a subscription is and what it includes never change';
+  end if;
+  if (old.status, new.status) not in (
+    ('pending', 'active'), ('pending', 'cancelled'), ('active', 'expired'), ('active', 'cancelled')
+  ) and old.status <> new.status then
+    raise exception using
+      errcode = 'object_not_in_prerequisite_state',
+      message = format('a subscription does not go from %s to %s', old.status, new.status);
+  end if;
+  return new;
+end
+$function$;
+comment on function app_private.enforce_subscription_state() is 'Trigger: holds the states of a subscription against every role: pending → active → expired, pending or active → cancelled.';
+
+CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_ids uuid[];
+  v_dealer_ids uuid[];
+  v_count integer;
+begin
+  if batch_size is null or batch_size < 1 then
+    raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
+  end if;
+  with due as (
+    select s.dealer_id, s.id
+    from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= v_now
+    order by s.end_at
+    limit expire_subscriptions.batch_size
+    for update skip locked
+  ), expired as (
+    update app_public.dealer_subscriptions as s
+    set status = 'expired', updated_at = v_now
+    from due
+    where s.dealer_id = due.dealer_id and s.id = due.id
+    returning s.dealer_id, s.id
+  )
+  select count(*)::integer, array_agg(e.id), array_agg(e.dealer_id) into v_count, v_ids, v_dealer_ids from expired as e;
+  if v_count > 0 then
+    perform app_private.write_audit_log(
+      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', v_count, 'ids', to_jsonb(v_ids)));
+    perform app_private.activate_pending_subscriptions(v_dealer_ids);
+  else
+    -- whatever an interrupted or skipped start has left waiting
+    perform app_private.activate_pending_subscriptions();
+  end if;
+  return v_count;
+end
+$function$;
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call. Call it in a loop, each call a transaction.';
+
+CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
+ RETURNS app_public.dealer_packages
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_package app_public.dealer_packages;
+begin
+  select p.* into v_package from app_public.dealer_packages as p where p.id = find_package.package_id and p.is_active;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no package with this id on sale. Choose one of dealerPackages.',
+      detail = jsonb_build_object('field', 'packageId')::text;
+  elsif v_package.country <> find_package.country then
+    raise exception using
+      errcode = 'FC010',
+      message = format('This package is sold in %s, the dealer is in %s. Choose one of dealerPackages for that country.', v_package.country, find_package.country),
+      detail = jsonb_build_object('field', 'packageId', 'country', find_package.country)::text;
+  end if;
+  return v_package;
+end
+$function$;
+comment on function app_private.find_package(uuid,text) is 'A package that is on sale in the country. Raises FC004 where there is none, FC010 where it is another country''s.';
+
+CREATE OR REPLACE FUNCTION app_private.find_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
+ RETURNS app_public.price_configs
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_prices app_public.price_configs[];
+  v_detail constant jsonb := jsonb_build_object(
+    'country', find_price.country, 'segment', upper(find_price.segment::text),
+    'pricingType', upper(find_price.pricing_type::text), 'at', find_price.at);
+begin
+  v_prices := array(
+    select p from app_public.price_configs as p
+    where p.country = find_price.country
+      and p.segment = find_price.segment
+      and p.pricing_type = find_price.pricing_type
+      and p.valid @> find_price.at
+  );
+  if cardinality(v_prices) = 0 then
+    raise exception using
+      errcode = 'FC005',
+      message = format('No price is configured for a listing in %s, and your quotas are used up. Please buy a package or contact support.', find_price.country),
+      detail = (jsonb_build_object('missing', 'price') || v_detail)::text,
+      hint = 'Set it with app_private.set_price.';
+  elsif cardinality(v_prices) > 1 then
+    raise exception using
+      errcode = 'FC006',
+      message = format('More than one price applies to a listing in %s. Please contact support.', find_price.country),
+      detail = (jsonb_build_object('ambiguous', 'price') || v_detail)::text,
+      hint = 'End all but one in price_configs.';
+  end if;
+  return v_prices[1];
+end
+$function$;
+comment on function app_private.find_price(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The price that holds at a moment. Raises FC005 where there is none, FC006 where more than one applies.';
+
+CREATE OR REPLACE FUNCTION app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_config app_public.free_quota_configs;
+  v_used integer;
+begin
+  select q.* into v_config
+  from app_public.free_quota_configs as q
+  where q.country = free_quota_remaining.country and q.segment = free_quota_remaining.segment
+    and q.valid @> free_quota_remaining.at;
+  if not found then
+    return 0;
+  end if;
+  select count(*)::integer into v_used
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = free_quota_remaining.dealer_id
+    and lc.source = 'free_quota'
+    and lc.created_at > free_quota_remaining.at - v_config.period_days * interval '24 hours';
+  return greatest(v_config.quota_amount - v_used, 0);
+end
+$function$;
+comment on function app_private.free_quota_remaining(uuid,text,app_public.segment,timestamp with time zone) is 'Free listings that are left to a dealer in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+begin
+  -- no key: rows that refer to the dealer can still be inserted
+  select d.* into v_dealer from app_public.dealers as d where d.id = lock_dealer.dealer_id for no key update;
+  -- in the order of ids, like every other lock of more than one of them
+  perform from app_public.dealer_subscriptions as s
+  where s.dealer_id = lock_dealer.dealer_id and s.status in ('pending', 'active', 'cancelled')
+    and (s.end_at is null or s.status = 'active' or s.end_at > now())
+  order by s.id
+  for update;
+  return v_dealer;
+end
+$function$;
+comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks its row, then its subscriptions that run or wait. What was read before is to be read again, the clock included.';
+
+CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select lower(btrim(normalize(normalize_email.email, nfc)))
+$function$;
+comment on function app_private.normalize_email(text) is 'The one form in which an e-mail address is stored, looked up and counted.';
+
+CREATE OR REPLACE FUNCTION app_private.pass_pricing_gate(country text, at timestamp with time zone)
+ RETURNS app_private.pricing_gate
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_gate app_private.pricing_gate;
+  v_vat_rates integer;
+begin
+  select c.code, c.minor_units into v_gate.currency, v_gate.minor_units
+  from app_public.country_currencies as cc
+  join app_public.currencies as c on c.code = cc.currency
+  where cc.country = pass_pricing_gate.country;
+  if not found then
+    raise exception using
+      errcode = 'FC005',
+      message = format('No currency is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
+      detail = jsonb_build_object('missing', 'currency', 'country', pass_pricing_gate.country, 'at', pass_pricing_gate.at)::text,
+      hint = 'Insert it into country_currencies.';
+  end if;
+  select count(*)::integer, max(v.rate) into v_vat_rates, v_gate.vat_rate
+  from app_public.vat_rates as v
+  where v.country = pass_pricing_gate.country and v.valid @> pass_pricing_gate.at;
+  if v_vat_rates = 0 then
+    raise exception using
+      errcode = 'FC005',
+      message = format('No VAT rate is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
+      detail = jsonb_build_object('missing', 'vat_rate', 'country', pass_pricing_gate.country, 'at', pass_pricing_gate.at)::text,
+      hint = 'Insert it into vat_rates.';
+  elsif v_vat_rates > 1 then
+    raise exception using
+      errcode = 'FC006',
+      message = format('More than one VAT rate applies in %s. Please contact support.', pass_pricing_gate.country),
+      detail = jsonb_build_object('ambiguous', 'vat_rate', 'country', pass_pricing_gate.country, 'at', pass_pricing_gate.at)::text,
+      hint = 'End all but one in vat_rates.';
+  end if;
+  return v_gate;
+end
+$function$;
+comment on function app_private.pass_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even what is free. Raises FC005 where one is missing, FC006 where more than one VAT rate applies.';
+
+CREATE OR REPLACE FUNCTION app_private.price_item(unit_price_net numeric, gate app_private.pricing_gate)
+ RETURNS app_public.invoice_items
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_item app_public.invoice_items;
+begin
+  v_item.unit_price_net := price_item.unit_price_net;
+  v_item.discount := 0;
+  -- numeric's round() rounds half away from zero
+  v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
+  v_item.vat_rate := gate.vat_rate;
+  v_item.vat_amount := round(v_item.net_amount * gate.vat_rate / 100, gate.minor_units);
+  v_item.gross_amount := v_item.net_amount + v_item.vat_amount;
+  v_item.currency := gate.currency;
+  return v_item;
+end
+$function$;
+comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The one place where money is computed: net, VAT and gross of a price, rounded half away from zero to the currency''s minor units. The rest of the item is the caller''s.';
+
+CREATE OR REPLACE FUNCTION app_private.record_consumption(listing app_public.listings, decision app_private.publication_decision)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_charge app_public.invoice_items := decision.charge;
+begin
+  if decision.source = 'subscription_quota' then
+    update app_public.dealer_subscriptions as s
+    set used_listing_quota = s.used_listing_quota + 1, updated_at = listing.created_at
+    where s.dealer_id = listing.dealer_id and s.id = decision.subscription_id;
+  elsif decision.source = 'paid_extra' then
+    v_charge.dealer_id := listing.dealer_id;
+    v_charge.description := 'Listing ' || listing.id;
+    v_charge.price_config_id := (decision.price).id;
+    v_charge.price_version := (decision.price).price_version;
+    v_charge.country := (decision.price).country;
+    v_charge.created_at := listing.created_at;
+    v_charge.id := app_private.add_invoice_item(v_charge);
+  end if;
+  insert into app_public.listing_consumptions (
+    dealer_id, listing_id, source, subscription_id, price_config_id, invoice_item_id,
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+  values (
+    listing.dealer_id, listing.id, decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
+    v_charge.net_amount, v_charge.vat_rate, v_charge.vat_amount, v_charge.gross_amount, v_charge.currency,
+    listing.created_by, listing.created_at);
+end
+$function$;
+comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: takes the quota or bills the price, and writes the listing''s row in the ledger. The dealer is locked by the caller.';
+
+CREATE OR REPLACE FUNCTION app_private.refuse_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  raise exception using
+    errcode = 'object_not_in_prerequisite_state',
+    message = format('rows of %I.%I are never changed or removed', tg_table_schema, tg_table_name);
+end
+$function$;
+comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, its owner included.';
+
+CREATE OR REPLACE FUNCTION app_private.replay_checkout(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
+ RETURNS app_public.checkouts
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_checkout app_public.checkouts;
+begin
+  select c.* into v_checkout
+  from app_public.checkouts as c
+  where c.dealer_id = replay_checkout.dealer_id and c.idempotency_key = replay_checkout.idempotency_key;
+  if v_checkout.payload_hash <> replay_checkout.payload_hash then
+    raise exception using
+      errcode = 'FC007',
+      message = 'This idempotency key was used for another purchase. Use a new key for a new purchase.',
+      detail = jsonb_build_object('field', 'idempotencyKey')::text;
+  end if;
+  return v_checkout;
+end
+$function$;
+comment on function app_private.replay_checkout(uuid,uuid,bytea) is 'The checkout that this key of the dealer has made, nulls where it has made none. Raises FC007 when its input was another.';
+
+CREATE OR REPLACE FUNCTION app_private.replay_listing(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing app_public.listings;
+begin
+  select l.* into v_listing
+  from app_public.listings as l
+  where l.dealer_id = replay_listing.dealer_id and l.idempotency_key = replay_listing.idempotency_key;
+  if v_listing.payload_hash <> replay_listing.payload_hash then
+    raise exception using
+      errcode = 'FC007',
+      message = 'This idempotency key was used for another listing. Use a new key for a new listing.',
+      detail = jsonb_build_object('field', 'idempotencyKey')::text;
+  end if;
+  return v_listing;
+end
+$function$;
+comment on function app_private.replay_listing(uuid,uuid,bytea) is 'The listing that this key of the dealer has made, nulls where it has made none. Raises FC007 when its input was another.';
+
+CREATE OR REPLACE FUNCTION app_private.require_member(dealer_id uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user_id constant uuid := app_public.current_user_id();
+begin
+  if v_user_id is null then
+    raise exception using
+      errcode = 'FC001',
+      message = 'Please log in and send the access token.';
+  end if;
+  perform from app_public.dealer_users as du
+  where du.dealer_id = require_member.dealer_id and du.user_id = v_user_id;
+  if found then
+    return v_user_id;
+  end if;
+  perform from app_public.dealers as d where d.id = require_member.dealer_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no dealer with this id. Please check it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  raise exception using
+    errcode = 'FC003',
+    message = 'You are not a member of this dealer. Ask its owner to add you.',
+    detail = jsonb_build_object('field', 'dealerId')::text;
+end
+$function$;
+comment on function app_private.require_member(uuid) is 'The current user, who must be a member of the dealer. Raises FC001 without a user, FC003 for somebody else''s dealer, FC004 for none.';
+
+CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if not dealer.is_active or not dealer.can_publish then
+    raise exception using
+      errcode = 'FC003',
+      message = case when dealer.is_active then 'Publication is suspended for this dealer. Please contact support.' else 'This dealer is closed. Please contact support.' end,
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 when the dealer is closed or may not publish.';
+
+CREATE OR REPLACE FUNCTION app_private.schedule_expiry(dealer_id uuid, at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.dealer_subscriptions as s
+  where s.dealer_id = schedule_expiry.dealer_id and s.status = 'pending';
+  if found then
+    perform graphile_worker.add_job(
+      'expire_subscriptions', run_at := schedule_expiry.at, job_key := 'expire_subscriptions:' || schedule_expiry.dealer_id);
+  end if;
+  return schedule_expiry.at;
+end
+$function$;
+comment on function app_private.schedule_expiry(uuid,timestamp with time zone) is 'Where a dealer has a subscription waiting, has the expiry run at the very end of the running one, so that the next starts then and not in the following night.';
+
+CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
+ RETURNS app_public.price_configs
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_price app_public.price_configs;
+begin
+  -- the country's row always exists where a price may: two that set a price at once take turns
+  perform from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
+  update app_public.price_configs as p
+  set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
+  where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
+    and p.valid @> set_price.starts_at and lower(p.valid) is distinct from set_price.starts_at;
+  insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
+  values (
+    set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
+    (select cc.currency from app_public.country_currencies as cc where cc.country = set_price.country),
+    (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
+     where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
+    tstzrange(set_price.starts_at, null, '[)')
+  )
+  returning * into v_price;
+  perform app_private.write_audit_log('SET_PRICE', 'price_configs', v_price.id, null, to_jsonb(v_price));
+  return v_price;
+end
+$function$;
+comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone) is 'Opens a new version of a price at `starts_at` and closes the one before it, in one transaction. For a DBA.';
+
+CREATE OR REPLACE FUNCTION app_private.settle_invoice(dealer_id uuid, invoice_id uuid)
+ RETURNS app_public.invoices
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_at timestamptz;
+  v_invoice app_public.invoices;
+begin
+  perform app_private.lock_dealer(settle_invoice.dealer_id);
+  select i.* into v_invoice
+  from app_public.invoices as i
+  where i.dealer_id = settle_invoice.dealer_id and i.id = settle_invoice.invoice_id
+  for update;
+  v_at := clock_timestamp();
+  if v_invoice.status = 'paid' then
+    return v_invoice;
+  elsif v_invoice.status = 'void' then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invoice was voided. The dealer has to buy again.',
+      detail = jsonb_build_object('field', 'invoiceId', 'status', 'VOID')::text;
+  elsif v_invoice.period_start + interval '1 month' > v_at at time zone 'UTC' then
+    raise exception using
+      errcode = 'FC008',
+      message = 'The month of this invoice has not ended yet. Please wait until it has.',
+      detail = jsonb_build_object('field', 'invoiceId', 'periodStart', v_invoice.period_start)::text;
+  end if;
+  update app_public.invoices as i set status = 'paid', paid_at = v_at, updated_at = v_at
+  where i.dealer_id = v_invoice.dealer_id and i.id = v_invoice.id
+  returning i.* into v_invoice;
+  if v_invoice.kind = 'package' then
+    perform app_private.start_subscription(v_invoice.dealer_id, v_invoice.id, v_at);
+  end if;
+  return v_invoice;
+end
+$function$;
+comment on function app_private.settle_invoice(uuid,uuid) is 'What every payment provider calls once the money is there: marks the invoice as paid and starts or queues its subscription, once, however often it is called. Raises FC008 for a voided invoice or a month that still runs.';
+
+CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_running_until timestamptz;
+  v_expired_id uuid;
+begin
+  update app_public.checkouts as c set closed_at = start_subscription.at
+  where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
+  insert into app_public.dealer_subscriptions (
+    dealer_id, package_id, invoice_id, duration_days, overage, included_listing_quota, included_premium_quota, included_highlight_quota)
+  select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.listing_limit, c.premium_quota, c.highlight_quota
+  from app_public.checkouts as c
+  where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
+  -- one that has ended, and that the nightly run has not seen yet, does not hold up the next
+  update app_public.dealer_subscriptions as s set status = 'expired', updated_at = start_subscription.at
+  where s.dealer_id = start_subscription.dealer_id and s.status = 'active' and s.end_at <= start_subscription.at
+  returning s.id into v_expired_id;
+  if found then
+    perform app_private.write_audit_log(
+      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
+  end if;
+  if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
+    select max(s.end_at) into v_running_until
+    from app_public.dealer_subscriptions as s
+    where s.dealer_id = start_subscription.dealer_id and s.status in ('active', 'cancelled');
+    perform app_private.schedule_expiry(start_subscription.dealer_id, v_running_until);
+  end if;
+end
+$function$;
+comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Makes the subscription of a paid checkout, with the quotas as they were bought: active at once, or pending behind one that runs. The dealer is locked by the caller.';
+
+CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
+ RETURNS uuid
+ LANGUAGE sql
+ PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  -- 48 bits of milliseconds, then 12 bits of their fraction, as Postgres 18's uuidv7() does
+  select (substr(t.ticks, 1, 8) || '-' || substr(t.ticks, 9, 4) || '-7' || substr(t.ticks, 13, 3) || '-'
+    || substr(gen_random_uuid()::text, 20))::uuid
+  from (select lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0') as ticks) as t
+$function$;
+comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562): its order is the order of time, so that a new row lands at the right edge of its index. Works below Postgres 18 too.';
+
+CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_type text, resource_id uuid, old_values jsonb, new_values jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip)
+  values (
+    write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_public.current_user_id(),
+    write_audit_log.old_values, write_audit_log.new_values, nullif(current_setting('forecourt.client_ip', true), '')::inet
+  )
+$function$;
+comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb) is 'Writes one row to the audit trail; actor and address are those of the transaction''s settings.';
+
+CREATE OR REPLACE FUNCTION app_public.applied_migrations()
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(select m.filename from graphile_migrate.migrations as m order by m.filename);
+end
+$function$;
+grant execute on function app_public.applied_migrations() to forecourt_authenticator;
+comment on function app_public.applied_migrations() is 'File names of the migrations that this database has run. For the API''s readiness check alone, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.begin_login(email text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  -- contract, section 5: auth_account
+  v_limit constant integer := 5;
+  v_window constant interval := interval '900 seconds';
+  v_now constant timestamptz := clock_timestamp();
+  v_count app_private.login_failures;
+begin
+  normalized_email := app_private.normalize_email(begin_login.email);
+  insert into app_private.login_failures as f (email_hash, failures, window_started_at)
+  values (sha256(convert_to(normalized_email, 'UTF8')), 1, v_now)
+  on conflict (email_hash) do update set
+    failures = case when f.window_started_at + v_window <= v_now then 1 else f.failures + 1 end,
+    window_started_at = case when f.window_started_at + v_window <= v_now then v_now else f.window_started_at end
+  returning f.* into v_count;
+  if v_count.failures > v_limit then
+    retry_after_seconds := greatest(1, ceil(extract(epoch from v_count.window_started_at + v_window - v_now))::integer);
+    return;
+  end if;
+  select u.id, u.full_name, u.is_admin, p.password_hash
+  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_hash
+  from app_public.users as u
+  join app_private.user_passwords as p on p.user_id = u.id
+  where u.email = normalized_email;
+end
+$function$;
+grant execute on function app_public.begin_login(text) to forecourt_authenticator;
+comment on function app_public.begin_login(text) is 'Counts the attempt as failed before the password is looked at, so that parallel guesses cannot slip past the limit; complete_login takes it back. Nulls for an unknown address; retry_after_seconds alone when the address has had its five failures in 15 minutes. For the API''s identity code alone, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
+ RETURNS app_public.checkouts
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(package_id, success_url, cancel_url)::text, 'UTF8'));
+  v_dealer app_public.dealers;
+  v_gate app_private.pricing_gate;
+  v_package app_public.dealer_packages;
+  v_checkout app_public.checkouts;
+  v_item app_public.invoice_items;
+  v_at timestamptz;
+begin
+  perform app_private.require_member(buy_package.dealer_id);
+  v_dealer := app_private.lock_dealer(buy_package.dealer_id);
+  v_checkout := app_private.replay_checkout(buy_package.dealer_id, buy_package.idempotency_key, v_payload_hash);
+  if v_checkout.invoice_id is not null then
+    return v_checkout;
+  end if;
+  if not v_dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  v_at := clock_timestamp();
+  v_gate := app_private.pass_pricing_gate(v_dealer.country, v_at);
+  v_package := app_private.find_package(buy_package.package_id, v_dealer.country);
+  perform app_private.close_expired_checkout(buy_package.dealer_id, v_at);
+
+  v_item := app_private.price_item(v_package.price_net, v_gate);
+  insert into app_public.invoices (dealer_id, kind, country, currency, net_total, vat_total, gross_total, created_at, updated_at)
+  values (v_dealer.id, 'package', v_dealer.country, v_gate.currency, v_item.net_amount, v_item.vat_amount, v_item.gross_amount, v_at, v_at)
+  returning id into v_item.invoice_id;
+  v_item.id := app_private.time_ordered_uuid();
+  v_item.dealer_id := v_dealer.id;
+  v_item.description := format('Package %s, %s days', v_package.key, v_package.duration_days);
+  v_item.package_id := v_package.id;
+  v_item.country := v_dealer.country;
+  v_item.created_at := v_at;
+  insert into app_public.invoice_items values (v_item.*);
+  insert into app_public.checkouts (
+    dealer_id, invoice_id, package_id, idempotency_key, payload_hash, provider, success_url, cancel_url,
+    duration_days, listing_limit, premium_quota, highlight_quota, overage, expires_at, created_at)
+  values (
+    v_dealer.id, v_item.invoice_id, v_package.id, buy_package.idempotency_key, v_payload_hash, 'manual', buy_package.success_url, buy_package.cancel_url,
+    v_package.duration_days, v_package.listing_limit, v_package.premium_quota, v_package.highlight_quota, v_package.overage,
+    v_at + interval '336 hours', v_at)
+  returning * into v_checkout;
+  return v_checkout;
+end
+$function$;
+grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to forecourt_admin;
+grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to forecourt_dealer;
+comment on function app_public.buy_package(uuid,uuid,uuid,text,text) is '@behavior +mutationField
+@resultFieldName checkout
+Begins the purchase of a package on sale in the dealer''s country: a draft invoice with a snapshot of price and VAT, open for 14 days. The same idempotency key with the same input answers with the same invoice.';
+
+CREATE OR REPLACE FUNCTION app_public.cancel_subscription(subscription_id uuid)
+ RETURNS app_public.dealer_subscriptions
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_dealer_id uuid;
+  v_subscription app_public.dealer_subscriptions;
+  v_before app_public.subscription_status;
+begin
+  select s.dealer_id into v_dealer_id from app_public.dealer_subscriptions as s where s.id = cancel_subscription.subscription_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no subscription with this id. Please check it.',
+      detail = jsonb_build_object('field', 'subscriptionId')::text;
+  end if;
+  perform app_private.require_member(v_dealer_id);
+  perform app_private.lock_dealer(v_dealer_id);
+  select s.* into v_subscription
+  from app_public.dealer_subscriptions as s
+  where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id;
+  v_before := v_subscription.status;
+  if v_before = 'cancelled' then
+    return v_subscription;
+  elsif v_before = 'expired' or v_subscription.end_at <= clock_timestamp() then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This subscription has ended already, there is nothing to cancel.',
+      detail = jsonb_build_object('field', 'subscriptionId', 'endAt', v_subscription.end_at)::text;
+  end if;
+  update app_public.dealer_subscriptions as s
+  set status = 'cancelled', updated_at = clock_timestamp()
+  where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id
+  returning s.* into v_subscription;
+  perform app_private.write_audit_log(
+    'CANCEL_SUBSCRIPTION', 'dealer_subscriptions', v_subscription.id,
+    jsonb_build_object('status', v_before), jsonb_build_object('status', v_subscription.status));
+  return v_subscription;
+end
+$function$;
+grant execute on function app_public.cancel_subscription(uuid) to forecourt_admin;
+grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer;
+comment on function app_public.cancel_subscription(uuid) is '@behavior +mutationField
+@resultFieldName subscription
+Cancels a subscription of a dealer of the caller. It keeps its quota until `endAt`; one that has not started never will. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.complete_login(email text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  update app_private.login_failures as f set failures = f.failures - 1
+  where f.email_hash = sha256(convert_to(app_private.normalize_email(complete_login.email), 'UTF8')) and f.failures > 0;
+end
+$function$;
+grant execute on function app_public.complete_login(text) to forecourt_authenticator;
+comment on function app_public.complete_login(text) is 'The password was right: takes back the failure that begin_login counted ahead. For the API''s identity code alone, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+begin
+  insert into app_public.dealers (company_name, country, dealer_type)
+  values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type)
+  returning * into v_dealer;
+  insert into app_public.dealer_users (dealer_id, user_id, role)
+  values (v_dealer.id, app_public.current_user_id(), 'owner');
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.create_dealer(text,text,app_public.dealer_type) to forecourt_admin;
+grant execute on function app_public.create_dealer(text,text,app_public.dealer_type) to forecourt_dealer;
+comment on function app_public.create_dealer(text,text,app_public.dealer_type) is '@behavior +mutationField
+@resultFieldName dealer
+Makes a dealer and the caller its owner.';
+
+CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[])
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_payload_hash constant bytea := sha256(convert_to(
+    jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images))::text, 'UTF8'));
+  v_user_id constant uuid := app_private.require_member(create_listing.dealer_id);
+  v_dealer constant app_public.dealers := app_private.lock_dealer(create_listing.dealer_id);
+  v_listing app_public.listings;
+  v_decision app_private.publication_decision;
+  v_at timestamptz;
+begin
+  v_listing := app_private.replay_listing(v_dealer.id, create_listing.idempotency_key, v_payload_hash);
+  if v_listing.id is not null then
+    return v_listing;
+  end if;
+  perform app_private.require_publisher(v_dealer);
+  -- after the locks: a publication that waited past a subscription's end must not use it
+  v_at := clock_timestamp();
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at);
+  insert into app_public.listings (
+    dealer_id, title, module, price, currency, description, attributes, images,
+    idempotency_key, payload_hash, created_by, created_at, updated_at)
+  values (
+    v_dealer.id, btrim(create_listing.title), create_listing.module, create_listing.price, create_listing.currency,
+    create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
+    create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
+  returning * into v_listing;
+  perform app_private.record_consumption(v_listing, v_decision);
+  return v_listing;
+end
+$function$;
+grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) to forecourt_admin;
+grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) to forecourt_dealer;
+comment on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) is '@behavior +mutationField
+@resultFieldName listing
+Publishes a listing: decides what pays for it (free quota, subscription, price), takes that, and makes a PENDING listing, in one transaction. The same idempotency key with the same input answers with the same listing.';
+
+CREATE OR REPLACE FUNCTION app_public.current_dealer_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select du.dealer_id from app_public.dealer_users as du where du.user_id = app_public.current_user_id()
+  );
+end
+$function$;
+grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
+comment on function app_public.current_dealer_ids() is 'The dealers of which the current user is a member. Policies compare a row''s own dealer_id with it.';
+
+CREATE OR REPLACE FUNCTION app_public.current_user_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select nullif(current_setting('forecourt.user_id', true), '')::uuid
+$function$;
+grant execute on function app_public.current_user_id() to forecourt_admin;
+grant execute on function app_public.current_user_id() to forecourt_dealer;
+grant execute on function app_public.current_user_id() to forecourt_visitor;
+comment on function app_public.current_user_id() is 'The verified user of this transaction, null for a visitor. The API sets `forecourt.user_id` from the access token.';
+
+CREATE OR REPLACE FUNCTION app_public.get_current_user()
+ RETURNS app_public.users
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select u.id, u.email, u.full_name, null::boolean, u.created_at
+  from app_public.users as u
+  where u.id = app_public.current_user_id()
+$function$;
+grant execute on function app_public.get_current_user() to forecourt_admin;
+grant execute on function app_public.get_current_user() to forecourt_dealer;
+comment on function app_public.get_current_user() is '@behavior +queryField
+@name currentUser
+The user of the access token; null without a token.';
+
+CREATE OR REPLACE FUNCTION app_public.pay_invoice(invoice_id uuid)
+ RETURNS app_public.invoices
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_dealer_id uuid;
+  v_before app_public.invoice_status;
+  v_invoice app_public.invoices;
+begin
+  select i.dealer_id into v_dealer_id from app_public.invoices as i where i.id = pay_invoice.invoice_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invoice with this id. Please check it.',
+      detail = jsonb_build_object('field', 'invoiceId')::text;
+  end if;
+  perform app_private.lock_dealer(v_dealer_id);
+  select i.status into v_before from app_public.invoices as i where i.dealer_id = v_dealer_id and i.id = pay_invoice.invoice_id;
+  v_invoice := app_private.settle_invoice(v_dealer_id, pay_invoice.invoice_id);
+  if v_before <> v_invoice.status then
+    perform app_private.write_audit_log(
+      'PAY_INVOICE', 'invoices', v_invoice.id,
+      jsonb_build_object('status', v_before), jsonb_build_object('status', v_invoice.status, 'grossTotal', v_invoice.gross_total));
+  end if;
+  return v_invoice;
+end
+$function$;
+grant execute on function app_public.pay_invoice(uuid) to forecourt_admin;
+comment on function app_public.pay_invoice(uuid) is '@behavior +mutationField
+@resultFieldName invoice
+For admins: marks an invoice that was paid outside as paid, once, and starts or queues the subscription it was for. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.quote_listing(dealer_id uuid)
+ RETURNS app_public.listing_quote
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+  v_decision app_private.publication_decision;
+  v_quote app_public.listing_quote;
+begin
+  perform app_private.require_member(quote_listing.dealer_id);
+  select d.* into v_dealer from app_public.dealers as d where d.id = quote_listing.dealer_id;
+  perform app_private.require_publisher(v_dealer);
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp());
+  v_quote.source := v_decision.source;
+  v_quote.net_amount := (v_decision.charge).net_amount;
+  v_quote.vat_rate := (v_decision.charge).vat_rate;
+  v_quote.gross_amount := (v_decision.charge).gross_amount;
+  v_quote.currency := (v_decision.charge).currency;
+  v_quote.free_remaining := v_decision.free_remaining;
+  v_quote.subscription_remaining := v_decision.subscription_remaining;
+  return v_quote;
+end
+$function$;
+grant execute on function app_public.quote_listing(uuid) to forecourt_admin;
+grant execute on function app_public.quote_listing(uuid) to forecourt_dealer;
+comment on function app_public.quote_listing(uuid) is '@behavior +queryField
+What the dealer''s next listing would cost now: the decision of createListing without its writes. For members of the dealer.';
+
+CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, password_hash text, OUT user_id uuid, OUT normalized_email text, OUT trimmed_full_name text)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  insert into app_public.users as u (email, full_name)
+  values (app_private.normalize_email(register_user.email), btrim(register_user.full_name))
+  on conflict on constraint users_email_key do nothing
+  returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
+  if user_id is null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This e-mail address is already registered. Please log in instead.',
+      detail = jsonb_build_object('field', 'email')::text;
+  end if;
+  insert into app_private.user_passwords (user_id, password_hash)
+  values (register_user.user_id, register_user.password_hash);
+end
+$function$;
+grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
+comment on function app_public.register_user(text,text,text) is 'Makes an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 when the address is taken. For the API''s identity code alone, not for GraphQL.';

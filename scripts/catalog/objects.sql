@@ -1,0 +1,25 @@
+-- What the snapshot is about: everything of the two schemas that no extension brought. The other queries join it.
+create or replace temp view objects as
+select o.*
+from (
+  select 'pg_namespace'::regclass as catalog, n.oid, 'schema' as kind, quote_ident(n.nspname) as name, n.oid as schema, n.nspowner as owner
+  from pg_namespace as n
+  union all
+  select 'pg_type'::regclass, t.oid, 'type', t.oid::regtype::text, t.typnamespace, t.typowner
+  from pg_type as t
+  where t.typtype in ('d', 'e')
+  union all
+  select 'pg_class'::regclass, c.oid,
+    case c.relkind when 'c' then 'type' when 'S' then 'sequence' when 'v' then 'view' else 'table' end,
+    c.oid::regclass::text, c.relnamespace, c.relowner
+  from pg_class as c
+  where c.relkind in ('r', 'p', 'v', 'c', 'S')
+  union all
+  select 'pg_proc'::regclass, p.oid, case p.prokind when 'p' then 'procedure' else 'function' end,
+    p.oid::regprocedure::text, p.pronamespace, p.proowner
+  from pg_proc as p
+  where p.prokind <> 'a'
+) as o
+where o.schema in (select n.oid from pg_namespace as n where n.nspname in ('app_public', 'app_private'))
+  and not exists (
+    select from pg_depend as d where d.classid = o.catalog and d.objid = o.oid and d.deptype = 'e');

@@ -1,0 +1,62 @@
+/** A throw-away Postgres 15, the oldest that we support, from Debian's packages. */
+import { randomBytes } from 'node:crypto'
+import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import pg from 'pg'
+import { serverAccount } from '../../src/database/embedded/account.ts'
+import { run } from '../../src/database/embedded/binaries.ts'
+import { runServer, stopServer } from '../../src/database/embedded/server.ts'
+import { Skipped } from './check.ts'
+
+export type Server = { superuserUrl: string; stop: () => Promise<void> }
+
+const BINARIES = '/usr/lib/postgresql/15/bin'
+const EXTENSION = '/usr/share/postgresql/15/extension/plpgsql_check.control'
+/** What to say where there is none. */
+export const INSTALL_HINT = 'install postgresql-15 and postgresql-15-plpgsql-check'
+
+export function requirePostgres15(): void {
+  if (!existsSync(`${BINARIES}/initdb`) || !existsSync(EXTENSION)) {
+    throw new Skipped(`there is no Postgres 15 with plpgsql_check here: ${INSTALL_HINT}`)
+  }
+}
+
+/** Starts one in `home`, an empty directory. */
+export async function startPostgres15(home: string, settings: Record<string, string>): Promise<Server> {
+  requirePostgres15()
+  const cluster = join(home, 'postgres')
+  const binary = `${BINARIES}/postgres`
+  const password = randomBytes(16).toString('hex')
+  const passwordFile = join(home, 'password')
+  mkdirSync(cluster)
+  writeFileSync(passwordFile, password, { mode: 0o600 })
+  const account = serverAccount({ binary, home, cluster })
+  if (account) for (const path of [cluster, passwordFile]) chownSync(path, account.uid, account.gid)
+  const access = ['--username=postgres', '--auth=scram-sha-256', `--pwfile=${passwordFile}`]
+  const locale = ['--encoding=UTF8', '--locale=C.UTF-8']
+  await run(account, `${BINARIES}/initdb`, [`--pgdata=${cluster}`, '--no-sync', ...access, ...locale])
+
+  const url = (port: number) => `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
+  const { pid, port } = await runServer({
+    binary,
+    account,
+    cluster,
+    logFile: join(home, 'postgres.log'),
+    settings: { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' },
+    answers: port => answers(url(port)),
+    log: () => {},
+  })
+  return { superuserUrl: url(port), stop: () => stopServer(pid, cluster) }
+}
+
+async function answers(connectionString: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString })
+  try {
+    await client.connect()
+    return true
+  } catch {
+    return false
+  } finally {
+    await client.end()
+  }
+}

@@ -1,0 +1,198 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { brokenRules } from '../support/conservation.ts'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { buy, PAY } from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeUser, publish, single } from '../support/world.ts'
+
+const admin = { admin: randomUUID() }
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+/** A dealer with a paid listing on its monthly draft. */
+function withDraft(
+  work: (client: pg.PoolClient, dealerId: string, userId: string, invoiceId: string) => Promise<void>,
+): Promise<void> {
+  return rolledBack(database, async client => {
+    await makeCountry(client)
+    const userId = await makeUser(client)
+    const dealerId = await makeDealer(client, userId)
+    await become(client, { dealer: userId })
+    await publish(client, dealerId)
+    await become(client, 'owner')
+    const invoiceId = await single(client, 'select id from app_public.invoices')
+    await work(client, dealerId, userId, invoiceId)
+    await become(client, 'owner')
+    expect(await brokenRules(client)).toEqual([])
+  })
+}
+
+const CLOSE_MONTH = "update app_public.invoices set period_start = (period_start - interval '1 month')::date"
+
+test("a month's invoice is not payable before the month has ended, and is after", () =>
+  withDraft(async (client, _dealerId, _userId, invoiceId) => {
+    await become(client, admin)
+    expect(await refusal(client, PAY, [invoiceId])).toBe('FC008')
+    await become(client, 'owner')
+    await client.query(CLOSE_MONTH)
+    await become(client, admin)
+    const { rows } = await client.query(PAY, [invoiceId])
+    expect(rows).toEqual([expect.objectContaining({ status: 'paid', gross_total: '5.95' })])
+    expect((await client.query(PAY, [invoiceId])).rows).toEqual(rows)
+    await become(client, 'owner')
+    expect((await client.query('select from app_public.dealer_subscriptions')).rows).toEqual([])
+  }))
+
+test('listings of a month share one draft, and once that is paid the next opens another', () =>
+  withDraft(async (client, dealerId, userId, invoiceId) => {
+    await become(client, { dealer: userId })
+    await publish(client, dealerId)
+    await become(client, 'owner')
+    await client.query(CLOSE_MONTH)
+    await become(client, admin)
+    await client.query(PAY, [invoiceId])
+    await become(client, { dealer: userId })
+    await publish(client, dealerId)
+    await become(client, 'owner')
+    const { rows } = await client.query('select status, gross_total from app_public.invoices order by id')
+    expect(rows).toEqual([
+      { status: 'paid', gross_total: '11.90' },
+      { status: 'draft', gross_total: '5.95' },
+    ])
+  }))
+
+const ITEM = `select app_private.add_invoice_item(jsonb_populate_record(it, jsonb_build_object('created_at', $1::timestamptz)))
+  from app_public.invoice_items as it limit 1`
+
+test('an item belongs to the month in which it was made, in UTC, whatever the time zone of the session', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client)
+    const userId = await makeUser(client)
+    const dealerId = await makeDealer(client, userId)
+    await become(client, { dealer: userId })
+    await publish(client, dealerId)
+    await become(client, 'owner')
+    await client.query("set local timezone to 'Asia/Tokyo'")
+    for (const moment of ['2025-12-31 23:59:59.999999Z', '2026-01-01 00:00:00Z', '2026-01-31 20:00:00Z']) {
+      await client.query(ITEM, [moment])
+    }
+    const { rows } = await client.query(
+      `select i.period_start::text, count(*)::int as items, i.gross_total
+       from app_public.invoices as i
+       join app_public.invoice_items as it on it.dealer_id = i.dealer_id and it.invoice_id = i.id
+       where i.period_start < '2026-02-01' group by i.dealer_id, i.id order by 1`,
+    )
+    expect(rows).toEqual([
+      { period_start: '2025-12-01', items: 1, gross_total: '5.95' },
+      { period_start: '2026-01-01', items: 2, gross_total: '11.90' },
+    ])
+  }))
+
+test('an invoice that is paid or void takes no change any more', () =>
+  withDraft(async (client, dealerId, userId, invoiceId) => {
+    await client.query(CLOSE_MONTH)
+    const packageId = await makePackage(client)
+    await become(client, { dealer: userId })
+    const voidId = await buy(client, dealerId, packageId)
+    await become(client, 'owner')
+    await client.query('update app_public.checkouts set expires_at = created_at')
+    await become(client, { dealer: userId })
+    await buy(client, dealerId, packageId)
+    await become(client, admin)
+    await client.query(PAY, [invoiceId])
+    for (const role of ['owner', 'superuser']) {
+      await (role === 'owner' ? become(client, 'owner') : client.query('reset role'))
+      for (const id of [invoiceId, voidId]) {
+        for (const change of [
+          "status = 'draft', paid_at = null",
+          'gross_total = gross_total',
+          'net_total = 0, vat_total = 0, gross_total = 0',
+        ]) {
+          const update = `update app_public.invoices set ${change} where id = $1`
+          expect(await refusal(client, update, [id])).toBe('55000')
+        }
+      }
+    }
+  }))
+
+test('no invoice is removed, and no item is changed or removed, not even by the owner or a superuser', () =>
+  withDraft(async client => {
+    for (const role of ['owner', 'superuser']) {
+      await (role === 'owner' ? become(client, 'owner') : client.query('reset role'))
+      expect(await refusal(client, 'delete from app_public.invoices')).toBe('55000')
+      expect(await refusal(client, 'truncate app_public.invoices cascade')).toBe('55000')
+      expect(await refusal(client, 'update app_public.invoice_items set net_amount = net_amount')).toBe(
+        '55000',
+      )
+      expect(await refusal(client, 'delete from app_public.invoice_items')).toBe('55000')
+      expect(await refusal(client, 'truncate app_public.invoice_items cascade')).toBe('55000')
+    }
+  }))
+
+test('no role of the API writes anything of billing past the functions', () =>
+  withDraft(async (client, dealerId, userId) => {
+    for (const as of ['visitor', { dealer: userId }, admin] as const) {
+      await become(client, as)
+      for (const table of [
+        'invoices',
+        'invoice_items',
+        'checkouts',
+        'dealer_subscriptions',
+        'dealer_packages',
+      ]) {
+        const column = table === 'dealer_packages' ? 'id' : 'dealer_id'
+        const insert = `insert into app_public.${table} (${column}) values ($1)`
+        expect(await refusal(client, insert, [dealerId])).toBe('42501')
+        expect(await refusal(client, `update app_public.${table} set ${column} = $1`, [dealerId])).toBe(
+          '42501',
+        )
+        expect(await refusal(client, `delete from app_public.${table}`)).toBe('42501')
+      }
+    }
+  }))
+
+test('a dealer sees its own invoices and items, an admin all, a visitor none', () =>
+  withDraft(async (client, _dealerId, userId) => {
+    const strangerId = await makeUser(client)
+    const seen = async (table: string) => (await client.query(`select from app_public.${table}`)).rowCount
+    for (const table of ['invoices', 'invoice_items', 'listing_consumptions']) {
+      await become(client, { dealer: userId })
+      expect(await seen(table)).toBe(1)
+      await become(client, { dealer: strangerId })
+      expect(await seen(table)).toBe(0)
+      await become(client, { admin: strangerId })
+      expect(await seen(table)).toBe(1)
+      await become(client, 'visitor')
+      expect(await refusal(client, `select from app_public.${table}`)).toBe('42501')
+    }
+  }))
+
+test('amounts of an invoice and its items add up, and an invoice of a month begins with it', () =>
+  withDraft(async client => {
+    const change = (set: string) => refusal(client, `update app_public.invoices set ${set}`)
+    expect(await change('gross_total = gross_total + 0.01')).toBe('23514')
+    expect(await change('net_total = -1, gross_total = vat_total - 1')).toBe('23514')
+    expect(await change("period_start = '2026-01-02'")).toBe('23514')
+    expect(await change('period_start = null')).toBe('23514')
+    expect(await change("status = 'paid'")).toBe('23514')
+    const item = (change: object) =>
+      refusal(
+        client,
+        `insert into app_public.invoice_items
+         select r.* from app_public.invoice_items as it,
+           jsonb_populate_record(it, $1::jsonb || jsonb_build_object('id', gen_random_uuid())) as r`,
+        [change],
+      )
+    expect(await item({ gross_amount: 1 })).toBe('23514')
+    expect(await item({ discount: 6 })).toBe('23514')
+    expect(await item({ price_version: null })).toBe('23514')
+    expect(await item({ price_config_id: null })).toBe('23514')
+    expect(await item({ invoice_id: randomUUID() })).toBe('23503')
+  }))

@@ -1,0 +1,209 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import { brokenRules } from '../support/conservation.ts'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { sources } from '../support/ledger.ts'
+import { BUY, bought, buy, PAY, paid, scheduledRuns, statuses } from '../support/purchases.ts'
+import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+
+const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
+
+let database: TestDatabase
+let userId: string
+let packageId: string
+const admin = { admin: randomUUID() }
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  packageId = await makePackage(database.owner, { listings: 10, days: 30 })
+  userId = await makeUser(database.owner)
+})
+
+afterAll(() => database.drop())
+
+afterEach(async () => {
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+const newDealer = () => makeDealer(database.owner, userId)
+
+test('payment makes the subscription active at once, with the quotas that were bought', async () => {
+  const dealerId = await newDealer()
+  const invoiceId = await bought(database, userId, dealerId, packageId)
+  await paid(database, invoiceId)
+  const { rows } = await database.owner.query(
+    `select s.*, s.start_at = i.paid_at or s.start_at > i.paid_at as after_payment,
+       (s.end_at - s.start_at)::text as length, i.status as invoice_status, c.closed_at = i.paid_at as closed
+     from app_public.dealer_subscriptions as s
+     join app_public.invoices as i on i.dealer_id = s.dealer_id and i.id = s.invoice_id
+     join app_public.checkouts as c on c.dealer_id = s.dealer_id and c.invoice_id = s.invoice_id
+     where s.dealer_id = $1`,
+    [dealerId],
+  )
+  expect(rows).toEqual([
+    expect.objectContaining({
+      package_id: packageId,
+      invoice_id: invoiceId,
+      status: 'active',
+      included_listing_quota: 10,
+      used_listing_quota: 0,
+      length: '30 days',
+      after_payment: true,
+      invoice_status: 'paid',
+      closed: true,
+    }),
+  ])
+  expect(await scheduledRuns(database.superuser, dealerId)).toEqual([])
+})
+
+test('20 payments at once make one subscription and one entry in the audit trail', async () => {
+  const dealerId = await newDealer()
+  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const outcomes = await atOnce(
+    database,
+    admin,
+    20,
+    async client => (await client.query(PAY, [invoiceId])).rows[0],
+  )
+  expect(tally(outcomes)).toEqual({ ok: 20 })
+  const invoices = outcomes.map(outcome => JSON.stringify(outcome.status === 'fulfilled' && outcome.value))
+  expect(new Set(invoices).size).toBe(1)
+  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  const { rows } = await database.owner.query(
+    "select actor, old_values, new_values from app_public.audit_logs where action = 'PAY_INVOICE' and resource_id = $1",
+    [invoiceId],
+  )
+  expect(rows).toEqual([
+    {
+      actor: admin.admin,
+      old_values: { status: 'draft' },
+      new_values: { status: 'paid', grossTotal: 58.31 },
+    },
+  ])
+})
+
+test('only an admin marks an invoice as paid, and only one that exists', async () => {
+  const dealerId = await newDealer()
+  const invoiceId = await bought(database, userId, dealerId, packageId)
+  for (const as of ['visitor', { dealer: userId }] as const) {
+    await rolledBack(database, async client => {
+      await become(client, as)
+      expect(await refusal(client, PAY, [invoiceId])).toBe('42501')
+      const settle = 'select app_private.settle_invoice($1, $2)'
+      expect(await refusal(client, settle, [dealerId, invoiceId])).toBe('42501')
+    })
+  }
+  await rolledBack(database, async client => {
+    await become(client, admin)
+    expect(await refusal(client, PAY, [randomUUID()])).toBe('FC004')
+    expect(await refusal(client, 'select app_private.settle_invoice($1, $2)', [dealerId, invoiceId])).toBe(
+      '42501',
+    )
+  })
+  expect(await statuses(database.owner, dealerId)).toEqual([])
+})
+
+test('what changes after the purchase changes neither the invoice nor the subscription', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    await become(client, { dealer: userId })
+    const invoiceId = await buy(client, dealerId, packageId)
+    await become(client, 'owner')
+    await client.query(
+      `update app_public.dealer_packages set price_net = 999, listing_limit = 1, premium_quota = 9, highlight_quota = 9,
+         duration_days = 1, overage = 'block', is_active = false`,
+    )
+    await client.query("update app_public.vat_rates set rate = 25 where country = 'DE'")
+    await become(client, admin)
+    await client.query(PAY, [invoiceId])
+    await become(client, 'owner')
+    const invoices = await client.query(
+      'select net_total, vat_total, gross_total from app_public.invoices where id = $1',
+      [invoiceId],
+    )
+    expect(invoices.rows).toEqual([{ net_total: '49.00', vat_total: '9.31', gross_total: '58.31' }])
+    const { rows } = await client.query(
+      'select * from app_public.dealer_subscriptions where dealer_id = $1',
+      [dealerId],
+    )
+    expect(rows).toEqual([
+      expect.objectContaining({
+        duration_days: 30,
+        overage: 'charge',
+        included_listing_quota: 10,
+        included_premium_quota: 0,
+        included_highlight_quota: 0,
+      }),
+    ])
+  }))
+
+test('bought while one is active, the next waits, and the worker is told when to look', async () => {
+  const dealerId = await newDealer()
+  await paid(database, await bought(database, userId, dealerId, packageId))
+  await paid(database, await bought(database, userId, dealerId, packageId))
+  expect(await statuses(database.owner, dealerId)).toEqual(['active', 'pending'])
+  const { rows } = await database.owner.query(
+    'select end_at from app_public.dealer_subscriptions where dealer_id = $1 order by id',
+    [dealerId],
+  )
+  expect(rows[1].end_at).toBeNull()
+  expect(await scheduledRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
+})
+
+test('an offer that has expired and that nobody has voided can still be paid', async () => {
+  const dealerId = await newDealer()
+  const invoiceId = await bought(database, userId, dealerId, packageId)
+  await database.owner.query(
+    'update app_public.checkouts set expires_at = created_at where invoice_id = $1',
+    [invoiceId],
+  )
+  await paid(database, invoiceId)
+  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+})
+
+test.each([
+  ['payment comes first: the next purchase finds room', 'pay'],
+  ['the next purchase comes first: the voided invoice is refused', 'buy'],
+])('payment and next purchase meet over an expired offer; %s', async (_rule, first) => {
+  const dealerId = await newDealer()
+  const invoiceId = await bought(database, userId, dealerId, packageId)
+  await database.owner.query(
+    'update app_public.checkouts set expires_at = created_at where invoice_id = $1',
+    [invoiceId],
+  )
+  const purchase = [dealerId, packageId, randomUUID()]
+  await interleave(database, { payer: admin, buyer: { dealer: userId } }, async ({ payer, buyer }) => {
+    if (first === 'pay') {
+      await payer.query(PAY, [invoiceId])
+      const waiting = await buyer.waits(BUY, purchase)
+      await payer.commit()
+      await waiting.result
+      await buyer.commit()
+    } else {
+      await buyer.query(BUY, purchase)
+      const waiting = await payer.waits(PAY, [invoiceId])
+      await buyer.commit()
+      expect(await sqlstate(waiting.result)).toBe('FC008')
+    }
+  })
+  expect(await statuses(database.owner, dealerId)).toEqual(first === 'pay' ? ['active'] : [])
+})
+
+test('a publication that waits for the payment uses the new subscription', async () => {
+  const dealerId = await newDealer()
+  const invoiceId = await bought(database, userId, dealerId, packageId)
+  await interleave(
+    database,
+    { payer: admin, publisher: { dealer: userId } },
+    async ({ payer, publisher }) => {
+      await payer.query(PAY, [invoiceId])
+      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      await payer.commit()
+      await waiting.result
+      await publisher.commit()
+    },
+  )
+  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+})

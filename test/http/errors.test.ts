@@ -1,0 +1,298 @@
+/** Each code of the contract with its status, on both media types, and nothing of the inside in any of the bodies. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { expectNoInternals, readInternalNames } from '../support/internals.ts'
+import {
+  buyPackage,
+  cancelSubscription,
+  login,
+  payInvoice,
+  quoteListing,
+  register,
+} from '../support/operations.ts'
+import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
+import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
+import { makePackage, makeSubscription } from '../support/world.ts'
+
+const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
+
+let database: TestDatabase
+let started: TestServer
+let names: string[]
+let admin: string
+let seller: Seller
+let stranger: Seller
+let packageId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  started = await startServer(database)
+  names = await readInternalNames(database)
+  admin = await makeAdmin(database, started)
+  seller = await makeSeller(database, started)
+  stranger = await joinCountry(database, started, seller.country)
+  packageId = await makePackage(database.owner, { country: seller.country })
+})
+
+afterAll(async () => {
+  await started.stop()
+  await database.drop()
+})
+
+/** The server as a client of one media type sees it. */
+function accepting(accept: string): TestServer {
+  return { ...started, call: (query, options) => started.call(query, { accept, ...options }) }
+}
+
+/** A dealer in a country that lacks something, or has something twice. */
+async function sellerIn(change: 'no currency' | 'no VAT' | 'no price' | 'two prices' | 'two VAT rates') {
+  if (change === 'no currency') return joinCountry(database, started, newCountry())
+  const options = {
+    ...(change === 'no VAT' ? { vatRate: null } : {}),
+    ...(change === 'no price' ? { price: null } : {}),
+  }
+  const made = await makeSeller(database, started, options)
+  if (change === 'two prices') {
+    await database.owner.query(
+      'alter table app_public.price_configs drop constraint if exists price_configs_one_at_a_time',
+    )
+    await database.owner.query(
+      `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
+       values ($1, 'dealer', 'pay_per_listing', 6, 'EUR', 2, '[2021-01-01,)')`,
+      [made.country],
+    )
+  } else if (change === 'two VAT rates') {
+    await database.owner.query(
+      'alter table app_public.vat_rates drop constraint if exists vat_rates_one_at_a_time',
+    )
+    await database.owner.query(
+      "insert into app_public.vat_rates (country, rate, valid) values ($1, 7, '[2021-01-01,)')",
+      [made.country],
+    )
+  }
+  return made
+}
+
+type Case = [
+  what: string,
+  status: number,
+  extensions: { code: string; detail?: Record<string, unknown> },
+  send: (server: TestServer) => Promise<Answer<unknown>>,
+]
+
+const unauthenticated = { code: 'unauthenticated' }
+const forbidden = { code: 'forbidden' }
+const notFound = { code: 'not_found' }
+const missing = (what: string) => ({ code: 'pricing_config_missing', detail: { missing: what } })
+const field = (name: string) => ({ detail: { field: name } })
+const publishIn = (change: Parameters<typeof sellerIn>[0]) => async (server: TestServer) => {
+  const { token, dealerId } = await sellerIn(change)
+  return createListing(server, token, dealerId)
+}
+
+const cases: Case[] = [
+  ['a query that needs a user, without a token', 401, unauthenticated, s => s.call('{ currentUser { id } }')],
+  [
+    'a mutation without a token',
+    401,
+    unauthenticated,
+    s =>
+      s.call(
+        `mutation { cancelSubscription(input: {subscriptionId: "${randomUUID()}"}) { subscription { id } } }`,
+      ),
+  ],
+  ['a token that is none', 401, unauthenticated, s => s.call('{ listings { totalCount } }', { token: 'x' })],
+  [
+    'a login of nobody',
+    401,
+    { code: 'invalid_credentials' },
+    s => login(s, `${randomUUID()}@example.com`, 'whatever it is'),
+  ],
+  [
+    'a dealer of somebody else',
+    403,
+    { ...forbidden, ...field('dealerId') },
+    s => createListing(s, stranger.token, seller.dealerId),
+  ],
+  [
+    'a quote for somebody else',
+    403,
+    { ...forbidden, ...field('dealerId') },
+    s => quoteListing(s, stranger.token, seller.dealerId),
+  ],
+  [
+    'the audit trail, for a dealer',
+    403,
+    forbidden,
+    s => s.call('{ auditLogs { totalCount } }', { token: seller.token }),
+  ],
+  [
+    'the pricing gaps, for a dealer',
+    403,
+    forbidden,
+    s => s.call('{ pricingGaps { totalCount } }', { token: seller.token }),
+  ],
+  ['payInvoice, for a dealer', 403, forbidden, s => payInvoice(s, seller.token, randomUUID())],
+  [
+    'a dealer whose publication is suspended',
+    403,
+    { ...forbidden, ...field('dealerId') },
+    async s => {
+      const { token, dealerId } = await makeSeller(database, started)
+      await database.owner.query('update app_public.dealers set can_publish = false where id = $1', [
+        dealerId,
+      ])
+      return createListing(s, token, dealerId)
+    },
+  ],
+  ['a listing that is not there', 404, notFound, s => s.call(`{ listing(id: "${randomUUID()}") { id } }`)],
+  [
+    'a dealer that one is no member of',
+    404,
+    notFound,
+    s => s.call(`{ dealer(id: "${seller.dealerId}") { id } }`, { token: stranger.token }),
+  ],
+  [
+    'publishing for no dealer',
+    404,
+    { ...notFound, ...field('dealerId') },
+    s => createListing(s, seller.token, randomUUID()),
+  ],
+  [
+    'a quote for no dealer',
+    404,
+    { ...notFound, ...field('dealerId') },
+    s => quoteListing(s, seller.token, randomUUID()),
+  ],
+  [
+    'buying no package',
+    404,
+    { ...notFound, ...field('packageId') },
+    s => buyPackage(s, seller.token, { dealerId: seller.dealerId, packageId: randomUUID() }),
+  ],
+  [
+    'cancelling no subscription',
+    404,
+    { ...notFound, ...field('subscriptionId') },
+    s => cancelSubscription(s, seller.token, randomUUID()),
+  ],
+  ['paying no invoice', 404, { ...notFound, ...field('invoiceId') }, s => payInvoice(s, admin, randomUUID())],
+  ['a country without a currency', 409, missing('currency'), publishIn('no currency')],
+  ['a country without a VAT rate', 409, missing('vat_rate'), publishIn('no VAT')],
+  ['a country without a price', 409, missing('price'), publishIn('no price')],
+  [
+    'a country with two prices',
+    409,
+    { code: 'pricing_config_ambiguous', detail: { ambiguous: 'price' } },
+    publishIn('two prices'),
+  ],
+  [
+    'a country with two VAT rates',
+    409,
+    { code: 'pricing_config_ambiguous', detail: { ambiguous: 'vat_rate' } },
+    publishIn('two VAT rates'),
+  ],
+  [
+    'a key of another listing',
+    409,
+    { code: 'idempotency_conflict', ...field('idempotencyKey') },
+    async s => {
+      const idempotencyKey = randomUUID()
+      await createListing(s, seller.token, seller.dealerId, { idempotencyKey })
+      return createListing(s, seller.token, seller.dealerId, { idempotencyKey, title: 'Another' })
+    },
+  ],
+  [
+    'an e-mail address that is taken',
+    409,
+    { code: 'conflict', ...field('email') },
+    async s => {
+      const account = { email: `${randomUUID()}@example.com`, password: 'long enough' }
+      await register(s, account)
+      return register(s, account)
+    },
+  ],
+  [
+    'a second open checkout',
+    409,
+    { code: 'conflict' },
+    async s => {
+      const { token, dealerId } = await joinCountry(database, started, seller.country)
+      await buyPackage(s, token, { dealerId, packageId })
+      return buyPackage(s, token, { dealerId, packageId })
+    },
+  ],
+  [
+    'a full quota of a package that forbids overage',
+    402,
+    { code: 'quota_exhausted' },
+    async s => {
+      const { token, dealerId } = await joinCountry(database, started, seller.country)
+      await makeSubscription(database.owner, dealerId, { packageId, listings: 0, overage: 'block' })
+      return createListing(s, token, dealerId)
+    },
+  ],
+  [
+    'a value that the domain refuses',
+    422,
+    { code: 'invalid_input', ...field('title') },
+    s => createListing(s, seller.token, seller.dealerId, { title: '' }),
+  ],
+  ['a document that is none', 400, { code: 'invalid_input' }, s => s.call('{')],
+  ['a field that does not exist', 400, { code: 'invalid_input' }, s => s.call('{ nothing }')],
+  [
+    'a variable that is missing',
+    400,
+    { code: 'invalid_input' },
+    s => s.call('query ($id: UUID!) { listing(id: $id) { id } }'),
+  ],
+  [
+    'the sixth wrong password',
+    429,
+    { code: 'rate_limit_exceeded', detail: { scope: 'auth_account' } },
+    async s => {
+      const email = `${randomUUID()}@example.com`
+      for (let attempt = 0; attempt < 5; attempt += 1) await login(s, email, 'wrong password')
+      return login(s, email, 'wrong password')
+    },
+  ],
+]
+
+const onBoth = cases.flatMap(([what, status, extensions, send]) =>
+  MEDIA_TYPES.map(accept => ({ what, status, extensions, send, accept, code: extensions.code })),
+)
+
+test.each(onBoth)('$what is $status $code on $accept', async ({ status, extensions, send, accept }) => {
+  const answer = await send(accepting(accept))
+  expect([answer.status, answer.errors.length, answer.errors[0]?.extensions]).toMatchObject([
+    status,
+    1,
+    extensions,
+  ])
+  expect(answer.errors[0]?.message).toMatch(/^[A-Z`].*\.$/s)
+  expect(answer.headers.get('content-type')?.replaceAll(' ', '')).toBe(`${accept};charset=utf-8`)
+  expectNoInternals(answer.text, names)
+})
+
+test.each(MEDIA_TYPES)(
+  'a query of which one root field succeeded is 200 with the error of the other, on %s',
+  async accept => {
+    const query = `{ packages: dealerPackages { totalCount } gone: listing(id: "${randomUUID()}") { id } }`
+    const { status, data, errors } = await accepting(accept).call(query)
+    expect([status, data]).toEqual([200, { packages: { totalCount: 1 }, gone: null }])
+    expect(errors).toMatchObject([{ path: ['gone'], extensions: { code: 'not_found' } }])
+  },
+)
+
+test.each(MEDIA_TYPES)(
+  'a query of which every root field failed has the status of the first error, on %s',
+  async accept => {
+    const query = `{ __typename gone: listing(id: "${randomUUID()}") { id } invoices { totalCount } }`
+    const { status, errors } = await accepting(accept).call(query)
+    expect([status, errors.map(({ extensions }) => extensions.code).sort()]).toEqual([
+      404,
+      ['not_found', 'unauthenticated'],
+    ])
+  },
+)

@@ -1,0 +1,237 @@
+/** When the database refuses, breaks off or is gone: what the client is told, and that the API recovers by itself. */
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import pg from 'pg'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { expectNoInternals, readInternalNames } from '../support/internals.ts'
+import { buyPackage, cancelSubscription, login, payInvoice, quoteListing } from '../support/operations.ts'
+import { type Relay, startRelay } from '../support/relay.ts'
+import { joinCountry, makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
+import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
+import { holding, until, untilWaitingForLock } from '../support/waits.ts'
+import { makePackage, makeSubscription } from '../support/world.ts'
+
+const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
+
+let database: TestDatabase
+let relay: Relay
+let started: TestServer
+let names: string[]
+let admin: string
+let seller: Seller
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  relay = await startRelay(database.ownerUrl)
+  started = await startServer({ ...database, ownerUrl: relay.url })
+  names = await readInternalNames(database)
+  admin = await makeAdmin(database, started)
+  seller = await makeSeller(database, started)
+})
+
+afterEach(async () => {
+  // whatever was broken, the next request is served
+  await until(
+    'the API serves again',
+    async () => (await started.call('{ listings { totalCount } }')).status === 200,
+  )
+})
+
+afterAll(async () => {
+  await started.stop()
+  await relay.cut()
+  await database.drop()
+})
+
+/** The server as a client of one media type sees it. */
+function accepting(accept: string): TestServer {
+  return { ...started, call: (query, options) => started.call(query, { accept, ...options }) }
+}
+
+function expectFault({ status, errors, text }: Answer<unknown>, expected: [number, string]): void {
+  expect([status, errors[0]?.extensions.code]).toEqual(expected)
+  expectNoInternals(text, names)
+}
+
+function expectUnavailable(answer: Answer<unknown>): void {
+  expectFault(answer, [503, 'service_unavailable'])
+  expect(answer.errors[0]?.extensions).toEqual({ code: 'service_unavailable' })
+  expect(answer.headers.get('retry-after')).toBe('5')
+}
+
+/** Runs a statement outside the database of the test. */
+async function fromOutside(sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: process.env.TEST_SUPERUSER_URL as string })
+  await client.connect()
+  await client.query(sql)
+  await client.end()
+}
+
+const endConnections = (name: string) =>
+  `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and application_name = 'forecourt api'`
+
+test('a write that waits too long for a lock is system_busy with Retry-After: 1, and nothing is written', async () => {
+  const packageId = await makePackage(database.owner, { country: seller.country })
+  const dealers: string[] = []
+  const writes = await Promise.all(
+    MEDIA_TYPES.flatMap(accept =>
+      ['createListing', 'buyPackage', 'cancelSubscription', 'payInvoice'].map(async write => {
+        const server = accepting(accept)
+        const { token, dealerId } = await joinCountry(database, started, seller.country)
+        dealers.push(dealerId)
+        const subscriptionId = await makeSubscription(database.owner, dealerId, { packageId })
+        const { data } = await buyPackage(started, token, { dealerId, packageId })
+        const invoiceId = data.buyPackage?.checkout.invoice.id as string
+        if (write === 'createListing') return () => createListing(server, token, dealerId)
+        if (write === 'buyPackage') return () => buyPackage(server, token, { dealerId, packageId })
+        if (write === 'cancelSubscription') return () => cancelSubscription(server, token, subscriptionId)
+        return () => payInvoice(server, admin, invoiceId)
+      }),
+    ),
+  )
+  const fingerprint = `select md5(string_agg(t::text, '' order by t::text)) as rows from (
+    select l::text from app_public.listings as l union all select i::text from app_public.invoices as i
+    union all select s::text from app_public.dealer_subscriptions as s
+    union all select c::text from app_public.checkouts as c) as t`
+  const before = await database.superuser.query(fingerprint)
+  await holding(
+    database,
+    'select from app_public.dealers where id = any ($1) for update',
+    [dealers],
+    async () => {
+      for (const answer of await Promise.all(writes.map(write => write()))) {
+        expectFault(answer, [429, 'system_busy'])
+        expect(answer.headers.get('retry-after')).toBe('1')
+      }
+    },
+  )
+  expect((await database.superuser.query(fingerprint)).rows).toEqual(before.rows)
+})
+
+const sqlstates: [string, number, string][] = [
+  ['55P03', 429, 'system_busy'],
+  ['40P01', 429, 'system_busy'],
+  ['40001', 429, 'system_busy'],
+  ['57014', 503, 'service_unavailable'],
+  ['57P01', 503, 'service_unavailable'],
+  ['57P03', 503, 'service_unavailable'],
+  ['53300', 503, 'service_unavailable'],
+  ['53100', 503, 'service_unavailable'],
+  ['08006', 503, 'service_unavailable'],
+  ['25006', 503, 'service_unavailable'],
+  ['42501', 403, 'forbidden'],
+  ['23505', 409, 'conflict'],
+  ['P0001', 500, 'internal_error'],
+  ['XX000', 500, 'internal_error'],
+  ['22012', 500, 'internal_error'],
+  ['42P01', 500, 'internal_error'],
+  ['23514', 500, 'internal_error'],
+  ['55000', 500, 'internal_error'],
+]
+
+test.each(sqlstates)(
+  'SQLSTATE %s is %i %s on both media types, and its text goes nowhere but the log',
+  async (sqlstate, status, code) => {
+    const { rows } = await database.superuser.query<{ definition: string }>(
+      "select pg_get_functiondef('app_public.quote_listing(uuid)'::regprocedure) as definition",
+    )
+    await database.owner.query(`
+    create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote
+      language plpgsql stable security definer as $$
+    begin
+      raise exception using errcode = '${sqlstate}', message = 'raw text of app_private.passwords', detail = '{"raw": "text"}',
+        hint = 'raw text', constraint = 'raw_text', table = 'raw text', schema = 'raw text';
+    end $$`)
+    try {
+      for (const accept of MEDIA_TYPES) {
+        const answer = await quoteListing(accepting(accept), seller.token, seller.dealerId)
+        expectFault(answer, [status, code])
+        expect(answer.text).not.toMatch(/raw/i)
+        const requestId = status === 500 ? answer.headers.get('x-request-id') : undefined
+        expect(answer.errors[0]?.extensions.requestId).toBe(requestId)
+      }
+    } finally {
+      await database.owner.query(rows[0]?.definition ?? '')
+    }
+  },
+)
+
+test('the id of a request is the one that the client has sent, if it looks like one', async () => {
+  for (const [given, taken] of [
+    ['client-1234', true],
+    ['short', false],
+    ['x'.repeat(65), false],
+    ['a b c d e f', false],
+  ] as const) {
+    const { headers } = await started.call('{ listings { totalCount } }', {
+      headers: { 'x-request-id': given },
+    })
+    expect(headers.get('x-request-id') === given).toBe(taken)
+  }
+})
+
+test('a connection that an administrator ends in the middle of a request is service_unavailable', async () => {
+  await holding(
+    database,
+    'select from app_public.dealers where id = $1 for update',
+    [seller.dealerId],
+    async () => {
+      const answers = Promise.all(
+        MEDIA_TYPES.map(accept => createListing(accepting(accept), seller.token, seller.dealerId)),
+      )
+      await untilWaitingForLock(database, 'forecourt api', 2)
+      await fromOutside(endConnections(database.name))
+      for (const answer of await answers) expectUnavailable(answer)
+    },
+  )
+})
+
+test('a line that breaks in the middle of a request is service_unavailable, and so is every request until it is back', async () => {
+  await holding(
+    database,
+    'select from app_public.dealers where id = $1 for update',
+    [seller.dealerId],
+    async () => {
+      const answer = createListing(started, seller.token, seller.dealerId)
+      await untilWaitingForLock(database)
+      await relay.cut()
+      try {
+        expectUnavailable(await answer)
+        for (const accept of MEDIA_TYPES) {
+          const server = accepting(accept)
+          expectUnavailable(await server.call('{ listings { totalCount } }'))
+          expectUnavailable(await createListing(server, seller.token, seller.dealerId))
+          expectUnavailable(await login(server, 'a@example.com', 'whatever it is'))
+        }
+      } finally {
+        await relay.restore()
+      }
+    },
+  )
+})
+
+test('a database that takes no connections is service_unavailable', async () => {
+  await fromOutside(`alter database ${database.name} allow_connections false`)
+  try {
+    await fromOutside(endConnections(database.name))
+    for (const accept of MEDIA_TYPES)
+      expectUnavailable(await accepting(accept).call('{ listings { totalCount } }'))
+    expectUnavailable(await login(started, 'a@example.com', 'whatever it is'))
+  } finally {
+    await fromOutside(`alter database ${database.name} allow_connections true`)
+  }
+})
+
+test('a statement that runs too long is service_unavailable, and so is waiting too long for a connection', async () => {
+  const small = await startServer(database, { POOL_SIZE: '1' })
+  try {
+    await holding(database, 'lock table app_public.listings in access exclusive mode', [], async () => {
+      const slow = small.call('{ listings { totalCount } }')
+      await untilWaitingForLock(database)
+      expectUnavailable(await small.call('{ dealerPackages { totalCount } }'))
+      expectUnavailable(await slow)
+    })
+    expect((await small.call('{ listings { totalCount } }')).status).toBe(200)
+  } finally {
+    await small.stop()
+  }
+})

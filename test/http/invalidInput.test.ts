@@ -1,0 +1,164 @@
+/** What the domain refuses names its field (422); what is no value of its type is refused with the document (400). */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { buyPackage, createDealer, register } from '../support/operations.ts'
+import { makeSeller, type Seller } from '../support/seller.ts'
+import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
+import { makePackage } from '../support/world.ts'
+
+let database: TestDatabase
+let server: TestServer
+let seller: Seller
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  server = await startServer(database)
+  seller = await makeSeller(database, server)
+})
+
+afterAll(async () => {
+  await server.stop()
+  await database.drop()
+})
+
+type Send = (input: Record<string, unknown>) => Promise<Answer<unknown>>
+
+const publish: Send = input => createListing(server, seller.token, seller.dealerId, input)
+const found: Send = input => createDealer(server, seller.token, input)
+const enrol: Send = input =>
+  register(server, { email: `${randomUUID()}@example.com`, password: 'long enough', ...input })
+const buy: Send = async input => {
+  const packageId = await makePackage(database.owner, { country: seller.country })
+  return buyPackage(server, seller.token, { dealerId: seller.dealerId, packageId, ...input })
+}
+
+const long = (length: number) => 'x'.repeat(length)
+const urls = (count: number) => Array.from({ length: count }, (_, n) => `https://example.com/${n}.jpg`)
+const badUrls = ['javascript:alert(1)', 'example.com', '', 'https://a b', `https://${long(2000)}`]
+
+/** Each rule by its name in the database, with the input field that it is about, and values that break it. */
+const rules: Record<string, [Send, field: string, values: unknown[]]> = {
+  users_email_form: [enrol, 'email', ['', 'a', 'a@b', '@b.c', 'a b@c.d', `${long(250)}@example.com`]],
+  users_full_name_length: [enrol, 'fullName', ['', '   ', long(201)]],
+  dealers_company_name_length: [found, 'companyName', ['', '   ', long(201)]],
+  dealers_country_form: [found, 'country', ['', 'de', 'DEU', 'D', 'D1', 'DE ']],
+  checkouts_success_url_form: [buy, 'successUrl', badUrls],
+  checkouts_cancel_url_form: [buy, 'cancelUrl', badUrls],
+  listings_title_length: [publish, 'title', ['', '   ', long(201)]],
+  listings_description_length: [publish, 'description', [long(10_001)]],
+  listings_module_form: [publish, 'module', ['', '1', 'a b', 'ä', long(41)]],
+  listings_price_range: [publish, 'price', ['-0.01', '1000000000000', '9'.repeat(30)]],
+  listings_price_scale: [publish, 'price', ['1.00001']],
+  listings_currency_known: [publish, 'currency', ['', 'eur', 'XXX']],
+  listings_attributes_object: [publish, 'attributes', [[], 'x', 5, true]],
+  listings_images_count: [publish, 'images', [urls(51)]],
+  listings_images_present: [publish, 'images', [[null], ['https://example.com/1.jpg', null]]],
+}
+
+test('each constraint that tells its field to the client has a case here', async () => {
+  const { rows } = await database.superuser.query<{ name: string }>(
+    `select conname as name from pg_constraint
+     where obj_description(oid, 'pg_constraint') like '@field %' order by conname`,
+  )
+  expect(rows.map(({ name }) => name)).toEqual(Object.keys(rules).sort())
+})
+
+const broken = Object.values(rules).flatMap(([send, field, values]) =>
+  values.map(value => ({ send, field, value, shown: JSON.stringify(value).slice(0, 30) })),
+)
+
+test.each(broken)(
+  '$field $shown is 422 invalid_input and named in detail.field',
+  async ({ send, field, value }) => {
+    const { status, errors } = await send({ [field]: value })
+    expect([status, errors.map(({ extensions }) => extensions)]).toEqual([
+      422,
+      [{ code: 'invalid_input', detail: { field } }],
+    ])
+    expect(errors[0]?.message).not.toMatch(/[a-z]_[a-z]/)
+  },
+)
+
+test('a package of another country is 422 invalid_input on packageId', async () => {
+  const other = await makeSeller(database, server)
+  const packageId = await makePackage(database.owner, { country: other.country })
+  const { status, errors } = await buy({ packageId })
+  expect([status, errors[0]?.extensions]).toEqual([
+    422,
+    { code: 'invalid_input', detail: { field: 'packageId', country: seller.country } },
+  ])
+})
+
+test('what was refused has left nothing behind', async () => {
+  await publish({ title: '' })
+  const { rows } = await database.superuser.query(
+    `select (select count(*)::int from app_public.listings) as listings,
+       (select count(*)::int from app_public.listing_consumptions) as ledger,
+       (select count(*)::int from app_public.invoice_items) as items`,
+  )
+  expect(rows).toEqual([{ listings: 0, ledger: 0, items: 0 }])
+})
+
+test.each([
+  [publish, 'title', 'a\0b'],
+  [publish, 'description', '\0'],
+  [publish, 'attributes', { note: '\0' }],
+  [found, 'companyName', 'a\0'],
+  [enrol, 'fullName', 'a\0'],
+] as [Send, string, unknown][])(
+  'a NUL character, which no text can hold, is refused without a failure: %#',
+  async (send, field, value) => {
+    const { status, errors } = await send({ [field]: value })
+    expect([400, 422]).toContain(status)
+    expect(errors[0]?.extensions.code).toBe('invalid_input')
+  },
+)
+
+const edges: [Send, Record<string, unknown>][] = [
+  [publish, { title: long(200), description: long(10_000), module: long(40), images: urls(50) }],
+  [publish, { title: 'ä'.repeat(200), price: '0', attributes: {}, images: [] }],
+  [publish, { price: '999999999999.9999' }],
+  [publish, { description: null, attributes: null, images: null }],
+  [found, { companyName: long(200) }],
+  [enrol, { fullName: long(200) }],
+  [enrol, { email: `${long(64)}.${randomUUID()}@${'a.'.repeat(70)}example` }],
+  [buy, { successUrl: `https://example.com/${long(1980)}`, cancelUrl: 'http://localhost:3000/?a=b#c' }],
+]
+
+test.each(edges)('what just fits is accepted: %#', async (send, input) => {
+  const { status, errors } = await send(input)
+  expect([status, errors]).toEqual([200, []])
+})
+
+const nested = (levels: number): unknown => (levels === 0 ? 1 : { a: nested(levels - 1) })
+
+const malformed: [Send, string, unknown][] = [
+  ...[5, 5.5, 'abc', '', '1e5', 'NaN', 'Infinity', ' 5', '5.', '1,5', '1'.repeat(31), true, {}, null].map(
+    value => [publish, 'price', value] as [Send, string, unknown],
+  ),
+  ...['x', '', 5, `${randomUUID()} `, randomUUID().replaceAll('-', ''), null].map(
+    value => [publish, 'idempotencyKey', value] as [Send, string, unknown],
+  ),
+  [publish, 'dealerId', '1'],
+  [publish, 'title', 5],
+  [publish, 'title', null],
+  [publish, 'title', undefined],
+  [publish, 'images', [5]],
+  [publish, 'attributes', nested(21)],
+  [publish, 'status', 'ACTIVE'],
+  [publish, 'consumption', {}],
+  [publish, 'id', randomUUID()],
+  [found, 'dealerType', 'auto_dealer'],
+  [found, 'dealerType', 'NEW'],
+  [enrol, 'isAdmin', true],
+  [enrol, 'password', null],
+]
+
+test.each(malformed)(
+  'a variable that is no value of its type is 400 invalid_input: %# %s',
+  async (send, field, value) => {
+    const { status, errors, data } = await send({ [field]: value })
+    expect([status, errors[0]?.extensions.code, data]).toEqual([400, 'invalid_input', undefined])
+  },
+)

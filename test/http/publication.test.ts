@@ -1,0 +1,273 @@
+/** The waterfall of publication, from the client to the ledger and back. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import { brokenRules } from '../support/conservation.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { quoteListing, tallyAnswers } from '../support/operations.ts'
+import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
+import { createListing, type Listing, startServer, type TestServer } from '../support/server.ts'
+import { holding, until, untilWaitingForLock } from '../support/waits.ts'
+import { makeSubscription } from '../support/world.ts'
+
+let database: TestDatabase
+let server: TestServer
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  server = await startServer(database)
+})
+
+afterEach(async () => {
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+afterAll(async () => {
+  await server.stop()
+  await database.drop()
+})
+
+async function publish({ token, dealerId }: Seller, input: Record<string, unknown> = {}): Promise<Listing> {
+  const { status, data, errors } = await createListing(server, token, dealerId, input)
+  expect({ status, errors }).toEqual({ status: 200, errors: [] })
+  return data.createListing?.listing as Listing
+}
+
+function publishAtOnce({ token, dealerId }: Seller, count: number, input: Record<string, unknown> = {}) {
+  return Promise.all(Array.from({ length: count }, () => createListing(server, token, dealerId, input)))
+}
+
+/** How many rows of a dealer each table has. */
+async function countRows(dealerId: string): Promise<Record<string, number>> {
+  const { rows } = await database.superuser.query(
+    `select (select count(*)::int from app_public.listings where dealer_id = $1) as listings,
+       (select count(*)::int from app_public.listing_consumptions where dealer_id = $1) as ledger,
+       (select count(*)::int from app_public.invoices where dealer_id = $1) as invoices,
+       (select count(*)::int from app_public.invoice_items where dealer_id = $1) as items`,
+    [dealerId],
+  )
+  return rows[0]
+}
+
+async function countSources(dealerId: string): Promise<Record<string, number>> {
+  const { rows } = await database.superuser.query<{ source: string; count: number }>(
+    'select source, count(*)::int from app_public.listing_consumptions where dealer_id = $1 group by source',
+    [dealerId],
+  )
+  return Object.fromEntries(rows.map(({ source, count }) => [source, count]))
+}
+
+const free = { netAmount: '0.00', vatRate: '19.00', grossAmount: '0.00', currency: 'EUR' }
+const charged = { netAmount: '5.00', vatRate: '19.00', grossAmount: '5.95', currency: 'EUR' }
+
+test('five listings with 2 free and a package of 2 are free, free, subscription, subscription and 5.95, then 5.95 each', async () => {
+  const seller = await makeSeller(database, server, { country: 'DE', freeListings: 2 })
+  await makeSubscription(database.owner, seller.dealerId, { country: 'DE', listings: 2 })
+  const listings: Listing[] = []
+  for (let number = 0; number < 7; number += 1) listings.push(await publish(seller))
+  expect(listings.map(({ consumption }) => consumption)).toEqual([
+    { source: 'FREE_QUOTA', ...free },
+    { source: 'FREE_QUOTA', ...free },
+    { source: 'SUBSCRIPTION_QUOTA', ...free },
+    { source: 'SUBSCRIPTION_QUOTA', ...free },
+    { source: 'PAID_EXTRA', ...charged },
+    { source: 'PAID_EXTRA', ...charged },
+    { source: 'PAID_EXTRA', ...charged },
+  ])
+  expect(new Set(listings.map(({ status }) => status))).toEqual(new Set(['PENDING']))
+  const { rows } = await database.superuser.query(
+    'select kind, status, net_total, vat_total, gross_total from app_public.invoices where dealer_id = $1',
+    [seller.dealerId],
+  )
+  expect(rows).toEqual([
+    { kind: 'monthly', status: 'draft', net_total: '15.00', vat_total: '2.85', gross_total: '17.85' },
+  ])
+})
+
+test('of 50 publications at once 2 are free, 10 use the subscription and 38 are charged, without an error', async () => {
+  const seller = await makeSeller(database, server, { freeListings: 2 })
+  await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })
+  const answers = await publishAtOnce(seller, 50)
+  expect(tallyAnswers(answers)).toEqual({ 200: 50 })
+  const sources = { free_quota: 2, subscription_quota: 10, paid_extra: 38 }
+  expect(await countSources(seller.dealerId)).toEqual(sources)
+  const told = answers.map(({ data }) => data.createListing?.listing.consumption.source)
+  for (const [source, count] of Object.entries(sources)) {
+    expect(told.filter(one => one === source.toUpperCase())).toHaveLength(count)
+  }
+  expect(await countRows(seller.dealerId)).toEqual({ listings: 50, ledger: 50, invoices: 1, items: 38 })
+})
+
+test('of 50 publications at once without a price and without free quota 10 succeed and 40 are pricing_config_missing', async () => {
+  const seller = await makeSeller(database, server, { price: null })
+  await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })
+  const answers = await publishAtOnce(seller, 50)
+  expect(tallyAnswers(answers)).toEqual({ 200: 10, '409 pricing_config_missing': 40 })
+  expect(await countSources(seller.dealerId)).toEqual({ subscription_quota: 10 })
+  expect(await countRows(seller.dealerId)).toEqual({ listings: 10, ledger: 10, invoices: 0, items: 0 })
+})
+
+test('a missing VAT rate is told before a missing price, even where the listing would be free', async () => {
+  const seller = await makeSeller(database, server, { vatRate: null, price: null, freeListings: 1 })
+  const { country } = seller
+  const withoutVat = await createListing(server, seller.token, seller.dealerId)
+  expect([withoutVat.status, withoutVat.errors[0]?.extensions]).toMatchObject([
+    409,
+    { code: 'pricing_config_missing', detail: { missing: 'vat_rate', country } },
+  ])
+  const quote = await quoteListing(server, seller.token, seller.dealerId)
+  expect(quote.errors[0]?.extensions.detail).toMatchObject({ missing: 'vat_rate', country })
+  await database.owner.query(
+    "insert into app_public.vat_rates (country, rate, valid) values ($1, 19, '[2020-01-01,)')",
+    [country],
+  )
+  expect((await publish(seller)).consumption).toEqual({ source: 'FREE_QUOTA', ...free })
+  const withoutPrice = await createListing(server, seller.token, seller.dealerId)
+  expect([withoutPrice.status, withoutPrice.errors[0]?.extensions]).toMatchObject([
+    409,
+    {
+      code: 'pricing_config_missing',
+      detail: { missing: 'price', country, segment: 'DEALER', pricingType: 'PAY_PER_LISTING' },
+    },
+  ])
+})
+
+test('the same key 20 times at once makes one listing and one ledger row, and gives 20 equal answers', async () => {
+  const seller = await makeSeller(database, server)
+  const answers = await publishAtOnce(seller, 20, { idempotencyKey: randomUUID() })
+  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
+  expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+  expect(await countRows(seller.dealerId)).toEqual({ listings: 1, ledger: 1, invoices: 1, items: 1 })
+})
+
+test('a key answers as the first time even when the price has changed and the quota is full since', async () => {
+  const seller = await makeSeller(database, server)
+  const idempotencyKey = randomUUID()
+  const first = await createListing(server, seller.token, seller.dealerId, { idempotencyKey })
+  await database.owner.query("select app_private.set_price($1, 'dealer', 'pay_per_listing', 7, now())", [
+    seller.country,
+  ])
+  expect((await publish(seller)).consumption.grossAmount).toBe('8.33')
+  const again = await createListing(server, seller.token, seller.dealerId, {
+    idempotencyKey,
+    price: '9900.00',
+  })
+  expect(again.text).toBe(first.text)
+})
+
+const otherPayloads: Record<string, unknown> = {
+  title: 'Another car',
+  module: 'trucks',
+  price: '9900.01',
+  currency: 'CHF',
+  description: 'Red',
+  attributes: { doors: 5 },
+  images: ['https://example.com/1.jpg'],
+}
+
+test.each(Object.keys(otherPayloads))(
+  'the same key with another %s is an idempotency_conflict',
+  async field => {
+    const seller = await makeSeller(database, server)
+    const idempotencyKey = randomUUID()
+    await publish(seller, { idempotencyKey })
+    const other = { idempotencyKey, [field]: otherPayloads[field] }
+    const { status, errors, data } = await createListing(server, seller.token, seller.dealerId, other)
+    expect([status, errors[0]?.extensions, data]).toEqual([
+      409,
+      { code: 'idempotency_conflict', detail: { field: 'idempotencyKey' } },
+      { createListing: null },
+    ])
+    expect(await countRows(seller.dealerId)).toMatchObject({ listings: 1, ledger: 1 })
+  },
+)
+
+test('a key belongs to its dealer: another dealer uses the same key for a listing of its own', async () => {
+  const seller = await makeSeller(database, server)
+  const other = await joinCountry(database, server, seller.country)
+  const idempotencyKey = randomUUID()
+  const one = await publish(seller, { idempotencyKey })
+  const two = await publish(other, { idempotencyKey, title: 'Another car' })
+  expect(two.id).not.toBe(one.id)
+})
+
+test('publishing for a dealer of somebody else is forbidden and writes nothing', async () => {
+  const seller = await makeSeller(database, server)
+  const stranger = await joinCountry(database, server, seller.country)
+  const { status, errors, data } = await createListing(server, stranger.token, seller.dealerId)
+  expect([status, errors[0]?.extensions, data]).toEqual([
+    403,
+    { code: 'forbidden', detail: { field: 'dealerId' } },
+    { createListing: null },
+  ])
+  expect(await countRows(seller.dealerId)).toEqual({ listings: 0, ledger: 0, invoices: 0, items: 0 })
+})
+
+test('a subscription past its end gives no quota although no run has expired it', async () => {
+  const seller = await makeSeller(database, server)
+  await makeSubscription(database.owner, seller.dealerId, {
+    country: seller.country,
+    endAt: "now() - interval '1 second'",
+  })
+  const quote = await quoteListing(server, seller.token, seller.dealerId)
+  expect(quote.data.quoteListing).toMatchObject({ source: 'PAID_EXTRA', subscriptionRemaining: 0 })
+  expect((await publish(seller)).consumption).toEqual({ source: 'PAID_EXTRA', ...charged })
+})
+
+const locks = {
+  dealer: 'select from app_public.dealers where id = $1 for update',
+  subscription: 'select from app_public.dealer_subscriptions where dealer_id = $1 for update',
+}
+
+test.each(Object.entries(locks))(
+  'a publication that waits on the %s past the end of the subscription does not use it',
+  async (_, lock) => {
+    const seller = await makeSeller(database, server)
+    await makeSubscription(database.owner, seller.dealerId, {
+      country: seller.country,
+      endAt: "clock_timestamp() + interval '1 second'",
+    })
+    await holding(database, lock, [seller.dealerId], async release => {
+      const publication = publish(seller)
+      await untilWaitingForLock(database)
+      await until('the subscription has ended', async () => {
+        const { rows } = await database.superuser.query<{ ended: boolean }>(
+          'select end_at < clock_timestamp() as ended from app_public.dealer_subscriptions where dealer_id = $1',
+          [seller.dealerId],
+        )
+        return rows[0]?.ended
+      })
+      await release()
+      expect((await publication).consumption).toEqual({ source: 'PAID_EXTRA', ...charged })
+    })
+  },
+)
+
+test('the quote equals the next charge at each step of the waterfall', async () => {
+  const seller = await makeSeller(database, server, { freeListings: 1, price: '4.999', vatRate: 8.1 })
+  await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 2 })
+  const remaining: [number, number][] = []
+  for (let number = 0; number < 5; number += 1) {
+    const { data } = await quoteListing(server, seller.token, seller.dealerId)
+    if (data.quoteListing === null) throw new Error('there is no quote')
+    const { freeRemaining, subscriptionRemaining, ...quoted } = data.quoteListing
+    remaining.push([freeRemaining, subscriptionRemaining])
+    expect((await publish(seller)).consumption).toEqual(quoted)
+  }
+  expect(remaining).toEqual([
+    [1, 2],
+    [0, 2],
+    [0, 1],
+    [0, 0],
+    [0, 0],
+  ])
+  const { data } = await quoteListing(server, seller.token, seller.dealerId)
+  // 8.1 % of 5.00 is 0.405, and half a cent goes up
+  expect(data.quoteListing).toMatchObject({ netAmount: '5.00', vatRate: '8.10', grossAmount: '5.41' })
+})
+
+test('price and currency of the vehicle have no part in the charge', async () => {
+  const seller = await makeSeller(database, server)
+  await makeSeller(database, server, { currency: 'CHF' })
+  const { consumption } = await publish(seller, { price: '0.0001', currency: 'CHF' })
+  expect(consumption).toEqual({ source: 'PAID_EXTRA', ...charged })
+})

@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { committed, interleave, sqlstate } from '../support/sessions.ts'
+
+const REGISTER = 'select * from app_public.register_user($1, $2, $3)'
+const HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+function asAuthenticator<Value>(work: (client: pg.PoolClient) => Promise<Value>): Promise<Value> {
+  return rolledBack(database, async client => {
+    await become(client, 'authenticator')
+    return work(client)
+  })
+}
+
+test('an account is stored with its e-mail address in one form and its name trimmed', () =>
+  asAuthenticator(async client => {
+    // e and a combining accent become one letter
+    const { rows } = await client.query(REGISTER, [
+      '  Rene\u0301.MARTIN@Example.COM ',
+      '  René Martin ',
+      HASH,
+    ])
+    expect(rows).toEqual([
+      {
+        user_id: expect.any(String),
+        normalized_email: 'ren\u00e9.martin@example.com',
+        trimmed_full_name: 'René Martin',
+      },
+    ])
+    await become(client, 'owner')
+    const stored = await client.query('select * from app_public.users where id = $1', [rows[0].user_id])
+    expect(stored.rows).toEqual([
+      expect.objectContaining({
+        email: 'ren\u00e9.martin@example.com',
+        full_name: 'René Martin',
+        is_admin: false,
+      }),
+    ])
+    const passwords = await client.query('select user_id, password_hash from app_private.user_passwords')
+    expect(passwords.rows).toEqual([{ user_id: rows[0].user_id, password_hash: HASH }])
+  }))
+
+test('an address that is taken is refused however it is written', () =>
+  asAuthenticator(async client => {
+    await client.query(REGISTER, ['jane@example.com', 'Jane', HASH])
+    for (const email of ['jane@example.com', 'JANE@example.com', ' Jane@Example.Com  ']) {
+      expect(await refusal(client, REGISTER, [email, 'Somebody', HASH])).toBe('FC008')
+    }
+    await become(client, 'owner')
+    const { rows } = await client.query("select full_name from app_public.users where email like '%jane%'")
+    expect(rows).toEqual([{ full_name: 'Jane' }])
+  }))
+
+test('of two registrations of one address at once the second waits and is refused', () =>
+  interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
+    await first.query(REGISTER, ['race@example.com', 'First', HASH])
+    const waiting = await second.waits(REGISTER, ['Race@example.com', 'Second', HASH])
+    await first.commit()
+    expect(await sqlstate(waiting.result)).toBe('FC008')
+  }))
+
+test('a registration that waited for one that failed goes through', () =>
+  interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
+    await first.query(REGISTER, ['again@example.com', 'First', HASH])
+    const waiting = await second.waits(REGISTER, ['again@example.com', 'Second', HASH])
+    await first.rollback()
+    const { rows } = await waiting.result
+    expect(rows).toEqual([expect.objectContaining({ trimmed_full_name: 'Second' })])
+  }))
+
+const ADDRESSES_REFUSED = [
+  'jane',
+  'jane@',
+  '@example.com',
+  'jane@example',
+  'jane doe@example.com',
+  'jane@exa mple.com',
+  'jane@@example.com',
+  'jane\u0007@example.com',
+  '\tjane@example.com',
+  'jane@example.com\nbcc: all@example.com',
+  '',
+]
+
+test.each(ADDRESSES_REFUSED)('%j is no e-mail address', email =>
+  asAuthenticator(async client => {
+    expect(await refusal(client, REGISTER, [email, 'Jane', HASH])).toBe('23514')
+  }),
+)
+
+test('an address has at most 254 characters', () =>
+  asAuthenticator(async client => {
+    expect(await refusal(client, REGISTER, [`${'a'.repeat(243)}@example.com`, 'Jane', HASH])).toBe('23514')
+    const { rowCount } = await client.query(REGISTER, [`${'a'.repeat(242)}@example.com`, 'Jane', HASH])
+    expect(rowCount).toBe(1)
+  }))
+
+test('a name has 1 to 200 characters, blanks around it not counted', () =>
+  asAuthenticator(async client => {
+    expect(await refusal(client, REGISTER, ['a@example.com', '   ', HASH])).toBe('23514')
+    expect(await refusal(client, REGISTER, ['a@example.com', 'n'.repeat(201), HASH])).toBe('23514')
+    expect(await refusal(client, REGISTER, ['a@example.com', null, HASH])).toBe('23502')
+    await client.query(REGISTER, ['a@example.com', ` ${'n'.repeat(200)} `, HASH])
+  }))
+
+test('what is no Argon2id hash is not stored, and no account is left behind', async () => {
+  for (const hash of ['secret', '$2b$12$abc', '$argon2i$v=19$', null]) {
+    const attempt = committed(database, 'authenticator', client =>
+      client.query(REGISTER, ['nohash@example.com', 'Jane', hash]),
+    )
+    expect(await sqlstate(attempt)).toBe(hash === null ? '23502' : '23514')
+  }
+  const { rows } = await database.owner.query(
+    "select from app_public.users where email = 'nohash@example.com'",
+  )
+  expect(rows).toEqual([])
+})
+
+test('an address that is not in lower case cannot be stored past the function either', () =>
+  rolledBack(database, async client => {
+    const insert = "insert into app_public.users (email, full_name) values ($1, 'Jane')"
+    expect(await refusal(client, insert, ['Jane@example.com'])).toBe('23514')
+    await client.query(insert, ['jane@example.com'])
+    expect(await refusal(client, insert, ['jane@example.com'])).toBe('23505')
+  }))

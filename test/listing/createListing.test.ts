@@ -1,0 +1,275 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { brokenRules } from '../support/conservation.ts'
+import {
+  type As,
+  become,
+  cloneDatabase,
+  refusal,
+  rolledBack,
+  type TestDatabase,
+} from '../support/database.ts'
+import { footprint, sources } from '../support/ledger.ts'
+import { atOnce, committed, interleave, sqlstate, tally } from '../support/sessions.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  publish,
+  single,
+} from '../support/world.ts'
+
+const CREATE = `select * from app_public.create_listing(
+  $1, $2, title => $3, module => $4, price => $5, currency => $6, description => $7, attributes => $8, images => $9)`
+const INPUT: unknown[] = [
+  'A car',
+  'auto',
+  '9900',
+  'EUR',
+  'Red',
+  { doors: 4, seats: 5 },
+  ['https://example.com/1.jpg'],
+]
+
+let database: TestDatabase
+let userId: string
+let packageId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  packageId = await makePackage(database.owner)
+  userId = await makeUser(database.owner)
+})
+
+afterAll(() => database.drop())
+
+afterEach(async () => {
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+/** A new dealer with ten listings in its package. */
+async function subscribed(): Promise<string> {
+  const dealerId = await makeDealer(database.owner, userId)
+  await makeSubscription(database.owner, dealerId, { packageId })
+  return dealerId
+}
+
+/** A transaction as the user that leaves nothing behind. */
+function asUser(as: As, work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+  return rolledBack(database, async client => {
+    await become(client, as)
+    await work(client)
+  })
+}
+
+test('a listing is pending, in the order of its making, and belongs to who published it', async () => {
+  const dealerId = await subscribed()
+  const create = () =>
+    committed(database, { dealer: userId }, client =>
+      client.query(CREATE, [dealerId, randomUUID(), '  A car ', ...INPUT.slice(1)]),
+    )
+  const [first, second] = [await create(), await create()]
+  expect(first.rows).toEqual([
+    expect.objectContaining({
+      dealer_id: dealerId,
+      status: 'pending',
+      title: 'A car',
+      module: 'auto',
+      price: '9900',
+      currency: 'EUR',
+      description: 'Red',
+      attributes: { doors: 4, seats: 5 },
+      images: ['https://example.com/1.jpg'],
+      created_by: userId,
+    }),
+  ])
+  expect(first.rows[0].id < second.rows[0].id).toBe(true)
+  expect(first.rows[0].id[14]).toBe('7')
+})
+
+test('the same key 20 times at once makes one listing, one ledger row, and takes one unit', async () => {
+  const dealerId = await subscribed()
+  const key = randomUUID()
+  const outcomes = await atOnce(database, { dealer: userId }, 20, client => publish(client, dealerId, key))
+  expect(tally(outcomes)).toEqual({ ok: 20 })
+  const ids = outcomes.map(outcome => outcome.status === 'fulfilled' && outcome.value)
+  expect(new Set(ids).size).toBe(1)
+  expect(await footprint(database.owner, dealerId)).toMatchObject({ listings: 1, consumptions: 1, used: 1 })
+})
+
+test('a repetition that waits for the first one answers with its listing', async () => {
+  const dealerId = await subscribed()
+  const values = [dealerId, randomUUID(), ...INPUT]
+  const both = { first: { dealer: userId }, second: { dealer: userId } }
+  await interleave(database, both, async ({ first, second }) => {
+    const { rows } = await first.query(CREATE, values)
+    const waiting = await second.waits(CREATE, values)
+    await first.commit()
+    expect((await waiting.result).rows).toEqual(rows)
+    await second.commit()
+  })
+  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+})
+
+test('another listing that waits under the same key is refused once the first is there, and made where it failed', async () => {
+  for (const [end, expected] of [
+    ['commit', 'FC007'],
+    ['rollback', 'ok'],
+  ] as const) {
+    const dealerId = await subscribed()
+    const key = randomUUID()
+    const both = { first: { dealer: userId }, second: { dealer: userId } }
+    await interleave(database, both, async ({ first, second }) => {
+      await first.query(CREATE, [dealerId, key, ...INPUT])
+      const waiting = await second.waits(CREATE, [dealerId, key, 'Another car', ...INPUT.slice(1)])
+      await first[end]()
+      if (expected === 'ok') expect((await waiting.result).rowCount).toBe(1)
+      else expect(await sqlstate(waiting.result)).toBe(expected)
+    })
+  }
+})
+
+const CHANGES: [string, number, unknown][] = [
+  ['title', 0, 'A van'],
+  ['module', 1, 'truck'],
+  ['price', 2, '9900.01'],
+  ['currency', 3, 'CHF'],
+  ['description', 4, null],
+  ['attributes', 5, { doors: 5, seats: 5 }],
+  ['images', 6, []],
+]
+
+test.each(CHANGES)('the same key with another %s is refused and writes nothing', (_field, index, value) =>
+  asUser('owner', async client => {
+    await client.query("insert into app_public.currencies values ('CHF', 2)")
+    const dealerId = await makeDealer(client, userId)
+    await become(client, { dealer: userId })
+    const key = randomUUID()
+    await client.query(CREATE, [dealerId, key, ...INPUT])
+    await become(client, 'owner')
+    const before = await footprint(client, dealerId)
+    await become(client, { dealer: userId })
+    expect(await refusal(client, CREATE, [dealerId, key, ...INPUT.with(index, value)])).toBe('FC007')
+    await become(client, 'owner')
+    expect(await footprint(client, dealerId)).toEqual(before)
+  }),
+)
+
+test('the same input is the same however it is written', async () => {
+  const dealerId = await subscribed()
+  const key = randomUUID()
+  await asUser({ dealer: userId }, async client => {
+    const { rows } = await client.query(CREATE, [dealerId, key, ...INPUT])
+    const same = INPUT.with(2, '9900.000').with(5, { seats: 5, doors: 4 })
+    expect((await client.query(CREATE, [dealerId, key, ...same])).rows).toEqual(rows)
+  })
+})
+
+test('a key that another dealer has used is free', async () => {
+  const [oneId, otherId] = [await subscribed(), await subscribed()]
+  const key = randomUUID()
+  const ids = await committed(database, { dealer: userId }, async client => [
+    await publish(client, oneId, key),
+    await publish(client, otherId, key, 'Another car'),
+  ])
+  expect(new Set(ids).size).toBe(2)
+  expect(await sources(database.owner, otherId)).toEqual({ subscription_quota: 1 })
+})
+
+test('a repetition answers as the first time, whatever has changed since', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    await makeSubscription(client, dealerId, { packageId, listings: 1, overage: 'block' })
+    const key = randomUUID()
+    await become(client, { dealer: userId })
+    const id = await publish(client, dealerId, key)
+    await become(client, 'owner')
+    await client.query('update app_public.dealers set is_active = false, can_publish = false where id = $1', [
+      dealerId,
+    ])
+    await client.query("update app_public.vat_rates set valid = '[2020-01-01, 2020-01-02)'")
+    await become(client, { dealer: userId })
+    expect(await publish(client, dealerId, key)).toBe(id)
+    expect(await refusal(client, CREATE, [dealerId, randomUUID(), ...INPUT])).toBe('FC003')
+  }))
+
+test.each([
+  ['closed', 'is_active = false'],
+  ['suspended', 'can_publish = false'],
+])('a dealer that is %s publishes nothing and gets no quote', async (_state, change) => {
+  const dealerId = await subscribed()
+  await database.owner.query(`update app_public.dealers set ${change} where id = $1`, [dealerId])
+  await asUser({ dealer: userId }, async client => {
+    expect(await refusal(client, CREATE, [dealerId, randomUUID(), ...INPUT])).toBe('FC003')
+    expect(await refusal(client, 'select app_public.quote_listing($1)', [dealerId])).toBe('FC003')
+  })
+  expect(await footprint(database.owner, dealerId)).toMatchObject({ listings: 0, used: 0 })
+})
+
+test('a publication that waits while its dealer is suspended is refused', async () => {
+  const dealerId = await subscribed()
+  await interleave(
+    database,
+    { staff: 'owner', publisher: { dealer: userId } },
+    async ({ staff, publisher }) => {
+      await staff.query('update app_public.dealers set can_publish = false where id = $1', [dealerId])
+      const waiting = await publisher.waits(CREATE, [dealerId, randomUUID(), ...INPUT])
+      await staff.commit()
+      expect(await sqlstate(waiting.result)).toBe('FC003')
+    },
+  )
+})
+
+test('strangers, visitors and unknown dealers are refused, and nothing is written', async () => {
+  const dealerId = await subscribed()
+  const stranger = await makeUser(database.owner)
+  const attempts: [As, string, string][] = [
+    [{ dealer: stranger }, dealerId, 'FC003'],
+    [{ admin: stranger }, dealerId, 'FC003'],
+    [{ dealer: '' }, dealerId, 'FC001'],
+    ['visitor', dealerId, '42501'],
+    [{ dealer: userId }, randomUUID(), 'FC004'],
+  ]
+  for (const [as, id, expected] of attempts) {
+    await asUser(as, async client => {
+      expect(await refusal(client, CREATE, [id, randomUUID(), ...INPUT])).toBe(expected)
+      expect(await refusal(client, 'select app_public.quote_listing($1)', [id])).toBe(expected)
+    })
+  }
+  expect(await footprint(database.owner, dealerId)).toMatchObject({ listings: 0, used: 0 })
+})
+
+test('no role of the API writes listings or the ledger past the function', async () => {
+  const dealerId = await subscribed()
+  for (const as of ['visitor', { dealer: userId }, { admin: userId }] as const) {
+    await asUser(as, async client => {
+      for (const table of ['listings', 'listing_consumptions']) {
+        const insert = `insert into app_public.${table} (dealer_id) values ('${dealerId}')`
+        expect(await refusal(client, insert)).toBe('42501')
+        expect(await refusal(client, `update app_public.${table} set currency = 'EUR'`)).toBe('42501')
+        expect(await refusal(client, `delete from app_public.${table}`)).toBe('42501')
+      }
+    })
+  }
+})
+
+test('a ledger row cannot point at the subscription or the listing of another dealer', async () => {
+  const [oneId, otherId] = [await subscribed(), await subscribed()]
+  const listingId = await committed(database, { dealer: userId }, client => publish(client, oneId))
+  const subscriptionId = await single(
+    database.owner,
+    'select id from app_public.dealer_subscriptions where dealer_id = $1',
+    [otherId],
+  )
+  const insert = `insert into app_public.listing_consumptions
+    (dealer_id, listing_id, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency, created_by)
+    values ($1, $2, 'subscription_quota', $3, 0, 19, 0, 0, 'EUR', $4)`
+  await rolledBack(database, async client => {
+    expect(await refusal(client, insert, [otherId, listingId, subscriptionId, userId])).toBe('23503')
+    expect(await refusal(client, insert, [oneId, listingId, subscriptionId, userId])).toBe('23505')
+  })
+})

@@ -1,0 +1,118 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { footprint } from '../support/ledger.ts'
+import {
+  type Country,
+  makeCountry,
+  makeDealer,
+  makeSubscription,
+  makeUser,
+  publish,
+} from '../support/world.ts'
+
+const QUOTE = 'select * from app_public.quote_listing($1)'
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+type Quote = {
+  source: string
+  net_amount: string
+  vat_rate: string
+  gross_amount: string
+  currency: string
+  free_remaining: number
+  subscription_remaining: number
+}
+
+function withDealer(
+  country: Country,
+  work: (client: pg.PoolClient, dealerId: string, userId: string) => Promise<void>,
+): Promise<void> {
+  return rolledBack(database, async client => {
+    await makeCountry(client, country)
+    await client.query("insert into app_public.currencies values ('EUR', 2) on conflict do nothing")
+    const userId = await makeUser(client)
+    await work(client, await makeDealer(client, userId, country.country), userId)
+  })
+}
+
+async function quote(client: pg.PoolClient, dealerId: string): Promise<Quote> {
+  const { rows } = await client.query<Quote>(QUOTE, [dealerId])
+  return rows[0] as Quote
+}
+
+async function charge(client: pg.PoolClient, dealerId: string): Promise<Partial<Quote>> {
+  const listingId = await publish(client, dealerId)
+  const { rows } = await client.query(
+    'select source, net_amount, vat_rate, gross_amount, currency from app_public.listing_consumptions where listing_id = $1',
+    [listingId],
+  )
+  return rows[0]
+}
+
+test('the quote is the charge, whatever pays, and counts down what is left', () =>
+  withDealer({ freeListings: 1, vatRate: 7, price: '0.50' }, async (client, dealerId, userId) => {
+    await makeSubscription(client, dealerId, { listings: 1 })
+    await become(client, { dealer: userId })
+    const quotes: Quote[] = []
+    for (let number = 1; number <= 4; number += 1) {
+      const quoted = await quote(client, dealerId)
+      const { free_remaining: _free, subscription_remaining: _included, ...amounts } = quoted
+      expect(await charge(client, dealerId)).toEqual(amounts)
+      quotes.push(quoted)
+    }
+    const nothing = { net_amount: '0.00', vat_rate: '7.00', gross_amount: '0.00', currency: 'EUR' }
+    const paid = { ...nothing, net_amount: '0.50', gross_amount: '0.54' }
+    expect(quotes).toEqual([
+      { source: 'free_quota', ...nothing, free_remaining: 1, subscription_remaining: 1 },
+      { source: 'subscription_quota', ...nothing, free_remaining: 0, subscription_remaining: 1 },
+      { source: 'paid_extra', ...paid, free_remaining: 0, subscription_remaining: 0 },
+      { source: 'paid_extra', ...paid, free_remaining: 0, subscription_remaining: 0 },
+    ])
+  }))
+
+test('a quote in a currency without minor units is the charge as well', () =>
+  withDealer(
+    { country: 'JP', currency: 'JPY', minorUnits: 0, vatRate: 10, price: '505' },
+    async (client, dealerId, userId) => {
+      await become(client, { dealer: userId })
+      const {
+        free_remaining: _free,
+        subscription_remaining: _included,
+        ...amounts
+      } = await quote(client, dealerId)
+      expect(amounts).toMatchObject({ net_amount: '505', gross_amount: '556', currency: 'JPY' })
+      expect(await charge(client, dealerId)).toEqual(amounts)
+    },
+  ))
+
+test('a quote writes nothing: it works where only reading is allowed', () =>
+  withDealer({ freeListings: 1 }, async (client, dealerId, userId) => {
+    await makeSubscription(client, dealerId)
+    const before = await footprint(client, dealerId)
+    await become(client, { dealer: userId })
+    await client.query('set transaction read only')
+    expect(await quote(client, dealerId)).toMatchObject({ source: 'free_quota' })
+    await become(client, 'owner')
+    expect(await footprint(client, dealerId)).toEqual(before)
+  }))
+
+test('what would be refused is not quoted either, with the same code', () =>
+  withDealer({ price: null }, async (client, dealerId, userId) => {
+    const create = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
+    await become(client, { dealer: userId })
+    for (const call of [QUOTE, create]) expect(await refusal(client, call, [dealerId])).toBe('FC005')
+    await become(client, 'owner')
+    await makeSubscription(client, dealerId, { listings: 0, overage: 'block' })
+    await become(client, { dealer: userId })
+    for (const call of [QUOTE, create]) expect(await refusal(client, call, [dealerId])).toBe('FC009')
+    for (const call of [QUOTE, create]) expect(await refusal(client, call, [randomUUID()])).toBe('FC004')
+  }))

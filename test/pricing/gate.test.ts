@@ -1,0 +1,187 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  publish,
+} from '../support/world.ts'
+
+const ITEM = `select unit_price_net, net_amount, vat_rate, vat_amount, gross_amount, currency, discount
+  from app_private.price_item($1, row('EUR', $2, $3)::app_private.pricing_gate)`
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+type Refused = { code: string; missing?: string; ambiguous?: string }
+
+/** The refusal and what its detail says: `missing` and `ambiguous` are part of the contract, its sentence is not. */
+async function refused(client: pg.ClientBase, sql: string, values: unknown[]): Promise<Refused> {
+  await client.query('savepoint refused')
+  try {
+    await client.query(sql, values)
+  } catch (error) {
+    await client.query('rollback to savepoint refused')
+    const { code, detail } = error as pg.DatabaseError
+    const { missing, ambiguous } = JSON.parse(detail ?? '{}')
+    return { code: code ?? '', ...(missing && { missing }), ...(ambiguous && { ambiguous }) }
+  }
+  throw new Error('was not refused')
+}
+
+const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
+const QUOTE = 'select app_public.quote_listing($1)'
+
+async function makePublisher(client: pg.PoolClient): Promise<string> {
+  const userId = await makeUser(client)
+  const dealerId = await makeDealer(client, userId)
+  await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
+  return dealerId
+}
+
+// unit price, minor units, VAT rate: net, VAT, gross
+const AMOUNTS = [
+  ['5.00', 2, '19', '5.00', '0.95', '5.95'],
+  ['49.00', 2, '8.1', '49.00', '3.97', '52.97'],
+  ['0.125', 2, '0', '0.13', '0.00', '0.13'],
+  ['0.124', 2, '0', '0.12', '0.00', '0.12'],
+  ['2.50', 2, '7', '2.50', '0.18', '2.68'],
+  ['0.50', 2, '1', '0.50', '0.01', '0.51'],
+  ['0.49', 2, '1', '0.49', '0.00', '0.49'],
+  ['0.00', 2, '19', '0.00', '0.00', '0.00'],
+  ['2.5', 0, '10', '3', '0', '3'],
+  ['3.5', 0, '10', '4', '0', '4'],
+  ['500', 0, '10', '500', '50', '550'],
+  ['505', 0, '10', '505', '51', '556'],
+  ['1.0005', 3, '5', '1.001', '0.050', '1.051'],
+  ['1.010', 3, '5', '1.010', '0.051', '1.061'],
+  ['999999.99', 2, '100', '999999.99', '999999.99', '1999999.98'],
+] as const
+
+test.each(AMOUNTS)(
+  'a price of %s with %i minor units and %s %% VAT is %s net, %s VAT, %s gross',
+  (unitPrice, minorUnits, rate, net, vat, gross) =>
+    rolledBack(database, async client => {
+      const { rows } = await client.query(ITEM, [unitPrice, minorUnits, rate])
+      expect(rows).toEqual([
+        {
+          unit_price_net: unitPrice,
+          net_amount: net,
+          vat_rate: rate,
+          vat_amount: vat,
+          gross_amount: gross,
+          currency: 'EUR',
+          discount: '0',
+        },
+      ])
+    }),
+)
+
+test('currency is told before VAT rate, VAT rate before price', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makePublisher(client)
+    for (const call of [PUBLISH, QUOTE]) {
+      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'currency' })
+    }
+    await makeCountry(client, { vatRate: null, price: null })
+    for (const call of [PUBLISH, QUOTE]) {
+      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'vat_rate' })
+    }
+    await client.query(
+      "insert into app_public.vat_rates (country, rate, valid) values ('DE', 19, '[2020-01-01,)')",
+    )
+    for (const call of [PUBLISH, QUOTE]) {
+      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'price' })
+    }
+    await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 5, '2020-01-01')")
+    await publish(client, dealerId)
+  }))
+
+test('without a VAT rate nothing is published, not even what is free or included', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client, { vatRate: null, freeListings: 5 })
+    const dealerId = await makePublisher(client)
+    await makeSubscription(client, dealerId)
+    expect(await refused(client, PUBLISH, [dealerId])).toEqual({ code: 'FC005', missing: 'vat_rate' })
+    const { rows } = await client.query('select from app_public.listings')
+    expect(rows).toEqual([])
+  }))
+
+test('without a price what is free or included is published all the same', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client, { price: null, freeListings: 1 })
+    const dealerId = await makePublisher(client)
+    await makeSubscription(client, dealerId, { listings: 1 })
+    await publish(client, dealerId)
+    await publish(client, dealerId)
+    expect(await refused(client, PUBLISH, [dealerId])).toEqual({ code: 'FC005', missing: 'price' })
+  }))
+
+test('a VAT rate holds from its start to before its end', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client, { vatRate: null })
+    await client.query(
+      `insert into app_public.vat_rates (country, rate, valid)
+       values ('DE', 16, '[2020-07-01Z, 2021-01-01Z)'), ('DE', 19, '[2021-01-01Z, 2022-01-01Z)')`,
+    )
+    const gate = "select vat_rate from app_private.pass_pricing_gate('DE', $1)"
+    expect(await refusal(client, gate, ['2020-06-30 23:59:59.999999Z'])).toBe('FC005')
+    expect((await client.query(gate, ['2020-07-01Z'])).rows).toEqual([{ vat_rate: '16.00' }])
+    expect((await client.query(gate, ['2020-12-31 23:59:59.999999Z'])).rows).toEqual([{ vat_rate: '16.00' }])
+    expect((await client.query(gate, ['2021-01-01Z'])).rows).toEqual([{ vat_rate: '19.00' }])
+    expect(await refusal(client, gate, ['2022-01-01Z'])).toBe('FC005')
+  }))
+
+test('a price holds from its start to before its end, for its own segment and purpose', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client, { price: null })
+    await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 5, '2021-01-01Z')")
+    await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 6, '2022-01-01Z')")
+    const price = "select unit_price_net from app_private.find_price('DE', $1, $2, $3)"
+    const listing = ['dealer', 'pay_per_listing']
+    expect(await refusal(client, price, [...listing, '2020-12-31 23:59:59.999999Z'])).toBe('FC005')
+    expect((await client.query(price, [...listing, '2021-01-01Z'])).rows).toEqual([{ unit_price_net: '5' }])
+    const last = await client.query(price, [...listing, '2021-12-31 23:59:59.999999Z'])
+    expect(last.rows).toEqual([{ unit_price_net: '5' }])
+    expect((await client.query(price, [...listing, '2022-01-01Z'])).rows).toEqual([{ unit_price_net: '6' }])
+    expect(await refusal(client, price, ['individual', 'pay_per_listing', '2023-01-01Z'])).toBe('FC005')
+    expect(await refusal(client, price, ['dealer', 'premium_fee', '2023-01-01Z'])).toBe('FC005')
+  }))
+
+test('should two rates or prices ever apply, nothing is charged', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client)
+    const dealerId = await makePublisher(client)
+    await client.query('alter table app_public.price_configs drop constraint price_configs_one_at_a_time')
+    await client.query('alter table app_public.vat_rates drop constraint vat_rates_one_at_a_time')
+    await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 9, '2019-01-01')")
+    for (const call of [PUBLISH, QUOTE]) {
+      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC006', ambiguous: 'price' })
+    }
+    await client.query(
+      "insert into app_public.vat_rates (country, rate, valid) values ('DE', 16, '[2020-01-01,)')",
+    )
+    for (const call of [PUBLISH, QUOTE]) {
+      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
+    }
+    const buy = 'select app_public.buy_package($1, $2, $3)'
+    const values = [dealerId, await makePackage(client), randomUUID()]
+    expect(await refused(client, buy, values)).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
+    const { rows } = await client.query('select from app_public.invoices')
+    expect(rows).toEqual([])
+  }))
+
+test('nobody reaches the gate but through what is published or bought', () =>
+  rolledBack(database, async client => {
+    await become(client, { dealer: await makeUser(client) })
+    expect(await refusal(client, "select app_private.pass_pricing_gate('DE', now())")).toBe('42501')
+  }))

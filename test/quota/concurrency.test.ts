@@ -1,0 +1,221 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import { brokenRules } from '../support/conservation.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { charges, sources } from '../support/ledger.ts'
+import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  publish,
+  single,
+} from '../support/world.ts'
+
+const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
+const LOCK_DEALER = 'select from app_public.dealers where id = $1 for update'
+const LOCK_SUBSCRIPTION = 'select from app_public.dealer_subscriptions where id = $1 for update'
+
+let database: TestDatabase
+let userId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  // DE: a price and 2 free; IT: neither; AT: a price alone
+  await makeCountry(database.owner, { freeListings: 2 })
+  await makeCountry(database.owner, { country: 'AT' })
+  await makeCountry(database.owner, { country: 'IT', price: null })
+  userId = await makeUser(database.owner)
+})
+
+afterAll(() => database.drop())
+
+afterEach(async () => {
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+const dealerIn = (country: string) => makeDealer(database.owner, userId, country)
+
+test('50 publications at once take 2 free, 10 included and 38 at a price, and none fails', async () => {
+  const dealerId = await dealerIn('DE')
+  await makeSubscription(database.owner, dealerId, { listings: 10 })
+  const outcomes = await atOnce(database, { dealer: userId }, 50, client => publish(client, dealerId))
+  expect(tally(outcomes)).toEqual({ ok: 50 })
+  expect(await sources(database.owner, dealerId)).toEqual({
+    free_quota: 2,
+    subscription_quota: 10,
+    paid_extra: 38,
+  })
+  const { rows } = await database.owner.query(
+    'select gross_total from app_public.invoices where dealer_id = $1',
+    [dealerId],
+  )
+  expect(rows).toEqual([{ gross_total: '226.10' }])
+})
+
+test('without free quota and price, 10 of 50 at once succeed and 40 are refused', async () => {
+  const dealerId = await dealerIn('IT')
+  const subscription = { listings: 10, packageId: await makePackage(database.owner) }
+  await makeSubscription(database.owner, dealerId, subscription)
+  const outcomes = await atOnce(database, { dealer: userId }, 50, client => publish(client, dealerId))
+  expect(tally(outcomes)).toEqual({ ok: 10, FC005: 40 })
+  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 10 })
+})
+
+test('with a package that forbids overage, 5 of 20 at once succeed and 15 are refused', async () => {
+  const dealerId = await dealerIn('AT')
+  const packageId = await makePackage(database.owner)
+  await makeSubscription(database.owner, dealerId, { packageId, listings: 5, overage: 'block' })
+  const outcomes = await atOnce(database, { dealer: userId }, 20, client => publish(client, dealerId))
+  expect(tally(outcomes)).toEqual({ ok: 5, FC009: 15 })
+})
+
+test('a publication waits for the one before it, and does not take the same last free listing', async () => {
+  const dealerId = await dealerIn('DE')
+  await interleave(database, { setup: { dealer: userId } }, async ({ setup }) => {
+    await setup.query(PUBLISH, [dealerId])
+    await setup.commit()
+  })
+  const both = { first: { dealer: userId }, second: { dealer: userId } }
+  await interleave(database, both, async ({ first, second }) => {
+    await first.query(PUBLISH, [dealerId])
+    const waiting = await second.waits(PUBLISH, [dealerId])
+    await first.commit()
+    await waiting.result
+    await second.commit()
+  })
+  expect(await charges(database.owner, dealerId)).toEqual([
+    'free_quota 0.00',
+    'free_quota 0.00',
+    'paid_extra 5.95',
+  ])
+})
+
+test('a publication that failed gives its quota to the one that waited for it', async () => {
+  const dealerId = await dealerIn('AT')
+  await makeSubscription(database.owner, dealerId, {
+    packageId: await makePackage(database.owner),
+    listings: 1,
+  })
+  const both = { first: { dealer: userId }, second: { dealer: userId } }
+  await interleave(database, both, async ({ first, second }) => {
+    await first.query(PUBLISH, [dealerId])
+    const waiting = await second.waits(PUBLISH, [dealerId])
+    await first.rollback()
+    await waiting.result
+    await second.commit()
+  })
+  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+})
+
+test('dealers do not wait for each other', async () => {
+  const [oneId, otherId] = [await dealerIn('AT'), await dealerIn('AT')]
+  const both = { first: { dealer: userId }, second: { dealer: userId } }
+  await interleave(database, both, async ({ first, second }) => {
+    await first.query(PUBLISH, [oneId])
+    await second.query("set local lock_timeout to '1s'")
+    await second.query(PUBLISH, [otherId])
+    await second.commit()
+    await first.commit()
+  })
+  expect(await sources(database.owner, otherId)).toEqual({ paid_extra: 1 })
+})
+
+test.each([
+  ['its dealer', LOCK_DEALER, 'dealer'],
+  ['the subscription', LOCK_SUBSCRIPTION, 'subscription'],
+])('a publication that waits for %s past end_at does not use the quota', async (_what, lock, locked) => {
+  const dealerId = await dealerIn('AT')
+  const subscriptionId = await makeSubscription(database.owner, dealerId, {
+    packageId: await makePackage(database.owner),
+    endAt: "clock_timestamp() + interval '1 second'",
+  })
+  await interleave(
+    database,
+    { holder: 'owner', publisher: { dealer: userId } },
+    async ({ holder, publisher }) => {
+      await holder.query(lock, [locked === 'dealer' ? dealerId : subscriptionId])
+      const quote = await publisher.query('select source from app_public.quote_listing($1)', [dealerId])
+      expect(quote.rows).toEqual([{ source: 'subscription_quota' }])
+      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      await holder.query('select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1', [
+        subscriptionId,
+      ])
+      await holder.commit()
+      await waiting.result
+      await publisher.commit()
+    },
+  )
+  expect(await charges(database.owner, dealerId)).toEqual(['paid_extra 5.95'])
+})
+
+test('a publication that waits while the last unit is taken away sees what is left', async () => {
+  const dealerId = await dealerIn('IT')
+  const subscriptionId = await makeSubscription(database.owner, dealerId, {
+    packageId: await makePackage(database.owner),
+  })
+  await interleave(
+    database,
+    { holder: 'owner', publisher: { dealer: userId } },
+    async ({ holder, publisher }) => {
+      await holder.query(
+        'update app_public.dealer_subscriptions set end_at = clock_timestamp() where id = $1',
+        [subscriptionId],
+      )
+      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      await holder.commit()
+      expect(await sqlstate(waiting.result)).toBe('FC005')
+    },
+  )
+})
+
+test('a publication that waits for the expiry run uses the subscription that the run has started', async () => {
+  const dealerId = await dealerIn('IT')
+  const packageId = await makePackage(database.owner)
+  const endAt = 'clock_timestamp()'
+  await makeSubscription(database.owner, dealerId, { packageId, endAt })
+  const nextId = await makeSubscription(database.owner, dealerId, { packageId, status: 'pending' })
+  await interleave(
+    database,
+    { sweeper: 'owner', publisher: { dealer: userId } },
+    async ({ sweeper, publisher }) => {
+      await sweeper.query('select app_private.expire_subscriptions()')
+      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      await sweeper.commit()
+      await waiting.result
+      await publisher.commit()
+    },
+  )
+  const used = 'select subscription_id from app_public.listing_consumptions where dealer_id = $1'
+  expect(await single(database.owner, used, [dealerId])).toBe(nextId)
+})
+
+test('a publication that waits for a cancellation still uses the quota that was paid for', async () => {
+  const dealerId = await dealerIn('IT')
+  const subscriptionId = await makeSubscription(database.owner, dealerId, {
+    packageId: await makePackage(database.owner),
+  })
+  const both = { canceller: { dealer: userId }, publisher: { dealer: userId } }
+  await interleave(database, both, async ({ canceller, publisher }) => {
+    await canceller.query('select app_public.cancel_subscription($1)', [subscriptionId])
+    const waiting = await publisher.waits(PUBLISH, [dealerId])
+    await canceller.commit()
+    await waiting.result
+    await publisher.commit()
+  })
+  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+})
+
+test('a quote does not wait for a publication, and tells what is committed', async () => {
+  const dealerId = await dealerIn('DE')
+  const both = { publisher: { dealer: userId }, reader: { dealer: userId } }
+  await interleave(database, both, async ({ publisher, reader }) => {
+    await publisher.query(PUBLISH, [dealerId])
+    await reader.query("set local lock_timeout to '1s'")
+    const quote = 'select free_remaining from app_public.quote_listing($1)'
+    expect((await reader.query(quote, [dealerId])).rows).toEqual([{ free_remaining: 2 }])
+    await publisher.commit()
+    expect((await reader.query(quote, [dealerId])).rows).toEqual([{ free_remaining: 1 }])
+  })
+})

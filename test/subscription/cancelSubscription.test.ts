@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { brokenRules } from '../support/conservation.ts'
+import {
+  type As,
+  become,
+  cloneDatabase,
+  refusal,
+  rolledBack,
+  type TestDatabase,
+} from '../support/database.ts'
+import { statuses } from '../support/purchases.ts'
+import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+
+const CANCEL = 'select * from app_public.cancel_subscription($1)'
+const EXPIRE = 'select app_private.expire_subscriptions() as count'
+const AUDIT = `select actor, old_values, new_values from app_public.audit_logs
+  where action = 'CANCEL_SUBSCRIPTION' and resource_id = $1`
+
+let database: TestDatabase
+let userId: string
+let packageId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  packageId = await makePackage(database.owner)
+  userId = await makeUser(database.owner)
+})
+
+afterAll(() => database.drop())
+
+afterEach(async () => {
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+/** A dealer with a subscription, in a transaction as its owner that leaves nothing behind. */
+function withSubscription(
+  options: { status?: string; endAt?: string },
+  work: (client: pg.PoolClient, id: string, dealerId: string) => Promise<void>,
+): Promise<void> {
+  return rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    const id = await makeSubscription(client, dealerId, { packageId, ...options })
+    await client.query("update app_public.dealer_subscriptions set updated_at = now() - interval '1 day'")
+    await become(client, { dealer: userId })
+    await work(client, id, dealerId)
+  })
+}
+
+test('a cancelled subscription keeps its times and its quota, and the trail tells who cancelled it', () =>
+  withSubscription({}, async (client, id) => {
+    const before = await client.query('select * from app_public.dealer_subscriptions where id = $1', [id])
+    const { rows } = await client.query(CANCEL, [id])
+    expect(rows).toEqual([{ ...before.rows[0], status: 'cancelled', updated_at: expect.any(Date) }])
+    expect(rows[0].updated_at > before.rows[0].updated_at).toBe(true)
+    await become(client, 'owner')
+    const audit = await client.query(AUDIT, [id])
+    expect(audit.rows).toEqual([
+      { actor: userId, old_values: { status: 'active' }, new_values: { status: 'cancelled' } },
+    ])
+  }))
+
+test('one that waits never starts once it is cancelled', () =>
+  withSubscription({ status: 'pending' }, async (client, id) => {
+    const { rows } = await client.query(CANCEL, [id])
+    expect(rows).toEqual([expect.objectContaining({ status: 'cancelled', start_at: null, end_at: null })])
+    await become(client, 'owner')
+    await client.query(EXPIRE)
+    const after = await client.query('select status from app_public.dealer_subscriptions where id = $1', [id])
+    expect(after.rows).toEqual([{ status: 'cancelled' }])
+  }))
+
+test('a second cancellation changes nothing and answers the same', () =>
+  withSubscription({}, async (client, id) => {
+    const first = await client.query(CANCEL, [id])
+    expect((await client.query(CANCEL, [id])).rows).toEqual(first.rows)
+    await become(client, 'owner')
+    expect((await client.query(AUDIT, [id])).rowCount).toBe(1)
+  }))
+
+test('20 cancellations at once are one', async () => {
+  const dealerId = await makeDealer(database.owner, userId)
+  const id = await makeSubscription(database.owner, dealerId, { packageId })
+  const outcomes = await atOnce(database, { dealer: userId }, 20, client => client.query(CANCEL, [id]))
+  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect((await database.owner.query(AUDIT, [id])).rowCount).toBe(1)
+})
+
+test('what has expired cannot be cancelled, also where nobody has swept it', async () => {
+  await withSubscription({ status: 'expired' }, async (client, id) => {
+    expect(await refusal(client, CANCEL, [id])).toBe('FC008')
+  })
+  await withSubscription({ endAt: 'clock_timestamp()' }, async (client, id) => {
+    expect(await refusal(client, CANCEL, [id])).toBe('FC008')
+  })
+})
+
+test('somebody else, nobody, and an unknown subscription are refused', () =>
+  withSubscription({}, async (client, id, dealerId) => {
+    const attempts: [As, string, string][] = [
+      [{ dealer: randomUUID() }, id, 'FC003'],
+      [{ admin: randomUUID() }, id, 'FC003'],
+      [{ dealer: '' }, id, 'FC001'],
+      ['visitor', id, '42501'],
+      [{ dealer: userId }, randomUUID(), 'FC004'],
+    ]
+    for (const [as, subscriptionId, expected] of attempts) {
+      await become(client, as)
+      expect(await refusal(client, CANCEL, [subscriptionId])).toBe(expected)
+    }
+    await become(client, 'owner')
+    expect(await statuses(client, dealerId)).toEqual(['active'])
+  }))
+
+test('a cancellation that waits for the expiry run comes too late', async () => {
+  const dealerId = await makeDealer(database.owner, userId)
+  const id = await makeSubscription(database.owner, dealerId, { packageId, endAt: 'clock_timestamp()' })
+  const both = { sweeper: 'owner', canceller: { dealer: userId } } as const
+  await interleave(database, both, async ({ sweeper, canceller }) => {
+    await sweeper.query(EXPIRE)
+    const waiting = await canceller.waits(CANCEL, [id])
+    await sweeper.commit()
+    expect(await sqlstate(waiting.result)).toBe('FC008')
+  })
+  expect(await statuses(database.owner, dealerId)).toEqual(['expired'])
+})
+
+test('a cancellation that waits past the end comes too late', async () => {
+  const dealerId = await makeDealer(database.owner, userId)
+  const endAt = "clock_timestamp() + interval '0.5 seconds'"
+  const id = await makeSubscription(database.owner, dealerId, { packageId, endAt })
+  const both = { holder: 'owner', canceller: { dealer: userId } } as const
+  await interleave(database, both, async ({ holder, canceller }) => {
+    await holder.query('select from app_public.dealers where id = $1 for update', [dealerId])
+    const waiting = await canceller.waits(CANCEL, [id])
+    await holder.query('select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1', [
+      id,
+    ])
+    await holder.commit()
+    expect(await sqlstate(waiting.result)).toBe('FC008')
+  })
+  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+})

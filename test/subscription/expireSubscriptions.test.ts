@@ -1,0 +1,190 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { brokenRules } from '../support/conservation.ts'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { sources } from '../support/ledger.ts'
+import { statuses } from '../support/purchases.ts'
+import { interleave } from '../support/sessions.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser, single } from '../support/world.ts'
+
+const EXPIRE = 'select app_private.expire_subscriptions($1) as count'
+const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
+const AUDIT = `select actor, resource_type, resource_id, old_values, new_values
+  from app_public.audit_logs where action = 'SYSTEM_EXPIRE' order by id`
+
+type Sweeper = { query(sql: string, values: unknown[]): Promise<pg.QueryResult> }
+
+let database: TestDatabase
+let userId: string
+let packageId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  packageId = await makePackage(database.owner)
+  userId = await makeUser(database.owner)
+})
+
+afterAll(() => database.drop())
+
+afterEach(async () => {
+  expect(await brokenRules(database.superuser)).toEqual([])
+  // the next test begins with nothing due
+  while ((await expire(database.owner)) > 0);
+})
+
+async function expire(db: Sweeper, batchSize = 1000): Promise<number> {
+  const { rows } = await db.query(EXPIRE, [batchSize])
+  return rows[0].count
+}
+
+/** A dealer whose subscription ended this long ago; the subscription's id. */
+async function makeEnded(db: Pick<pg.ClientBase, 'query'>, ago: string): Promise<string> {
+  const dealerId = await makeDealer(db, userId)
+  const startAt = "now() - interval '90 days'"
+  return makeSubscription(db, dealerId, {
+    packageId,
+    startAt,
+    endAt: `clock_timestamp() - interval '${ago}'`,
+  })
+}
+
+test('the oldest ends come first, each batch with one entry in the audit trail', () =>
+  rolledBack(database, async client => {
+    const ids: Record<number, string> = {}
+    for (const days of [3, 1, 5, 2, 4]) ids[days] = await makeEnded(client, `${days} days`)
+    expect(await expire(client, 2)).toBe(2)
+    expect(await expire(client, 2)).toBe(2)
+    expect(await expire(client, 2)).toBe(1)
+    expect(await expire(client, 2)).toBe(0)
+    const { rows } = await client.query(AUDIT)
+    const entry = (expected: (string | undefined)[]) => ({
+      actor: null,
+      resource_type: 'dealer_subscriptions',
+      resource_id: null,
+      old_values: null,
+      new_values: { count: expected.length, ids: expect.arrayContaining(expected) },
+    })
+    expect(rows).toEqual([entry([ids[5], ids[4]]), entry([ids[3], ids[2]]), entry([ids[1]])])
+  }))
+
+test('what is expired is marked with the time of the run, and nothing else of it changes', () =>
+  rolledBack(database, async client => {
+    const id = await makeEnded(client, '1 day')
+    const read = () => client.query('select * from app_public.dealer_subscriptions where id = $1', [id])
+    const before = (await read()).rows[0]
+    await client.query("update app_public.dealer_subscriptions set updated_at = now() - interval '9 days'")
+    const started = await client.query('select clock_timestamp() as now')
+    await expire(client)
+    const after = (await read()).rows[0]
+    expect(after).toEqual({ ...before, status: 'expired', updated_at: expect.any(Date) })
+    expect(after.updated_at >= started.rows[0].now).toBe(true)
+  }))
+
+test('only what is active and has reached its end expires', () =>
+  rolledBack(database, async client => {
+    const past = "clock_timestamp() - interval '1 second'"
+    const make = async (status: string, endAt: string) =>
+      makeSubscription(client, await makeDealer(client, userId), { packageId, status, endAt })
+    await make('cancelled', past)
+    await make('expired', past)
+    await make('active', "clock_timestamp() + interval '1 hour'")
+    expect(await expire(client)).toBe(0)
+    expect((await client.query(AUDIT)).rows).toEqual([])
+    await make('active', 'clock_timestamp()')
+    expect(await expire(client)).toBe(1)
+  }))
+
+test('a batch holds at least one', () =>
+  rolledBack(database, async client => {
+    for (const size of [0, -1, null]) expect(await refusal(client, EXPIRE, [size])).toBe('FC010')
+  }))
+
+test('no role of the API runs it', () =>
+  rolledBack(database, async client => {
+    for (const as of ['visitor', 'authenticator', { dealer: userId }, { admin: userId }] as const) {
+      await become(client, as)
+      expect(await refusal(client, EXPIRE, [1])).toBe('42501')
+    }
+  }))
+
+test('a subscription that a publication holds is skipped without waiting, and taken by a later call', async () => {
+  const id = await makeEnded(database.owner, '1 day')
+  const freeId = await makeEnded(database.owner, '1 hour')
+  const dealerId = await single(
+    database.owner,
+    'select dealer_id from app_public.dealer_subscriptions where id = $1',
+    [id],
+  )
+  await interleave(
+    database,
+    { publisher: { dealer: userId }, sweeper: 'owner' },
+    async ({ publisher, sweeper }) => {
+      await publisher.query(PUBLISH, [dealerId])
+      await sweeper.query("set local lock_timeout to '1s'")
+      expect(await expire(sweeper)).toBe(1)
+      expect(await expire(sweeper)).toBe(0)
+      await sweeper.commit()
+      await publisher.commit()
+    },
+  )
+  expect(await sources(database.owner, dealerId)).toEqual({ paid_extra: 1 })
+  const status = 'select status from app_public.dealer_subscriptions where id = $1'
+  expect(await single(database.owner, status, [freeId])).toBe('expired')
+  expect(await single(database.owner, status, [id])).toBe('active')
+  expect(await expire(database.owner)).toBe(1)
+  expect(await single(database.owner, status, [id])).toBe('expired')
+})
+
+test('two runs at once share the work: neither waits, none takes what the other has', async () => {
+  for (let number = 1; number <= 5; number += 1) await makeEnded(database.owner, `${number} days`)
+  await interleave(database, { one: 'owner', other: 'owner' }, async ({ one, other }) => {
+    await other.query("set local lock_timeout to '1s'")
+    expect(await expire(one, 3)).toBe(3)
+    expect(await expire(other, 3)).toBe(2)
+    expect(await expire(other, 3)).toBe(0)
+    await one.commit()
+    await other.commit()
+  })
+})
+
+test('a run that is cut off mid-way loses nothing: its batch is undone and taken again', async () => {
+  for (let number = 1; number <= 4; number += 1) await makeEnded(database.owner, `${number} days`)
+  const entries = async () => (await database.owner.query(AUDIT)).rowCount ?? 0
+  const before = await entries()
+  expect(await expire(database.owner, 2)).toBe(2)
+  const client = await database.superuser.connect()
+  await client.query('begin')
+  expect(await expire(client, 1)).toBe(1)
+  await database.superuser.query('select pg_terminate_backend($1, 5000)', [
+    await single(client, 'select pg_backend_pid()'),
+  ])
+  client.release(true)
+  expect(await expire(database.owner, 2)).toBe(2)
+  expect(await expire(database.owner, 2)).toBe(0)
+  expect((await entries()) - before).toBe(2)
+})
+
+test('a publication that waits for a run that fails still finds its quota', async () => {
+  const dealerId = await makeDealer(database.owner, userId)
+  const endAt = "clock_timestamp() + interval '1 hour'"
+  const id = await makeSubscription(database.owner, dealerId, { packageId, endAt })
+  await interleave(
+    database,
+    { sweeper: 'owner', publisher: { dealer: userId } },
+    async ({ sweeper, publisher }) => {
+      // as if its end had come, for the run alone
+      await sweeper.query(
+        'update app_public.dealer_subscriptions set end_at = clock_timestamp() where id = $1',
+        [id],
+      )
+      expect(await expire(sweeper)).toBe(1)
+      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      await sweeper.rollback()
+      await waiting.result
+      await publisher.commit()
+    },
+  )
+  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+})

@@ -1,0 +1,42 @@
+/** A line to the database that a test can cut, as a network does. */
+
+import type { AddressInfo } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
+
+export type Relay = {
+  /** The database's URL by way of the relay. */
+  url: string
+  /** Ends every connection without a word, and refuses new ones. */
+  cut(): Promise<void>
+  restore(): Promise<void>
+}
+
+export async function startRelay(databaseUrl: string): Promise<Relay> {
+  const target = new URL(databaseUrl)
+  const sockets = new Set<Socket>()
+  const keep = (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket))
+    return socket
+  }
+  const server = createServer(client => {
+    const upstream = keep(connect(Number(target.port), target.hostname))
+    keep(client).pipe(upstream).pipe(client)
+    client.on('close', () => upstream.destroy())
+    upstream.on('close', () => client.destroy())
+  })
+  const listen = (port: number) => new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
+  await listen(0)
+  const { port } = server.address() as AddressInfo
+  const url = new URL(databaseUrl)
+  url.host = `127.0.0.1:${port}`
+  return {
+    url: url.href,
+    async cut() {
+      const closed = new Promise(resolve => server.close(resolve))
+      for (const socket of sockets) socket.destroy()
+      await closed
+    },
+    restore: () => listen(port),
+  }
+}
