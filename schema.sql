@@ -32,7 +32,10 @@ create type app_private.pricing_gate as (
   minor_units smallint,
   vat_rate numeric
 );
-comment on type app_private.pricing_gate is 'What must be known of a country before anything is sold there; vat_rate in percent.';
+comment on column app_private.pricing_gate.currency is 'ISO 4217.';
+comment on column app_private.pricing_gate.minor_units is 'Decimal places of an amount.';
+comment on column app_private.pricing_gate.vat_rate is 'In percent.';
+comment on type app_private.pricing_gate is 'What must be known of a country before anything is sold there.';
 
 create type app_private.publication_decision as (
   source app_public.consumption_source,
@@ -42,6 +45,12 @@ create type app_private.publication_decision as (
   free_remaining integer,
   subscription_remaining integer
 );
+comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not yet written.';
+comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
+comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
+comment on column app_private.publication_decision.source is 'What pays for it.';
+comment on column app_private.publication_decision.subscription_id is 'Whose quota is taken; null unless the source is a subscription.';
+comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
 comment on type app_private.publication_decision is 'What pays for the next listing of a dealer, its charge, and what was left of the quotas before it.';
 
 create type app_public.consumption_source as enum (
@@ -1064,7 +1073,7 @@ begin
   -- closing is the one change: the same row with an earlier end
   if tg_op = 'UPDATE'
     and (to_jsonb(new) - 'valid') = (to_jsonb(old) - 'valid')
-    and lower(new.valid) = lower(old.valid)
+    and (lower(new.valid), lower_inc(new.valid)) is not distinct from (lower(old.valid), lower_inc(old.valid))
     and new.valid <@ old.valid
   then
     return new;
@@ -1624,11 +1633,11 @@ CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  return array(select m.filename from graphile_migrate.migrations as m order by m.filename);
+  return array(select m.hash from graphile_migrate.migrations as m order by m.filename);
 end
 $function$;
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
-comment on function app_public.applied_migrations() is 'File names of the migrations that this database has run. For the API''s readiness check alone, not for GraphQL.';
+comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run. For the API''s readiness check alone, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.begin_login(email text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT retry_after_seconds integer)
  RETURNS record
@@ -1789,6 +1798,21 @@ end
 $function$;
 grant execute on function app_public.complete_login(text) to forecourt_authenticator;
 comment on function app_public.complete_login(text) is 'The password was right: takes back the failure that begin_login counted ahead. For the API''s identity code alone, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
+ RETURNS SETOF app_public.listing_consumptions
+ LANGUAGE sql
+ ROWS 1
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  -- volatile, although it only reads: a stable function would not see the row that the calling statement has just written
+  select lc.*
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id
+$function$;
+grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
+comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger''s row of a listing, read within the statement that publishes it, under the caller''s own rights. Not a field of GraphQL: src/graphql/freshRows.ts calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type)
  RETURNS app_public.dealers

@@ -1,6 +1,9 @@
 /** Connection pools that survive the loss of any connection. */
 import pg from 'pg'
 
+/** How much longer than the server we wait for the end of a statement: after that the line is dead, without a word. */
+const LINE_MARGIN_MS = 2_000
+
 export type PoolOptions = {
   config: pg.PoolConfig
   /** How it calls itself in pg_stat_activity. */
@@ -12,13 +15,14 @@ export type PoolOptions = {
 }
 
 export function makePool(options: PoolOptions): pg.Pool {
+  const { statementTimeout: limit } = options
   const pool = new pg.Pool({
     ...options.config,
     application_name: options.name,
     max: options.size,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
-    ...(options.statementTimeout === undefined ? {} : { statement_timeout: options.statementTimeout }),
+    ...(limit === undefined ? {} : { statement_timeout: limit, query_timeout: limit + LINE_MARGIN_MS }),
   })
   // Without both, a backend that an administrator ends would end this process.
   pool.on('error', options.onError)

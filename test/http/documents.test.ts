@@ -90,9 +90,8 @@ test('a document whose fragments expand to 2^60 fields is answered with 400', as
 })
 
 test('fragments that go in a circle are answered with 400', async () => {
-  expect(
-    await refusedLimits('{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }'),
-  ).not.toEqual([])
+  const query = '{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }'
+  expect(await refusedLimits(query)).toHaveLength(1)
 })
 
 test('a document of many directives, comments or errors is answered with 400', async () => {
@@ -145,5 +144,5 @@ test.each(Object.entries(once))('one mutation field %s runs once', async (_, que
 })
 
 test.failing('a subscription, of which there is none, is refused as a document: 400', async () => {
-  expect(await refusedLimits('subscription { listings }')).toEqual([undefined])
+  expect(await refusedLimits('subscription { listings }')).toHaveLength(1)
 })

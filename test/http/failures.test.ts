@@ -1,6 +1,8 @@
 /** When the database refuses, breaks off or is gone: what the client is told, and that the API recovers by itself. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { makePool } from '../../src/database/pool.ts'
+import { toFault } from '../../src/graphql/errors.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import { buyPackage, cancelSubscription, login, payInvoice, quoteListing } from '../support/operations.ts'
@@ -207,6 +209,24 @@ test('a line that breaks in the middle of a request is service_unavailable, and 
       }
     },
   )
+})
+
+test('a line that goes silent ends a statement soon after its time limit', async () => {
+  const onError = () => {}
+  const config = { connectionString: relay.url }
+  const pool = makePool({ config, name: 'test', size: 1, statementTimeout: 100, onError })
+  try {
+    await pool.query('select 1')
+    relay.stall()
+    const error = await pool.query('select 1').catch(reason => reason)
+    const context = { authenticated: false, constraintMessages: new Map() }
+    expect(toFault(error, context)).toMatchObject({ code: 'service_unavailable', status: 503 })
+    expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }])
+  } finally {
+    await relay.cut()
+    await relay.restore()
+    await pool.end()
+  }
 })
 
 test('a database that takes no connections is service_unavailable', async () => {

@@ -4,61 +4,70 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { brokenRules } from '../support/conservation.ts'
 import { type As, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { footprint } from '../support/ledger.ts'
-import { bought, buy, PAY } from '../support/purchases.ts'
+import { BUY, bought, PAY } from '../support/purchases.ts'
 import { committed, interleave, sqlstate } from '../support/sessions.ts'
-import {
-  makeCountry,
-  makeDealer,
-  makePackage,
-  makeSubscription,
-  makeUser,
-  publish,
-} from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+
+const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
+const CANCEL = 'select app_public.cancel_subscription($1)'
+const BEGIN = 'select app_public.begin_login($1)'
+const COMPLETE = 'select app_public.complete_login($1)'
 
 let database: TestDatabase
+let userId: string
+let packageId: string
 
 beforeAll(async () => {
   database = await cloneDatabase()
+  await makeCountry(database.owner)
+  packageId = await makePackage(database.owner)
+  userId = await makeUser(database.owner)
 })
 
 afterAll(() => database.drop())
 
+const run = (as: As, sql: string, values: unknown[]) =>
+  committed(database, as, client => client.query(sql, values))
+
+async function makeSubscribed(): Promise<{ dealerId: string; subscriptionId: string }> {
+  const dealerId = await makeDealer(database.owner, userId)
+  return { dealerId, subscriptionId: await makeSubscription(database.owner, dealerId, { packageId }) }
+}
+
 test('whatever waits 3 seconds for a lock gives up with 55P03 and has written nothing', async () => {
-  await makeCountry(database.owner)
-  const packageId = await makePackage(database.owner)
-  const userId = await makeUser(database.owner, 'jane@example.com')
-  const heldId = await makeDealer(database.owner, userId)
-  const subscriptionId = await makeSubscription(database.owner, heldId, { packageId })
-  const busyId = await makeDealer(database.owner, userId)
-  const busySubscriptionId = await makeSubscription(database.owner, busyId, { packageId })
-  const invoiceId = await bought(database, userId, heldId, packageId)
-  await committed(database, 'authenticator', client =>
-    client.query("select app_public.begin_login('jane@example.com')"),
-  )
-  const before = [await footprint(database.owner, heldId), await footprint(database.owner, busyId)]
-  const run = (as: As, sql: string, values: unknown[] = []) =>
-    sqlstate(committed(database, as, client => client.query(sql, values)))
   const dealer = { dealer: userId }
+  // each its own dealer, so that they do not queue behind each other
+  const publisher = await makeSubscribed()
+  const other = await makeSubscribed()
+  const buyer = await makeSubscribed()
+  const canceller = await makeSubscribed()
+  const payer = await makeSubscribed()
+  const invoiceId = await bought(database, userId, payer.dealerId, packageId)
+  const emails = ['begin@example.com', 'complete@example.com']
+  for (const email of emails) await run('authenticator', BEGIN, [email])
+  const dealerIds = [publisher, other, buyer, canceller, payer].map(({ dealerId }) => dealerId)
+  const footprints = () => Promise.all(dealerIds.map(dealerId => footprint(database.owner, dealerId)))
+  const before = await footprints()
 
   await interleave(database, { holder: 'owner' }, async ({ holder }) => {
-    await holder.query('select from app_public.dealers where id = $1 for no key update', [heldId])
-    await holder.query('select from app_public.dealer_subscriptions where id = $1 for update', [
-      busySubscriptionId,
-    ])
+    const lockDealers = 'select from app_public.dealers where id = any ($1) and id <> $2 for no key update'
+    await holder.query(lockDealers, [dealerIds, other.dealerId])
+    const lockSubscription = 'select from app_public.dealer_subscriptions where id = $1 for update'
+    await holder.query(lockSubscription, [other.subscriptionId])
     await holder.query('select from app_private.login_failures for update')
-    const outcomes = await Promise.all([
-      sqlstate(committed(database, dealer, client => publish(client, heldId))),
-      sqlstate(committed(database, dealer, client => publish(client, busyId))),
-      sqlstate(committed(database, dealer, client => buy(client, heldId, packageId))),
+    const attempts = [
+      run(dealer, PUBLISH, [publisher.dealerId]),
+      run(dealer, PUBLISH, [other.dealerId]),
+      run(dealer, BUY, [buyer.dealerId, packageId, randomUUID()]),
+      run(dealer, CANCEL, [canceller.subscriptionId]),
       run({ admin: randomUUID() }, PAY, [invoiceId]),
-      run(dealer, 'select app_public.cancel_subscription($1)', [subscriptionId]),
-      run('authenticator', "select app_public.begin_login('jane@example.com')"),
-      run('authenticator', "select app_public.complete_login('jane@example.com')"),
-    ])
-    expect(outcomes).toEqual(Array(7).fill('55P03'))
+      run('authenticator', BEGIN, [emails[0]]),
+      run('authenticator', COMPLETE, [emails[1]]),
+    ]
+    expect(await Promise.all(attempts.map(sqlstate))).toEqual(attempts.map(() => '55P03'))
   })
-  expect([await footprint(database.owner, heldId), await footprint(database.owner, busyId)]).toEqual(before)
+  expect(await footprints()).toEqual(before)
   expect(await brokenRules(database.superuser)).toEqual([])
   const { rows } = await database.owner.query('select failures from app_private.login_failures')
-  expect(rows).toEqual([{ failures: 1 }])
+  expect(rows).toEqual([{ failures: 1 }, { failures: 1 }])
 })

@@ -9,6 +9,8 @@ export type Relay = {
   /** Ends every connection without a word, and refuses new ones. */
   cut(): Promise<void>
   restore(): Promise<void>
+  /** Keeps every connection, and lets nothing through on it any more. */
+  stall(): void
 }
 
 export async function startRelay(databaseUrl: string): Promise<Relay> {
@@ -38,5 +40,8 @@ export async function startRelay(databaseUrl: string): Promise<Relay> {
       await closed
     },
     restore: () => listen(port),
+    stall() {
+      for (const socket of sockets) socket.unpipe().pause()
+    },
   }
 }

@@ -1,0 +1,188 @@
+/** Whether the process lives, whether it can serve, and what it writes into its log. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
+import { expectedMigrations } from '../../src/database/migrate.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { expectNoInternals, readInternalNames } from '../support/internals.ts'
+import { recordLog } from '../support/log.ts'
+import { createDealer, login, quoteListing, register } from '../support/operations.ts'
+import { type Relay, startRelay } from '../support/relay.ts'
+import { createListing, startServer, type TestServer } from '../support/server.ts'
+
+const recorded = recordLog()
+
+let database: TestDatabase
+let relay: Relay
+let server: TestServer
+let names: string[]
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  relay = await startRelay(database.ownerUrl)
+  server = await startServer({ ...database, ownerUrl: relay.url }, {}, recorded.log)
+  names = await readInternalNames(database)
+})
+
+const methods = ['log', 'info', 'warn', 'error', 'debug'] as const
+let spies: jest.SpiedFunction<() => void>[]
+
+beforeEach(() => {
+  spies = methods.map(method => jest.spyOn(console, method).mockReturnValue(undefined))
+})
+
+afterEach(() => {
+  // what does not go through the log cannot be kept free of secrets
+  for (const spy of spies) expect(spy.mock.calls).toEqual([])
+  jest.restoreAllMocks()
+})
+
+afterAll(async () => {
+  await server.stop()
+  await relay.cut()
+  await database.drop()
+})
+
+async function get(
+  path: string,
+): Promise<{ status: number; body: Record<string, unknown>; headers: Headers }> {
+  const response = await fetch(server.url + path)
+  const text = await response.text()
+  expectNoInternals(text, names)
+  return { status: response.status, body: JSON.parse(text), headers: response.headers }
+}
+
+async function expectNotReady(reason: RegExp): Promise<void> {
+  expect(await get('/readyz')).toMatchObject({
+    status: 503,
+    body: { status: 'not ready', reason: expect.stringMatching(reason) },
+  })
+  expect(await get('/healthz')).toMatchObject({ status: 200 })
+}
+
+async function expectReady(): Promise<void> {
+  expect(await get('/readyz')).toMatchObject({ status: 200, body: { status: 'ready' } })
+}
+
+test('a process that serves lives and is ready, also for who has no token or a bad one', async () => {
+  expect(await get('/healthz')).toMatchObject({ status: 200, body: { status: 'ok' } })
+  await expectReady()
+  const headers = { authorization: 'Bearer garbage' }
+  expect((await fetch(`${server.url}/readyz`, { headers })).status).toBe(200)
+})
+
+test('without the database the process lives and is not ready, and is ready again once it is back', async () => {
+  await relay.cut()
+  try {
+    await expectNotReady(/database/)
+  } finally {
+    await relay.restore()
+  }
+  await expectReady()
+})
+
+test('a database that lacks a migration of this build is not ready, and the reason names the migration', async () => {
+  const newest = (await expectedMigrations()).at(-1)
+  const row = 'from graphile_migrate.migrations where hash = $1'
+  const { rows } = await database.superuser.query(`select to_jsonb(migrations) as row ${row}`, [newest?.hash])
+  await database.superuser.query(`delete ${row}`, [newest?.hash])
+  await expectNotReady(new RegExp(newest?.file ?? 'migrations/committed is empty'))
+  await database.superuser.query(
+    'insert into graphile_migrate.migrations select * from jsonb_populate_record(null::graphile_migrate.migrations, $1)',
+    [rows[0]?.row],
+  )
+  await expectReady()
+})
+
+test('a database that is ahead of this build is not ready', async () => {
+  const name = '999999-from-tomorrow.sql'
+  await database.superuser.query("insert into graphile_migrate.migrations values ('sha1:x', null, $1)", [
+    name,
+  ])
+  await expectNotReady(/newer/)
+  await database.superuser.query('delete from graphile_migrate.migrations where filename = $1', [name])
+  await expectReady()
+})
+
+const password = 'correct horse battery staple'
+
+test('a request is one line with its id, user, operation, fields, SQLSTATE and duration', async () => {
+  const email = `${randomUUID()}@example.com`
+  const { data } = await register(server, { email, password })
+  const { accessToken: token = '', user } = data.register?.session ?? {}
+  const made = await createDealer(server, token)
+  const dealerId = made.data.createDealer?.dealer.id as string
+  const query =
+    'query Two ($id: UUID!) { quoteListing(dealerId: $id) { source } a: currentUser { id } b: currentUser { id } }'
+  const { headers } = await server.call(query, { token, variables: { id: dealerId } })
+  expect(await recorded.request(headers.get('x-request-id'))).toMatchObject({
+    level: 30,
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+    method: 'POST',
+    path: '/graphql',
+    status: 200,
+    durationMs: expect.any(Number),
+    user: user?.id,
+    operation: 'Two',
+    fields: ['quoteListing', 'currentUser', 'currentUser'],
+    codes: ['pricing_config_missing'],
+    sqlstates: ['FC005'],
+  })
+})
+
+test('a request without a user or an operation has a line as well', async () => {
+  const bad = await server.call('{')
+  const line = await recorded.request(bad.headers.get('x-request-id'))
+  expect(line).toMatchObject({ status: 400, codes: ['invalid_input'] })
+  expect(line).not.toHaveProperty('user')
+  const refused = await server.call('{ __typename }', { token: 'garbage' })
+  expect(await recorded.request(refused.headers.get('x-request-id'))).toMatchObject({ status: 401 })
+})
+
+test('an unforeseen error is in the log under the requestId that the client was told, with its raw text', async () => {
+  const { data } = await register(server, { email: `${randomUUID()}@example.com`, password })
+  const token = data.register?.session.accessToken ?? ''
+  const client = await database.superuser.connect()
+  await client.query('alter function app_public.quote_listing(uuid) rename to quote_listing_gone')
+  const { errors } = await quoteListing(server, token, randomUUID())
+  await client.query('alter function app_public.quote_listing_gone(uuid) rename to quote_listing')
+  client.release()
+  const { code, requestId } = errors[0]?.extensions ?? {}
+  expect(code).toBe('internal_error')
+  const line = recorded.lines.find(one => one.requestId === requestId && one.msg !== 'request')
+  expect(line).toMatchObject({
+    level: 50,
+    code,
+    sqlstate: '42883',
+    message: expect.stringContaining('quote_listing'),
+  })
+})
+
+test('no line of a whole session holds a password, a token or an e-mail address', async () => {
+  const email = `${randomUUID()}@example.com`
+  const secrets = [password, 'a wrong password', email, email.toUpperCase()]
+  const call = async (answer: Promise<{ headers: Headers }>) => (await answer).headers.get('x-request-id')
+  const ids: (string | null)[] = []
+  const { data } = await register(server, { email, password })
+  const token = data.register?.session.accessToken as string
+  const again = await login(server, email, password)
+  secrets.push(token, again.data.login?.session.accessToken as string, token.split('.')[2] as string)
+  ids.push(await call(register(server, { email, password })))
+  ids.push(await call(register(server, { email: `${email} `.repeat(9), password })))
+  ids.push(await call(register(server, { email, password: 'short' })))
+  for (let attempt = 0; attempt < 7; attempt += 1)
+    ids.push(await call(login(server, email.toUpperCase(), 'a wrong password')))
+  ids.push(await call(login(server, `${email}\0`, password)))
+  ids.push(await call(createDealer(server, token)))
+  ids.push(await call(createListing(server, token, randomUUID(), { title: email })))
+  ids.push(await call(server.call(`{ currentUser { email ${password} } }`, { token })))
+  ids.push(
+    await call(server.call('query ($a: UUID!) { dealer(id: $a) { id } }', { variables: { a: email } })),
+  )
+  ids.push(await call(server.call('{ currentUser { email } }', { token: `${token}x` })))
+  ids.push(await call(fetch(`${server.url}/nothing?email=${email}&token=${token}`)))
+  ids.push(
+    await call(server.call('{ __typename }', { headers: { 'x-request-id': email, cookie: `a=${token}` } })),
+  )
+  for (const id of ids) await recorded.request(id)
+  for (const secret of secrets) expect(recorded.text().toLowerCase()).not.toContain(secret.toLowerCase())
+})
