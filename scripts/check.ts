@@ -10,39 +10,39 @@ import { tidy } from './checks/tidy.ts'
 import { type Check, report, runTool, Skipped } from './support/check.ts'
 import { difference } from './support/difference.ts'
 import { requirePostgres15 } from './support/postgres15.ts'
-import { asClient, type Database, type Servers, withServers } from './support/servers.ts'
+import { asClient, type Database, endServersWithProcess, migrated15, migrated18 } from './support/servers.ts'
 
-await withServers(async servers => ((await report(checks(servers))) ? 0 : 1))
+endServersWithProcess()
+const on18 = ready(migrated18)
+const on15 = ready(migrated15)
 
-function checks({ migrated18, migrated15 }: Servers): Check[] {
-  const on18 = ready(migrated18)
-  const on15 = ready(migrated15)
-  return [
-    { name: 'types: tsc', run: () => runTool('tsc', ['-p', '.']) },
-    { name: 'lint and format: biome', run: () => runTool('biome', ['check', '.']) },
-    { name: 'house rules: lengths, heads of functions', run: tidy },
-    { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
-    { name: 'migrations: squawk', run: lintMigrations },
-    { name: 'migrations apply on Postgres 18', run: () => succeeds(migrated18()) },
-    {
-      name: 'schema.graphql and schema.sql are up to date',
-      run: async () => snapshotsUpToDate(await on18()),
-    },
-    {
-      name: 'fixtures are what the database has',
-      run: async () => asClient((await on18()).ownerUrl, fixturesEqualDatabase),
-    },
-    { name: 'migrations apply on Postgres 15', run: () => only15(() => succeeds(migrated15())) },
-    {
-      name: 'the schema is the same on 15 and 18',
-      run: () => only15(async () => sameOnBoth(await on15(), await on18())),
-    },
-    {
-      name: 'functions: plpgsql_check',
-      run: () => only15(async () => asClient((await on15()).superuserUrl, checkPlpgsql)),
-    },
-  ]
-}
+const checks: Check[] = [
+  { name: 'types: tsc', run: () => runTool('tsc', ['-p', '.']) },
+  { name: 'lint and format: biome', run: () => runTool('biome', ['check', '.']) },
+  { name: 'house rules: lengths, heads of functions', run: tidy },
+  { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
+  { name: 'migrations: squawk', run: lintMigrations },
+  { name: 'migrations apply on Postgres 18', run: () => succeeds(migrated18()) },
+  {
+    name: 'schema.graphql and schema.sql are up to date',
+    run: async () => snapshotsUpToDate(await on18()),
+  },
+  {
+    name: 'fixtures are what the database has',
+    run: async () => asClient((await on18()).ownerUrl, fixturesEqualDatabase),
+  },
+  { name: 'migrations apply on Postgres 15', run: () => only15(() => succeeds(migrated15())) },
+  {
+    name: 'the schema is the same on 15 and 18',
+    run: () => only15(async () => sameOnBoth(await on15(), await on18())),
+  },
+  {
+    name: 'functions: plpgsql_check',
+    run: () => only15(async () => asClient((await on15()).superuserUrl, checkPlpgsql)),
+  },
+]
+
+process.exitCode = (await report(checks)) ? 0 : 1
 
 async function snapshotsUpToDate({ ownerUrl }: Database): Promise<string[]> {
   const faults: string[] = []

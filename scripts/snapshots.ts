@@ -1,13 +1,11 @@
 /** `npm run fix`: writes schema.graphql and schema.sql anew, from a throw-away database. */
 import { writeFile } from 'node:fs/promises'
 import { makeSnapshots } from './checks/snapshots.ts'
-import { withServers } from './support/servers.ts'
+import { endServersWithProcess, migrated18 } from './support/servers.ts'
 
-await withServers(async ({ migrated18 }) => {
-  const { ownerUrl } = await migrated18()
-  for (const [file, text] of Object.entries(await makeSnapshots(ownerUrl))) {
-    await writeFile(file, text)
-    process.stdout.write(`wrote ${file}\n`)
-  }
-  return 0
-})
+endServersWithProcess()
+const { ownerUrl } = await migrated18()
+for (const [file, text] of Object.entries(await makeSnapshots(ownerUrl))) {
+  await writeFile(file, text)
+  process.stdout.write(`wrote ${file}\n`)
+}

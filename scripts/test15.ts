@@ -2,18 +2,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Skipped } from './support/check.ts'
-import { withServers } from './support/servers.ts'
+import { bare15, endServersWithProcess } from './support/servers.ts'
 
-await withServers(async ({ bare15 }) => {
-  try {
-    const { superuserUrl } = await bare15()
-    return await runJest(process.argv.slice(2), superuserUrl)
-  } catch (error) {
-    if (!(error instanceof Skipped)) throw error
-    process.stdout.write(`SKIPPED: ${error.message}\n`)
-    return 0
-  }
-})
+endServersWithProcess()
+try {
+  process.exitCode = await runJest(process.argv.slice(2), await bare15())
+} catch (error) {
+  if (!(error instanceof Skipped)) throw error
+  process.stdout.write(`SKIPPED: ${error.message}\n`)
+}
 
 async function runJest(args: string[], superuserUrl: string): Promise<number> {
   const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', ...args]

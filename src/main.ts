@@ -125,11 +125,17 @@ async function stopAll(log: Logger): Promise<boolean> {
   return clean
 }
 
+function sentence(error: unknown): string {
+  // a name with several addresses, none of which answers: the error itself has no message
+  if (error instanceof AggregateError) return error.errors.map(sentence).join('\n')
+  return error instanceof Error ? error.message : String(error)
+}
+
 try {
   await main()
 } catch (error) {
   // A person reads this first: the sentence, and no stack for what has a sentence of its own.
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`${sentence(error)}\n`)
   await stopAll(makeLog('silent'))
   process.exit(1)
 }

@@ -5,10 +5,8 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { serverAccount } from '../../src/database/embedded/account.ts'
 import { run } from '../../src/database/embedded/binaries.ts'
-import { runServer, stopServer } from '../../src/database/embedded/server.ts'
+import { runServer } from '../../src/database/embedded/server.ts'
 import { Skipped } from './check.ts'
-
-export type Server = { superuserUrl: string; stop: () => Promise<void> }
 
 const BINARIES = '/usr/lib/postgresql/15/bin'
 const EXTENSION = '/usr/share/postgresql/15/extension/plpgsql_check.control'
@@ -21,8 +19,8 @@ export function requirePostgres15(): void {
   }
 }
 
-/** Starts one in `home`, an empty directory. */
-export async function startPostgres15(home: string, settings: Record<string, string>): Promise<Server> {
+/** Starts one in `home`, an empty directory, and returns the URL of its superuser. */
+export async function startPostgres15(home: string, settings: Record<string, string>): Promise<string> {
   requirePostgres15()
   const cluster = join(home, 'postgres')
   const binary = `${BINARIES}/postgres`
@@ -37,7 +35,7 @@ export async function startPostgres15(home: string, settings: Record<string, str
   await run(account, `${BINARIES}/initdb`, [`--pgdata=${cluster}`, '--no-sync', ...access, ...locale])
 
   const url = (port: number) => `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
-  const { pid, port } = await runServer({
+  const { port } = await runServer({
     binary,
     account,
     cluster,
@@ -46,7 +44,7 @@ export async function startPostgres15(home: string, settings: Record<string, str
     answers: port => answers(url(port)),
     log: () => {},
   })
-  return { superuserUrl: url(port), stop: () => stopServer(pid, cluster) }
+  return url(port)
 }
 
 async function answers(connectionString: string): Promise<boolean> {

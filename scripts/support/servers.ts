@@ -1,80 +1,84 @@
-/** Servers that last as long as a script. Whatever way the script ends, they end with it and leave nothing behind. */
-import { mkdtempSync, rmSync } from 'node:fs'
+/** Servers that last as long as the process. Whatever way it ends, they end with it and leave nothing behind. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { startEmbedded } from '../../src/database/embedded.ts'
 import { migrate } from '../../src/database/migrate.ts'
-import { type Server, startPostgres15 } from './postgres15.ts'
+import { startPostgres15 } from './postgres15.ts'
 
 /** Speed for data that may be lost, and room for many connections. */
 const SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300' }
+const STOP_MS = 10_000
+
+const directories: string[] = []
 
 /** A migrated database. Its owner is no superuser, here as in production. */
 export type Database = { ownerUrl: string; superuserUrl: string }
 
-/** Each gives the same one every time. */
-export type Servers = {
-  /** On the embedded Postgres 18. */
-  migrated18: () => Promise<Database>
-  migrated15: () => Promise<Database>
-  /** A Postgres 15 without a database of ours. */
-  bare15: () => Promise<Server>
-}
-
-/** Runs `work`, then stops every server that it asked for. What `work` returns becomes the status of the process. */
-export async function withServers(work: (servers: Servers) => Promise<number>): Promise<void> {
-  const leftovers: (() => Promise<void>)[] = []
-  const cleanUp = async () => {
-    for (const end of leftovers.splice(0).reverse()) await end()
-  }
-  const start = async <Started extends { stop: () => Promise<void> }>(
-    how: (directory: string) => Promise<Started>,
-  ): Promise<Started> => {
-    const directory = mkdtempSync(join(tmpdir(), 'forecourt-check-'))
-    const starting = how(directory)
-    leftovers.push(async () => {
-      await starting.then(server => server.stop()).catch(() => {})
-      rmSync(directory, { recursive: true, force: true })
-    })
-    return starting
-  }
-  endWith(cleanUp)
-  const bare15 = once(() => start(directory => startPostgres15(directory, SETTINGS)))
-  const bare18 = () => start(directory => startEmbedded({ directory, settings: SETTINGS, log: () => {} }))
-  try {
-    process.exitCode = await work({
-      migrated18: once(async () => migrated(await bare18())),
-      migrated15: once(async () => migrated(await makeDatabase(await bare15()))),
-      bare15,
-    })
-  } finally {
-    await cleanUp()
-  }
-}
-
-/** The servers outlive this process, so whatever could end it early has to wait for them. */
-function endWith(cleanUp: () => Promise<void>): void {
+/** Makes the clean-up part of the end of this process. To be called before a server is started. */
+export function endServersWithProcess(): void {
+  // A signal would end the process without the event `exit`, and so would a reader that goes away, such as `head`.
   const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
-  for (const [signal, status] of Object.entries(signals)) {
-    process.once(signal, () => cleanUp().finally(() => process.exit(status)))
-  }
-  // nobody reads on, as when piped into `head`
+  for (const [signal, status] of Object.entries(signals)) process.once(signal, () => process.exit(status))
   process.stdout.on('error', () => {})
+  process.once('exit', () => {
+    for (const directory of directories) remove(directory)
+  })
 }
 
-async function migrated({ ownerUrl, superuserUrl }: Database): Promise<Database> {
-  const messages: string[] = []
+/** On the embedded Postgres 18; the same one each time. */
+export const migrated18 = once(async () => {
+  const { ownerUrl, superuserUrl } = await startEmbedded({
+    directory: newDirectory(),
+    settings: SETTINGS,
+    log: () => {},
+  })
+  return migrated({ ownerUrl, superuserUrl })
+})
+
+/** The URL of the superuser of a Postgres 15 without a database of ours; the same one each time. */
+export const bare15 = once(() => startPostgres15(newDirectory(), SETTINGS))
+
+/** On that Postgres 15. */
+export const migrated15 = once(async () => migrated(await makeDatabase(await bare15())))
+
+function newDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'forecourt-check-'))
+  directories.push(directory)
+  return directory
+}
+
+/** Ends the server, if there is one, and waits for it: without promises, for nothing asynchronous runs any more. */
+function remove(directory: string): void {
+  const pidFile = join(directory, 'postgres', 'postmaster.pid')
+  const end = Date.now() + STOP_MS
   try {
-    await migrate({ databaseUrl: ownerUrl, includeCurrent: true, log: message => messages.push(message) })
+    process.kill(Number.parseInt(readFileSync(pidFile, 'utf8'), 10), 'SIGQUIT')
+    while (existsSync(pidFile) && Date.now() < end) sleep(10)
+  } catch {
+    // it was not up yet, or is gone already
+  }
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+}
+
+function sleep(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
+}
+
+async function migrated(database: Database): Promise<Database> {
+  const messages: string[] = []
+  const log = (message: string) => messages.push(message)
+  try {
+    await migrate({ databaseUrl: database.ownerUrl, includeCurrent: true, log })
   } catch (error) {
     throw new Error([...messages, String(error)].join('\n'))
   }
-  return { ownerUrl, superuserUrl }
+  return database
 }
 
 /** As the embedded server has them from the start. */
-async function makeDatabase({ superuserUrl }: Server): Promise<Database> {
+async function makeDatabase(superuserUrl: string): Promise<Database> {
   await asClient(superuserUrl, async client => {
     await client.query("create role forecourt_owner login createrole password 'owner'")
     await client.query('create database forecourt owner forecourt_owner')

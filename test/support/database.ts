@@ -14,11 +14,11 @@ export type TestDatabase = {
 }
 
 /** A database of one's own, with real commits. Drop it in `afterAll`. */
-export async function cloneDatabase(): Promise<TestDatabase> {
+export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> {
   const superuserUrl = process.env.TEST_SUPERUSER_URL
   if (superuserUrl === undefined) throw new Error('the global setup has not run')
   const name = `forecourt_${randomBytes(6).toString('hex')}`
-  await runOnce(superuserUrl, `create database ${name} template ${TEMPLATE} owner forecourt_test_owner`)
+  await runOnce(superuserUrl, `create database ${name} template ${template} owner forecourt_test_owner`)
   const url = ownerUrl(superuserUrl, name)
   const owner = quietPool(url)
   const asSuperuser = new URL(superuserUrl)
@@ -35,6 +35,11 @@ export async function cloneDatabase(): Promise<TestDatabase> {
       await runOnce(superuserUrl, `drop database ${name} with (force)`)
     },
   }
+}
+
+/** A database that was never migrated. */
+export function emptyDatabase(): Promise<TestDatabase> {
+  return cloneDatabase('template0')
 }
 
 /** Who a transaction runs as: a role of the API, or the owner. */

@@ -1,3 +1,5 @@
+--! Previous: -
+--! Hash: sha1:62722bdf989ee780428c06aeb301ca4395657e02
 --! Message: foundation
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -48,8 +50,35 @@ create extension if not exists btree_gist with schema app_private;
 
 grant usage on schema app_public to forecourt_authenticator, forecourt_visitor, forecourt_dealer, forecourt_admin;
 
---!include operations/time_ordered_uuid.sql
---!include operations/refuse_change.sql
+--! Included operations/time_ordered_uuid.sql
+create or replace function app_private.time_ordered_uuid() returns uuid
+  language sql volatile security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  -- 48 bits of milliseconds, then 12 bits of their fraction, as Postgres 18's uuidv7() does
+  select (substr(t.ticks, 1, 8) || '-' || substr(t.ticks, 9, 4) || '-7' || substr(t.ticks, 13, 3) || '-'
+    || substr(gen_random_uuid()::text, 20))::uuid
+  from (select lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0') as ticks) as t
+$$;
+
+comment on function app_private.time_ordered_uuid() is
+  'A UUID of version 7 (RFC 9562): its order is the order of time, so that a new row lands at the right edge of its index. Works below Postgres 18 too.';
+--! EndIncluded operations/time_ordered_uuid.sql
+--! Included operations/refuse_change.sql
+create or replace function app_private.refuse_change() returns trigger
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'object_not_in_prerequisite_state',
+    message = format('rows of %I.%I are never changed or removed', tg_table_schema, tg_table_name);
+end
+$$;
+
+comment on function app_private.refuse_change() is
+  'Trigger: makes a table append-only for every role, its owner included.';
+--! EndIncluded operations/refuse_change.sql
 
 -- Append-only: who did what to which resource.
 create table if not exists app_public.audit_logs (

@@ -1,0 +1,136 @@
+/** The environment: defaults, and every fault at once. */
+import { expect, test } from '@jest/globals'
+import { ConfigurationError, readConfiguration } from '../src/configuration.ts'
+
+type Environment = Record<string, string | undefined>
+
+/** What is told about an environment that cannot be used, line by line. */
+function faultsOf(env: Environment): string[] {
+  try {
+    readConfiguration(env)
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigurationError)
+    expect((error as ConfigurationError).code).toBe('CONFIGURATION')
+    return (error as Error).message.split('\n')
+  }
+  return []
+}
+
+const secret = 'x'.repeat(32)
+const DATABASE_URL = 'postgres://owner:hidden@db/forecourt'
+
+test('without any variable it is development on 127.0.0.1:5080 with demo data on an embedded database', () => {
+  expect(readConfiguration({})).toEqual({
+    production: false,
+    host: '127.0.0.1',
+    port: 5080,
+    databaseUrl: undefined,
+    authDatabaseUrl: undefined,
+    jwtSecret: undefined,
+    trustProxy: [],
+    logLevel: 'info',
+    demoData: true,
+    graphiql: true,
+    introspection: true,
+    poolSize: 10,
+  })
+})
+
+test('with DATABASE_URL there is no demo data unless asked for', () => {
+  expect(readConfiguration({ DATABASE_URL })).toMatchObject({ demoData: false, databaseUrl: DATABASE_URL })
+  expect(readConfiguration({ DATABASE_URL, DEMO_DATA: '1' }).demoData).toBe(true)
+  expect(readConfiguration({ DEMO_DATA: '0' }).demoData).toBe(false)
+})
+
+test('in production GraphiQL and introspection are off unless switched on', () => {
+  const production = { NODE_ENV: 'production', JWT_SECRET: secret, DATABASE_URL }
+  expect(readConfiguration(production)).toMatchObject({
+    production: true,
+    graphiql: false,
+    introspection: false,
+  })
+  const on = readConfiguration({ ...production, GRAPHIQL: '1', INTROSPECTION: '1' })
+  expect(on).toMatchObject({ graphiql: true, introspection: true })
+})
+
+test('each variable is read', () => {
+  const env = {
+    PORT: '0',
+    HOST: '::',
+    DATABASE_URL,
+    AUTH_DATABASE_URL: 'postgresql://api@db/forecourt',
+    JWT_SECRET: secret,
+    TRUST_PROXY: ' 10.0.0.0/8, 127.0.0.1 ,::1',
+    LOG_LEVEL: 'debug',
+    POOL_SIZE: '3',
+  }
+  expect(readConfiguration(env)).toMatchObject({
+    port: 0,
+    host: '::',
+    authDatabaseUrl: 'postgresql://api@db/forecourt',
+    jwtSecret: secret,
+    trustProxy: ['10.0.0.0/8', '127.0.0.1', '::1'],
+    logLevel: 'debug',
+    poolSize: 3,
+  })
+})
+
+test('an empty variable counts as missing', () => {
+  expect(readConfiguration({ PORT: '', HOST: '', DATABASE_URL: '', TRUST_PROXY: '', DEMO_DATA: '' })).toEqual(
+    readConfiguration({}),
+  )
+  expect(faultsOf({ NODE_ENV: 'production', JWT_SECRET: '', DATABASE_URL: '' })).toHaveLength(1)
+})
+
+test('in production a missing JWT_SECRET and a missing DATABASE_URL are named together', () => {
+  const [both, ...more] = faultsOf({ NODE_ENV: 'production' })
+  expect(both).toMatch(/JWT_SECRET.*DATABASE_URL/)
+  expect(more).toEqual([])
+  expect(faultsOf({ NODE_ENV: 'production', DATABASE_URL }).join()).toMatch(/JWT_SECRET(?!.*DATABASE_URL)/)
+  expect(faultsOf({ NODE_ENV: 'production', JWT_SECRET: secret }).join()).not.toMatch(/JWT_SECRET/)
+})
+
+const faulty: Record<string, string[]> = {
+  PORT: ['-1', '65536', '80a', '5080.5', ' 80', '0x50', 'http'],
+  POOL_SIZE: ['0', '1001', 'ten'],
+  DATABASE_URL: ['mysql://db', 'localhost', 'postgres:db'],
+  AUTH_DATABASE_URL: ['mysql://db'],
+  LOG_LEVEL: ['loud', 'INFO'],
+  DEMO_DATA: ['true', 'yes', '2'],
+  GRAPHIQL: ['true'],
+  INTROSPECTION: ['on'],
+  // whoever connects could then claim any address
+  TRUST_PROXY: ['true', '1', '*', 'loopback', '10.0.0.0/8,true', 'proxy.example.com'],
+}
+
+test.each(Object.entries(faulty).flatMap(([name, values]) => values.map(value => [name, value])))(
+  '%s=%s is refused by name',
+  (name = '', value = '') => {
+    expect(faultsOf({ [name]: value })).toEqual([expect.stringContaining(name)])
+  },
+)
+
+test('a secret that is too short for its algorithm is refused in production', () => {
+  const env = { NODE_ENV: 'production', DATABASE_URL, JWT_SECRET: 'x'.repeat(31) }
+  expect(faultsOf(env)).toEqual([expect.stringContaining('JWT_SECRET')])
+})
+
+test('every fault is told at once, and no URL or secret is repeated', () => {
+  const env = Object.fromEntries(Object.entries(faulty).map(([name, [value]]) => [name, value]))
+  const faults = faultsOf({
+    ...env,
+    NODE_ENV: 'production',
+    JWT_SECRET: 'too short',
+    DATABASE_URL: 'mysql://u:hidden@db',
+  })
+  for (const name of [...Object.keys(faulty), 'JWT_SECRET']) {
+    expect(faults.filter(fault => fault.startsWith(name))).toHaveLength(1)
+  }
+  expect(faults.join()).not.toMatch(/hidden|too short/)
+})
+
+test('nothing can change the configuration once it is read', () => {
+  const configuration = readConfiguration({ TRUST_PROXY: '10.0.0.1' })
+  expect(Object.isFrozen(configuration)).toBe(true)
+  expect(Object.isFrozen(configuration.trustProxy)).toBe(true)
+})

@@ -1,0 +1,101 @@
+/** Migrating: twice, twice at once, and what a database that was not migrated is told apart by. */
+import { afterEach, expect, test } from '@jest/globals'
+import { expectedMigrations, migrate, migrationFault } from '../../src/database/migrate.ts'
+import { cloneDatabase, emptyDatabase, type TestDatabase } from '../support/database.ts'
+import { until } from '../support/waits.ts'
+import { makeCountry } from '../support/world.ts'
+
+const databases: TestDatabase[] = []
+
+afterEach(async () => {
+  for (const database of databases.splice(0)) {
+    // graphile-migrate keeps its connections for a moment, and ends the process when it loses one
+    await until('nobody is connected', async () => {
+      const { rows } = await database.superuser.query<{ count: number }>(
+        `select count(*)::int from pg_stat_activity
+         where datname = current_database() and usename = 'forecourt_test_owner'`,
+      )
+      return rows[0]?.count === 0
+    })
+    await database.drop()
+  }
+})
+
+async function keep(made: Promise<TestDatabase>): Promise<TestDatabase> {
+  const database = await made
+  databases.push(database)
+  return database
+}
+
+function run(database: TestDatabase, log: (message: string) => void = () => {}): Promise<void> {
+  return migrate({ databaseUrl: database.ownerUrl, includeCurrent: true, log })
+}
+
+/** What a migration makes, by name. */
+async function objects(database: TestDatabase): Promise<unknown> {
+  const { rows } = await database.superuser.query(`
+    select json_build_array(
+      (select json_agg(c.oid::regclass::text order by c.oid::regclass::text) from pg_class as c
+       where c.relnamespace::regnamespace::text in ('app_public', 'app_private', 'graphile_worker')),
+      (select json_agg(p.oid::regprocedure::text || md5(p.prosrc) order by p.oid::regprocedure::text) from pg_proc as p
+       where p.pronamespace::regnamespace::text in ('app_public', 'app_private')),
+      (select json_agg(c.conrelid::regclass || ' ' || c.conname order by c.conrelid::regclass::text, c.conname)
+       from pg_constraint as c where c.connamespace::regnamespace::text in ('app_public', 'app_private')),
+      (select json_agg(p.polrelid::regclass || ' ' || p.polname order by p.polrelid::regclass::text, p.polname) from pg_policy as p),
+      (select json_agg(m.filename order by m.filename) from graphile_migrate.migrations as m)
+    ) as objects`)
+  return rows[0]?.objects
+}
+
+test('migrating an empty database twice at once makes what migrating it once makes', async () => {
+  const database = await keep(emptyDatabase())
+  await Promise.all([run(database), run(database)])
+  const once = await keep(cloneDatabase())
+  expect(await objects(database)).toEqual(await objects(once))
+  expect(await migrationFault(database.superuser)).toBeUndefined()
+})
+
+test('migrating again changes neither the schema nor the data', async () => {
+  const database = await keep(cloneDatabase())
+  await makeCountry(database.superuser)
+  const contents = async () => {
+    const { rows } = await database.superuser.query('select * from app_public.vat_rates')
+    return [rows, await objects(database)]
+  }
+  const before = await contents()
+  await migrate({ databaseUrl: database.ownerUrl, log: () => {} })
+  expect(await contents()).toEqual(before)
+})
+
+test('the owner of the schema is no superuser, and the API logs in as a role that is nobody by itself', async () => {
+  const database = await keep(cloneDatabase())
+  const { rows } = await database.superuser.query(
+    `select rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolbypassrls from pg_roles
+     where rolname in ('forecourt_authenticator', 'forecourt_test_owner') order by rolname`,
+  )
+  const nothing = { rolsuper: false, rolcreatedb: false, rolbypassrls: false }
+  expect(rows).toEqual([
+    { rolname: 'forecourt_authenticator', rolinherit: false, rolcreaterole: false, ...nothing },
+    { rolname: 'forecourt_test_owner', rolinherit: true, rolcreaterole: true, ...nothing },
+  ])
+})
+
+test('a database that was never migrated lacks every migration of this build', async () => {
+  const database = await keep(emptyDatabase())
+  const fault = await migrationFault(database.superuser)
+  for (const { file } of await expectedMigrations()) expect(fault).toContain(file)
+  expect(fault).toContain('npm run migrate')
+})
+
+test('a database that lacks one migration is told that one, and one that is ahead is told apart', async () => {
+  const database = await keep(cloneDatabase())
+  expect(await migrationFault(database.superuser)).toBeUndefined()
+  const newest = (await expectedMigrations()).at(-1)
+  await database.superuser.query("insert into graphile_migrate.migrations values ('sha1:x', null, 'x.sql')")
+  expect(await migrationFault(database.superuser)).toMatch(/newer/)
+  await database.superuser.query('delete from graphile_migrate.migrations where hash in ($1, $2)', [
+    'sha1:x',
+    newest?.hash,
+  ])
+  expect(await migrationFault(database.superuser)).toContain(newest?.file ?? 'migrations/committed is empty')
+})

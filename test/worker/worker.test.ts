@@ -1,0 +1,205 @@
+/** The worker: its crontab, its jobs, and how it stops. */
+import { readdir, readFile } from 'node:fs/promises'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { parseCrontab } from 'graphile-worker'
+import { startWorkerRole } from '../../src/worker/role.ts'
+import { taskList } from '../../src/worker/runner.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { type RecordedLog, recordLog } from '../support/log.ts'
+import { startRelay } from '../support/relay.ts'
+import { holding, until, untilWaitingForLock } from '../support/waits.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
+
+const tasks = new URL('../../tasks/', import.meta.url)
+
+let database: TestDatabase
+let recorded: RecordedLog
+/** A subscription whose end has come. */
+let due: string
+
+beforeEach(async () => {
+  recorded = recordLog('info')
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  due = await makeDue()
+})
+
+afterEach(async () => {
+  await database.drop()
+})
+
+async function makeDue(): Promise<string> {
+  const dealerId = await makeDealer(database.owner, await makeUser(database.owner))
+  return makeSubscription(database.owner, dealerId, { endAt: "now() - interval '1 minute'" })
+}
+
+/** Runs `work` while a worker runs, and stops that. */
+async function withWorker(work: () => Promise<void>, databaseUrl = database.ownerUrl) {
+  const worker = await startWorkerRole({ databaseUrl, log: recorded.log })
+  try {
+    await work()
+  } finally {
+    await worker.stop()
+  }
+}
+
+async function addJob(): Promise<void> {
+  await database.owner.query("select graphile_worker.add_job('expire_subscriptions')")
+}
+
+async function statusOf(subscriptionId: string): Promise<string> {
+  const { rows } = await database.superuser.query<{ status: string }>(
+    'select status from app_public.dealer_subscriptions where id = $1',
+    [subscriptionId],
+  )
+  return rows[0]?.status ?? 'gone'
+}
+
+/** The jobs that are left: those that wait, those that failed, those that a worker holds. */
+async function jobsLeft(): Promise<unknown[]> {
+  const { rows } = await database.superuser.query(
+    'select attempts, last_error, locked_at is not null as locked from graphile_worker._private_jobs',
+  )
+  return rows
+}
+
+const untilExpired = () =>
+  until('the subscription has expired', async () => (await statusOf(due)) === 'expired')
+const untilDone = () => until('no job is left', async () => (await jobsLeft()).length === 0)
+
+test('every file in tasks/ is a task of the worker, and every task of the worker a file', async () => {
+  const files = (await readdir(tasks)).filter(file => file.endsWith('.ts'))
+  expect(Object.keys(taskList).sort()).toEqual(files.map(file => file.replace(/\.ts$/, '')).sort())
+})
+
+test('the crontab parses and names tasks that there are', async () => {
+  const items = parseCrontab(await readFile(new URL('crontab', tasks), 'utf8'))
+  expect(items.length).toBeGreaterThan(0)
+  for (const { task } of items) expect(Object.keys(taskList)).toContain(task)
+})
+
+test('subscriptions are expired daily at 00:00 UTC and at no other time, made up for, one run at a time', async () => {
+  const items = parseCrontab(await readFile(new URL('crontab', tasks), 'utf8'))
+  const daily = items.filter(({ task }) => task === 'expire_subscriptions')
+  expect(daily).toHaveLength(1)
+  const days = Array.from({ length: 7 * 24 * 60 }, (_, minute) => ({
+    min: minute % 60,
+    hour: Math.floor(minute / 60) % 24,
+    date: 1 + Math.floor(minute / 1440),
+    month: 3,
+    dow: Math.floor(minute / 1440),
+  }))
+  const times = days.filter(time => daily[0]?.match(time)).map(({ hour, min, dow }) => [dow, hour, min])
+  expect(times).toEqual([0, 1, 2, 3, 4, 5, 6].map(dow => [dow, 0, 0]))
+  expect(daily[0]?.options.backfillPeriod).toBeGreaterThanOrEqual(86_400_000)
+  expect(daily[0]?.options.queueName).toBe('expire_subscriptions')
+})
+
+test('what the database asks the worker to do is a task that it has', async () => {
+  const { rows } = await database.superuser.query<{ task: string }>(
+    `select distinct (regexp_matches(prosrc, $$add_job\\(\\s*'([^']+)'$$, 'g'))[1] as task
+     from pg_proc where pronamespace::regnamespace::text in ('app_public', 'app_private')`,
+  )
+  expect(rows.length).toBeGreaterThan(0)
+  for (const { task } of rows) expect(Object.keys(taskList)).toContain(task)
+})
+
+test('a job expires the subscriptions that are due, and is gone', async () => {
+  await withWorker(async () => {
+    await addJob()
+    await untilExpired()
+    await untilDone()
+  })
+  const { rows } = await database.superuser.query(
+    "select new_values from app_public.audit_logs where action = 'SYSTEM_EXPIRE'",
+  )
+  expect(rows).toEqual([{ new_values: { count: 1, ids: [due] } }])
+})
+
+test('one job expires more than a batch, each batch with its own line in the audit trail', async () => {
+  await database.superuser.query(
+    `with made as (
+       insert into app_public.dealers (company_name, country, dealer_type)
+       select 'Test', 'DE', 'general' from generate_series(1, 1500) returning id)
+     insert into app_public.dealer_subscriptions
+       (dealer_id, package_id, status, duration_days, included_listing_quota, start_at, end_at)
+     select made.id, s.package_id, 'active', 30, 1, now() - interval '2 days', now() - interval '1 day'
+     from made cross join app_public.dealer_subscriptions as s`,
+  )
+  await withWorker(async () => {
+    await addJob()
+    await untilDone()
+  })
+  const { rows } = await database.superuser.query<{ count: string }>(
+    "select new_values ->> 'count' as count from app_public.audit_logs where action = 'SYSTEM_EXPIRE' order by id",
+  )
+  expect(rows.map(({ count }) => count)).toEqual(['1000', '501'])
+})
+
+test('a job that runs when the worker stops is finished, and its completion is recorded', async () => {
+  const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
+  await holding(
+    database,
+    'lock table app_public.dealer_subscriptions in exclusive mode',
+    [],
+    async release => {
+      await addJob()
+      await untilWaitingForLock(database, 'forecourt worker')
+      const stopping = worker.stop()
+      expect(await jobsLeft()).toMatchObject([{ locked: true }])
+      await release()
+      await stopping
+    },
+  )
+  expect(await statusOf(due)).toBe('expired')
+  expect(await jobsLeft()).toEqual([])
+})
+
+test('a night that was missed is made up for when the worker starts', async () => {
+  await database.superuser.query(
+    `insert into graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
+     values ('expire_subscriptions', now() - interval '9 days', date_trunc('day', now(), 'UTC') - interval '1 day')`,
+  )
+  await withWorker(async () => {
+    await untilExpired()
+    await untilDone()
+  })
+})
+
+test('a job that fails is kept, with its error, and tried again', async () => {
+  await database.superuser.query(
+    'alter function app_private.expire_subscriptions(integer) rename to expire_subscriptions_gone',
+  )
+  await withWorker(async () => {
+    await addJob()
+    await until('the job has failed', async () => {
+      const [job] = (await jobsLeft()) as { last_error: string | null; locked: boolean }[]
+      return job?.last_error !== null && job?.locked === false
+    })
+    expect(await jobsLeft()).toMatchObject([{ attempts: 1, locked: false }])
+    expect(
+      recorded.lines.some(({ level, msg }) => level === 50 && msg.includes('expire_subscriptions')),
+    ).toBe(true)
+    await database.superuser.query(
+      'alter function app_private.expire_subscriptions_gone(integer) rename to expire_subscriptions',
+    )
+    await untilExpired()
+    await untilDone()
+  })
+})
+
+test('the worker survives the loss of the database and goes on by itself', async () => {
+  const relay = await startRelay(database.ownerUrl)
+  await withWorker(async () => {
+    await database.owner.query("select graphile_worker.add_job('expire_subscriptions')")
+    await untilDone()
+    await database.superuser.query('update app_public.dealer_subscriptions set id = id')
+    await relay.cut()
+    await until('the loss is noticed', () => recorded.lines.some(({ msg }) => /lost a database/.test(msg)))
+    await relay.restore()
+    await addJob()
+    await untilExpired()
+    await untilDone()
+  }, relay.url)
+  await relay.cut()
+})
