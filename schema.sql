@@ -335,6 +335,7 @@ create table app_public.dealer_packages (
   constraint dealer_packages_premium_quota_range CHECK ((premium_quota >= 0)),
   constraint dealer_packages_price_net_range CHECK (((price_net >= (0)::numeric) AND (price_net < (1000000)::numeric)))
 );
+CREATE TRIGGER dealer_packages_price_as_money BEFORE INSERT OR UPDATE OF price_net, currency ON app_public.dealer_packages FOR EACH ROW EXECUTE FUNCTION app_private.write_price_as_money();
 alter table app_public.dealer_packages enable row level security;
 alter table app_public.dealer_packages force row level security;
 create policy all_owner on app_public.dealer_packages for all to owner using (true) with check (true);
@@ -1148,11 +1149,17 @@ begin
   else
     -- whatever an interrupted or skipped start has left waiting
     perform app_private.activate_pending_subscriptions();
+    -- what a publication holds at this moment is taken soon after, so that a subscription that waits for it can start
+    perform from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= v_now limit 1;
+    if found then
+      perform graphile_worker.add_job(
+        'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
+    end if;
   end if;
   return v_count;
 end
 $function$;
-comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call. Call it in a loop, each call a transaction.';
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop, each call a transaction.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -1265,6 +1272,29 @@ end
 $function$;
 comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks its row, then its subscriptions that run or wait. What was read before is to be read again, the clock included.';
 
+CREATE OR REPLACE FUNCTION app_private.minor_units(currency text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- of an unknown currency: 0, so that its foreign key is what refuses it
+  return coalesce((select c.minor_units::integer from app_public.currencies as c where c.code = minor_units.currency), 0);
+end
+$function$;
+comment on function app_private.minor_units(text) is 'Decimal places of a currency, ISO 4217.';
+
+CREATE OR REPLACE FUNCTION app_private.money(amount numeric, minor_units integer)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select round(money.amount, greatest(scale(money.amount), money.minor_units))
+$function$;
+comment on function app_private.money(numeric,integer) is 'The same amount, written with at least the decimals of its currency: 5 EUR is 5.00. Rounds nothing away.';
+
 CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
  RETURNS text
  LANGUAGE sql
@@ -1326,8 +1356,8 @@ AS $function$
 declare
   v_item app_public.invoice_items;
 begin
-  v_item.unit_price_net := price_item.unit_price_net;
-  v_item.discount := 0;
+  v_item.unit_price_net := app_private.money(price_item.unit_price_net, gate.minor_units);
+  v_item.discount := app_private.money(0, gate.minor_units);
   -- numeric's round() rounds half away from zero
   v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
   v_item.vat_rate := gate.vat_rate;
@@ -1626,6 +1656,18 @@ AS $function$
 $function$;
 comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb) is 'Writes one row to the audit trail; actor and address are those of the transaction''s settings.';
 
+CREATE OR REPLACE FUNCTION app_private.write_price_as_money()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  new.price_net := app_private.money(new.price_net, app_private.minor_units(new.currency));
+  return new;
+end
+$function$;
+comment on function app_private.write_price_as_money() is 'Trigger: a package''s price has at least the decimals of its currency, however it was entered.';
+
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
  LANGUAGE plpgsql
@@ -1865,7 +1907,9 @@ begin
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, btrim(create_listing.title), create_listing.module, create_listing.price, create_listing.currency,
+    v_dealer.id, btrim(create_listing.title), create_listing.module,
+    app_private.money(create_listing.price, app_private.minor_units(create_listing.currency)),
+    create_listing.currency,
     create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;

@@ -1,5 +1,5 @@
 --! Previous: sha1:0b13b52a1b82a90f52538e1ab15476a062f79713
---! Hash: sha1:83bce47b1bc153220c9c8c57d9dec39a1bfc6c95
+--! Hash: sha1:1a9b59bf9f8be1a13f5ba3a0ba1c9b76fa417d7b
 --! Message: pricing
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -94,6 +94,44 @@ comment on column app_private.pricing_gate.currency is 'ISO 4217.';
 comment on column app_private.pricing_gate.minor_units is 'Decimal places of an amount.';
 comment on column app_private.pricing_gate.vat_rate is 'In percent.';
 
+--! Included pricing/minor_units.sql
+create or replace function app_private.minor_units(currency text) returns integer
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  -- of an unknown currency: 0, so that its foreign key is what refuses it
+  return coalesce((select c.minor_units::integer from app_public.currencies as c where c.code = minor_units.currency), 0);
+end
+$$;
+
+comment on function app_private.minor_units(text) is 'Decimal places of a currency, ISO 4217.';
+--! EndIncluded pricing/minor_units.sql
+--! Included pricing/money.sql
+create or replace function app_private.money(amount numeric, minor_units integer) returns numeric
+  language sql immutable strict security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select round(money.amount, greatest(scale(money.amount), money.minor_units))
+$$;
+
+comment on function app_private.money(numeric, integer) is
+  'The same amount, written with at least the decimals of its currency: 5 EUR is 5.00. Rounds nothing away.';
+--! EndIncluded pricing/money.sql
+--! Included pricing/write_price_as_money.sql
+create or replace function app_private.write_price_as_money() returns trigger
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  new.price_net := app_private.money(new.price_net, app_private.minor_units(new.currency));
+  return new;
+end
+$$;
+
+comment on function app_private.write_price_as_money() is
+  'Trigger: a package''s price has at least the decimals of its currency, however it was entered.';
+--! EndIncluded pricing/write_price_as_money.sql
 --! Included pricing/enforce_price_versions.sql
 create or replace function app_private.enforce_price_versions() returns trigger
   language plpgsql volatile security invoker

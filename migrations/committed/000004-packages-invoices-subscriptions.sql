@@ -1,5 +1,5 @@
---! Previous: sha1:83bce47b1bc153220c9c8c57d9dec39a1bfc6c95
---! Hash: sha1:17bd95e6034890d46c221df35f6d6841885bb8ae
+--! Previous: sha1:1a9b59bf9f8be1a13f5ba3a0ba1c9b76fa417d7b
+--! Hash: sha1:c7d9b2a6023eb6e16ee6166be55cd523ab62eaf1
 --! Message: packages, invoices, subscriptions
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -385,13 +385,19 @@ begin
   else
     -- whatever an interrupted or skipped start has left waiting
     perform app_private.activate_pending_subscriptions();
+    -- what a publication holds at this moment is taken soon after, so that a subscription that waits for it can start
+    perform from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= v_now limit 1;
+    if found then
+      perform graphile_worker.add_job(
+        'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
+    end if;
   end if;
   return v_count;
 end
 $$;
 
 comment on function app_private.expire_subscriptions(integer) is
-  'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call. Call it in a loop, each call a transaction.';
+  'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop, each call a transaction.';
 --! EndIncluded subscription/expire_subscriptions.sql
 --! Included subscription/cancel_subscription.sql
 create or replace function app_public.cancel_subscription(subscription_id uuid) returns app_public.dealer_subscriptions
@@ -475,8 +481,8 @@ as $$
 declare
   v_item app_public.invoice_items;
 begin
-  v_item.unit_price_net := price_item.unit_price_net;
-  v_item.discount := 0;
+  v_item.unit_price_net := app_private.money(price_item.unit_price_net, gate.minor_units);
+  v_item.discount := app_private.money(0, gate.minor_units);
   -- numeric's round() rounds half away from zero
   v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
   v_item.vat_rate := gate.vat_rate;
@@ -747,6 +753,8 @@ grant execute on function app_public.pay_invoice(uuid) to forecourt_admin;
 
 create or replace trigger invoice_items_never_changed before update or delete or truncate on app_public.invoice_items
   for each statement execute function app_private.refuse_change();
+create or replace trigger dealer_packages_price_as_money before insert or update of price_net, currency on app_public.dealer_packages
+  for each row execute function app_private.write_price_as_money();
 create or replace trigger invoices_final_never_changed before update on app_public.invoices
   for each row when (old.status <> 'draft') execute function app_private.refuse_change();
 create or replace trigger invoices_never_removed before delete or truncate on app_public.invoices

@@ -1,5 +1,5 @@
---! Previous: sha1:17bd95e6034890d46c221df35f6d6841885bb8ae
---! Hash: sha1:05e427668a3fddfbf4f34f9dde8696a63f9e9556
+--! Previous: sha1:c7d9b2a6023eb6e16ee6166be55cd523ab62eaf1
+--! Hash: sha1:3411385377db47202029627d1745376493babf68
 --! Message: publication
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -372,7 +372,9 @@ begin
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, btrim(create_listing.title), create_listing.module, create_listing.price, create_listing.currency,
+    v_dealer.id, btrim(create_listing.title), create_listing.module,
+    app_private.money(create_listing.price, app_private.minor_units(create_listing.currency)),
+    create_listing.currency,
     create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;

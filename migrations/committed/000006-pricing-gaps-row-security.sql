@@ -1,5 +1,5 @@
---! Previous: sha1:05e427668a3fddfbf4f34f9dde8696a63f9e9556
---! Hash: sha1:50b31e431019756ec2271dbf918f39671307ab24
+--! Previous: sha1:3411385377db47202029627d1745376493babf68
+--! Hash: sha1:54d9f456bf94d7e29f807ff480da6f4e8d11de7b
 --! Message: pricing gaps, row security
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

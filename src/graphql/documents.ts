@@ -6,6 +6,7 @@ import {
   type DocumentNode,
   GraphQLError,
   type GraphQLSchema,
+  Kind,
   NoSchemaIntrospectionCustomRule,
   parse,
   Source,
@@ -59,8 +60,8 @@ export function readDocument(schema: GraphQLSchema, query: string, options: Docu
     const source = new Source(query, 'GraphQL request')
     assertTokens(source)
     const document = parse(source, { maxLexicalTokens: documentLimits.tokens })
-    const overLimit = limitErrors(document)
-    if (overLimit.length > 0) return { errors: overLimit }
+    const refused = [...limitErrors(document), ...unknownOperations(schema, document)]
+    if (refused.length > 0) return { errors: refused }
     const { rules, hideSuggestions } = options
     const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: maximumErrors })
     return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
@@ -68,6 +69,14 @@ export function readDocument(schema: GraphQLSchema, query: string, options: Docu
     if (error instanceof GraphQLError) return { errors: [asInvalidInput(error)] }
     throw error
   }
+}
+
+/** A subscription, where the schema has none, would be found out by the planner only. */
+function unknownOperations(schema: GraphQLSchema, { definitions }: DocumentNode): GraphQLError[] {
+  return definitions
+    .filter(definition => definition.kind === Kind.OPERATION_DEFINITION)
+    .filter(({ operation }) => !schema.getRootType(operation))
+    .map(node => asInvalidInput(new GraphQLError(`This API has no ${node.operation}.`, { nodes: [node] })))
 }
 
 /** Puts the reader in the place of grafserv's own. */

@@ -70,7 +70,7 @@ test('a purchase is a draft invoice with price and VAT of this moment, open for 
       price_config_id: null,
       price_version: null,
       unit_price_net: '49.00',
-      discount: '0',
+      discount: '0.00',
       net_amount: '49.00',
       vat_rate: '19.00',
       vat_amount: '9.31',

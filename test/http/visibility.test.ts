@@ -244,7 +244,7 @@ test.each([
   },
 )
 
-test.failing('prices too are strings with at least the decimals of their currency, however they were written', async () => {
+test('prices too are strings with at least the decimals of their currency, however they were written', async () => {
   const seller = await makeSeller(database, server, { price: '5' })
   await makePackage(database.owner, { country: seller.country, priceNet: '49' })
   const { data } = await createListing(server, seller.token, seller.dealerId, {

@@ -79,7 +79,7 @@ test('a listing is pending, in the order of its making, and belongs to who publi
       status: 'pending',
       title: 'A car',
       module: 'auto',
-      price: '9900',
+      price: '9900.00',
       currency: 'EUR',
       description: 'Red',
       attributes: { doors: 4, seats: 5 },

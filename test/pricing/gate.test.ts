@@ -80,7 +80,7 @@ test.each(AMOUNTS)(
           vat_amount: vat,
           gross_amount: gross,
           currency: 'EUR',
-          discount: '0',
+          discount: (0).toFixed(minorUnits),
         },
       ])
     }),

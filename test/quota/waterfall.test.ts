@@ -98,7 +98,7 @@ test('a paid listing tells its price, version, rate and currency in the ledger a
         expect.objectContaining({
           ...amounts,
           unit_price_net: '4.99',
-          discount: '0',
+          discount: '0.00',
           price_config_id: prices.rows[0].id,
           price_version: 1,
           country: 'CH',
