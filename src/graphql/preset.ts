@@ -32,8 +32,6 @@ export interface PresetOptions {
   readonly graphiql: boolean
   /** Lookups, sessions and other parts of the schema that are not made from the database. */
   readonly plugins?: readonly GraphileConfig.Plugin[]
-  /** Writes the schema to this file whenever it is built. */
-  readonly exportSchemaTo?: string
 }
 
 /** The preset of the API over the schema `app_public`. */
@@ -61,10 +59,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     ],
     pgServices: [makePgService({ pool: options.pool, schemas: ['app_public'], pubsub: false })],
     gather: { pgStrictFunctions: true },
-    schema: {
-      pgForbidSetofFunctionsToReturnNull: true,
-      ...(options.exportSchemaTo ? { exportSchemaSDLPath: options.exportSchemaTo, sortExport: true } : null),
-    },
+    schema: { pgForbidSetofFunctionsToReturnNull: true },
     grafast: { context },
     // its type asks for every property
     ruru: { clientConfig: { defaultQuery: examples } as RuruClientConfig },

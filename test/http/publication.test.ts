@@ -97,6 +97,12 @@ test('of 50 publications at once 2 are free, 10 use the subscription and 38 are 
   expect(await countRows(seller.dealerId)).toEqual({ listings: 50, ledger: 50, invoices: 1, items: 38 })
 })
 
+test('of 20 publications at once of a dealer without a subscription 2 are free and 18 are charged', async () => {
+  const seller = await makeSeller(database, server, { freeListings: 2 })
+  expect(tallyAnswers(await publishAtOnce(seller, 20))).toEqual({ 200: 20 })
+  expect(await countSources(seller.dealerId)).toEqual({ free_quota: 2, paid_extra: 18 })
+})
+
 test('of 50 publications at once without a price and without free quota 10 succeed and 40 are pricing_config_missing', async () => {
   const seller = await makeSeller(database, server, { price: null })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type EmbeddedServer, startEmbedded } from '../../src/database/embedded.ts'
 import { migrate } from '../../src/database/migrate.ts'
+import globalTeardown from './globalTeardown.ts'
 
 declare global {
   var forecourtTestServer: { server: EmbeddedServer; directory: string } | undefined
@@ -17,7 +18,16 @@ export default async function globalSetup(): Promise<void> {
   const external = process.env.TEST_DATABASE_URL
   const superuserUrl = external ?? (await startThrowAway())
   process.env.TEST_SUPERUSER_URL = superuserUrl
-  const owner = ownerUrl(superuserUrl, TEMPLATE)
+  try {
+    await makeTemplate(superuserUrl)
+  } catch (error) {
+    // jest does not tear down after a setup that failed
+    await globalTeardown()
+    throw error
+  }
+}
+
+async function makeTemplate(superuserUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: superuserUrl })
   await client.connect()
   await client.query(
@@ -26,7 +36,7 @@ export default async function globalSetup(): Promise<void> {
   await client.query(`drop database if exists ${TEMPLATE} with (force)`)
   await client.query(`create database ${TEMPLATE} owner forecourt_test_owner`)
   await client.end()
-  await migrate({ databaseUrl: owner, includeCurrent: true, log: () => {} })
+  await migrate({ databaseUrl: ownerUrl(superuserUrl, TEMPLATE), includeCurrent: true, log: () => {} })
   // graphile-migrate keeps its connection for a moment, and a template must have none
   await sleep(300)
 }
