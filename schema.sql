@@ -1287,11 +1287,13 @@ comment on function app_private.minor_units(text) is 'Decimal places of a curren
 
 CREATE OR REPLACE FUNCTION app_private.money(amount numeric, minor_units integer)
  RETURNS numeric
- LANGUAGE sql
+ LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE STRICT
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select round(money.amount, greatest(scale(money.amount), money.minor_units))
+begin
+  return round(amount, greatest(scale(amount), minor_units));
+end
 $function$;
 comment on function app_private.money(numeric,integer) is 'The same amount, written with at least the decimals of its currency: 5 EUR is 5.00. Rounds nothing away.';
 
@@ -1632,14 +1634,16 @@ comment on function app_private.start_subscription(uuid,uuid,timestamp with time
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
+declare
   -- 48 bits of milliseconds, then 12 bits of their fraction, as Postgres 18's uuidv7() does
-  select (substr(t.ticks, 1, 8) || '-' || substr(t.ticks, 9, 4) || '-7' || substr(t.ticks, 13, 3) || '-'
-    || substr(gen_random_uuid()::text, 20))::uuid
-  from (select lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0') as ticks) as t
+  v_ticks constant text := lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0');
+begin
+  return (substr(v_ticks, 1, 12) || '7' || substr(v_ticks, 13) || substr(gen_random_uuid()::text, 20))::uuid;
+end
 $function$;
 comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562): its order is the order of time, so that a new row lands at the right edge of its index. Works below Postgres 18 too.';
 
@@ -1843,14 +1847,18 @@ comment on function app_public.complete_login(text) is 'The password was right: 
 
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
- LANGUAGE sql
+ LANGUAGE plpgsql
  ROWS 1
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
+begin
   -- volatile, although it only reads: a stable function would not see the row that the calling statement has just written
+  -- @plpgsql_check_options: performance_warnings = off
+  return query
   select lc.*
   from app_public.listing_consumptions as lc
-  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id
+  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id;
+end
 $function$;
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_admin;
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
@@ -1940,11 +1948,13 @@ comment on function app_public.current_dealer_ids() is 'The dealers of which the
 
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select nullif(current_setting('forecourt.user_id', true), '')::uuid
+begin
+  return nullif(current_setting('forecourt.user_id', true), '')::uuid;
+end
 $function$;
 grant execute on function app_public.current_user_id() to forecourt_admin;
 grant execute on function app_public.current_user_id() to forecourt_dealer;

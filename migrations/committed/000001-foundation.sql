@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:62722bdf989ee780428c06aeb301ca4395657e02
+--! Hash: sha1:d201d904857cd0d7e0ce6fe70eb345f6aa50c80f
 --! Message: foundation
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -52,13 +52,15 @@ grant usage on schema app_public to forecourt_authenticator, forecourt_visitor, 
 
 --! Included operations/time_ordered_uuid.sql
 create or replace function app_private.time_ordered_uuid() returns uuid
-  language sql volatile security invoker parallel safe
+  language plpgsql volatile security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
+declare
   -- 48 bits of milliseconds, then 12 bits of their fraction, as Postgres 18's uuidv7() does
-  select (substr(t.ticks, 1, 8) || '-' || substr(t.ticks, 9, 4) || '-7' || substr(t.ticks, 13, 3) || '-'
-    || substr(gen_random_uuid()::text, 20))::uuid
-  from (select lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0') as ticks) as t
+  v_ticks constant text := lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0');
+begin
+  return (substr(v_ticks, 1, 12) || '7' || substr(v_ticks, 13) || substr(gen_random_uuid()::text, 20))::uuid;
+end
 $$;
 
 comment on function app_private.time_ordered_uuid() is

@@ -1,5 +1,5 @@
---! Previous: sha1:62722bdf989ee780428c06aeb301ca4395657e02
---! Hash: sha1:0b13b52a1b82a90f52538e1ab15476a062f79713
+--! Previous: sha1:d201d904857cd0d7e0ce6fe70eb345f6aa50c80f
+--! Hash: sha1:9d248c4a923b103506ecfa3e74b0f57cf8d2317e
 --! Message: identity
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -106,10 +106,12 @@ comment on function app_private.normalize_email(text) is
 --! EndIncluded identity/normalize_email.sql
 --! Included identity/current_user_id.sql
 create or replace function app_public.current_user_id() returns uuid
-  language sql stable security invoker parallel safe
+  language plpgsql stable security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-  select nullif(current_setting('forecourt.user_id', true), '')::uuid
+begin
+  return nullif(current_setting('forecourt.user_id', true), '')::uuid;
+end
 $$;
 
 comment on function app_public.current_user_id() is

@@ -1,5 +1,5 @@
---! Previous: sha1:0b13b52a1b82a90f52538e1ab15476a062f79713
---! Hash: sha1:1a9b59bf9f8be1a13f5ba3a0ba1c9b76fa417d7b
+--! Previous: sha1:9d248c4a923b103506ecfa3e74b0f57cf8d2317e
+--! Hash: sha1:917e69dee3d219f6e44459febec9dacddac0a425
 --! Message: pricing
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -109,10 +109,12 @@ comment on function app_private.minor_units(text) is 'Decimal places of a curren
 --! EndIncluded pricing/minor_units.sql
 --! Included pricing/money.sql
 create or replace function app_private.money(amount numeric, minor_units integer) returns numeric
-  language sql immutable strict security invoker parallel safe
+  language plpgsql immutable strict security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-  select round(money.amount, greatest(scale(money.amount), money.minor_units))
+begin
+  return round(amount, greatest(scale(amount), minor_units));
+end
 $$;
 
 comment on function app_private.money(numeric, integer) is

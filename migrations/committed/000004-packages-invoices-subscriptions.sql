@@ -1,5 +1,5 @@
---! Previous: sha1:1a9b59bf9f8be1a13f5ba3a0ba1c9b76fa417d7b
---! Hash: sha1:c7d9b2a6023eb6e16ee6166be55cd523ab62eaf1
+--! Previous: sha1:917e69dee3d219f6e44459febec9dacddac0a425
+--! Hash: sha1:1c5421050c737d05a4176506f1dbcddd0ad8163c
 --! Message: packages, invoices, subscriptions
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

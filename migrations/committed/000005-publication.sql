@@ -1,5 +1,5 @@
---! Previous: sha1:c7d9b2a6023eb6e16ee6166be55cd523ab62eaf1
---! Hash: sha1:3411385377db47202029627d1745376493babf68
+--! Previous: sha1:1c5421050c737d05a4176506f1dbcddd0ad8163c
+--! Hash: sha1:e0b9ebd4b4ec64f903e509260f76b7e75d38a3b6
 --! Message: publication
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -391,13 +391,17 @@ grant execute on function app_public.create_listing(uuid, uuid, text, text, nume
 --! Included listing/consumption_of_listing.sql
 create or replace function app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
   returns setof app_public.listing_consumptions
-  language sql volatile security invoker rows 1
+  language plpgsql volatile security invoker rows 1
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
+begin
   -- volatile, although it only reads: a stable function would not see the row that the calling statement has just written
+  -- @plpgsql_check_options: performance_warnings = off
+  return query
   select lc.*
   from app_public.listing_consumptions as lc
-  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id
+  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id;
+end
 $$;
 
 comment on function app_public.consumption_of_listing(uuid, uuid) is

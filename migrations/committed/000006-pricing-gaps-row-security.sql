@@ -1,5 +1,5 @@
---! Previous: sha1:3411385377db47202029627d1745376493babf68
---! Hash: sha1:54d9f456bf94d7e29f807ff480da6f4e8d11de7b
+--! Previous: sha1:e0b9ebd4b4ec64f903e509260f76b7e75d38a3b6
+--! Hash: sha1:bf46c265e0dbead72e084024eee4c8c626a662ae
 --! Message: pricing gaps, row security
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

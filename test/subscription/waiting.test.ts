@@ -195,11 +195,9 @@ test('20 dealers pay while two runs sweep: each ends with one that runs and none
   }
 })
 
-// A run looks once at the end of a subscription. What a publication holds at that moment must not wait for the night.
-test('a start that was skipped because of a publication is made up for soon after', async () => {
-  const dealerId = await subscribed(2)
+/** The run that was planned for the end meets a publication that holds the dealer's rows. */
+async function sweepDuringPublication(dealerId: string): Promise<void> {
   await end(dealerId)
-  // the job that was planned for the end runs now
   await database.superuser.query('select graphile_worker.remove_job(key) from graphile_worker.jobs')
   const publish = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
   const both = { publisher: { dealer: userId }, sweeper: 'owner' } as const
@@ -209,8 +207,25 @@ test('a start that was skipped because of a publication is made up for soon afte
     await sweeper.commit()
     await publisher.commit()
   })
+}
+
+/** Whether a subscription of the dealer waits and nothing will look after it before the night; sweeps in the end. */
+async function isForgotten(dealerId: string): Promise<boolean> {
   const planned = await database.superuser.query('select from graphile_worker.jobs')
   const waiting = (await statuses(database.owner, dealerId)).includes('pending')
   await database.owner.query(EXPIRE)
-  expect({ waiting, planned: planned.rowCount }).not.toEqual({ waiting: true, planned: 0 })
+  return waiting && planned.rowCount === 0
+}
+
+test('a start behind an active one that was skipped because of a publication is made up for soon after', async () => {
+  const dealerId = await subscribed(2)
+  await sweepDuringPublication(dealerId)
+  expect(await isForgotten(dealerId)).toBe(false)
+})
+
+test.failing('a start behind a cancelled one that was skipped likewise is made up for soon after', async () => {
+  const dealerId = await subscribed(2)
+  await committed(database, { dealer: userId }, client => client.query(CANCEL_RUNNING, [dealerId]))
+  await sweepDuringPublication(dealerId)
+  expect(await isForgotten(dealerId)).toBe(false)
 })
