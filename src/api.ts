@@ -1,5 +1,6 @@
 /** The API: pool, GraphQL and HTTP server, started together and stopped in order. */
 import pg from 'pg'
+import { Registry } from 'prom-client'
 import type { Configuration } from './configuration.ts'
 import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
@@ -10,9 +11,11 @@ import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
 import { makeApp } from './http/app.ts'
-import { installGraphql, makeGraphql, readConstraintMessages } from './http/graphql.ts'
+import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
+import { type Limits, startLimits } from './http/limits/start.ts'
+import { makeTripwirePlugin } from './http/limits/tripwire.ts'
 import { drain, listen, makeServer } from './http/server.ts'
-import { makeTokens } from './http/tokens.ts'
+import { makeTokens, type Tokens } from './http/tokens.ts'
 import type { Logger } from './log.ts'
 
 /** Longest run of one statement of a request, in milliseconds. */
@@ -25,50 +28,68 @@ export async function startApi(
   { databaseUrl, jwtSecret, log }: { databaseUrl: string; jwtSecret: string; log: Logger },
 ): Promise<Api> {
   const { config } = authenticator({ databaseUrl, authDatabaseUrl: configuration.authDatabaseUrl })
-  const pool = makePool({
-    config,
-    name: 'forecourt api',
-    size: configuration.poolSize,
-    statementTimeout: STATEMENT_TIMEOUT_MS,
-    onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
-  })
+  const stops: (() => unknown)[] = []
+  const stop = async () => {
+    for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next()
+  }
   try {
+    const pool = makePool({
+      config,
+      name: 'forecourt api',
+      size: configuration.poolSize,
+      statementTimeout: STATEMENT_TIMEOUT_MS,
+      onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
+    })
+    stops.push(() => pool.end())
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
+    const registry = new Registry()
+    const limits = await startLimits({ config, instances: configuration.instances, registry, log })
+    stops.push(limits.stop)
     const tokens = makeTokens(jwtSecret)
-    const graphql = await makeGraphql(
-      makePreset({
-        pool,
-        log: report => log.error(report, 'a request failed'),
-        constraintMessages: await readConstraintMessages(pool),
-        introspection: configuration.introspection,
-        graphiql: configuration.graphiql,
-        plugins: [LookupsPlugin, FreshRowsPlugin, makeSessionsPlugin(makeAccounts({ pool, tokens }))],
-      }),
-    )
+    const graphql = await startGraphql(configuration, { pool, limits, tokens, log })
+    stops.push(() => graphql.release())
     const server = makeServer()
     const app = await makeApp({
       log,
       tokens,
       trustProxy: configuration.trustProxy,
+      registry,
+      limits: { ...limits, secret: jwtSecret },
       graphiql: configuration.graphiql,
       readinessFault: () => readinessFault(pool),
       installGraphql: app => installGraphql(app, server, graphql),
     })
     server.on('request', app)
     const url = await listen(server, configuration.host, configuration.port)
-    return {
-      url,
-      async stop() {
-        await drain(server)
-        await graphql.release()
-        await pool.end()
-      },
-    }
+    stops.push(() => drain(server))
+    return { url, stop }
   } catch (error) {
-    await pool.end()
+    await stop()
     throw error
   }
+}
+
+type GraphqlParts = { pool: pg.Pool; limits: Limits; tokens: Tokens; log: Logger }
+
+async function startGraphql(configuration: Configuration, { pool, limits, tokens, log }: GraphqlParts) {
+  const graphql = await makeGraphql(
+    makePreset({
+      pool,
+      log: report => log.error(report, 'a request failed'),
+      constraintMessages: await readConstraintMessages(pool),
+      introspection: configuration.introspection,
+      graphiql: configuration.graphiql,
+      plugins: [
+        LookupsPlugin,
+        FreshRowsPlugin,
+        makeSessionsPlugin(makeAccounts({ pool, tokens })),
+        makeTripwirePlugin(limits.policies),
+      ],
+    }),
+  )
+  limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
+  return graphql
 }
 
 async function readinessFault(pool: pg.Pool): Promise<string | undefined> {

@@ -20,6 +20,8 @@ export type Configuration = Readonly<{
   graphiql: boolean
   introspection: boolean
   poolSize: number
+  /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
+  instances: number
 }>
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -90,6 +92,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     graphiql: flag('GRAPHIQL', !production),
     introspection: flag('INTROSPECTION', !production),
     poolSize: integer('POOL_SIZE', 10, 1, 1000),
+    instances: integer('INSTANCES', 1, 1, 1000),
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
   return configuration

@@ -2,9 +2,11 @@
 import { createHash } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import type pg from 'pg'
+import { addressOf } from '../http/address.ts'
 import type { Tokens } from '../http/tokens.ts'
 import { ApiError } from './errors.ts'
-import type { Accounts, Session } from './sessions.ts'
+import type { ApiRequest } from './request.ts'
+import type { Accounts, Credentials, Session } from './sessions.ts'
 
 /** Argon2id, the first choice of the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane. */
 const HASH_COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
@@ -17,6 +19,8 @@ type LoginAttempt = {
   full_name: string
   is_admin: boolean
   password_hash: string | null
+  account_key: Buffer
+  max_count: number
   retry_after_seconds: number | null
 }
 
@@ -31,15 +35,21 @@ export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }
     return { ...token, user }
   }
 
-  async function attemptLogin(email: string, password: string): Promise<Session> {
-    const { rows } = await pool.query<LoginAttempt>('select * from app_public.begin_login($1)', [email])
+  async function attemptLogin(
+    { email, password }: Credentials,
+    request: ApiRequest | undefined,
+  ): Promise<Session> {
+    const address = addressOf(request)
+    const begin = 'select * from app_public.begin_login($1, $2)'
+    const { rows } = await pool.query<LoginAttempt>(begin, [email, address])
     const attempt = rows[0]
     if (attempt === undefined) throw new Error('begin_login returns one row')
     if (attempt.retry_after_seconds !== null)
-      throw tooManyFailures(attempt.normalized_email, attempt.retry_after_seconds)
+      throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
     const matches = await verify(attempt.password_hash ?? (await nobodysHash), password)
     if (!matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
-    await pool.query('select app_public.complete_login($1)', [email])
+    const complete = 'select app_public.complete_login($1, $2, $3)'
+    await pool.query(complete, [email, address, attempt.account_key])
     return openSession(
       { id: attempt.user_id, email: attempt.normalized_email, fullName: attempt.full_name },
       attempt.is_admin,
@@ -57,10 +67,10 @@ export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }
       if (rows[0] === undefined) throw new Error('register_user returns one row')
       return openSession(rows[0], false)
     },
-    async login({ email, password }) {
+    async login(credentials, { request }) {
       // A failure is counted before the password is looked at. One at a time, the right passwords of one account do
       // not stand in each other's way.
-      return takeTurn(email.trim().toLowerCase(), () => attemptLogin(email, password))
+      return takeTurn(credentials.email.trim().toLowerCase(), () => attemptLogin(credentials, request))
     },
   }
 }
@@ -79,9 +89,12 @@ function requirePassword(password: string): void {
 }
 
 /** Contract, section 5. The key is a hash: the answer repeats no address, and tells nothing of whether it is known. */
-function tooManyFailures(email: string, seconds: number): ApiError {
+function tooManyFailures(attempt: LoginAttempt, seconds: number, request: ApiRequest | undefined): ApiError {
   const scope = 'auth_account'
-  const account = createHash('sha256').update(email).digest('hex').slice(0, 16)
+  const account = attempt.account_key.toString('hex').slice(0, 16)
+  request?.res?.setHeader('X-RateLimit-Limit', String(attempt.max_count))
+  request?.res?.setHeader('X-RateLimit-Remaining', '0')
+  request?.res?.setHeader('X-RateLimit-Reset', String(Math.ceil(Date.now() / 1000) + seconds))
   return new ApiError('rate_limit_exceeded', `Too many requests. Please try again in ${seconds} seconds.`, {
     detail: { scope },
     meta: { limit_key: `account:${account}:${scope}`, retry_after_seconds: seconds },

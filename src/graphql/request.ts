@@ -1,5 +1,5 @@
 /** What earlier middleware leaves on the request, as the GraphQL part sees it. */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 // Declares `requestContext.node`.
 import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from '../http/tokens.ts'
@@ -10,6 +10,8 @@ export interface ApiRequest extends IncomingMessage {
   readonly identity?: Identity
   /** The address of the client, as express sees it behind the proxies it trusts. */
   readonly ip?: string
+  /** Where the answer goes. */
+  readonly res?: ServerResponse
 }
 
 declare global {

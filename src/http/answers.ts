@@ -9,7 +9,7 @@ export function sendFault(
   request: Request,
   response: Response,
   code: ErrorCode,
-  more: { message?: string; requestId?: string } = {},
+  more: { message?: string; requestId?: string; status?: number } = {},
 ): void {
   const { status, message, retryAfter } = fault(
     code,
@@ -18,6 +18,6 @@ export function sendFault(
   if (retryAfter !== undefined) response.setHeader('Retry-After', String(retryAfter))
   const extensions = { code, ...(more.requestId === undefined ? {} : { requestId: more.requestId }) }
   const type = request.accepts(['application/json', GRAPHQL_RESPONSE]) || 'application/json'
-  response.status(status).type(`${type}; charset=utf-8`)
+  response.status(more.status ?? status).type(`${type}; charset=utf-8`)
   response.send(JSON.stringify({ errors: [{ message, extensions }] }))
 }

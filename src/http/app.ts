@@ -1,10 +1,14 @@
 /** The express app, as install functions in the order in which a request meets them. */
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
+import type { Registry } from 'prom-client'
 import type { Logger } from '../log.ts'
+import { installBody, installBodyRefusal } from './body.ts'
 import { installErrors } from './errors.ts'
 import { installHealth } from './health.ts'
-import { installIdentity } from './identity.ts'
+import { installIdentity, installTokenRefusal } from './identity.ts'
+import { installLimits, type LimiterOptions } from './limits/limiter.ts'
+import { installMetrics } from './metrics.ts'
 import { installRequestLog } from './requestLog.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -14,6 +18,8 @@ export type AppOptions = {
   trustProxy: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */
   graphiql: boolean
+  registry: Registry
+  limits: Omit<LimiterOptions, 'log'>
   /** Why the process is not ready, as a sentence; undefined: it is. */
   readinessFault: () => Promise<string | undefined>
   /** Mounts GraphQL: after identity, before what catches the rest. */
@@ -27,7 +33,12 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   installRequestLog(app, options.log)
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
+  installMetrics(app, options.registry)
   installIdentity(app, options.tokens, options.log)
+  installBody(app)
+  installLimits(app, { ...options.limits, log: options.log })
+  installTokenRefusal(app)
+  installBodyRefusal(app)
   await options.installGraphql(app)
   installErrors(app, options.log)
   return app

@@ -1,6 +1,7 @@
 /** Mounts PostGraphile on the app. */
 import type { Server } from 'node:http'
 import type { Express } from 'express'
+import type { GraphQLSchema } from 'grafast/graphql'
 import type pg from 'pg'
 import { type PostGraphileInstance, postgraphile } from 'postgraphile'
 import { grafserv } from 'postgraphile/grafserv/express/v4'
@@ -33,5 +34,13 @@ export async function readConstraintMessages(pool: pg.Pool): Promise<ConstraintM
       const [tag = '', ...message] = comment.split('\n')
       return [name, { field: tag.slice('@field '.length), message: message.join('\n') }]
     }),
+  )
+}
+
+/** Root fields of the schema, as `Mutation.login`. */
+export function rootFieldNames(schema: GraphQLSchema): Set<string> {
+  const types = [schema.getQueryType(), schema.getMutationType()]
+  return new Set(
+    types.flatMap(type => Object.keys(type?.getFields() ?? {}).map(field => `${type?.name}.${field}`)),
   )
 }

@@ -8,8 +8,11 @@ import type { Tokens } from './tokens.ts'
 
 const BEARER = /^Bearer +([^\s]+)$/i
 
+const faults = new WeakSet<object>()
+
+/** Verifies the token. One that does not verify makes the request nobody's, until it is refused. */
 export function installIdentity(app: Express, tokens: Tokens, log: Logger): void {
-  app.use(async (request, response, next) => {
+  app.use(async (request, _response, next) => {
     const header = request.headers.authorization
     if (header === undefined) return next()
     try {
@@ -19,10 +22,18 @@ export function installIdentity(app: Express, tokens: Tokens, log: Logger): void
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown'
       log.info({ requestId: requestId(request), reason }, 'refused an access token')
-      response.setHeader('WWW-Authenticate', 'Bearer error="invalid_token"')
-      const message = 'The access token is not valid. Please log in again.'
-      return sendFault(request, response, 'unauthenticated', { message })
+      faults.add(request)
     }
     next()
+  })
+}
+
+/** Behind the limits, so that guessing tokens is counted on the address it comes from. */
+export function installTokenRefusal(app: Express): void {
+  app.use((request, response, next) => {
+    if (!faults.has(request)) return next()
+    response.setHeader('WWW-Authenticate', 'Bearer error="invalid_token"')
+    const message = 'The access token is not valid. Please log in again.'
+    sendFault(request, response, 'unauthenticated', { message })
   })
 }

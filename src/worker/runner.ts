@@ -2,6 +2,7 @@
 import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
+import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
 import type { Logger as Log } from '../log.ts'
 
 const crontabFile = new URL('../../tasks/crontab', import.meta.url).pathname
@@ -9,6 +10,7 @@ const crontabFile = new URL('../../tasks/crontab', import.meta.url).pathname
 /** Every task by the name under which the crontab and the database ask for it. */
 export const taskList: TaskList = {
   expire_subscriptions: expireSubscriptions,
+  remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
 }
 
 /** Starts the runner on the owner's pool. Stop it with `stop()`, which lets running jobs finish. */

@@ -7,6 +7,8 @@ const offenders = useCatalogs()
 /** Tables that belong to no dealer. A new table without `dealer_id` has to be entered here, and thought about. */
 const SHARED = [
   // accounts
+  'app_private.account_keys',
+  'app_private.known_addresses',
   'app_private.login_failures',
   'app_private.user_passwords',
   'app_public.users',
@@ -16,10 +18,12 @@ const SHARED = [
   'app_public.dealer_packages',
   'app_public.free_quota_configs',
   'app_public.price_configs',
+  'app_public.rate_limit_policies',
   'app_public.vat_rates',
   // the dealer itself: its id is the key of the shards
   'app_public.dealers',
   // the system's own
+  'app_private.rate_limit_counters',
   'app_public.audit_logs',
 ]
 

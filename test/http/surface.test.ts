@@ -61,6 +61,7 @@ const queries = [
   'quoteListing',
   'auditLogs',
   'pricingGaps',
+  'rateLimitPolicies',
 ]
 
 /** Mutation → required and optional input, and the field of the payload. */
@@ -155,6 +156,7 @@ test('every collection is a Relay connection that takes first, last, before and 
     'items',
     'listings',
     'pricingGaps',
+    'rateLimitPolicies',
   ])
   for (const { args, type } of connections) {
     const paging = ['after', 'before', 'condition', 'first', 'last', 'orderBy']

@@ -17,6 +17,8 @@ type Attempt = {
   full_name: string | null
   is_admin: boolean | null
   password_hash: string | null
+  account_key: Buffer
+  max_count: number
   retry_after_seconds: number | null
 }
 
@@ -31,8 +33,17 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
+/** Where everyone of these tests comes from. */
+const address = '192.0.2.1'
+
+/** What failures of an e-mail address are counted under: as of anyone, and as of a known client address. */
+const KEYS = '(app_private.account_key($1), app_private.account_key($1, $2))'
+
 async function begin(client: Pick<pg.ClientBase, 'query'>, email: string): Promise<Attempt> {
-  const { rows } = await client.query<Attempt>('select * from app_public.begin_login($1)', [email])
+  const { rows } = await client.query<Attempt>('select * from app_public.begin_login($1, $2)', [
+    email,
+    address,
+  ])
   return rows[0] as Attempt
 }
 
@@ -40,25 +51,26 @@ function attempt(email: string): Promise<Attempt> {
   return committed(database, 'authenticator', client => begin(client, email))
 }
 
-function complete(email: string): Promise<unknown> {
+/** The end of an attempt with the right password. */
+function complete(email: string, { account_key }: Attempt): Promise<unknown> {
   return committed(database, 'authenticator', client =>
-    client.query('select app_public.complete_login($1)', [email]),
+    client.query('select app_public.complete_login($1, $2, $3)', [email, address, account_key]),
   )
 }
 
 async function failures(email: string): Promise<number | undefined> {
-  const { rows } = await database.owner.query<{ failures: number }>(
-    "select failures from app_private.login_failures where email_hash = sha256(convert_to($1, 'UTF8'))",
-    [email],
+  const { rows } = await database.superuser.query<{ failures: number | null }>(
+    `select sum(failures)::integer as failures from app_private.login_failures where email_hash in ${KEYS}`,
+    [email, address],
   )
-  return rows[0]?.failures
+  return rows[0]?.failures ?? undefined
 }
 
 async function moveWindowBack(email: string, interval: string): Promise<void> {
-  await database.owner.query(
-    `update app_private.login_failures set window_started_at = window_started_at - $2::interval
-     where email_hash = sha256(convert_to($1, 'UTF8'))`,
-    [email, interval],
+  await database.superuser.query(
+    `update app_private.login_failures set window_started_at = window_started_at - $3::interval
+     where email_hash in ${KEYS}`,
+    [email, address, interval],
   )
 }
 
@@ -84,8 +96,8 @@ test('20 attempts at once on an unknown address are counted alike', async () => 
 
 test('an attempt waits for the one before it to be counted', () =>
   interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
-    await first.query("select app_public.begin_login('queue@example.com')")
-    const waiting = await second.waits("select app_public.begin_login('queue@example.com')")
+    await first.query("select app_public.begin_login('queue@example.com', '192.0.2.1')")
+    const waiting = await second.waits("select app_public.begin_login('queue@example.com', '192.0.2.1')")
     await first.commit()
     await waiting.result
     await second.commit()
@@ -108,6 +120,8 @@ test('the sixth attempt within 15 minutes is refused for an existing and an unkn
       full_name: null,
       is_admin: null,
       password_hash: null,
+      account_key: expect.any(Buffer),
+      max_count: 5,
       retry_after_seconds: expect.any(Number),
     })
     expect(sixth.retry_after_seconds).toBeGreaterThan(890)
@@ -138,21 +152,33 @@ test('the end of the window lets attempts through again and counts from one', as
 test('a success takes back the failure that was counted ahead of it, and no other', async () => {
   for (let number = 1; number <= 3; number += 1) await attempt('success@example.com')
   for (let number = 1; number <= 10; number += 1) {
-    expect((await attempt('success@example.com')).password_hash).not.toBeNull()
-    await complete('success@example.com')
+    const right = await attempt('success@example.com')
+    expect(right.password_hash).not.toBeNull()
+    await complete('success@example.com', right)
   }
   expect(await failures('success@example.com')).toBe(3)
-  await attempt('success@example.com')
-  await attempt('success@example.com')
-  expect((await attempt('success@example.com')).password_hash).toBeNull()
+})
+
+test('after a success the client address has a count of its own, and any other the old one', async () => {
+  const email = 'apart@example.com'
+  for (let number = 1; number <= 4; number += 1) await attempt(email)
+  const right = await attempt(email)
+  await complete(email, right)
+  const { account_key } = await attempt(email)
+  expect(account_key).not.toEqual(right.account_key)
+  const elsewhere = await committed(database, 'authenticator', async client => {
+    const { rows } = await client.query("select * from app_public.begin_login($1, '192.0.2.2')", [email])
+    return rows[0] as Attempt
+  })
+  expect(elsewhere.account_key).toEqual(right.account_key)
 })
 
 test('a success without an attempt counts nothing below zero', async () => {
-  await attempt('zero@example.com')
-  await complete('zero@example.com')
-  await complete('zero@example.com')
+  const zero = await attempt('zero@example.com')
+  await complete('zero@example.com', zero)
+  await complete('zero@example.com', zero)
   expect(await failures('zero@example.com')).toBe(0)
-  await complete('never-seen@example.com')
+  await complete('never-seen@example.com', { ...zero, account_key: Buffer.alloc(32) })
   expect(await failures('never-seen@example.com')).toBeUndefined()
 })
 
@@ -167,6 +193,8 @@ test('the account comes with its name and whether it is an admin', () =>
       full_name: 'Test User',
       is_admin: true,
       password_hash: '$argon2id$none',
+      account_key: expect.any(Buffer),
+      max_count: 5,
       retry_after_seconds: null,
     })
   }))
@@ -179,8 +207,8 @@ const API_ROLES: [string, As][] = [
 ]
 const IDENTITY_CALLS = [
   "select * from app_public.register_user('a@example.com', 'A', '$argon2id$none')",
-  "select * from app_public.begin_login('a@example.com')",
-  "select app_public.complete_login('a@example.com')",
+  "select * from app_public.begin_login('a@example.com', '192.0.2.1')",
+  "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00')",
 ]
 
 test.each(API_ROLES)('%s may call none of the functions of the identity code', (_who, as) =>

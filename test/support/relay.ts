@@ -45,3 +45,16 @@ export async function startRelay(databaseUrl: string): Promise<Relay> {
     },
   }
 }
+
+/** In place of a relay that is cut: takes every connection, and never says a word. Ends with what it returns. */
+export async function swallow(relay: Relay): Promise<() => Promise<void>> {
+  const sockets = new Set<Socket>()
+  const server = createServer(socket => sockets.add(socket.on('error', () => {})))
+  const { port } = new URL(relay.url)
+  await new Promise<void>(resolve => server.listen(Number(port), '127.0.0.1', resolve))
+  return async () => {
+    const closed = new Promise(resolve => server.close(resolve))
+    for (const socket of sockets) socket.destroy()
+    await closed
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * Takes charges: from the counters in Postgres, which all processes share; while those cannot be reached, from counters of
+ * this process at its share of each limit. Never waits longer than the deadline.
+ */
+import { LRUCache } from 'lru-cache'
+import CircuitBreaker from 'opossum'
+import pg from 'pg'
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import type { Charge } from './charges.ts'
+import type { LimitMetrics } from './metrics.ts'
+import type { Policy } from './policies.ts'
+
+export type Verdict = Readonly<{
+  allowed: boolean
+  /** The charge that the client is told about: the one that refuses, else the one with the least left. */
+  charge: Charge
+  used: number
+  /** Unix seconds. */
+  resetAt: number
+  retryAfter: number
+  /** Charges beyond their limit under a policy that only watches. */
+  shadowed: readonly Charge[]
+}>
+
+export type Counters = {
+  take(charges: readonly Charge[]): Promise<Verdict | undefined>
+  /** Forgets what was decided under other limits. */
+  forget(): void
+  stop(): void
+}
+
+/** What is known to be over its limit. */
+type Refusal = Readonly<{ policy: Policy; cost: number; until: number; resetAt: number }>
+
+type Row = {
+  allowed: boolean
+  used: number[] | null
+  reset_at: string[] | null
+  retry_after: (number | null)[] | null
+}
+
+/** Longest that a request waits for its charges, in milliseconds. */
+const DEADLINE_MS = 75
+/** How long the database is left alone after it failed, in milliseconds; then one request tries. */
+const RETRY_MS = 1_000
+const TAKE =
+  'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
+
+export function makeCounters({
+  pool,
+  instances,
+  metrics,
+}: {
+  pool: pg.Pool
+  instances: number
+  metrics: LimitMetrics
+}): Counters {
+  const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
+  const local = makeLocalCounters(instances)
+  const breaker = new CircuitBreaker((charges: readonly Charge[]) => takeFromDatabase(pool, charges), {
+    timeout: DEADLINE_MS,
+    resetTimeout: RETRY_MS,
+    volumeThreshold: 3,
+    errorThresholdPercentage: 50,
+    rollingCountTimeout: 2_000,
+    rollingCountBuckets: 4,
+  })
+  breaker.on('open', () => metrics.breakerOpen.set(1))
+  breaker.on('close', () => metrics.breakerOpen.set(0))
+
+  function remembered(charges: readonly Charge[]): Verdict | undefined {
+    const now = Date.now() / 1000
+    for (const charge of charges) {
+      const over = refusals.get(charge.key.toString('latin1'))
+      // less may still pass, and a policy that has changed is another one
+      if (over === undefined || charge.cost < over.cost || charge.policy !== over.policy) continue
+      if (over.until <= now) continue
+      const retryAfter = Math.max(1, Math.ceil(over.until - now))
+      return {
+        allowed: false,
+        charge,
+        used: charge.policy.maxCount,
+        resetAt: over.resetAt,
+        retryAfter,
+        shadowed: [],
+      }
+    }
+    return undefined
+  }
+
+  return {
+    async take(charges) {
+      if (charges.length === 0) return undefined
+      const known = remembered(charges)
+      if (known !== undefined) return known
+      const stop = metrics.duration.startTimer()
+      try {
+        const verdict = await breaker.fire(charges)
+        stop({ backend: 'postgres' })
+        if (!verdict.allowed) {
+          const { charge, resetAt, retryAfter } = verdict
+          const { key, policy, cost } = charge
+          const until = Date.now() / 1000 + retryAfter
+          refusals.set(key.toString('latin1'), { policy, cost, until, resetAt })
+        }
+        return verdict
+      } catch (error) {
+        metrics.backendErrors.inc({ reason: reasonOf(error) })
+        const verdict = await local(charges)
+        stop({ backend: 'local' })
+        return verdict
+      }
+    },
+    forget: () => refusals.clear(),
+    stop: () => breaker.shutdown(),
+  }
+}
+
+async function takeFromDatabase(pool: pg.Pool, charges: readonly Charge[]): Promise<Verdict> {
+  const row = await queryInTime(pool, [
+    charges.map(({ key }) => key),
+    charges.map(({ policy }) => policy.maxCount),
+    charges.map(({ policy }) => policy.windowSeconds),
+    charges.map(({ cost }) => cost),
+    charges.map(({ policy }) => policy.mode === 'enforce'),
+  ])
+  const shadowed = charges.filter(
+    ({ policy }, index) => policy.mode === 'shadow' && (row.used?.[index] ?? 0) > policy.maxCount,
+  )
+  const verdicts = charges.map((charge, index) => ({
+    shadowed,
+    allowed: row.allowed,
+    charge,
+    used: row.allowed ? (row.used?.[index] ?? 0) : charge.policy.maxCount,
+    resetAt: Number(row.reset_at?.[index] ?? 0),
+    retryAfter: row.retry_after?.[index] ?? 0,
+  }))
+  if (row.allowed) return least(verdicts)
+  const refused = longest(verdicts)
+  if (refused.retryAfter > 0) return refused
+  // what refused has been given back in the meantime
+  return { ...refused, retryAfter: 1, resetAt: Math.ceil(Date.now() / 1000) + 1 }
+}
+
+/** Nobody waits any more for what gets its connection after the deadline: it is not counted a second time. */
+async function queryInTime(pool: pg.Pool, values: unknown[]): Promise<Row> {
+  const deadline = performance.now() + DEADLINE_MS
+  const client = await pool.connect()
+  if (performance.now() > deadline) {
+    client.release()
+    throw new Error('the deadline has passed')
+  }
+  let failure: Error | undefined
+  try {
+    const { rows } = await client.query<Row>({ name: 'take_rate_limits', text: TAKE, values })
+    if (rows[0] === undefined) throw new Error('take_rate_limits returns one row')
+    return rows[0]
+  } catch (error) {
+    failure = error as Error
+    throw error
+  } finally {
+    client.release(failure)
+  }
+}
+
+/** Of what passed, the one with the least left; a policy that only watches tells nobody, unless there is no other. */
+function least(verdicts: Verdict[]): Verdict {
+  const left = ({ charge: { policy }, used }: Verdict) =>
+    policy.mode === 'enforce' ? (policy.maxCount - used) / policy.maxCount : 2
+  return verdicts.reduce((one, other) => (left(other) < left(one) ? other : one))
+}
+
+function longest(verdicts: Verdict[]): Verdict {
+  return verdicts.reduce((one, other) => (other.retryAfter > one.retryAfter ? other : one))
+}
+
+/** Fixed windows in this process. Each of `instances` processes gives out its share, so that together they keep the limit. */
+function makeLocalCounters(instances: number) {
+  const limiters = new Map<string, RateLimiterMemory>()
+  const limiterOf = ({ scope, maxCount, windowSeconds }: Policy) => {
+    const points = Math.max(1, Math.floor(maxCount / instances))
+    const key = `${scope}:${points}:${windowSeconds}`
+    const limiter =
+      limiters.get(key) ?? new RateLimiterMemory({ keyPrefix: key, points, duration: windowSeconds })
+    limiters.set(key, limiter)
+    return limiter
+  }
+  return async (charges: readonly Charge[]): Promise<Verdict> => {
+    const verdicts: Verdict[] = []
+    for (const charge of charges) {
+      const { policy } = charge
+      const answer = await limiterOf(policy)
+        .consume(charge.key.toString('latin1'), charge.cost)
+        .catch((refused: unknown) => refused)
+      if (!(answer instanceof RateLimiterRes)) throw answer
+      const retryAfter = Math.max(1, Math.ceil(answer.msBeforeNext / 1000))
+      const within = answer.consumedPoints <= Math.max(1, Math.floor(policy.maxCount / instances))
+      const allowed = policy.mode !== 'enforce' || (within && policy.fallback === 'local')
+      const used = Math.min(policy.maxCount, answer.consumedPoints * instances)
+      const resetAt = Math.ceil(Date.now() / 1000) + retryAfter
+      const shadowed = policy.mode === 'shadow' && !within ? [charge] : []
+      verdicts.push({ allowed, charge, used, resetAt, retryAfter, shadowed })
+    }
+    const refused = verdicts.filter(({ allowed }) => !allowed)
+    return refused.length > 0 ? longest(refused) : least(verdicts)
+  }
+}
+
+/** Few words, for a label of a metric. */
+function reasonOf(error: unknown): string {
+  const code = (error as { code?: unknown }).code
+  if (code === 'ETIMEDOUT') return 'deadline'
+  if (code === 'EOPENBREAKER') return 'breaker_open'
+  if (code === '55P03') return 'lock_timeout'
+  if (code === '25006') return 'read_only'
+  return error instanceof pg.DatabaseError ? 'database' : 'connection'
+}

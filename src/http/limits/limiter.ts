@@ -1,0 +1,121 @@
+/** The middleware: classify, charge, refuse. express-rate-limit sets the headers, over a store that makes the one call. */
+import type { Express, Request, RequestHandler, Response } from 'express'
+import { rateLimit, type Store } from 'express-rate-limit'
+import { fault } from '../../graphql/errors.ts'
+import { outcomeOf } from '../../graphql/outcome.ts'
+import type { Logger } from '../../log.ts'
+import { addressOf } from '../address.ts'
+import { requestId } from '../requestLog.ts'
+import { type Charge, chargesOf, type Subject } from './charges.ts'
+import { classify, type FieldCounts } from './classify.ts'
+import type { Counters, Verdict } from './counters.ts'
+import type { LimitMetrics } from './metrics.ts'
+import type { Policy, PolicySource } from './policies.ts'
+
+export type LimiterOptions = {
+  policies: PolicySource
+  counters: Counters
+  metrics: LimitMetrics
+  /** Keys of the counters are HMACs under it. */
+  secret: string
+  log: Logger
+}
+
+type State = { charges: readonly Charge[]; fields: FieldCounts; verdict?: Verdict | undefined }
+
+const states = new WeakMap<object, State>()
+const NOTHING: FieldCounts = new Map()
+
+/** How often a field was charged to this request; for the tripwire inside GraphQL. */
+export function chargedTimes(request: object, field: string): number {
+  return states.get(request)?.fields.get(field) ?? 0
+}
+
+export function installLimits(app: Express, options: LimiterOptions): void {
+  app.use('/graphql', makeLimiter(options))
+}
+
+function makeLimiter(options: LimiterOptions): RequestHandler {
+  const { policies, counters, metrics, secret } = options
+  /** Of each request under way, by its id here: a store is given a key and nothing else. */
+  const pending = new Map<string, State>()
+  let lastKey = 0
+
+  const store: Store = {
+    async increment(key) {
+      const state = pending.get(key)
+      pending.delete(key)
+      if (state === undefined) throw new Error('a request is charged once')
+      state.verdict = await counters.take(state.charges)
+      const { verdict } = state
+      if (verdict === undefined) throw new Error('a request without charges is skipped')
+      count(state, metrics)
+      for (const { name } of verdict.shadowed)
+        options.log.warn({ limit: name }, 'a rate limit that only watches is exceeded')
+      const { maxCount } = verdict.charge.policy
+      const totalHits = verdict.allowed ? Math.max(1, Math.min(verdict.used, maxCount)) : maxCount + 1
+      return { totalHits, resetTime: new Date(verdict.resetAt * 1000) }
+    },
+    decrement: () => {},
+    resetKey: () => {},
+  }
+
+  return rateLimit({
+    store,
+    skip(request) {
+      const state = begin(request, policies, secret, metrics)
+      return state.charges.length === 0
+    },
+    keyGenerator(request) {
+      const key = String(++lastKey)
+      pending.set(key, states.get(request) as State)
+      return key
+    },
+    limit: request => states.get(request)?.verdict?.charge.policy.maxCount ?? 1,
+    retryAfter: request => states.get(request)?.verdict?.retryAfter ?? 1,
+    legacyHeaders: true,
+    standardHeaders: false,
+    handler: (request, response) => refuse(request, response, options.log),
+    // keys are the requests' own numbers, so what it checks of keys and stores does not apply
+    validate: false,
+  })
+}
+
+function begin(request: Request, policies: PolicySource, secret: string, metrics: LimitMetrics): State {
+  const classified = classify(request.body)
+  if ('unclassified' in classified) metrics.unclassified.inc({ reason: classified.unclassified })
+  const fields = 'fields' in classified ? classified.fields : NOTHING
+  const subject: Subject = { identity: request.identity, address: addressOf(request) }
+  const state: State = { charges: chargesOf(policies.current(), subject, fields, secret), fields }
+  states.set(request, state)
+  return state
+}
+
+function count({ charges, verdict }: State, metrics: LimitMetrics): void {
+  for (const { policy } of charges) {
+    metrics.checks.inc({ policy: policy.scope, outcome: outcomeOfPolicy(policy, verdict) })
+  }
+}
+
+function outcomeOfPolicy(policy: Policy, verdict: Verdict | undefined): string {
+  if (verdict?.shadowed.some(charge => charge.policy === policy)) return 'shadow_refused'
+  return verdict?.allowed === false && verdict.charge.policy === policy ? 'refused' : 'allowed'
+}
+
+function refuse(request: Request, response: Response, log: Logger): void {
+  const verdict = states.get(request)?.verdict
+  if (verdict === undefined) throw new Error('only a verdict refuses')
+  const { charge, retryAfter } = verdict
+  const { scope } = charge.policy
+  const { status } = fault('rate_limit_exceeded')
+  outcomeOf(request).codes.push('rate_limit_exceeded')
+  log.warn(
+    { requestId: requestId(request), scope, user: request.identity?.userId, address: addressOf(request) },
+    'refused by a rate limit',
+  )
+  const message = `Too many requests. Please try again in ${retryAfter} seconds.`
+  const meta = { limit_key: charge.name, retry_after_seconds: retryAfter }
+  const extensions = { code: 'rate_limit_exceeded', detail: { scope }, meta }
+  response.status(status).type('application/json; charset=utf-8')
+  response.send(JSON.stringify({ errors: [{ message, extensions }] }))
+}

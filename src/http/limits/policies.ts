@@ -1,0 +1,122 @@
+/** The limits in force: rows of `rate_limit_policies`, read again whenever a DBA changes one. */
+import pg from 'pg'
+import type { Logger } from '../../log.ts'
+
+export type Policy = Readonly<{
+  scope: string
+  subject: 'ip' | 'user' | 'user_or_ip' | 'account'
+  /** Root fields that count, as `Mutation.login`. */
+  fields: readonly string[]
+  maxCount: number
+  windowSeconds: number
+  cost: number
+  mode: 'enforce' | 'shadow' | 'off'
+  fallback: 'local' | 'refuse'
+}>
+
+export type Policies = Readonly<{ all: readonly Policy[]; loadedAt: number }>
+
+export type PolicySource = {
+  current(): Policies
+  /** From now on policies may name these fields only; throws if those in force name another. */
+  restrictTo(fields: ReadonlySet<string>): void
+  stop(): Promise<void>
+}
+
+type Options = {
+  pool: pg.Pool
+  /** For LISTEN, which needs a connection of its own. */
+  config: pg.ClientConfig
+  log: Logger
+  onLoad: (policies: Policies) => void
+  onFault: () => void
+}
+
+/** A change is heard of at once; the poll is for the moments in which nobody listens. */
+const POLL_MS = 750
+const SELECT = `
+  select scope, subject, fields, max_count as "maxCount", window_seconds as "windowSeconds", cost, mode, fallback
+  from app_public.rate_limit_policies order by scope`
+
+/** Loads the policies, and keeps them up to date; what cannot be loaded leaves the last good ones in force. */
+export async function watchPolicies(options: Options): Promise<PolicySource> {
+  const { pool, log } = options
+  let policies = await load(pool)
+  let known: ReadonlySet<string> | undefined
+  let stopped = false
+  let listener: pg.Client | undefined
+  options.onLoad(policies)
+
+  async function reload(): Promise<void> {
+    try {
+      const loaded = await load(pool)
+      if (JSON.stringify(loaded.all) === JSON.stringify(policies.all)) return
+      if (known !== undefined) assertKnown(loaded, known)
+      policies = loaded
+      options.onLoad(loaded)
+      log.info({ policies: loaded.all.length }, 'rate limits changed')
+    } catch (error) {
+      options.onFault()
+      log.warn({ reason: reasonOf(error) }, 'rate limits could not be read; the last ones stay in force')
+    }
+  }
+
+  async function listen(): Promise<void> {
+    const client = new pg.Client({ ...options.config, application_name: 'forecourt limits listener' })
+    const forget = () => {
+      if (listener === client) listener = undefined
+    }
+    client.on('error', forget)
+    client.on('end', forget)
+    client.on('notification', () => void reload())
+    try {
+      await client.connect()
+      await client.query('listen rate_limit_policies')
+      listener = client
+      if (stopped) await client.end()
+    } catch {
+      // the poll goes on, and the next one tries again
+      client.end().catch(() => {})
+    }
+  }
+
+  await listen()
+  let busy = Promise.resolve()
+  const poll = setInterval(() => {
+    busy = busy.then(async () => {
+      if (stopped) return
+      if (listener === undefined) await listen()
+      await reload()
+    })
+  }, POLL_MS)
+  return {
+    current: () => policies,
+    restrictTo(fields) {
+      assertKnown(policies, fields)
+      known = fields
+    },
+    async stop() {
+      stopped = true
+      clearInterval(poll)
+      await busy
+      await listener?.end().catch(() => {})
+    },
+  }
+}
+
+/** A policy that names what the schema does not have would limit nothing, silently. */
+function assertKnown(policies: Policies, known: ReadonlySet<string>): void {
+  const unknown = policies.all.flatMap(({ fields }) => fields.filter(field => !known.has(field)))
+  if (unknown.length > 0)
+    throw new Error(`Rate limits name fields that the API does not have: ${unknown.join(', ')}.`)
+}
+
+async function load(pool: pg.Pool): Promise<Policies> {
+  const { rows } = await pool.query<Policy>(SELECT)
+  if (rows.length === 0) throw new Error('there is no rate limit policy')
+  return { all: rows, loadedAt: Date.now() }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

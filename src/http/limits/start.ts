@@ -1,0 +1,60 @@
+/** Everything of the limits that a process starts and stops. */
+import type pg from 'pg'
+import type { Registry } from 'prom-client'
+import { makePool } from '../../database/pool.ts'
+import type { Logger } from '../../log.ts'
+import { type Counters, makeCounters } from './counters.ts'
+import { type LimitMetrics, makeLimitMetrics } from './metrics.ts'
+import { type PolicySource, watchPolicies } from './policies.ts'
+
+export type Limits = {
+  policies: PolicySource
+  counters: Counters
+  metrics: LimitMetrics
+  stop(): Promise<void>
+}
+
+type Options = { config: pg.ClientConfig; instances: number; registry: Registry; log: Logger }
+
+/** Connections of the limiter: apart from the requests' own, so that neither waits for the other. */
+const POOL_SIZE = 4
+
+export async function startLimits({ config, instances, registry, log }: Options): Promise<Limits> {
+  const metrics = makeLimitMetrics(registry)
+  const onError = (error: Error) =>
+    log.warn({ reason: error.message }, 'the limiter lost a database connection')
+  const pool = makePool({
+    config,
+    name: 'forecourt limits',
+    size: POOL_SIZE,
+    statementTimeout: 1_000,
+    onError,
+  })
+  const counters = makeCounters({ pool, instances, metrics })
+  try {
+    const policies = await watchPolicies({
+      pool,
+      config,
+      log,
+      onLoad({ loadedAt }) {
+        counters.forget()
+        metrics.configVersion.set(loadedAt / 1000)
+      },
+      onFault: () => metrics.configErrors.inc(),
+    })
+    return {
+      policies,
+      counters,
+      metrics,
+      async stop() {
+        await policies.stop()
+        counters.stop()
+        await pool.end()
+      },
+    }
+  } catch (error) {
+    counters.stop()
+    await pool.end()
+    throw error
+  }
+}

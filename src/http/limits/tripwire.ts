@@ -1,0 +1,39 @@
+/**
+ * The last wall of the limits, inside the GraphQL server: whatever way a request has come, a limited field is not executed
+ * unless this very request was charged for it.
+ */
+import { getOperationAST } from 'grafast/graphql'
+import { rootFields } from '../../graphql/documentLimits.ts'
+import { ApiError } from '../../graphql/errors.ts'
+import { requestOf } from '../../graphql/request.ts'
+import { chargedTimes } from './limiter.ts'
+import type { PolicySource } from './policies.ts'
+
+export function makeTripwirePlugin(policies: PolicySource): GraphileConfig.Plugin {
+  return {
+    name: 'LimitsTripwirePlugin',
+    version: '1.0.0',
+    grafast: {
+      middleware: {
+        execute(next, { args }) {
+          const operation = getOperationAST(args.document, args.operationName)
+          const request = requestOf(args.requestContext)
+          const limited = new Set(
+            policies.current().all.flatMap(({ mode, fields }) => (mode === 'off' ? [] : fields)),
+          )
+          const type = operation?.operation === 'mutation' ? 'Mutation' : 'Query'
+          for (const { name } of operation ? rootFields(args.document, operation).values() : []) {
+            const field = `${type}.${name}`
+            if (limited.has(field) && (!request || chargedTimes(request, field) === 0)) {
+              throw new ApiError(
+                'internal_error',
+                'This way of asking is not served. Please send POST /graphql with JSON.',
+              )
+            }
+          }
+          return next()
+        },
+      },
+    },
+  }
+}
