@@ -26,8 +26,13 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-const run = (as: As, sql: string, values: unknown[]) =>
-  committed(database, as, client => client.query(sql, values))
+function run(as: As, sql: string, values: unknown[]): Promise<unknown> {
+  return committed(database, as, async client => {
+    // what would wait on and on is another SQLSTATE
+    await client.query("set local statement_timeout to '15s'")
+    return client.query(sql, values)
+  })
+}
 
 async function makeSubscribed(): Promise<{ dealerId: string; subscriptionId: string }> {
   const dealerId = await makeDealer(database.owner, userId)
