@@ -26,13 +26,8 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-function run(as: As, sql: string, values: unknown[]): Promise<unknown> {
-  return committed(database, as, async client => {
-    // what would wait on and on is another SQLSTATE
-    await client.query("set local statement_timeout to '15s'")
-    return client.query(sql, values)
-  })
-}
+const run = (as: As, sql: string, values: unknown[]) =>
+  committed(database, as, client => client.query(sql, values))
 
 async function makeSubscribed(): Promise<{ dealerId: string; subscriptionId: string }> {
   const dealerId = await makeDealer(database.owner, userId)
