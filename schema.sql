@@ -462,7 +462,9 @@ create table app_public.dealers (
   can_publish boolean default true not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
-  constraint dealers_company_name_length CHECK (((length(btrim(company_name)) >= 1) AND (length(btrim(company_name)) <= 200))),
+  constraint dealers_company_name_length CHECK (((length(btrim(company_name, ' 	
+ ​'::text)) >= 1) AND (length(btrim(company_name, ' 	
+ ​'::text)) <= 200))),
   constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint dealers_pkey PRIMARY KEY (id)
 );
@@ -706,12 +708,14 @@ create table app_public.listings (
   constraint listings_description_length CHECK ((length(description) <= 10000)),
   constraint listings_idempotency_key UNIQUE (dealer_id, idempotency_key),
   constraint listings_images_count CHECK ((((cardinality(images) <= 50) AND (array_ndims(images) = 1)) OR (images = '{}'::text[]))),
-  constraint listings_images_present CHECK ((array_position(images, NULL::text) IS NULL)),
+  constraint listings_images_present CHECK (((array_position(images, NULL::text) IS NULL) AND (array_position(images, ''::text) IS NULL))),
   constraint listings_module_form CHECK ((module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'::text)),
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
   constraint listings_price_range CHECK (((price >= (0)::numeric) AND (price < ('1000000000000'::bigint)::numeric))),
   constraint listings_price_scale CHECK ((scale(price) <= 4)),
-  constraint listings_title_length CHECK (((length(btrim(title)) >= 1) AND (length(btrim(title)) <= 200)))
+  constraint listings_title_length CHECK (((length(btrim(title, ' 	
+ ​'::text)) >= 1) AND (length(btrim(title, ' 	
+ ​'::text)) <= 200)))
 );
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
@@ -751,7 +755,7 @@ The description has room for 10,000 characters.';
 comment on constraint listings_images_count on app_public.listings is '@field images
 At most 50 images.';
 comment on constraint listings_images_present on app_public.listings is '@field images
-Each image is a URL.';
+Each image is its URL, and none is empty.';
 comment on constraint listings_module_form on app_public.listings is '@field module
 The module is a word of at most 40 letters, digits, - or _, such as auto.';
 comment on constraint listings_price_range on app_public.listings is '@field price
@@ -807,7 +811,9 @@ create table app_public.users (
   constraint users_email_form CHECK (((email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$'::text) AND (length(email) <= 254))),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = lower(email))),
-  constraint users_full_name_length CHECK (((length(btrim(full_name)) >= 1) AND (length(btrim(full_name)) <= 200))),
+  constraint users_full_name_length CHECK (((length(btrim(full_name, ' 	
+ ​'::text)) >= 1) AND (length(btrim(full_name, ' 	
+ ​'::text)) <= 200))),
   constraint users_pkey PRIMARY KEY (id)
 );
 alter table app_public.users enable row level security;
@@ -1873,6 +1879,13 @@ AS $function$
 declare
   v_dealer app_public.dealers;
 begin
+  -- a token outlives its user
+  perform from app_public.users as u where u.id = app_public.current_user_id();
+  if not found then
+    raise exception using
+      errcode = 'FC001',
+      message = 'There is no such user any more. Please log in again.';
+  end if;
   insert into app_public.dealers (company_name, country, dealer_type)
   values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type)
   returning * into v_dealer;
@@ -1975,7 +1988,7 @@ grant execute on function app_public.get_current_user() to forecourt_admin;
 grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
-The user of the access token; null without a token.';
+The user of the access token; without one an error `unauthenticated`.';
 
 CREATE OR REPLACE FUNCTION app_public.pay_invoice(invoice_id uuid)
  RETURNS app_public.invoices

@@ -15,6 +15,8 @@ const SAME_SIGNAL_MS = 1_000
 
 type Stop = { what: string; stop: () => Promise<void> }
 
+const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH'])
+
 /** What has been started, to be stopped in reverse. */
 const started: Stop[] = []
 
@@ -128,7 +130,10 @@ async function stopAll(log: Logger): Promise<boolean> {
 function sentence(error: unknown): string {
   // a name with several addresses, none of which answers: the error itself has no message
   if (error instanceof AggregateError) return error.errors.map(sentence).join('\n')
-  return error instanceof Error ? error.message : String(error)
+  const { code, message } = error as { code?: unknown; message?: unknown }
+  if (UNREACHABLE.has(String(code)))
+    return `Cannot connect (${message}). Please check DATABASE_URL, and whether the server runs.`
+  return typeof message === 'string' ? message : String(error)
 }
 
 try {

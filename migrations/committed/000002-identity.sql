@@ -1,5 +1,5 @@
 --! Previous: sha1:d201d904857cd0d7e0ce6fe70eb345f6aa50c80f
---! Hash: sha1:9d248c4a923b103506ecfa3e74b0f57cf8d2317e
+--! Hash: sha1:a4748e7c30ed996a75ca28db49f15373bb5f370a
 --! Message: identity
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -24,7 +24,7 @@ create table if not exists app_public.users (
   created_at timestamptz not null default clock_timestamp(),
   constraint users_email_form check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$' and length(email) <= 254),
   constraint users_email_normalized check (email = lower(email)),
-  constraint users_full_name_length check (length(btrim(full_name)) between 1 and 200)
+  constraint users_full_name_length check (length(btrim(full_name, E' \t\r\n\f\u00a0\u200b')) between 1 and 200)
 );
 comment on table app_public.users is 'A person with an account.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
@@ -44,7 +44,7 @@ create table if not exists app_public.dealers (
   can_publish boolean not null default true,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint dealers_company_name_length check (length(btrim(company_name)) between 1 and 200),
+  constraint dealers_company_name_length check (length(btrim(company_name, E' \t\r\n\f\u00a0\u200b')) between 1 and 200),
   constraint dealers_country_form check (country ~ '^[A-Z]{2}$')
 );
 comment on table app_public.dealers is 'A company that publishes listings. Its row is the first lock of every write for it.';
@@ -199,7 +199,7 @@ as $$
 $$;
 
 comment on function app_public.get_current_user() is
-  E'@behavior +queryField\n@name currentUser\nThe user of the access token; null without a token.';
+  E'@behavior +queryField\n@name currentUser\nThe user of the access token; without one an error `unauthenticated`.';
 
 grant execute on function app_public.get_current_user() to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/get_current_user.sql
@@ -297,6 +297,13 @@ as $$
 declare
   v_dealer app_public.dealers;
 begin
+  -- a token outlives its user
+  perform from app_public.users as u where u.id = app_public.current_user_id();
+  if not found then
+    raise exception using
+      errcode = 'FC001',
+      message = 'There is no such user any more. Please log in again.';
+  end if;
   insert into app_public.dealers (company_name, country, dealer_type)
   values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type)
   returning * into v_dealer;

@@ -1,5 +1,5 @@
---! Previous: sha1:9d248c4a923b103506ecfa3e74b0f57cf8d2317e
---! Hash: sha1:917e69dee3d219f6e44459febec9dacddac0a425
+--! Previous: sha1:a4748e7c30ed996a75ca28db49f15373bb5f370a
+--! Hash: sha1:e130073e416db56d2e1be3424f2e989035a86719
 --! Message: pricing
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

@@ -1,5 +1,5 @@
---! Previous: sha1:917e69dee3d219f6e44459febec9dacddac0a425
---! Hash: sha1:1c5421050c737d05a4176506f1dbcddd0ad8163c
+--! Previous: sha1:e130073e416db56d2e1be3424f2e989035a86719
+--! Hash: sha1:683f705cd9d70a173835cb8510bddf4d1a90914a
 --! Message: packages, invoices, subscriptions
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

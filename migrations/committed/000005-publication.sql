@@ -1,5 +1,5 @@
---! Previous: sha1:1c5421050c737d05a4176506f1dbcddd0ad8163c
---! Hash: sha1:e0b9ebd4b4ec64f903e509260f76b7e75d38a3b6
+--! Previous: sha1:683f705cd9d70a173835cb8510bddf4d1a90914a
+--! Hash: sha1:657958962054467a73818cabf94dfc94cf1258c2
 --! Message: publication
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -34,7 +34,7 @@ create table if not exists app_public.listings (
   updated_at timestamptz not null default clock_timestamp(),
   primary key (dealer_id, id),
   constraint listings_idempotency_key unique (dealer_id, idempotency_key),
-  constraint listings_title_length check (length(btrim(title)) between 1 and 200),
+  constraint listings_title_length check (length(btrim(title, E' \t\r\n\f\u00a0\u200b')) between 1 and 200),
   constraint listings_description_length check (length(description) <= 10000),
   constraint listings_module_form check (module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'),
   constraint listings_price_range check (price >= 0 and price < 1000000000000),
@@ -42,7 +42,7 @@ create table if not exists app_public.listings (
   constraint listings_currency_known foreign key (currency) references app_public.currencies,
   constraint listings_attributes_object check (jsonb_typeof(attributes) = 'object'),
   constraint listings_images_count check (cardinality(images) <= 50 and array_ndims(images) = 1 or images = '{}'),
-  constraint listings_images_present check (array_position(images, null) is null)
+  constraint listings_images_present check (array_position(images, null) is null and array_position(images, '') is null)
 );
 comment on table app_public.listings is E'@behavior +query:resource:connection\nWhat a dealer offers. A published one has exactly one row in the ledger.';
 comment on column app_public.listings.dealer_id is 'Who offers it.';
@@ -69,7 +69,7 @@ comment on constraint listings_price_scale on app_public.listings is E'@field pr
 comment on constraint listings_currency_known on app_public.listings is E'@field currency\nThe currency is a code of ISO 4217 that is in use here, such as EUR.';
 comment on constraint listings_attributes_object on app_public.listings is E'@field attributes\nThe attributes are a JSON object.';
 comment on constraint listings_images_count on app_public.listings is E'@field images\nAt most 50 images.';
-comment on constraint listings_images_present on app_public.listings is E'@field images\nEach image is a URL.';
+comment on constraint listings_images_present on app_public.listings is E'@field images\nEach image is its URL, and none is empty.';
 create index if not exists ix_listings_id on app_public.listings (id);
 create index if not exists ix_listings_status_created_at on app_public.listings (status, created_at);
 

@@ -1,5 +1,5 @@
---! Previous: sha1:e0b9ebd4b4ec64f903e509260f76b7e75d38a3b6
---! Hash: sha1:bf46c265e0dbead72e084024eee4c8c626a662ae
+--! Previous: sha1:657958962054467a73818cabf94dfc94cf1258c2
+--! Hash: sha1:947af05a120f3dc8e97762a6f7668974d1ff5e9d
 --! Message: pricing gaps, row security
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

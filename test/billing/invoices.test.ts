@@ -196,3 +196,18 @@ test('amounts of an invoice and its items add up, and an invoice of a month begi
     expect(await item({ price_config_id: null })).toBe('23514')
     expect(await item({ invoice_id: randomUUID() })).toBe('23503')
   }))
+
+test('a dealer has one open purchase, and a key makes one, whatever the code does', () =>
+  withDraft(async (client, dealerId, userId) => {
+    const packageId = await makePackage(client)
+    await become(client, { dealer: userId })
+    await buy(client, dealerId, packageId)
+    await become(client, 'owner')
+    const again = `insert into app_public.checkouts
+      select r.* from app_public.checkouts as c
+      join app_public.invoices as i on i.dealer_id = c.dealer_id and i.id <> c.invoice_id,
+        jsonb_populate_record(c, jsonb_build_object('invoice_id', i.id) || $1::jsonb) as r`
+    expect(await refusal(client, again, [{ idempotency_key: randomUUID() }])).toBe('23505')
+    expect(await refusal(client, again, [{ closed_at: '2026-01-01' }])).toBe('23505')
+    await client.query(again, [{ idempotency_key: randomUUID(), closed_at: '2026-01-01' }])
+  }))

@@ -68,6 +68,21 @@ async function fromOutside(sql: string): Promise<void> {
   await client.end()
 }
 
+/** Runs `work` while quote_listing is another function. */
+async function withQuote(definition: string, work: () => Promise<void>): Promise<void> {
+  const { rows } = await database.superuser.query<{ definition: string }>(
+    "select pg_get_functiondef('app_public.quote_listing(uuid)'::regprocedure) as definition",
+  )
+  const head =
+    'create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote'
+  await database.owner.query(`${head} security definer ${definition}`)
+  try {
+    await work()
+  } finally {
+    await database.owner.query(rows[0]?.definition ?? '')
+  }
+}
+
 const endConnections = (name: string) =>
   `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and application_name = 'forecourt api'`
 
@@ -133,17 +148,9 @@ const sqlstates: [string, number, string][] = [
 test.each(sqlstates)(
   'SQLSTATE %s is %i %s on both media types, and its text goes nowhere but the log',
   async (sqlstate, status, code) => {
-    const { rows } = await database.superuser.query<{ definition: string }>(
-      "select pg_get_functiondef('app_public.quote_listing(uuid)'::regprocedure) as definition",
-    )
-    await database.owner.query(`
-    create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote
-      language plpgsql stable security definer as $$
-    begin
-      raise exception using errcode = '${sqlstate}', message = 'raw text of app_private.passwords', detail = '{"raw": "text"}',
-        hint = 'raw text', constraint = 'raw_text', table = 'raw text', schema = 'raw text';
-    end $$`)
-    try {
+    const body = `raise exception using errcode = '${sqlstate}', message = 'raw text of app_private.passwords',
+      detail = '{"raw": "text"}', hint = 'raw text', constraint = 'raw_text', table = 'raw text', schema = 'raw text';`
+    await withQuote(`language plpgsql stable as $$ begin ${body} end $$`, async () => {
       for (const accept of MEDIA_TYPES) {
         const answer = await quoteListing(accepting(accept), seller.token, seller.dealerId)
         expectFault(answer, [status, code])
@@ -151,9 +158,7 @@ test.each(sqlstates)(
         const requestId = status === 500 ? answer.headers.get('x-request-id') : undefined
         expect(answer.errors[0]?.extensions.requestId).toBe(requestId)
       }
-    } finally {
-      await database.owner.query(rows[0]?.definition ?? '')
-    }
+    })
   },
 )
 
@@ -241,17 +246,30 @@ test('a database that takes no connections is service_unavailable', async () => 
   }
 })
 
-test('a statement that runs too long is service_unavailable, and so is waiting too long for a connection', async () => {
+test('a statement that is cancelled is service_unavailable, and so is waiting too long for a connection', async () => {
   const small = await startServer(database, { POOL_SIZE: '1' })
   try {
     await holding(database, 'lock table app_public.listings in access exclusive mode', [], async () => {
       const slow = small.call('{ listings { totalCount } }')
       await untilWaitingForLock(database)
       expectUnavailable(await small.call('{ dealerPackages { totalCount } }'))
+      // what the time limit of a statement does, too
+      await fromOutside(
+        `select pg_cancel_backend(pid) from pg_stat_activity where datname = '${database.name}' and wait_event_type = 'Lock'`,
+      )
       expectUnavailable(await slow)
     })
     expect((await small.call('{ listings { totalCount } }')).status).toBe(200)
   } finally {
     await small.stop()
   }
+})
+
+test('every statement of the API has a time limit of 10 seconds', async () => {
+  const limit =
+    "select 'free_quota'::app_public.consumption_source, 0.0, 0.0, 0.0, current_setting('statement_timeout'), 0, 0"
+  await withQuote(`language sql stable as $$ ${limit} $$`, async () => {
+    const { data } = await quoteListing(started, seller.token, seller.dealerId)
+    expect(data.quoteListing?.currency).toBe('10s')
+  })
 })

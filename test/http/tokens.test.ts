@@ -156,3 +156,9 @@ test('a token lives on: what one server issues another with the same secret acce
     await other.stop()
   }
 })
+
+test('a token of a user that is no more is not a failure of ours', async () => {
+  const query = `mutation { createDealer(input: {companyName: "X", country: "DE", dealerType: GENERAL}) { dealer { id } } }`
+  const { status } = await server.call(query, { token: await server.tokenFor(randomUUID()) })
+  expect(status).toBeLessThan(500)
+})

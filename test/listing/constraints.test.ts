@@ -155,3 +155,15 @@ test.each(LIES)('the ledger does not take %s', (_what, values) =>
     expect(await refusal(client, LEDGER, values)).toBe('23514')
   }),
 )
+
+test('a key of a dealer makes one listing, whatever the code does', () =>
+  rolledBack(database, async client => {
+    await become(client, { dealer: userId })
+    await create(client, {})
+    await become(client, 'owner')
+    const again = `insert into app_public.listings
+      select r.* from app_public.listings as l,
+        jsonb_populate_record(l, jsonb_build_object('id', gen_random_uuid()) || $1::jsonb) as r`
+    expect(await refusal(client, again, [{}])).toBe('23505')
+    await client.query(again, [{ idempotency_key: randomUUID() }])
+  }))

@@ -255,6 +255,30 @@ test('paid and included listings use up nothing of the free quota, nor do those 
     expect(await sources(client, otherId)).toEqual({ free_quota: 1 })
   }))
 
+test('the free quota of private sellers is none of a dealer', () =>
+  withDealer({}, async (client, dealerId) => {
+    await client.query(
+      `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+       values ('DE', 'individual', 9, 30, '[2020-01-01,)'), ('AT', 'dealer', 9, 30, '[2020-01-01,)')`,
+    )
+    await publish(client, dealerId)
+    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+  }))
+
+test('a free quota holds from its start to before its end', () =>
+  withDealer({}, async (client, dealerId) => {
+    await client.query(
+      `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+       values ('DE', 'dealer', 3, 30, '[2026-01-01Z, 2026-02-01Z)')`,
+    )
+    const at = async (moment: string) =>
+      (await client.query(DECIDE, [dealerId, moment])).rows[0].free_remaining
+    expect(await at('2025-12-31 23:59:59.999999Z')).toBe(0)
+    expect(await at('2026-01-01Z')).toBe(3)
+    expect(await at('2026-01-31 23:59:59.999999Z')).toBe(3)
+    expect(await at('2026-02-01Z')).toBe(0)
+  }))
+
 test('more than is included can be neither written nor counted below nothing', () =>
   withDealer({}, async (client, dealerId) => {
     const packageId = await makePackage(client)

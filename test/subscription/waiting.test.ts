@@ -151,26 +151,32 @@ test('an expiry run that meets an unfinished payment leaves the dealer to it', a
   expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
-test('a payment that waits past the end of the running one starts its subscription at once', async () => {
-  const dealerId = await subscribed(1)
-  const invoiceId = await bought(database, userId, dealerId, packageId)
-  await database.owner.query(
-    "update app_public.dealer_subscriptions set end_at = clock_timestamp() + interval '0.5 seconds' where dealer_id = $1",
-    [dealerId],
-  )
-  await interleave(database, { holder: 'owner', payer: admin }, async ({ holder, payer }) => {
-    await holder.query('select from app_public.dealers where id = $1 for update', [dealerId])
-    const waiting = await payer.waits(PAY, [invoiceId])
-    await holder.query(
-      'select pg_sleep_until(end_at) from app_public.dealer_subscriptions where dealer_id = $1',
+test.each([
+  ['that an admin marks as made', admin, 'select app_public.pay_invoice($2) where $1::uuid is not null'],
+  ['that a provider reports', 'owner' as const, 'select app_private.settle_invoice($1, $2)'],
+])(
+  'a payment %s, and that waits past the end of the running one, starts its subscription at once',
+  async (_how, as, pay) => {
+    const dealerId = await subscribed(1)
+    const invoiceId = await bought(database, userId, dealerId, packageId)
+    await database.owner.query(
+      "update app_public.dealer_subscriptions set end_at = clock_timestamp() + interval '0.5 seconds' where dealer_id = $1",
       [dealerId],
     )
-    await holder.commit()
-    await waiting.result
-    await payer.commit()
-  })
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
-})
+    await interleave(database, { holder: 'owner', payer: as }, async ({ holder, payer }) => {
+      await holder.query('select from app_public.dealers where id = $1 for update', [dealerId])
+      const waiting = await payer.waits(pay, [dealerId, invoiceId])
+      await holder.query(
+        'select pg_sleep_until(end_at) from app_public.dealer_subscriptions where dealer_id = $1',
+        [dealerId],
+      )
+      await holder.commit()
+      await waiting.result
+      await payer.commit()
+    })
+    expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+  },
+)
 
 test('20 dealers pay while two runs sweep: each ends with one that runs and none that waits', async () => {
   const dealerIds: string[] = []
@@ -203,6 +209,7 @@ async function sweepDuringPublication(dealerId: string): Promise<void> {
   const both = { publisher: { dealer: userId }, sweeper: 'owner' } as const
   await interleave(database, both, async ({ publisher, sweeper }) => {
     await publisher.query(publish, [dealerId])
+    await sweeper.query("set local lock_timeout to '1s'")
     expect((await sweeper.query(EXPIRE)).rows).toEqual([{ count: 0 }])
     await sweeper.commit()
     await publisher.commit()

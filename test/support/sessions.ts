@@ -47,8 +47,7 @@ export async function committed<Value>(
 ): Promise<Value> {
   const client = await database.superuser.connect()
   try {
-    await client.query('begin')
-    await become(client, as)
+    await begin(client, as)
     const value = await work(client)
     await client.query('commit')
     return value
@@ -101,9 +100,15 @@ export async function sqlstate(attempt: Promise<unknown>): Promise<string> {
   throw new Error('was not refused')
 }
 
-async function open(database: TestDatabase, client: pg.PoolClient, as: As): Promise<Session> {
+async function begin(client: pg.PoolClient, as: As): Promise<void> {
   await client.query('begin')
+  // what waits for ever by mistake fails its test, and does not hang it
+  await client.query("set local statement_timeout to '15s'")
   await become(client, as)
+}
+
+async function open(database: TestDatabase, client: pg.PoolClient, as: As): Promise<Session> {
+  await begin(client, as)
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
   const pid = rows[0]?.pid ?? 0
   return {
