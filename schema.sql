@@ -462,9 +462,7 @@ create table app_public.dealers (
   can_publish boolean default true not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
-  constraint dealers_company_name_length CHECK (((length(btrim(company_name, ' 	
- ​'::text)) >= 1) AND (length(btrim(company_name, ' 	
- ​'::text)) <= 200))),
+  constraint dealers_company_name_length CHECK (((company_name ~ '[^\s\u00a0\u200b]'::text) AND (length(company_name) <= 200))),
   constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint dealers_pkey PRIMARY KEY (id)
 );
@@ -713,9 +711,7 @@ create table app_public.listings (
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
   constraint listings_price_range CHECK (((price >= (0)::numeric) AND (price < ('1000000000000'::bigint)::numeric))),
   constraint listings_price_scale CHECK ((scale(price) <= 4)),
-  constraint listings_title_length CHECK (((length(btrim(title, ' 	
- ​'::text)) >= 1) AND (length(btrim(title, ' 	
- ​'::text)) <= 200)))
+  constraint listings_title_length CHECK (((title ~ '[^\s\u00a0\u200b]'::text) AND (length(title) <= 200)))
 );
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
@@ -811,9 +807,7 @@ create table app_public.users (
   constraint users_email_form CHECK (((email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$'::text) AND (length(email) <= 254))),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = lower(email))),
-  constraint users_full_name_length CHECK (((length(btrim(full_name, ' 	
- ​'::text)) >= 1) AND (length(btrim(full_name, ' 	
- ​'::text)) <= 200))),
+  constraint users_full_name_length CHECK (((full_name ~ '[^\s\u00a0\u200b]'::text) AND (length(full_name) <= 200))),
   constraint users_pkey PRIMARY KEY (id)
 );
 alter table app_public.users enable row level security;

@@ -1,5 +1,5 @@
 --! Previous: sha1:d201d904857cd0d7e0ce6fe70eb345f6aa50c80f
---! Hash: sha1:a4748e7c30ed996a75ca28db49f15373bb5f370a
+--! Hash: sha1:78119ac64ab25fb1f1be9c1cfe992c270b6f8566
 --! Message: identity
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -24,7 +24,7 @@ create table if not exists app_public.users (
   created_at timestamptz not null default clock_timestamp(),
   constraint users_email_form check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$' and length(email) <= 254),
   constraint users_email_normalized check (email = lower(email)),
-  constraint users_full_name_length check (length(btrim(full_name, E' \t\r\n\f\u00a0\u200b')) between 1 and 200)
+  constraint users_full_name_length check (full_name ~ '[^\s\u00a0\u200b]' and length(full_name) <= 200)
 );
 comment on table app_public.users is 'A person with an account.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
@@ -44,7 +44,7 @@ create table if not exists app_public.dealers (
   can_publish boolean not null default true,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  constraint dealers_company_name_length check (length(btrim(company_name, E' \t\r\n\f\u00a0\u200b')) between 1 and 200),
+  constraint dealers_company_name_length check (company_name ~ '[^\s\u00a0\u200b]' and length(company_name) <= 200),
   constraint dealers_country_form check (country ~ '^[A-Z]{2}$')
 );
 comment on table app_public.dealers is 'A company that publishes listings. Its row is the first lock of every write for it.';

@@ -1,5 +1,5 @@
---! Previous: sha1:a4748e7c30ed996a75ca28db49f15373bb5f370a
---! Hash: sha1:e130073e416db56d2e1be3424f2e989035a86719
+--! Previous: sha1:78119ac64ab25fb1f1be9c1cfe992c270b6f8566
+--! Hash: sha1:2e56c215df5b52689877a24d8a8abc349b68da95
 --! Message: pricing
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

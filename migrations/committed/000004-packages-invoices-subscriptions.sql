@@ -1,5 +1,5 @@
---! Previous: sha1:e130073e416db56d2e1be3424f2e989035a86719
---! Hash: sha1:683f705cd9d70a173835cb8510bddf4d1a90914a
+--! Previous: sha1:2e56c215df5b52689877a24d8a8abc349b68da95
+--! Hash: sha1:2e8ead31813cc43c6b8157e1fdf640b323939ec4
 --! Message: packages, invoices, subscriptions
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

@@ -1,5 +1,5 @@
---! Previous: sha1:683f705cd9d70a173835cb8510bddf4d1a90914a
---! Hash: sha1:657958962054467a73818cabf94dfc94cf1258c2
+--! Previous: sha1:2e8ead31813cc43c6b8157e1fdf640b323939ec4
+--! Hash: sha1:985b3ea8b213fa7a24700b2a5c15d8601fa54cbd
 --! Message: publication
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -34,7 +34,7 @@ create table if not exists app_public.listings (
   updated_at timestamptz not null default clock_timestamp(),
   primary key (dealer_id, id),
   constraint listings_idempotency_key unique (dealer_id, idempotency_key),
-  constraint listings_title_length check (length(btrim(title, E' \t\r\n\f\u00a0\u200b')) between 1 and 200),
+  constraint listings_title_length check (title ~ '[^\s\u00a0\u200b]' and length(title) <= 200),
   constraint listings_description_length check (length(description) <= 10000),
   constraint listings_module_form check (module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'),
   constraint listings_price_range check (price >= 0 and price < 1000000000000),

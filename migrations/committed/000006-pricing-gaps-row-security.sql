@@ -1,5 +1,5 @@
---! Previous: sha1:657958962054467a73818cabf94dfc94cf1258c2
---! Hash: sha1:947af05a120f3dc8e97762a6f7668974d1ff5e9d
+--! Previous: sha1:985b3ea8b213fa7a24700b2a5c15d8601fa54cbd
+--! Hash: sha1:f615274a542402e18f4aaa829f27ed092b41bebd
 --! Message: pricing gaps, row security
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

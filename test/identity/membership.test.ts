@@ -48,7 +48,7 @@ test('a dealer needs a name, a country code and a known type, and a user who exi
     }
     expect(await refusal(client, CREATE, ['Autohaus', 'DE', 'circus'])).toBe('22P02')
     await become(client, { dealer: randomUUID() })
-    expect(await refusal(client, CREATE, ['Autohaus', 'DE', 'general'])).toBe('23503')
+    expect(await refusal(client, CREATE, ['Autohaus', 'DE', 'general'])).toBe('FC001')
   }))
 
 test('a visitor makes no dealer', () =>
