@@ -247,12 +247,12 @@ test('strangers, visitors and unknown dealers are refused, and nothing is writte
 })
 
 test.each([
-  'javascript:alert(1)',
-  'example.com',
-  'https://',
-  'https://example.com/a b',
-  `https://${'a'.repeat(2000)}`,
-])('the address %.40s to go back to is refused', async url => {
+  ['of a script', 'javascript:alert(1)'],
+  ['without a scheme', 'example.com'],
+  ['without a host', 'https://'],
+  ['with a blank', 'https://example.com/a b'],
+  ['of more than 2,000 characters', `https://${'a'.repeat(2000)}`],
+])('an address to go back to %s is refused', async (_what, url) => {
   const dealerId = await newDealer()
   await asUser({ dealer: userId }, async client => {
     const buyWith = 'select app_public.buy_package($1, $2, $3, $4, $5)'
