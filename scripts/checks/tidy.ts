@@ -30,13 +30,15 @@ function fixtureFaults(name: string, text: string): string[] {
 }
 
 function functionFaults(text: string): string[] {
-  const head = text.slice(0, text.search(/^as \$/m))
+  // a body without quotes is bound to its objects when it is made, whatever the path
+  const bound = !/^as \$/m.test(text)
+  const head = bound ? text : text.slice(0, text.search(/^as \$/m))
   const lines = text.slice(0, text.search(/^\$\w*\$;/m)).split('\n').length
   const required = [
     [/\blanguage (sql|plpgsql)\b/, 'must state its language'],
     [/\b(volatile|stable|immutable)\b/, 'must state its volatility'],
     [/\bsecurity (definer|invoker)\b/, 'must state security definer or invoker'],
-    [new RegExp(`^ *${SEARCH_PATH}$`, 'm'), `must state "${SEARCH_PATH}"`],
+    [bound ? /^/ : new RegExp(`^ *${SEARCH_PATH}$`, 'm'), `must state "${SEARCH_PATH}"`],
   ] as const
   const faults: string[] = required.filter(([pattern]) => !pattern.test(head)).map(([, rule]) => rule)
   if (lines > MOST_LINES.function) faults.push(`${lines} lines, at most ${MOST_LINES.function} a function`)

@@ -8,6 +8,7 @@ import pg from 'pg'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Charge } from './charges.ts'
 import type { LimitMetrics } from './metrics.ts'
+import { makePatience, type Patience, type Waiting } from './patience.ts'
 import type { Policy } from './policies.ts'
 
 export type Verdict = Readonly<{
@@ -39,8 +40,6 @@ type Row = {
   retry_after: (number | null)[] | null
 }
 
-/** Longest that a request waits for its charges, in milliseconds. */
-const DEADLINE_MS = 75
 /** How long the database is left alone after it failed, in milliseconds; then one request tries. */
 const RETRY_MS = 1_000
 const TAKE =
@@ -57,14 +56,19 @@ export function makeCounters({
 }): Counters {
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
-  const breaker = new CircuitBreaker((charges: readonly Charge[]) => takeFromDatabase(pool, charges), {
-    timeout: DEADLINE_MS,
-    resetTimeout: RETRY_MS,
-    volumeThreshold: 3,
-    errorThresholdPercentage: 50,
-    rollingCountTimeout: 2_000,
-    rollingCountBuckets: 4,
-  })
+  const patience = makePatience()
+  const breaker = new CircuitBreaker(
+    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, charges),
+    {
+      // the deadline is ours: a crowd that waits its turn is no fault of the database
+      timeout: false,
+      resetTimeout: RETRY_MS,
+      volumeThreshold: 3,
+      errorThresholdPercentage: 50,
+      rollingCountTimeout: 2_000,
+      rollingCountBuckets: 4,
+    },
+  )
   breaker.on('open', () => metrics.breakerOpen.set(1))
   breaker.on('close', () => metrics.breakerOpen.set(0))
 
@@ -116,14 +120,19 @@ export function makeCounters({
   }
 }
 
-async function takeFromDatabase(pool: pg.Pool, charges: readonly Charge[]): Promise<Verdict> {
-  const row = await queryInTime(pool, [
+async function takeFromDatabase(
+  pool: pg.Pool,
+  patience: Patience,
+  charges: readonly Charge[],
+): Promise<Verdict> {
+  const values = [
     charges.map(({ key }) => key),
     charges.map(({ policy }) => policy.maxCount),
     charges.map(({ policy }) => policy.windowSeconds),
     charges.map(({ cost }) => cost),
     charges.map(({ policy }) => policy.mode === 'enforce'),
-  ])
+  ]
+  const row = await patience(waiting => query(pool, values, waiting))
   const shadowed = charges.filter(
     ({ policy }, index) => policy.mode === 'shadow' && (row.used?.[index] ?? 0) > policy.maxCount,
   )
@@ -142,13 +151,12 @@ async function takeFromDatabase(pool: pg.Pool, charges: readonly Charge[]): Prom
   return { ...refused, retryAfter: 1, resetAt: Math.ceil(Date.now() / 1000) + 1 }
 }
 
-/** Nobody waits any more for what gets its connection after the deadline: it is not counted a second time. */
-async function queryInTime(pool: pg.Pool, values: unknown[]): Promise<Row> {
-  const deadline = performance.now() + DEADLINE_MS
+/** Nobody waits any more for what gets its connection after it was given up: it is not counted a second time. */
+async function query(pool: pg.Pool, values: unknown[], waiting: Waiting): Promise<Row> {
   const client = await pool.connect()
-  if (performance.now() > deadline) {
+  if (waiting.givenUp) {
     client.release()
-    throw new Error('the deadline has passed')
+    throw new Error('nobody waits any more')
   }
   let failure: Error | undefined
   try {
