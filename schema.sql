@@ -1149,8 +1149,14 @@ begin
   else
     -- whatever an interrupted or skipped start has left waiting
     perform app_private.activate_pending_subscriptions();
-    -- what a publication holds at this moment is taken soon after, so that a subscription that waits for it can start
-    perform from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= v_now limit 1;
+    -- what a publication holds at this moment is taken soon after: what is due, and what could start
+    perform from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= v_now
+      or s.status = 'pending' and not exists (
+        select from app_public.dealer_subscriptions as other
+        where other.dealer_id = s.dealer_id
+          and (other.status = 'active' or other.status = 'cancelled' and other.end_at > v_now))
+    limit 1;
     if found then
       perform graphile_worker.add_job(
         'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');

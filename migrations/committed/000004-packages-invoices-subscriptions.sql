@@ -1,5 +1,5 @@
 --! Previous: sha1:2e56c215df5b52689877a24d8a8abc349b68da95
---! Hash: sha1:2e8ead31813cc43c6b8157e1fdf640b323939ec4
+--! Hash: sha1:eacb2ad0d2398861157c8fdeaf03f30d9deb8d5d
 --! Message: packages, invoices, subscriptions
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
@@ -385,8 +385,14 @@ begin
   else
     -- whatever an interrupted or skipped start has left waiting
     perform app_private.activate_pending_subscriptions();
-    -- what a publication holds at this moment is taken soon after, so that a subscription that waits for it can start
-    perform from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= v_now limit 1;
+    -- what a publication holds at this moment is taken soon after: what is due, and what could start
+    perform from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= v_now
+      or s.status = 'pending' and not exists (
+        select from app_public.dealer_subscriptions as other
+        where other.dealer_id = s.dealer_id
+          and (other.status = 'active' or other.status = 'cancelled' and other.end_at > v_now))
+    limit 1;
     if found then
       perform graphile_worker.add_job(
         'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');

@@ -1,5 +1,5 @@
---! Previous: sha1:2e8ead31813cc43c6b8157e1fdf640b323939ec4
---! Hash: sha1:985b3ea8b213fa7a24700b2a5c15d8601fa54cbd
+--! Previous: sha1:eacb2ad0d2398861157c8fdeaf03f30d9deb8d5d
+--! Hash: sha1:c10700b05ce15b3c27555fa1062f53aad2a619b1
 --! Message: publication
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.

@@ -1,5 +1,5 @@
---! Previous: sha1:985b3ea8b213fa7a24700b2a5c15d8601fa54cbd
---! Hash: sha1:f615274a542402e18f4aaa829f27ed092b41bebd
+--! Previous: sha1:c10700b05ce15b3c27555fa1062f53aad2a619b1
+--! Hash: sha1:cb630142e2540a84bbe48f21fa607f5836a527aa
 --! Message: pricing gaps, row security
 
 -- Gives up rather than queue behind a long transaction with everyone else behind it.
