@@ -135,6 +135,27 @@ create type app_public.pricing_type as enum (
 );
 comment on type app_public.pricing_type is 'What a price is for.';
 
+create type app_public.rate_limit_fallback as enum (
+  'local',
+  'refuse'
+);
+comment on type app_public.rate_limit_fallback is 'What to do while the counters cannot be reached. local: each process counts by itself, its share of the limit. refuse: nothing passes.';
+
+create type app_public.rate_limit_mode as enum (
+  'enforce',
+  'shadow',
+  'off'
+);
+comment on type app_public.rate_limit_mode is 'enforce: refuse beyond the limit. shadow: count and log, but let through. off: do not count.';
+
+create type app_public.rate_limit_subject as enum (
+  'ip',
+  'user',
+  'user_or_ip',
+  'account'
+);
+comment on type app_public.rate_limit_subject is 'Whose requests are counted together. user_or_ip: the verified user, else the address. account: an e-mail address, whether an account exists or not.';
+
 create type app_public.segment as enum (
   'dealer',
   'individual'
@@ -149,6 +170,35 @@ create type app_public.subscription_status as enum (
 );
 comment on type app_public.subscription_status is 'pending → active → expired, and pending or active → cancelled.';
 
+create table app_private.account_keys (
+  id boolean default true not null,
+  inner_pad bytea not null,
+  outer_pad bytea not null,
+  constraint account_keys_one_row CHECK (id),
+  constraint account_keys_pkey PRIMARY KEY (id)
+);
+alter table app_private.account_keys enable row level security;
+alter table app_private.account_keys force row level security;
+create policy all_owner on app_private.account_keys for all to owner using (true) with check (true);
+comment on column app_private.account_keys.id is 'There is one row.';
+comment on column app_private.account_keys.inner_pad is 'The secret, each byte xor 0x36; 64 bytes.';
+comment on column app_private.account_keys.outer_pad is 'The secret, each byte xor 0x5c; 64 bytes.';
+comment on table app_private.account_keys is 'The secret of this database under which e-mail addresses are hashed: the two padded keys of HMAC (RFC 2104).';
+
+create table app_private.known_addresses (
+  account_key bytea not null,
+  address text not null,
+  last_login_at timestamp with time zone not null,
+  constraint known_addresses_pkey PRIMARY KEY (account_key, address)
+);
+alter table app_private.known_addresses enable row level security;
+alter table app_private.known_addresses force row level security;
+create policy all_owner on app_private.known_addresses for all to owner using (true) with check (true);
+comment on column app_private.known_addresses.account_key is 'HMAC of the normalised e-mail address.';
+comment on column app_private.known_addresses.address is 'An IPv4 address, or the prefix of an IPv6 one.';
+comment on column app_private.known_addresses.last_login_at is 'The last login that succeeded.';
+comment on table app_private.known_addresses is 'From where an account was logged in to lately. Such an address counts its failures apart, so that a stranger cannot lock the owner out.';
+
 create table app_private.login_failures (
   email_hash bytea not null,
   failures integer not null,
@@ -159,10 +209,28 @@ create table app_private.login_failures (
 alter table app_private.login_failures enable row level security;
 alter table app_private.login_failures force row level security;
 create policy all_owner on app_private.login_failures for all to owner using (true) with check (true);
-comment on column app_private.login_failures.email_hash is 'SHA-256 of the normalised address.';
+comment on column app_private.login_failures.email_hash is 'HMAC of the normalised address, or of the address and a known client address.';
 comment on column app_private.login_failures.failures is 'Failures in the window, refused attempts included.';
 comment on column app_private.login_failures.window_started_at is 'The first failure of the window.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, whether an account exists or not.';
+
+create unlogged table app_private.rate_limit_counters (
+  key bytea not null,
+  window_seconds integer not null,
+  started_at double precision not null,
+  previous integer not null,
+  current integer not null,
+  constraint rate_limit_counters_pkey PRIMARY KEY (key)
+) with (fillfactor=50);
+alter table app_private.rate_limit_counters enable row level security;
+alter table app_private.rate_limit_counters force row level security;
+create policy all_owner on app_private.rate_limit_counters for all to owner using (true) with check (true);
+comment on column app_private.rate_limit_counters.current is 'Count of the running window.';
+comment on column app_private.rate_limit_counters.key is 'HMAC of scope and subject.';
+comment on column app_private.rate_limit_counters.previous is 'Count of the window before.';
+comment on column app_private.rate_limit_counters.started_at is 'Start of the running window, in seconds since 1970: the first is the key''s first hit.';
+comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window, for cleaning up.';
+comment on table app_private.rate_limit_counters is 'Sliding window counters, one row a key.';
 
 create table app_private.user_passwords (
   user_id uuid not null,
@@ -798,6 +866,46 @@ comment on column app_public.price_configs.unit_price_net is 'Without VAT, in wh
 comment on column app_public.price_configs.valid is 'When the price holds, its end excluded.';
 comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
 
+create table app_public.rate_limit_policies (
+  scope text not null,
+  subject app_public.rate_limit_subject not null,
+  fields text[] default '{}'::text[] not null,
+  max_count integer not null,
+  window_seconds integer not null,
+  cost integer default 1 not null,
+  mode app_public.rate_limit_mode default 'enforce'::app_public.rate_limit_mode not null,
+  fallback app_public.rate_limit_fallback default 'local'::app_public.rate_limit_fallback not null,
+  updated_by text default SESSION_USER not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint rate_limit_policies_cost_within_limit CHECK (((cost >= 1) AND (cost <= max_count))),
+  constraint rate_limit_policies_fields_form CHECK (((array_position(fields, NULL::text) IS NULL) AND (array_to_string(fields, ','::text) ~ '^((Query|Mutation)\.[A-Za-z_]+(,|$))*$'::text))),
+  constraint rate_limit_policies_max_count_range CHECK (((max_count >= 1) AND (max_count <= 1000000))),
+  constraint rate_limit_policies_pkey PRIMARY KEY (scope),
+  constraint rate_limit_policies_scope_form CHECK ((scope ~ '^[a-z][a-z_]{2,39}$'::text)),
+  constraint rate_limit_policies_window_seconds_range CHECK (((window_seconds >= 1) AND (window_seconds <= 86400)))
+);
+CREATE TRIGGER rate_limit_policies_announced BEFORE INSERT OR UPDATE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.announce_rate_limit_policies();
+CREATE TRIGGER rate_limit_policies_removal_announced AFTER DELETE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.announce_rate_limit_policies();
+alter table app_public.rate_limit_policies enable row level security;
+alter table app_public.rate_limit_policies force row level security;
+create policy all_owner on app_public.rate_limit_policies for all to owner using (true) with check (true);
+create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (true);
+create policy select_authenticator on app_public.rate_limit_policies for select to forecourt_authenticator using (true);
+grant select on table app_public.rate_limit_policies to forecourt_admin;
+grant select on table app_public.rate_limit_policies to forecourt_authenticator;
+comment on column app_public.rate_limit_policies.cost is 'What one of them counts.';
+comment on column app_public.rate_limit_policies.fallback is 'What to do while the counters cannot be reached.';
+comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login; none: each anonymous request counts, or for auth_account each failed login.';
+comment on column app_public.rate_limit_policies.max_count is 'How many pass in a window.';
+comment on column app_public.rate_limit_policies.mode is 'Whether the limit refuses, only counts, or neither.';
+comment on column app_public.rate_limit_policies.scope is 'The name that a refused client is told.';
+comment on column app_public.rate_limit_policies.subject is 'Whose requests are counted together.';
+comment on column app_public.rate_limit_policies.updated_at is 'When it last changed.';
+comment on column app_public.rate_limit_policies.updated_by is 'The database login that changed it last.';
+comment on column app_public.rate_limit_policies.window_seconds is 'Length of the sliding window.';
+comment on table app_public.rate_limit_policies is '@behavior +query:resource:connection
+The rate limits in force. A change takes effect in every process within a second.';
+
 create table app_public.users (
   id uuid default app_private.time_ordered_uuid() not null,
   email text not null,
@@ -930,6 +1038,21 @@ Where the gap begins within the next 90 days.';
 comment on view app_public.pricing_gaps is '@behavior +query:resource:connection
 Every country with dealers or packages, and each span of the next 90 days in which its currency, VAT rate, listing price or package is missing: the 409 before a customer meets it. For admins.';
 
+CREATE OR REPLACE FUNCTION app_private.account_key(normalized_email text, address text DEFAULT NULL::text)
+ RETURNS bytea
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_message constant bytea := convert_to(normalized_email || coalesce(E'\n' || address, ''), 'UTF8');
+begin
+  -- HMAC-SHA256 (RFC 2104)
+  return (select sha256(k.outer_pad || sha256(k.inner_pad || v_message)) from app_private.account_keys as k);
+end
+$function$;
+comment on function app_private.account_key(text,text) is 'The key under which failed logins of an e-mail address are counted, or of one from a known client address: an HMAC, so that the counters name nobody.';
+
 CREATE OR REPLACE FUNCTION app_private.activate_pending_subscriptions(dealer_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -988,6 +1111,23 @@ begin
 end
 $function$;
 comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Puts an item on the dealer''s open draft invoice of the month (UTC) in which it was made, and returns its id. `id` and `invoice_id` of the argument are not read.';
+
+CREATE OR REPLACE FUNCTION app_private.announce_rate_limit_policies()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform pg_notify('rate_limit_policies', '');
+  if tg_op = 'DELETE' then
+    return old;
+  end if;
+  new.updated_at := clock_timestamp();
+  new.updated_by := session_user::text;
+  return new;
+end
+$function$;
+comment on function app_private.announce_rate_limit_policies() is 'Trigger: tells every process that the limits have changed, and notes by whom.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -1377,6 +1517,41 @@ end
 $function$;
 comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The one place where money is computed: net, VAT and gross of a price, rounded half away from zero to the currency''s minor units. The rest of the item is the caller''s.';
 
+CREATE OR REPLACE FUNCTION app_private.rate_limit_used(counter app_private.rate_limit_counters, window_seconds integer, now double precision)
+ RETURNS double precision
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (now < ((counter).started_at + (window_seconds)::double precision)) THEN (((counter).current)::double precision + (((counter).previous)::double precision * ((1)::double precision - (GREATEST((now - (counter).started_at), (0)::double precision) / (window_seconds)::double precision)))) WHEN (now < ((counter).started_at + ((2 * window_seconds))::double precision)) THEN (((counter).current)::double precision * ((2)::double precision - ((now - (counter).started_at) / (window_seconds)::double precision))) ELSE (0)::double precision END;
+comment on function app_private.rate_limit_used(app_private.rate_limit_counters,integer,double precision) is 'How much of a sliding window is used: the running window''s count, and the share of the one before that the window still covers. Exact in the first window, which starts at the key''s first hit; no double burst where one ends. 0 without a counter.';
+
+CREATE OR REPLACE FUNCTION app_private.rate_limit_wait(counter app_private.rate_limit_counters, max_count integer, window_seconds integer, cost integer, now double precision)
+ RETURNS integer
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_age double precision := rate_limit_wait.now - counter.started_at;
+  v_previous double precision := counter.previous::double precision;
+  v_current double precision := counter.current::double precision;
+  v_room constant double precision := (rate_limit_wait.max_count - rate_limit_wait.cost)::double precision;
+  v_wait double precision := 0::double precision;
+begin
+  -- in the running window only the share of the one before shrinks; what is too much without it waits for the next one
+  if v_current > v_room then
+    v_wait := rate_limit_wait.window_seconds - v_age;
+    v_age := 0;
+    v_previous := v_current;
+    v_current := 0;
+  end if;
+  if v_previous > 0 then
+    v_wait := v_wait + greatest(0, rate_limit_wait.window_seconds * (1 - (v_room - v_current) / v_previous) - v_age);
+  end if;
+  return greatest(1, ceil(v_wait))::integer;
+end
+$function$;
+comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,integer,integer,integer,double precision) is 'Seconds, at least 1, until a refused charge would pass if nothing else came: the Retry-After of a client.';
+
 CREATE OR REPLACE FUNCTION app_private.record_consumption(listing app_public.listings, decision app_private.publication_decision)
  RETURNS void
  LANGUAGE plpgsql
@@ -1421,6 +1596,61 @@ begin
 end
 $function$;
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, its owner included.';
+
+CREATE OR REPLACE FUNCTION app_private.refused_rate_limits(keys bytea[], max_counts integer[], windows integer[], costs integer[], enforced boolean[], now double precision, OUT retry_after integer[], OUT reset_at bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_counter app_private.rate_limit_counters;
+begin
+  for v_index in 1 .. cardinality(keys) loop
+    continue when not enforced[v_index];
+    select c.* into v_counter from app_private.rate_limit_counters as c where c.key = keys[v_index];
+    if costs[v_index] > max_counts[v_index]
+      or found and app_private.rate_limit_used(v_counter, windows[v_index], refused_rate_limits.now) + costs[v_index] > max_counts[v_index]
+    then
+      -- from 1 on: a client that reads arrays without their bounds would take the first refusal for the first charge's
+      retry_after := coalesce(retry_after, array_fill(null::integer, array[cardinality(keys)]));
+      reset_at := coalesce(reset_at, array_fill(null::bigint, array[cardinality(keys)]));
+      retry_after[v_index] := coalesce(
+        app_private.rate_limit_wait(
+          v_counter, max_counts[v_index], windows[v_index], costs[v_index], refused_rate_limits.now),
+        windows[v_index]);
+      reset_at[v_index] := ceil(refused_rate_limits.now)::bigint + retry_after[v_index];
+    end if;
+  end loop;
+end
+$function$;
+comment on function app_private.refused_rate_limits(bytea[],integer[],integer[],integer[],boolean[],double precision) is 'Which charges are over their limit, at their index: seconds until they would pass, and that moment in Unix seconds. Writes and locks nothing. Nulls where none is over.';
+
+CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant double precision := extract(epoch from clock_timestamp())::double precision;
+  v_removed integer;
+begin
+  with idle as (
+    select c.key
+    from app_private.rate_limit_counters as c
+    where c.started_at + 2 * c.window_seconds < v_now
+    limit remove_idle_rate_limit_counters.batch_size
+    for update skip locked
+  ), removed as (
+    delete from app_private.rate_limit_counters as c using idle where c.key = idle.key returning c.key
+  )
+  select count(*)::integer into v_removed from removed;
+  delete from app_private.known_addresses as k where k.last_login_at < now() - 30 * interval '24 hours';
+  delete from app_private.login_failures as f where f.window_started_at < now() - interval '48 hours';
+  return v_removed;
+end
+$function$;
+comment on function app_private.remove_idle_rate_limit_counters(integer) is 'Removes up to `batch_size` counters that no window covers any more, and returns how many; 0: done. Call it in a loop, each call a transaction.';
 
 CREATE OR REPLACE FUNCTION app_private.replay_checkout(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
  RETURNS app_public.checkouts
@@ -1691,7 +1921,7 @@ $function$;
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
 comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run. For the API''s readiness check alone, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.begin_login(email text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT retry_after_seconds integer)
+CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT account_key bytea, OUT max_count integer, OUT retry_after_seconds integer)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1699,20 +1929,35 @@ CREATE OR REPLACE FUNCTION app_public.begin_login(email text, OUT user_id uuid, 
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  -- contract, section 5: auth_account
-  v_limit constant integer := 5;
-  v_window constant interval := interval '900 seconds';
+  v_policy app_public.rate_limit_policies;
+  v_window interval;
   v_now constant timestamptz := clock_timestamp();
   v_count app_private.login_failures;
 begin
+  select p.* into v_policy from app_public.rate_limit_policies as p where p.scope = 'auth_account';
+  if not found then
+    -- guessing stays limited whatever becomes of the row
+    v_policy.max_count := 5;
+    v_policy.window_seconds := 900;
+    v_policy.mode := 'enforce';
+  end if;
+  v_window := v_policy.window_seconds * interval '1 second';
+  max_count := v_policy.max_count;
   normalized_email := app_private.normalize_email(begin_login.email);
+  account_key := app_private.account_key(normalized_email);
+  perform from app_private.known_addresses as k
+  where k.account_key = begin_login.account_key and k.address = begin_login.address
+    and k.last_login_at > v_now - 30 * interval '24 hours';
+  if found then
+    account_key := app_private.account_key(normalized_email, begin_login.address);
+  end if;
   insert into app_private.login_failures as f (email_hash, failures, window_started_at)
-  values (sha256(convert_to(normalized_email, 'UTF8')), 1, v_now)
+  values (account_key, 1, v_now)
   on conflict (email_hash) do update set
     failures = case when f.window_started_at + v_window <= v_now then 1 else f.failures + 1 end,
     window_started_at = case when f.window_started_at + v_window <= v_now then v_now else f.window_started_at end
   returning f.* into v_count;
-  if v_count.failures > v_limit then
+  if v_policy.mode = 'enforce' and v_count.failures > max_count then
     retry_after_seconds := greatest(1, ceil(extract(epoch from v_count.window_started_at + v_window - v_now))::integer);
     return;
   end if;
@@ -1723,8 +1968,8 @@ begin
   where u.email = normalized_email;
 end
 $function$;
-grant execute on function app_public.begin_login(text) to forecourt_authenticator;
-comment on function app_public.begin_login(text) is 'Counts the attempt as failed before the password is looked at, so that parallel guesses cannot slip past the limit; complete_login takes it back. Nulls for an unknown address; retry_after_seconds alone when the address has had its five failures in 15 minutes. For the API''s identity code alone, not for GraphQL.';
+grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
+comment on function app_public.begin_login(text,text) is 'Counts the attempt as failed before the password is looked at, so that parallel guesses cannot slip past the limit auth_account; complete_login takes it back. An address from which the account was logged in to within 30 days has a count of its own. Nulls for an unknown account; retry_after_seconds alone when the limit is reached. For the API''s identity code alone, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
@@ -1836,7 +2081,7 @@ comment on function app_public.cancel_subscription(uuid) is '@behavior +mutation
 @resultFieldName subscription
 Cancels a subscription of a dealer of the caller. It keeps its quota until `endAt`; one that has not started never will. A second call changes nothing.';
 
-CREATE OR REPLACE FUNCTION app_public.complete_login(email text)
+CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea)
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1845,11 +2090,14 @@ CREATE OR REPLACE FUNCTION app_public.complete_login(email text)
 AS $function$
 begin
   update app_private.login_failures as f set failures = f.failures - 1
-  where f.email_hash = sha256(convert_to(app_private.normalize_email(complete_login.email), 'UTF8')) and f.failures > 0;
+  where f.email_hash = complete_login.counted_under and f.failures > 0;
+  insert into app_private.known_addresses as k (account_key, address, last_login_at)
+  values (app_private.account_key(app_private.normalize_email(complete_login.email)), complete_login.address, clock_timestamp())
+  on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
 end
 $function$;
-grant execute on function app_public.complete_login(text) to forecourt_authenticator;
-comment on function app_public.complete_login(text) is 'The password was right: takes back the failure that begin_login counted ahead. For the API''s identity code alone, not for GraphQL.';
+grant execute on function app_public.complete_login(text,text,bytea) to forecourt_authenticator;
+comment on function app_public.complete_login(text,text,bytea) is 'The password was right: takes back the failure that begin_login counted ahead under that account_key, and remembers the address. For the API''s identity code alone, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
@@ -2078,3 +2326,71 @@ end
 $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Makes an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 when the address is taken. For the API''s identity code alone, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts integer[], windows integer[], costs integer[], enforced boolean[], OUT allowed boolean, OUT used integer[], OUT reset_at bigint[], OUT retry_after integer[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '50ms'
+AS $function$
+declare
+  v_now constant double precision := extract(epoch from clock_timestamp())::double precision;
+  v_counter app_private.rate_limit_counters;
+  v_key bytea;
+  v_window integer;
+  v_cost integer;
+  v_limit double precision;
+begin
+  allowed := true;
+  -- all or none: one charge is looked at by the very statement that takes it
+  if cardinality(keys) > 1 then
+    select r.retry_after is null into allowed
+    from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
+  end if;
+  -- keys come in ascending order, so that two calls never wait for each other
+  for v_index in 1 .. cardinality(keys) loop
+    exit when not allowed;
+    v_key := keys[v_index];
+    v_window := windows[v_index];
+    v_cost := costs[v_index];
+    v_limit := case when enforced[v_index] then max_counts[v_index]::double precision else 'Infinity' end;
+    -- a plain read decides about a refusal: it writes nothing and waits for nobody
+    insert into app_private.rate_limit_counters as c (key, window_seconds, started_at, previous, current)
+    select v_key, v_window, v_now, 0, v_cost
+    where v_cost <= v_limit and not exists (
+      select from app_private.rate_limit_counters as seen
+      where seen.key = v_key and app_private.rate_limit_used(seen, v_window, v_now) + v_cost > v_limit)
+    on conflict (key) do update set
+      window_seconds = v_window,
+      started_at = case
+        when v_now < c.started_at + v_window then c.started_at
+        when v_now < c.started_at + 2 * v_window then c.started_at + v_window
+        else v_now end,
+      previous = case
+        when v_now < c.started_at + v_window then c.previous
+        when v_now < c.started_at + 2 * v_window then c.current
+        else 0 end,
+      current = case when v_now < c.started_at + v_window then c.current else 0 end + v_cost
+    where app_private.rate_limit_used(c, v_window, v_now) + v_cost <= v_limit
+    returning c.* into v_counter;
+    if found then
+      used[v_index] := ceil(v_counter.current
+        + v_counter.previous * (1 - greatest(v_now - v_counter.started_at, 0) / v_window))::integer;
+      reset_at[v_index] := ceil(v_counter.started_at + v_window)::bigint;
+    else
+      allowed := false;
+      -- what this call has taken goes back
+      update app_private.rate_limit_counters as c set current = c.current - taken.cost
+      from unnest(keys[: v_index - 1], costs[: v_index - 1]) as taken (key, cost)
+      where c.key = taken.key;
+    end if;
+  end loop;
+  if not allowed then
+    select r.retry_after, r.reset_at into take_rate_limits.retry_after, take_rate_limits.reset_at
+    from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
+  end if;
+end
+$function$;
+grant execute on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) to forecourt_authenticator;
+comment on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) is 'Takes all charges of a request, or none: the arrays have one element a charge, keys in ascending order. By index: `used` of the window after it, `reset_at` in Unix seconds, `retry_after` in seconds for what is over its limit. What is not enforced is counted and never refuses. For the API''s limiter alone, not for GraphQL.';
