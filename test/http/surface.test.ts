@@ -15,10 +15,7 @@ import {
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { jwtSecret, startServer, type TestServer } from '../support/server.ts'
 
-let database: TestDatabase
-let development: TestServer
-let production: TestServer
-let schema: GraphQLSchema
+let database: TestDatabase, development: TestServer, production: TestServer, schema: GraphQLSchema
 
 beforeAll(async () => {
   database = await cloneDatabase()
