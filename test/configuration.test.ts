@@ -33,6 +33,7 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     graphiql: true,
     introspection: true,
     poolSize: 10,
+    instances: 1,
   })
 })
 

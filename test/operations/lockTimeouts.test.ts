@@ -10,8 +10,8 @@ import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const CANCEL = 'select app_public.cancel_subscription($1)'
-const BEGIN = 'select app_public.begin_login($1)'
-const COMPLETE = 'select app_public.complete_login($1)'
+const BEGIN = "select app_public.begin_login($1, '192.0.2.1')"
+const COMPLETE = "select app_public.complete_login($1, '192.0.2.1', $2)"
 
 let database: TestDatabase
 let userId: string
@@ -45,6 +45,8 @@ test('whatever waits 3 seconds for a lock gives up with 55P03 and has written no
   const invoiceId = await bought(database, userId, payer.dealerId, packageId)
   const emails = ['begin@example.com', 'complete@example.com']
   for (const email of emails) await run('authenticator', BEGIN, [email])
+  const key = "select app_private.account_key('complete@example.com')"
+  const { rows: keys } = await database.owner.query(key)
   const dealerIds = [publisher, other, buyer, canceller, payer].map(({ dealerId }) => dealerId)
   const footprints = () => Promise.all(dealerIds.map(dealerId => footprint(database.owner, dealerId)))
   const before = await footprints()
@@ -62,7 +64,7 @@ test('whatever waits 3 seconds for a lock gives up with 55P03 and has written no
       run(dealer, CANCEL, [canceller.subscriptionId]),
       run({ admin: randomUUID() }, PAY, [invoiceId]),
       run('authenticator', BEGIN, [emails[0]]),
-      run('authenticator', COMPLETE, [emails[1]]),
+      run('authenticator', COMPLETE, [emails[1], keys[0].account_key]),
     ]
     expect(await Promise.all(attempts.map(sqlstate))).toEqual(attempts.map(() => '55P03'))
   })
