@@ -1,7 +1,7 @@
 /** Demo data for the embedded database: accounts, countries, packages, dealers in every state. */
 import { readFile } from 'node:fs/promises'
-import { hash } from '@node-rs/argon2'
 import pg from 'pg'
+import { hashPassword } from '../passwords.ts'
 
 export const demoAccounts = ['admin@example.com', 'dealer@example.com'] as const
 export const demoPassword = 'forecourt-demo'
@@ -17,7 +17,7 @@ export async function makeDemoData(databaseUrl: string): Promise<boolean> {
       demoAccounts,
     ])
     if (rowCount !== 0) return false
-    const passwordHash = await hash(demoPassword, { memoryCost: 19_456, timeCost: 2, parallelism: 1 })
+    const passwordHash = await hashPassword(demoPassword)
     await client.query("select set_config('forecourt.demo_password_hash', $1, true)", [passwordHash])
     await client.query(await readFile(new URL('demo.sql', import.meta.url), 'utf8'))
     await client.query('commit')

@@ -56,8 +56,18 @@ async function requireSupportedServer(client: pg.Client): Promise<void> {
   }
 }
 
+type Migration = { hash: string; file: string }
+
+let expected: Promise<Migration[]> | undefined
+
 /** The committed migrations that this build expects: hash, which covers all before it as well, and file name. */
-export async function expectedMigrations(): Promise<{ hash: string; file: string }[]> {
+export function expectedMigrations(): Promise<Migration[]> {
+  // a build's own files: each probe of readiness asks for them
+  expected ??= readMigrations()
+  return expected
+}
+
+async function readMigrations(): Promise<Migration[]> {
   const folder = `${migrationsFolder}/committed`
   const files = (await readdir(folder)).filter(file => /^\d{6}.*\.sql$/.test(file)).sort()
   return Promise.all(

@@ -1,15 +1,14 @@
 /** Accounts: passwords are hashed and checked here, so that none is ever a parameter of a statement. */
 import { createHash } from 'node:crypto'
-import { hash, verify } from '@node-rs/argon2'
+import { verify } from '@node-rs/argon2'
 import type pg from 'pg'
 import { addressOf } from '../http/address.ts'
 import type { Tokens } from '../http/tokens.ts'
-import { ApiError } from './errors.ts'
+import { hashPassword } from '../passwords.ts'
+import { ApiError, tooManyRequests } from './errors.ts'
 import type { ApiRequest } from './request.ts'
 import type { Accounts, Credentials, Session } from './sessions.ts'
 
-/** Argon2id, the first choice of the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane. */
-const HASH_COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 /** NIST SP 800-63B: at least 8 characters, no rule about their kinds; the upper bound keeps hashing cheap. */
 const PASSWORD_LENGTH = { least: 8, most: 128 }
 
@@ -75,10 +74,6 @@ export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }
   }
 }
 
-function hashPassword(password: string): Promise<string> {
-  return hash(password, HASH_COST)
-}
-
 function requirePassword(password: string): void {
   const { least, most } = PASSWORD_LENGTH
   const length = [...password].length
@@ -95,11 +90,7 @@ function tooManyFailures(attempt: LoginAttempt, seconds: number, request: ApiReq
   request?.res?.setHeader('X-RateLimit-Limit', String(attempt.max_count))
   request?.res?.setHeader('X-RateLimit-Remaining', '0')
   request?.res?.setHeader('X-RateLimit-Reset', String(Math.ceil(Date.now() / 1000) + seconds))
-  return new ApiError('rate_limit_exceeded', `Too many requests. Please try again in ${seconds} seconds.`, {
-    detail: { scope },
-    meta: { limit_key: `account:${account}:${scope}`, retry_after_seconds: seconds },
-    retryAfter: seconds,
-  })
+  return tooManyRequests(scope, `account:${account}:${scope}`, seconds)
 }
 
 /** Runs what is under one key one after another. */

@@ -150,6 +150,15 @@ export class ApiError extends Error {
   }
 }
 
+/** Refuses what is beyond a rate limit: contract, section 5. */
+export function tooManyRequests(scope: string, limitKey: string, seconds: number): ApiError {
+  return new ApiError('rate_limit_exceeded', `Too many requests. Please try again in ${seconds} seconds.`, {
+    detail: { scope },
+    meta: { limit_key: limitKey, retry_after_seconds: seconds },
+    retryAfter: seconds,
+  })
+}
+
 /** The parts of a database error that we look at. `pg` has a class for it; a plain shape survives its copies. */
 export interface DatabaseError {
   readonly severity: string

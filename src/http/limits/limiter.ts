@@ -1,7 +1,7 @@
 /** The middleware: classify, charge, refuse. express-rate-limit sets the headers, over a store that makes the one call. */
 import type { Express, Request, RequestHandler, Response } from 'express'
 import { rateLimit, type Store } from 'express-rate-limit'
-import { fault } from '../../graphql/errors.ts'
+import { fault, tooManyRequests } from '../../graphql/errors.ts'
 import { outcomeOf } from '../../graphql/outcome.ts'
 import type { Logger } from '../../log.ts'
 import { addressOf } from '../address.ts'
@@ -107,15 +107,13 @@ function refuse(request: Request, response: Response, log: Logger): void {
   if (verdict === undefined) throw new Error('only a verdict refuses')
   const { charge, retryAfter } = verdict
   const { scope } = charge.policy
-  const { status } = fault('rate_limit_exceeded')
   outcomeOf(request).codes.push('rate_limit_exceeded')
   log.warn(
     { requestId: requestId(request), scope, user: request.identity?.userId, address: addressOf(request) },
     'refused by a rate limit',
   )
-  const message = `Too many requests. Please try again in ${retryAfter} seconds.`
-  const meta = { limit_key: charge.name, retry_after_seconds: retryAfter }
-  const extensions = { code: 'rate_limit_exceeded', detail: { scope }, meta }
-  response.status(status).type('application/json; charset=utf-8')
+  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfter)
+  const extensions = { code, detail, meta }
+  response.status(fault(code).status).type('application/json; charset=utf-8')
   response.send(JSON.stringify({ errors: [{ message, extensions }] }))
 }

@@ -14,7 +14,12 @@ export type Policy = Readonly<{
   fallback: 'local' | 'refuse'
 }>
 
-export type Policies = Readonly<{ all: readonly Policy[]; loadedAt: number }>
+export type Policies = Readonly<{
+  all: readonly Policy[]
+  /** Fields of every policy that is not off. */
+  limitedFields: ReadonlySet<string>
+  loadedAt: number
+}>
 
 export type PolicySource = {
   current(): Policies
@@ -114,7 +119,8 @@ function assertKnown(policies: Policies, known: ReadonlySet<string>): void {
 async function load(pool: pg.Pool): Promise<Policies> {
   const { rows } = await pool.query<Policy>(SELECT)
   if (rows.length === 0) throw new Error('there is no rate limit policy')
-  return { all: rows, loadedAt: Date.now() }
+  const limitedFields = new Set(rows.flatMap(({ mode, fields }) => (mode === 'off' ? [] : fields)))
+  return { all: rows, limitedFields, loadedAt: Date.now() }
 }
 
 function reasonOf(error: unknown): string {

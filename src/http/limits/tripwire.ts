@@ -18,13 +18,11 @@ export function makeTripwirePlugin(policies: PolicySource): GraphileConfig.Plugi
         execute(next, { args }) {
           const operation = getOperationAST(args.document, args.operationName)
           const request = requestOf(args.requestContext)
-          const limited = new Set(
-            policies.current().all.flatMap(({ mode, fields }) => (mode === 'off' ? [] : fields)),
-          )
+          const { limitedFields } = policies.current()
           const type = operation?.operation === 'mutation' ? 'Mutation' : 'Query'
           for (const { name } of operation ? rootFields(args.document, operation).values() : []) {
             const field = `${type}.${name}`
-            if (limited.has(field) && (!request || chargedTimes(request, field) === 0)) {
+            if (limitedFields.has(field) && (!request || chargedTimes(request, field) === 0)) {
               throw new ApiError(
                 'internal_error',
                 'This way of asking is not served. Please send POST /graphql with JSON.',
