@@ -23,6 +23,10 @@ const SHARED = [
   // the dealer itself: its id is the key of the shards
   'app_public.dealers',
   // the system's own
+  'app_private.alert_deliveries',
+  'app_private.alerts',
+  'app_private.ledger_checks',
+  'app_private.pricing_conflicts',
   'app_private.rate_limit_counters',
   'app_public.audit_logs',
 ]

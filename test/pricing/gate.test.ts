@@ -133,7 +133,7 @@ test('a VAT rate holds from its start to before its end', () =>
       `insert into app_public.vat_rates (country, rate, valid)
        values ('DE', 16, '[2020-07-01Z, 2021-01-01Z)'), ('DE', 19, '[2021-01-01Z, 2022-01-01Z)')`,
     )
-    const gate = "select vat_rate from app_private.pass_pricing_gate('DE', $1)"
+    const gate = "select vat_rate from app_private.pass_pricing_gate('DE', 'dealer', null, $1)"
     expect(await refusal(client, gate, ['2020-06-30 23:59:59.999999Z'])).toBe('FC005')
     expect((await client.query(gate, ['2020-07-01Z'])).rows).toEqual([{ vat_rate: '16.00' }])
     expect((await client.query(gate, ['2020-12-31 23:59:59.999999Z'])).rows).toEqual([{ vat_rate: '16.00' }])
@@ -183,5 +183,6 @@ test('should two rates or prices ever apply, nothing is charged', () =>
 test('nobody reaches the gate but through what is published or bought', () =>
   rolledBack(database, async client => {
     await become(client, { dealer: await makeUser(client) })
-    expect(await refusal(client, "select app_private.pass_pricing_gate('DE', now())")).toBe('42501')
+    const gate = "select app_private.pass_pricing_gate('DE', 'dealer', null, now())"
+    expect(await refusal(client, gate)).toBe('42501')
   }))
