@@ -6,6 +6,7 @@ import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
 import { makePool } from './database/pool.ts'
 import { makeAccounts } from './graphql/accounts.ts'
+import { type ConflictRecorder, makeConflictRecorder } from './graphql/conflicts.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
@@ -46,8 +47,10 @@ export async function startApi(
     const registry = new Registry()
     const limits = await startLimits({ config, instances: configuration.instances, registry, log })
     stops.push(limits.stop)
+    const conflicts = makeConflictRecorder({ pool, registry, log })
+    stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
-    const graphql = await startGraphql(configuration, { pool, limits, tokens, log })
+    const graphql = await startGraphql(configuration, { pool, limits, conflicts, tokens, log })
     stops.push(() => graphql.release())
     const server = makeServer()
     const app = await makeApp({
@@ -70,13 +73,21 @@ export async function startApi(
   }
 }
 
-type GraphqlParts = { pool: pg.Pool; limits: Limits; tokens: Tokens; log: Logger }
+type GraphqlParts = {
+  pool: pg.Pool
+  limits: Limits
+  conflicts: ConflictRecorder
+  tokens: Tokens
+  log: Logger
+}
 
-async function startGraphql(configuration: Configuration, { pool, limits, tokens, log }: GraphqlParts) {
+async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
+  const { pool, limits, conflicts, tokens, log } = parts
   const graphql = await makeGraphql(
     makePreset({
       pool,
       log: report => log.error(report, 'a request failed'),
+      onFault: conflicts.note,
       constraintMessages: await readConstraintMessages(pool),
       introspection: configuration.introspection,
       graphiql: configuration.graphiql,

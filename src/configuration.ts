@@ -4,6 +4,12 @@ import { randomBytes } from 'node:crypto'
 /** What this process is there for. */
 export type Roles = { api: boolean; worker: boolean }
 
+/** Where alerts are sent to; what is absent is not used. */
+export type AlertConfiguration = Readonly<{
+  webhookUrl?: string
+  email?: Readonly<{ to: readonly string[]; from: string; smtpUrl: string }>
+}>
+
 export type Configuration = Readonly<{
   production: boolean
   host: string
@@ -22,6 +28,7 @@ export type Configuration = Readonly<{
   poolSize: number
   /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
   instances: number
+  alerts: AlertConfiguration
 }>
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -93,9 +100,40 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     introspection: flag('INTROSPECTION', !production),
     poolSize: integer('POOL_SIZE', 10, 1, 1000),
     instances: integer('INSTANCES', 1, 1, 1000),
+    alerts: readAlerts(text, faults),
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
   return configuration
+}
+
+/** The channels of alerts; adds to `faults` what is wrong with them. Values may hold secrets and are not repeated. */
+function readAlerts(text: (name: string) => string | undefined, faults: string[]): AlertConfiguration {
+  const url = (name: string, protocols: string[]) => {
+    const value = text(name)
+    const known = URL.parse(value ?? '')
+    if (value !== undefined && !(known?.hostname && protocols.includes(known.protocol)))
+      faults.push(`${name} is a URL that begins with ${protocols.join('// or ')}//.`)
+    return value
+  }
+  const addresses = (name: string) => {
+    const list = (text(name) ?? '').split(',').map(address => address.trim())
+    const given = list.filter(Boolean)
+    if (!given.every(address => /^[^\s@<>"]+@[^\s@<>"]+$/.test(address)))
+      faults.push(`${name} takes e-mail addresses such as ops@example.com.`)
+    return given
+  }
+  const webhookUrl = url('ALERT_WEBHOOK_URL', ['https:', 'http:'])
+  const smtpUrl = url('SMTP_URL', ['smtps:', 'smtp:'])
+  const to = addresses('ALERT_EMAIL_TO')
+  const [from, ...more] = addresses('ALERT_EMAIL_FROM')
+  if (more.length > 0) faults.push('ALERT_EMAIL_FROM is one address.')
+  const complete = to.length > 0 && from !== undefined && smtpUrl !== undefined
+  if (!complete && (to.length > 0 || from !== undefined || smtpUrl !== undefined))
+    faults.push('ALERT_EMAIL_TO, ALERT_EMAIL_FROM and SMTP_URL are set together or not at all.')
+  return Object.freeze({
+    ...(webhookUrl === undefined ? {} : { webhookUrl }),
+    ...(complete ? { email: Object.freeze({ to: Object.freeze(to), from, smtpUrl }) } : {}),
+  })
 }
 
 /** A secret for one process: tokens signed with it end with it. */

@@ -71,7 +71,7 @@ async function startRoles(
   log: Logger,
 ): Promise<void> {
   if (roles.worker) {
-    const worker = await startWorkerRole({ databaseUrl: database.url, log })
+    const worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
     started.push({ what: 'worker', stop: () => worker.stop() })
   }
   if (roles.api) {

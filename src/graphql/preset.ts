@@ -11,7 +11,7 @@ import { makePgService } from 'postgraphile/adaptors/pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
 import type { Identity } from '../http/tokens.ts'
 import { makeDocumentsPlugin } from './documents.ts'
-import type { ConstraintMessages } from './errors.ts'
+import type { ConstraintMessages, Fault } from './errors.ts'
 import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
 import { requestOf } from './request.ts'
@@ -25,6 +25,8 @@ export interface PresetOptions {
   /** The low-privilege login. It must be able to become each role of `roleOf`, and needs an error handler. */
   readonly pool: Pool
   readonly log: (report: FaultReport) => void
+  /** Is told each error that a client is told. */
+  readonly onFault: (fault: Fault) => void
   readonly constraintMessages: ConstraintMessages
   /** May clients ask for the schema? Else no error names what they did not name first, either. */
   readonly introspection: boolean
@@ -36,7 +38,7 @@ export interface PresetOptions {
 
 /** The preset of the API over the schema `app_public`. */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { introspection, graphiql, log, constraintMessages } = options
+  const { introspection, graphiql, log, onFault, constraintMessages } = options
   return {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset],
     disablePlugins: [
@@ -54,7 +56,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       ScalarsPlugin,
       PageLimitPlugin,
       makeDocumentsPlugin({ introspection }),
-      makeStatusPlugin({ log, constraintMessages, hideSuggestions: !introspection }),
+      makeStatusPlugin({ log, onFault, constraintMessages, hideSuggestions: !introspection }),
       ...(options.plugins ?? []),
     ],
     pgServices: [makePgService({ pool: options.pool, schemas: ['app_public'], pubsub: false })],

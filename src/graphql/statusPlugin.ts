@@ -31,6 +31,8 @@ export interface FaultReport {
 /** What the translation needs. */
 export interface StatusOptions {
   readonly log: (report: FaultReport) => void
+  /** Is told each error that a client is told, while its answer is made: may neither wait nor throw. */
+  readonly onFault: (fault: Fault) => void
   readonly constraintMessages: ConstraintMessages
   /** No "Did you mean" in errors about variables. */
   readonly hideSuggestions: boolean
@@ -144,6 +146,7 @@ function translate(error: GraphQLError, request: ApiRequest | undefined, options
   const database = databaseError(root)
   if (database) outcomeOf(request).sqlstates.push(database.code)
   if (told.status >= 500) options.log(report(told, error, request, error.path))
+  options.onFault(told)
   return told
 }
 

@@ -1,10 +1,19 @@
 /** The worker as a role of a process: its pool, as the owner of the worker's schema, and its runner. */
 import { parseIntoClientConfig } from 'pg-connection-string'
+import { makeAlertChannels } from '../alerts/channels.ts'
+import type { AlertConfiguration } from '../configuration.ts'
 import { makePool } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
 
-export async function startWorkerRole({ databaseUrl, log }: { databaseUrl: string; log: Logger }) {
+export type WorkerRoleOptions = {
+  databaseUrl: string
+  log: Logger
+  /** None: alerts are only logged. */
+  alerts?: AlertConfiguration
+}
+
+export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerRoleOptions) {
   const pool = makePool({
     config: parseIntoClientConfig(databaseUrl),
     name: 'forecourt worker',
@@ -12,7 +21,7 @@ export async function startWorkerRole({ databaseUrl, log }: { databaseUrl: strin
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {
-    const runner = await startWorker({ pool, log })
+    const runner = await startWorker({ pool, log, channels: makeAlertChannels(alerts) })
     return {
       async stop() {
         await runner.stop()

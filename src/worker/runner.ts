@@ -1,23 +1,39 @@
 /** The worker: runs the tasks of `tasks/`, and the crontab beside them. */
 import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
+import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
+import { makeSendAlert } from '../../tasks/send_alert.ts'
+import verifyLedger from '../../tasks/verify_ledger.ts'
+import type { AlertChannel } from '../alerts/channel.ts'
 import type { Logger as Log } from '../log.ts'
 
 const crontabFile = new URL('../../tasks/crontab', import.meta.url).pathname
 
 /** Every task by the name under which the crontab and the database ask for it. */
-export const taskList: TaskList = {
-  expire_subscriptions: expireSubscriptions,
-  remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
+export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
+  return {
+    alert_pricing_gaps: alertPricingGaps,
+    expire_subscriptions: expireSubscriptions,
+    remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
+    send_alert: makeSendAlert(channels),
+    verify_ledger: verifyLedger,
+  }
+}
+
+export type WorkerOptions = {
+  pool: pg.Pool
+  log: Log
+  /** Where alerts go. */
+  channels: readonly AlertChannel[]
 }
 
 /** Starts the runner on the owner's pool. Stop it with `stop()`, which lets running jobs finish. */
-export function startWorker({ pool, log }: { pool: pg.Pool; log: Log }): Promise<Runner> {
+export function startWorker({ pool, log, channels }: WorkerOptions): Promise<Runner> {
   return run({
     pgPool: pool,
-    taskList,
+    taskList: makeTaskList(channels),
     crontabFile,
     concurrency: 2,
     // main stops everything in order

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { parseCrontab } from 'graphile-worker'
 import { startWorkerRole } from '../../src/worker/role.ts'
-import { taskList } from '../../src/worker/runner.ts'
+import { makeTaskList } from '../../src/worker/runner.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { type RecordedLog, recordLog } from '../support/log.ts'
 import { startRelay } from '../support/relay.ts'
@@ -11,6 +11,7 @@ import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
 
 const tasks = new URL('../../tasks/', import.meta.url)
+const taskList = makeTaskList([])
 
 let database: TestDatabase
 let recorded: RecordedLog

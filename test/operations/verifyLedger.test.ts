@@ -1,0 +1,253 @@
+/** The reconciliation of the books finds each kind of broken row, and only those. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { brokenRules } from '../support/conservation.ts'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { BUY, buy, PAY } from '../support/purchases.ts'
+import { atOnce, interleave, tally } from '../support/sessions.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  publish,
+} from '../support/world.ts'
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+/** One listing of each source and a paid package; then, past all triggers, whatever the test breaks. */
+function withBooks(work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+  return rolledBack(database, async client => {
+    await makeCountry(client, { freeListings: 1 })
+    const userId = await makeUser(client)
+    const dealerId = await makeDealer(client, userId)
+    const packageId = await makePackage(client, { listings: 1 })
+    await become(client, { dealer: userId })
+    const invoiceId = await buy(client, dealerId, packageId)
+    await become(client, { admin: randomUUID() })
+    await client.query(PAY, [invoiceId])
+    await become(client, { dealer: userId })
+    for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
+    await client.query("reset role; set local session_replication_role = 'replica'")
+    await work(client)
+  })
+}
+
+test('books that are in order break no rule', () =>
+  withBooks(async client => {
+    expect(await brokenRules(client)).toEqual([])
+  }))
+
+const CONSUMED_ONCE = 'a listing past draft has not exactly one ledger row'
+const SAME_AMOUNTS = 'a paid listing has no invoice item of the same amounts'
+const ONE_LISTING = 'an item of a monthly invoice is of no listing, or of several'
+const QUOTA = 'used quota is not the number of ledger rows'
+const TOTALS = 'totals of an invoice are not the sums of its items'
+const ONE_SUBSCRIPTION = 'a paid package has not exactly one subscription'
+
+const ANY_QUOTA =
+  'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_used_within_included'
+
+const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
+  'a unit that was not taken': {
+    plant: ['update app_public.dealer_subscriptions set used_listing_quota = 0'],
+    rules: [QUOTA],
+  },
+  'a unit that was taken twice': {
+    plant: [ANY_QUOTA, 'update app_public.dealer_subscriptions set used_listing_quota = 2'],
+    rules: [QUOTA],
+  },
+  'a quota that was used beyond its limit': {
+    plant: [ANY_QUOTA, 'update app_public.dealer_subscriptions set included_listing_quota = 0'],
+    rules: ['used quota is beyond what is included'],
+  },
+  'a subscription that is gone': {
+    plant: ['delete from app_public.dealer_subscriptions'],
+    rules: ['a ledger row uses a subscription that is not there', ONE_SUBSCRIPTION],
+  },
+  'a ledger row that tells another amount than its item': {
+    plant: [
+      "update app_public.listing_consumptions set net_amount = 1, vat_amount = 1, gross_amount = 2 where source = 'paid_extra'",
+    ],
+    rules: [SAME_AMOUNTS],
+  },
+  'an item that is gone': {
+    plant: ['delete from app_public.invoice_items where price_config_id is not null'],
+    rules: [SAME_AMOUNTS, TOTALS],
+  },
+  'an item that two listings claim': {
+    plant: [
+      'alter table app_public.listing_consumptions drop constraint listing_consumptions_invoice_item_key',
+      `update app_public.listing_consumptions as free
+       set source = 'paid_extra', price_config_id = paid.price_config_id, invoice_item_id = paid.invoice_item_id,
+         net_amount = paid.net_amount, vat_amount = paid.vat_amount, gross_amount = paid.gross_amount
+       from app_public.listing_consumptions as paid
+       where free.source = 'free_quota' and paid.source = 'paid_extra'`,
+    ],
+    rules: [ONE_LISTING],
+  },
+  'a paid ledger row that is gone': {
+    plant: ["delete from app_public.listing_consumptions where source = 'paid_extra'"],
+    rules: [ONE_LISTING, CONSUMED_ONCE],
+  },
+  'a published listing without a ledger row': {
+    plant: ["delete from app_public.listing_consumptions where source = 'free_quota'"],
+    rules: [CONSUMED_ONCE],
+  },
+  'a listing that was consumed twice': {
+    plant: [
+      'alter table app_public.listing_consumptions drop constraint listing_consumptions_pkey',
+      `insert into app_public.listing_consumptions
+       select * from app_public.listing_consumptions where source = 'free_quota'`,
+    ],
+    rules: [CONSUMED_ONCE],
+  },
+  'a ledger row whose listing is gone': {
+    plant: [
+      `delete from app_public.listings as l using app_public.listing_consumptions as lc
+       where lc.listing_id = l.id and lc.source = 'free_quota'`,
+    ],
+    rules: ['a ledger row has no listing past draft'],
+  },
+  'a draft that was charged for': {
+    plant: [
+      `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
+       where lc.listing_id = l.id and lc.source = 'paid_extra'`,
+    ],
+    rules: ['a ledger row has no listing past draft'],
+  },
+  'a total that is wrong': {
+    plant: [
+      "update app_public.invoices set net_total = 1, vat_total = 1, gross_total = 2 where kind = 'package'",
+    ],
+    rules: [TOTALS],
+  },
+  'an invoice that is gone': {
+    plant: ["delete from app_public.invoices where kind = 'monthly'"],
+    rules: ['an item stands on no invoice', SAME_AMOUNTS],
+  },
+  'an item in another currency': {
+    plant: ["update app_public.invoice_items set currency = 'CHF' where package_id is not null"],
+    rules: ['an item is in another currency than its invoice'],
+  },
+  'a paid package that made no subscription': {
+    plant: ['update app_public.dealer_subscriptions set invoice_id = null'],
+    rules: [ONE_SUBSCRIPTION],
+  },
+  'a subscription of a package that was not paid': {
+    plant: ["update app_public.invoices set status = 'draft', paid_at = null where kind = 'package'"],
+    rules: ['a package that is not paid has a subscription'],
+  },
+  'a subscription that stems from a monthly invoice': {
+    plant: [
+      `update app_public.dealer_subscriptions as s set invoice_id = i.id
+       from app_public.invoices as i where i.kind = 'monthly'`,
+    ],
+    rules: ['a subscription stems from no purchase', ONE_SUBSCRIPTION],
+  },
+}
+
+test.each(Object.entries(DEFECTS))('%s is found', (_defect, { plant, rules }) =>
+  withBooks(async client => {
+    let changed: number | null = null
+    for (const sql of plant) changed = (await client.query(sql)).rowCount
+    expect(changed).toBe(1)
+    expect((await brokenRules(client)).map(({ rule }) => rule).sort()).toEqual([...rules].sort())
+  }),
+)
+
+test('a finding names the dealer and the row, and says what stands against what', () =>
+  withBooks(async client => {
+    const { rows } = await client.query(
+      'update app_public.dealer_subscriptions set used_listing_quota = 0 returning dealer_id, id',
+    )
+    const detail = { used: 0, included: 1, ledger_rows: 1 }
+    expect(await brokenRules(client)).toEqual([{ rule: QUOTA, ...rows[0], detail }])
+  }))
+
+test('while dealers publish, buy, pay and cancel at once, no check finds anything', async () => {
+  await makeCountry(database.owner, { freeListings: 3 })
+  const userId = await makeUser(database.owner)
+  const packageId = await makePackage(database.owner, { listings: 5 })
+  const dealerIds = await Promise.all(Array.from({ length: 6 }, () => makeDealer(database.owner, userId)))
+  const subscriptionIds = await Promise.all(
+    dealerIds.slice(3).map(dealerId => makeSubscription(database.owner, dealerId, { packageId })),
+  )
+  let busy = true
+  const checks = (async () => {
+    let findings: unknown[] = []
+    do findings = findings.concat(await brokenRules(database.owner))
+    while (busy)
+    return findings
+  })()
+  const outcomes = await atOnce(database, { dealer: userId }, 20, async (client, index) => {
+    const dealerId = dealerIds[index % dealerIds.length] as string
+    for (let number = 0; number < 5; number += 1) {
+      await publish(client, dealerId)
+      await client.query('commit; begin')
+      await become(client, { dealer: userId })
+    }
+    const subscriptionId = subscriptionIds[index]
+    if (subscriptionId !== undefined) {
+      await client.query('select app_public.cancel_subscription($1)', [subscriptionId])
+    } else if (index < dealerIds.length) {
+      const { rows } = await client.query(BUY, [dealerId, packageId, randomUUID()])
+      await become(client, { admin: randomUUID() })
+      await client.query(PAY, [rows[0].invoice_id])
+    }
+  })
+  busy = false
+  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(await checks).toEqual([])
+  expect(await brokenRules(database.owner)).toEqual([])
+  const { rows } = await database.owner.query(
+    'select count(distinct source)::integer as sources, count(*)::integer as listings from app_public.listing_consumptions',
+  )
+  expect(rows).toEqual([{ sources: 3, listings: 100 }])
+})
+
+test('a check waits for no publication and locks no row', async () => {
+  const country = await makeCountry(database.owner, { country: 'AT' })
+  const userId = await makeUser(database.owner)
+  const dealerId = await makeDealer(database.owner, userId, country)
+  await interleave(
+    database,
+    { publisher: { dealer: userId }, checker: 'owner' },
+    async ({ publisher, checker }) => {
+      await publisher.query(
+        "select app_public.create_listing($1, gen_random_uuid(), 'A', 'auto', 1, 'EUR')",
+        [dealerId],
+      )
+      await checker.query("set local lock_timeout to '1ms'")
+      expect((await checker.query('select * from app_private.verify_ledger()')).rows).toEqual([])
+      const { rows } = await database.superuser.query(
+        "select distinct mode from pg_locks where pid = $1 and locktype <> 'virtualxid'",
+        [checker.pid],
+      )
+      expect(rows).toEqual([{ mode: 'AccessShareLock' }])
+      await publisher.commit()
+    },
+  )
+})
+
+test('no role of the API may look into the books of all dealers', () =>
+  rolledBack(database, async client => {
+    for (const as of [
+      'visitor',
+      'authenticator',
+      { dealer: randomUUID() },
+      { admin: randomUUID() },
+    ] as const) {
+      await become(client, as)
+      expect(await refusal(client, 'select app_private.verify_ledger()')).toBe('42501')
+      await client.query('reset role')
+    }
+  }))
