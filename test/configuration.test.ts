@@ -34,6 +34,7 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     introspection: true,
     poolSize: 10,
     instances: 1,
+    alerts: {},
   })
 })
 
@@ -64,6 +65,10 @@ test('each variable is read', () => {
     TRUST_PROXY: ' 10.0.0.0/8, 127.0.0.1 ,::1',
     LOG_LEVEL: 'debug',
     POOL_SIZE: '3',
+    ALERT_WEBHOOK_URL: 'https://hooks.example.com/hidden',
+    ALERT_EMAIL_TO: 'ops@example.com, duty@example.com',
+    ALERT_EMAIL_FROM: 'forecourt@example.com',
+    SMTP_URL: 'smtps://user:hidden@mail.example.com',
   }
   expect(readConfiguration(env)).toMatchObject({
     port: 0,
@@ -73,6 +78,14 @@ test('each variable is read', () => {
     trustProxy: ['10.0.0.0/8', '127.0.0.1', '::1'],
     logLevel: 'debug',
     poolSize: 3,
+    alerts: {
+      webhookUrl: 'https://hooks.example.com/hidden',
+      email: {
+        to: ['ops@example.com', 'duty@example.com'],
+        from: 'forecourt@example.com',
+        smtpUrl: 'smtps://user:hidden@mail.example.com',
+      },
+    },
   })
 })
 
@@ -100,6 +113,7 @@ const faulty: Record<string, string[]> = {
   DEMO_DATA: ['true', 'yes', '2'],
   GRAPHIQL: ['true'],
   INTROSPECTION: ['on'],
+  ALERT_WEBHOOK_URL: ['hooks.example.com/hidden', 'ftp://hidden', 'https://'],
   // whoever connects could then claim any address
   TRUST_PROXY: ['true', '1', '*', 'loopback', '10.0.0.0/8,true', 'proxy.example.com'],
 }
@@ -110,6 +124,31 @@ test.each(Object.entries(faulty).flatMap(([name, values]) => values.map(value =>
     expect(faultsOf({ [name]: value })).toEqual([expect.stringContaining(name)])
   },
 )
+
+const mail = {
+  ALERT_EMAIL_TO: 'ops@example.com',
+  ALERT_EMAIL_FROM: 'forecourt@example.com',
+  SMTP_URL: 'smtp://mail.example.com',
+}
+
+test.each([
+  ['ALERT_EMAIL_TO', 'ops'],
+  ['ALERT_EMAIL_TO', 'ops@example.com, Ops <ops@example.com>'],
+  ['ALERT_EMAIL_FROM', 'forecourt'],
+  ['ALERT_EMAIL_FROM', 'a@example.com,b@example.com'],
+  ['SMTP_URL', 'https://user:hidden@mail.example.com'],
+  ['SMTP_URL', 'mail.example.com:25'],
+])('with the rest of the mail in order, %s=%s is refused by name', (name, value) => {
+  expect(faultsOf({ ...mail, [name]: value })).toEqual([expect.stringContaining(name)])
+  expect(faultsOf({ ...mail, [name]: value }).join()).not.toMatch(/hidden/)
+})
+
+test('e-mail needs a recipient, a sender and a server, or none of them', () => {
+  expect(faultsOf(mail)).toEqual([])
+  for (const name of Object.keys(mail)) {
+    expect(faultsOf({ ...mail, [name]: '' })).toEqual([expect.stringContaining(name)])
+  }
+})
 
 test('a secret that is too short for its algorithm is refused in production', () => {
   const env = { NODE_ENV: 'production', DATABASE_URL, JWT_SECRET: 'x'.repeat(31) }

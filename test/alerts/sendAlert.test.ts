@@ -1,0 +1,75 @@
+/** The outbox: an alert is told once, and only when what raised it is committed. */
+import { randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { atOnce } from '../support/sessions.ts'
+
+const SEND = 'select app_private.send_alert($1, $2, $3) as is_new'
+
+let database: TestDatabase
+
+beforeEach(async () => {
+  database = await cloneDatabase()
+})
+
+afterEach(() => database.drop())
+
+async function jobs(): Promise<unknown[]> {
+  const { rows } = await database.superuser.query(
+    "select payload from graphile_worker._private_jobs join graphile_worker._private_tasks as t on t.id = task_id where t.identifier = 'send_alert'",
+  )
+  return rows
+}
+
+test('an alert is a row and a job that names it', async () => {
+  await database.owner.query(SEND, ['test_alert', 'a', 'Something is wrong.'])
+  const { rows } = await database.owner.query(
+    'select id, kind, key, message, details from app_private.alerts',
+  )
+  expect(rows).toEqual([
+    { id: rows[0].id, kind: 'test_alert', key: 'a', message: 'Something is wrong.', details: {} },
+  ])
+  expect(await jobs()).toEqual([{ payload: { id: rows[0].id } }])
+})
+
+test('a transaction that is rolled back sends nothing', async () => {
+  await rolledBack(database, client => client.query(SEND, ['test_alert', 'a', 'Something is wrong.']))
+  expect(await jobs()).toEqual([])
+  expect((await database.owner.query('select from app_private.alerts')).rows).toEqual([])
+})
+
+test('the same kind and key is sent once, however often and in how many transactions at once', async () => {
+  const outcomes = await atOnce(database, 'owner', 20, async (client, index) => {
+    const { rows } = await client.query(SEND, ['test_alert', 'a', `Attempt ${index}.`])
+    return rows[0].is_new
+  })
+  const isNew = outcomes.map(outcome => outcome.status === 'fulfilled' && outcome.value)
+  expect(isNew.filter(Boolean)).toHaveLength(1)
+  expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([])
+  expect(await jobs()).toHaveLength(1)
+})
+
+test('another kind or another key is another alert', async () => {
+  for (const [kind, key] of [
+    ['test_alert', 'a'],
+    ['test_alert', 'b'],
+    ['other_alert', 'a'],
+  ]) {
+    await database.owner.query(SEND, [kind, key, 'Something is wrong.'])
+  }
+  expect(await jobs()).toHaveLength(3)
+})
+
+test('no role of the API sends alerts', () =>
+  rolledBack(database, async client => {
+    for (const as of [
+      'visitor',
+      'authenticator',
+      { dealer: randomUUID() },
+      { admin: randomUUID() },
+    ] as const) {
+      await become(client, as)
+      expect(await refusal(client, SEND, ['test_alert', 'a', 'x'])).toBe('42501')
+      await client.query('reset role')
+    }
+  }))

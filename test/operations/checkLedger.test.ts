@@ -1,0 +1,91 @@
+/** The nightly check of the books: what it keeps, and whom it tells. */
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { startWorkerRole } from '../../src/worker/role.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { recordLog } from '../support/log.ts'
+import { committed } from '../support/sessions.ts'
+import { until } from '../support/waits.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/world.ts'
+
+let database: TestDatabase
+
+beforeEach(async () => {
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  const userId = await makeUser(database.owner)
+  const dealerId = await makeDealer(database.owner, userId)
+  await makeSubscription(database.owner, dealerId)
+  await committed(database, { dealer: userId }, client => publish(client, dealerId))
+})
+
+afterEach(() => database.drop())
+
+const check = () => database.owner.query('select * from app_private.check_ledger()')
+const breakQuota = (used = 0) =>
+  database.superuser.query('update app_public.dealer_subscriptions set used_listing_quota = $1', [used])
+
+async function alerts(): Promise<{ key: string; details: Record<string, unknown> }[]> {
+  const { rows } = await database.owner.query(
+    "select key, details from app_private.alerts where kind = 'ledger_broken' order by id",
+  )
+  return rows
+}
+
+test('a check of books in order is kept with its times, and tells nobody', async () => {
+  await check()
+  const { rows } = await database.owner.query(
+    `select broken, findings, started_at <= finished_at as ordered, finished_at > now() - interval '1 minute' as recent
+     from app_private.ledger_checks`,
+  )
+  expect(rows).toEqual([{ broken: 0, findings: [], ordered: true, recent: true }])
+  expect(await alerts()).toEqual([])
+})
+
+test('broken books are kept with examples, and told once a day', async () => {
+  await breakQuota()
+  await check()
+  await check()
+  const { rows } = await database.owner.query(
+    'select broken, findings from app_private.ledger_checks order by id',
+  )
+  const rule = 'used quota is not the number of ledger rows'
+  const finding = { rule, broken: 1, examples: [expect.objectContaining({ detail: expect.anything() })] }
+  expect(rows).toEqual([
+    { broken: 1, findings: [finding] },
+    { broken: 1, findings: [finding] },
+  ])
+  expect(await alerts()).toEqual([
+    { key: expect.stringMatching(/^\d{4}-\d\d-\d\d$/), details: { broken: 1, findings: [finding] } },
+  ])
+})
+
+test('of many broken rows five a rule are kept as examples', async () => {
+  await database.superuser.query(
+    `set session_replication_role = 'replica';
+     insert into app_public.listings (dealer_id, title, module, price, currency, idempotency_key, payload_hash, created_by)
+     select dealer_id, title, module, price, currency, gen_random_uuid(), payload_hash, created_by
+     from app_public.listings cross join generate_series(1, 8);
+     reset session_replication_role`,
+  )
+  const { rows } = await check()
+  expect(rows[0].broken).toBe(8)
+  expect(rows[0].findings).toMatchObject([{ broken: 8 }])
+  expect(rows[0].findings[0].examples).toHaveLength(5)
+})
+
+test('the task of the worker logs the result: a line where all is well, an error that names the rules where not', async () => {
+  const recorded = recordLog('info')
+  const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
+  const run = async (line: RegExp) => {
+    await database.owner.query("select graphile_worker.add_job('verify_ledger')")
+    await until('the result is logged', () => recorded.lines.some(({ msg }) => line.test(msg)))
+    return recorded.lines.find(({ msg }) => line.test(msg))
+  }
+  try {
+    expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
+    await breakQuota()
+    expect(await run(/1 rows of the books break a rule.*used quota is not/)).toMatchObject({ level: 50 })
+  } finally {
+    await worker.stop()
+  }
+})
