@@ -27,6 +27,18 @@ grant usage on schema app_public to forecourt_dealer;
 grant usage on schema app_public to forecourt_visitor;
 comment on schema app_public is 'What the GraphQL API shows, each table behind row-level security and column grants.';
 
+create type app_private.ledger_fault as (
+  rule text,
+  dealer_id uuid,
+  id uuid,
+  detail jsonb
+);
+comment on column app_private.ledger_fault.dealer_id is 'Whose books.';
+comment on column app_private.ledger_fault.detail is 'What stands against what.';
+comment on column app_private.ledger_fault.id is 'The row: a listing, a subscription, an invoice or an item, as the rule says.';
+comment on column app_private.ledger_fault.rule is 'The invariant, as a sentence.';
+comment on type app_private.ledger_fault is 'A row that breaks an invariant of the books.';
+
 create type app_private.pricing_gate as (
   currency text,
   minor_units smallint,
@@ -185,6 +197,52 @@ comment on column app_private.account_keys.inner_pad is 'The secret, each byte x
 comment on column app_private.account_keys.outer_pad is 'The secret, each byte xor 0x5c; 64 bytes.';
 comment on table app_private.account_keys is 'The secret of this database under which e-mail addresses are hashed: the two padded keys of HMAC (RFC 2104).';
 
+create table app_private.alert_deliveries (
+  alert_id uuid not null,
+  channel text not null,
+  attempts integer not null,
+  delivered_at timestamp with time zone,
+  last_error text,
+  constraint alert_deliveries_alert_id_fkey FOREIGN KEY (alert_id) REFERENCES app_private.alerts(id),
+  constraint alert_deliveries_attempts_positive CHECK ((attempts > 0)),
+  constraint alert_deliveries_channel_known CHECK ((channel = ANY (ARRAY['webhook'::text, 'email'::text]))),
+  constraint alert_deliveries_pkey PRIMARY KEY (alert_id, channel)
+);
+alter table app_private.alert_deliveries enable row level security;
+alter table app_private.alert_deliveries force row level security;
+create policy all_owner on app_private.alert_deliveries for all to owner using (true) with check (true);
+comment on column app_private.alert_deliveries.alert_id is 'The alert.';
+comment on column app_private.alert_deliveries.attempts is 'How often the worker has tried.';
+comment on column app_private.alert_deliveries.channel is 'Where it goes.';
+comment on column app_private.alert_deliveries.delivered_at is 'When it was taken; null: not yet.';
+comment on column app_private.alert_deliveries.last_error is 'Why the last attempt failed; null: it did not.';
+comment on table app_private.alert_deliveries is 'What became of an alert on each channel; an alert without rows was not yet tried, or no channel is configured.';
+
+create table app_private.alerts (
+  id uuid default app_private.time_ordered_uuid() not null,
+  kind text not null,
+  key text not null,
+  message text not null,
+  details jsonb default '{}'::jsonb not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  constraint alerts_details_object CHECK ((jsonb_typeof(details) = 'object'::text)),
+  constraint alerts_key_length CHECK (((length(key) >= 1) AND (length(key) <= 200))),
+  constraint alerts_kind_form CHECK ((kind ~ '^[a-z][a-z_]{2,39}$'::text)),
+  constraint alerts_kind_key_key UNIQUE (kind, key),
+  constraint alerts_message_length CHECK (((length(message) >= 1) AND (length(message) <= 1000))),
+  constraint alerts_pkey PRIMARY KEY (id)
+);
+alter table app_private.alerts enable row level security;
+alter table app_private.alerts force row level security;
+create policy all_owner on app_private.alerts for all to owner using (true) with check (true);
+comment on column app_private.alerts.created_at is 'When it was raised.';
+comment on column app_private.alerts.details is 'The facts, an object.';
+comment on column app_private.alerts.id is 'Time-ordered; the receiver''s idempotency key.';
+comment on column app_private.alerts.key is 'Within its kind, what is told once only; often with the hour or the day.';
+comment on column app_private.alerts.kind is 'What it is about, such as ledger_broken.';
+comment on column app_private.alerts.message is 'A sentence for a person.';
+comment on table app_private.alerts is 'The outbox of alerts: what operators are told, each once. app_private.send_alert writes it, the worker sends it.';
+
 create table app_private.known_addresses (
   account_key bytea not null,
   address text not null,
@@ -198,6 +256,26 @@ comment on column app_private.known_addresses.account_key is 'HMAC of the normal
 comment on column app_private.known_addresses.address is 'An IPv4 address, or the prefix of an IPv6 one.';
 comment on column app_private.known_addresses.last_login_at is 'The last login that succeeded.';
 comment on table app_private.known_addresses is 'From where an account was logged in to lately. Such an address counts its failures apart, so that a stranger cannot lock the owner out.';
+
+create table app_private.ledger_checks (
+  id uuid default app_private.time_ordered_uuid() not null,
+  started_at timestamp with time zone not null,
+  finished_at timestamp with time zone not null,
+  broken integer not null,
+  findings jsonb not null,
+  constraint ledger_checks_broken_not_negative CHECK ((broken >= 0)),
+  constraint ledger_checks_finished_after_start CHECK ((finished_at >= started_at)),
+  constraint ledger_checks_pkey PRIMARY KEY (id)
+);
+alter table app_private.ledger_checks enable row level security;
+alter table app_private.ledger_checks force row level security;
+create policy all_owner on app_private.ledger_checks for all to owner using (true) with check (true);
+comment on column app_private.ledger_checks.broken is 'How many rows break a rule; 0: the books are in order.';
+comment on column app_private.ledger_checks.findings is 'The broken rules: [{"rule": …, "broken": n, "examples": [up to five]}].';
+comment on column app_private.ledger_checks.finished_at is 'When it was done.';
+comment on column app_private.ledger_checks.id is 'Time-ordered.';
+comment on column app_private.ledger_checks.started_at is 'When it began.';
+comment on table app_private.ledger_checks is 'Results of the nightly reconciliation; the last one says how the books stand.';
 
 create table app_private.login_failures (
   email_hash bytea not null,
@@ -213,6 +291,38 @@ comment on column app_private.login_failures.email_hash is 'HMAC of the normalis
 comment on column app_private.login_failures.failures is 'Failures in the window, refused attempts included.';
 comment on column app_private.login_failures.window_started_at is 'The first failure of the window.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, whether an account exists or not.';
+
+create table app_private.pricing_conflicts (
+  id uuid default app_private.time_ordered_uuid() not null,
+  country text not null,
+  segment app_public.segment not null,
+  pricing_type app_public.pricing_type,
+  configuration text not null,
+  code text not null,
+  count bigint not null,
+  first_seen_at timestamp with time zone not null,
+  last_seen_at timestamp with time zone not null,
+  constraint pricing_conflicts_code_known CHECK ((code = ANY (ARRAY['pricing_config_missing'::text, 'pricing_config_ambiguous'::text]))),
+  constraint pricing_conflicts_configuration_known CHECK ((configuration = ANY (ARRAY['currency'::text, 'vat_rate'::text, 'price'::text]))),
+  constraint pricing_conflicts_count_positive CHECK ((count > 0)),
+  constraint pricing_conflicts_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
+  constraint pricing_conflicts_key UNIQUE NULLS NOT DISTINCT (country, segment, pricing_type, configuration, code),
+  constraint pricing_conflicts_pkey PRIMARY KEY (id),
+  constraint pricing_conflicts_seen_in_order CHECK ((last_seen_at >= first_seen_at))
+);
+alter table app_private.pricing_conflicts enable row level security;
+alter table app_private.pricing_conflicts force row level security;
+create policy all_owner on app_private.pricing_conflicts for all to owner using (true) with check (true);
+comment on column app_private.pricing_conflicts.code is 'The code that the customer got.';
+comment on column app_private.pricing_conflicts.configuration is 'What is missing or ambiguous.';
+comment on column app_private.pricing_conflicts.count is 'How many refusals.';
+comment on column app_private.pricing_conflicts.country is 'The dealer''s, ISO 3166-1 alpha-2.';
+comment on column app_private.pricing_conflicts.first_seen_at is 'When the first one was recorded.';
+comment on column app_private.pricing_conflicts.id is 'Time-ordered.';
+comment on column app_private.pricing_conflicts.last_seen_at is 'When the last one was recorded.';
+comment on column app_private.pricing_conflicts.pricing_type is 'What was to be paid for; null: a package.';
+comment on column app_private.pricing_conflicts.segment is 'Who was refused.';
+comment on table app_private.pricing_conflicts is 'What customers were refused for missing or ambiguous configuration (409), added up: their own transaction is rolled back.';
 
 create unlogged table app_private.rate_limit_counters (
   key bytea not null,
@@ -1112,6 +1222,35 @@ end
 $function$;
 comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Puts an item on the dealer''s open draft invoice of the month (UTC) in which it was made, and returns its id. `id` and `invoice_id` of the argument are not read.';
 
+CREATE OR REPLACE FUNCTION app_private.alert_pricing_gaps()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_today constant date := (clock_timestamp() at time zone 'UTC')::date;
+  v_gap record;
+  v_alerts integer := 0;
+begin
+  for v_gap in
+    select g.country, g.missing, min(g.starts_at) as starts_at,
+      jsonb_agg(jsonb_build_object('starts_at', g.starts_at, 'ends_at', g.ends_at, 'since', g.since) order by g.starts_at) as gaps
+    from app_public.pricing_gaps as g
+    group by g.country, g.missing
+    order by g.country, g.missing
+  loop
+    v_alerts := v_alerts + app_private.send_alert(
+      'pricing_gap',
+      concat_ws(' ', v_gap.country, v_gap.missing, v_today),
+      format('%s has no %s %s.', v_gap.country, replace(v_gap.missing, '_', ' '),
+        case when v_gap.starts_at <= now() then 'now' else 'from ' || to_char(v_gap.starts_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC' end),
+      jsonb_build_object('country', v_gap.country, 'missing', v_gap.missing, 'gaps', v_gap.gaps))::integer;
+  end loop;
+  return v_alerts;
+end
+$function$;
+comment on function app_private.alert_pricing_gaps() is 'Alerts of every country in which something is missing now or within 90 days, once a day (UTC) for each country and what it lacks, and returns how many alerts that made.';
+
 CREATE OR REPLACE FUNCTION app_private.announce_rate_limit_policies()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1128,6 +1267,39 @@ begin
 end
 $function$;
 comment on function app_private.announce_rate_limit_policies() is 'Trigger: tells every process that the limits have changed, and notes by whom.';
+
+CREATE OR REPLACE FUNCTION app_private.check_ledger()
+ RETURNS app_private.ledger_checks
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_check app_private.ledger_checks;
+begin
+  v_check.id := app_private.time_ordered_uuid();
+  v_check.started_at := clock_timestamp();
+  select coalesce(sum(r.broken), 0)::integer, coalesce(jsonb_agg(to_jsonb(r) order by r.rule), '[]')
+  into v_check.broken, v_check.findings
+  from (
+    select f.rule, count(*) as broken,
+      jsonb_agg(jsonb_build_object('dealer_id', f.dealer_id, 'id', f.id, 'detail', f.detail)) filter (where f.number <= 5) as examples
+    from (
+      select v.*, row_number() over (partition by v.rule) as number from app_private.verify_ledger() as v
+    ) as f
+    group by f.rule
+  ) as r;
+  v_check.finished_at := clock_timestamp();
+  insert into app_private.ledger_checks values (v_check.*);
+  if v_check.broken > 0 then
+    perform app_private.send_alert(
+      'ledger_broken', (v_check.started_at at time zone 'UTC')::date::text,
+      format('The books are not in order: %s rows break a rule. See app_private.verify_ledger().', v_check.broken),
+      jsonb_build_object('broken', v_check.broken, 'findings', v_check.findings));
+  end if;
+  return v_check;
+end
+$function$;
+comment on function app_private.check_ledger() is 'Verifies the books, keeps the result in ledger_checks, and alerts, once a day (UTC), when anything is broken.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -1164,13 +1336,14 @@ CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, countr
 AS $function$
 declare
   v_segment constant app_public.segment := 'dealer'::app_public.segment;
+  v_pricing_type constant app_public.pricing_type := 'pay_per_listing'::app_public.pricing_type;
   v_gate app_private.pricing_gate;
   v_decision app_private.publication_decision;
   v_price app_public.price_configs;
   v_unit_price_net numeric := 0.0;
   v_overage_blocked boolean;
 begin
-  v_gate := app_private.pass_pricing_gate(decide_publication.country, decide_publication.at);
+  v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
   v_decision.free_remaining := app_private.free_quota_remaining(
     decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at);
   -- a cancelled subscription keeps its quota until its end; what ends first is used first
@@ -1194,7 +1367,7 @@ begin
       message = 'The listing quota of your package is used up, and it allows no more. Please buy another package.',
       detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
   else
-    v_price := app_private.find_price(decide_publication.country, v_segment, 'pay_per_listing', decide_publication.at);
+    v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
     v_decision.source := 'paid_extra';
     v_decision.price := v_price;
     v_unit_price_net := v_price.unit_price_net;
@@ -1453,7 +1626,7 @@ AS $function$
 $function$;
 comment on function app_private.normalize_email(text) is 'The one form in which an e-mail address is stored, looked up and counted.';
 
-CREATE OR REPLACE FUNCTION app_private.pass_pricing_gate(country text, at timestamp with time zone)
+CREATE OR REPLACE FUNCTION app_private.pass_pricing_gate(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
  RETURNS app_private.pricing_gate
  LANGUAGE plpgsql
  STABLE
@@ -1462,6 +1635,9 @@ AS $function$
 declare
   v_gate app_private.pricing_gate;
   v_vat_rates integer;
+  v_detail constant jsonb := jsonb_strip_nulls(jsonb_build_object(
+    'country', pass_pricing_gate.country, 'segment', upper(pass_pricing_gate.segment::text),
+    'pricingType', upper(pass_pricing_gate.pricing_type::text), 'at', pass_pricing_gate.at));
 begin
   select c.code, c.minor_units into v_gate.currency, v_gate.minor_units
   from app_public.country_currencies as cc
@@ -1471,7 +1647,7 @@ begin
     raise exception using
       errcode = 'FC005',
       message = format('No currency is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
-      detail = jsonb_build_object('missing', 'currency', 'country', pass_pricing_gate.country, 'at', pass_pricing_gate.at)::text,
+      detail = (jsonb_build_object('missing', 'currency') || v_detail)::text,
       hint = 'Insert it into country_currencies.';
   end if;
   select count(*)::integer, max(v.rate) into v_vat_rates, v_gate.vat_rate
@@ -1481,19 +1657,19 @@ begin
     raise exception using
       errcode = 'FC005',
       message = format('No VAT rate is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
-      detail = jsonb_build_object('missing', 'vat_rate', 'country', pass_pricing_gate.country, 'at', pass_pricing_gate.at)::text,
+      detail = (jsonb_build_object('missing', 'vat_rate') || v_detail)::text,
       hint = 'Insert it into vat_rates.';
   elsif v_vat_rates > 1 then
     raise exception using
       errcode = 'FC006',
       message = format('More than one VAT rate applies in %s. Please contact support.', pass_pricing_gate.country),
-      detail = jsonb_build_object('ambiguous', 'vat_rate', 'country', pass_pricing_gate.country, 'at', pass_pricing_gate.at)::text,
+      detail = (jsonb_build_object('ambiguous', 'vat_rate') || v_detail)::text,
       hint = 'End all but one in vat_rates.';
   end if;
   return v_gate;
 end
 $function$;
-comment on function app_private.pass_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even what is free. Raises FC005 where one is missing, FC006 where more than one VAT rate applies.';
+comment on function app_private.pass_pricing_gate(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even what is free. `segment` and `pricing_type` (null: a package) say who wants what, for the error. Raises FC005 where one is missing, FC006 where more than one VAT rate applies.';
 
 CREATE OR REPLACE FUNCTION app_private.price_item(unit_price_net numeric, gate app_private.pricing_gate)
  RETURNS app_public.invoice_items
@@ -1551,6 +1727,22 @@ begin
 end
 $function$;
 comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,integer,integer,integer,double precision) is 'Seconds, at least 1, until a refused charge would pass if nothing else came: the Retry-After of a client.';
+
+CREATE OR REPLACE FUNCTION app_private.record_alert_delivery(alert_id uuid, channel text, error text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  insert into app_private.alert_deliveries as d (alert_id, channel, attempts, delivered_at, last_error)
+  values (
+    record_alert_delivery.alert_id, record_alert_delivery.channel, 1,
+    case when record_alert_delivery.error is null then clock_timestamp() end, record_alert_delivery.error)
+  on conflict (alert_id, channel) do update set
+    attempts = d.attempts + 1,
+    delivered_at = coalesce(d.delivered_at, excluded.delivered_at),
+    last_error = excluded.last_error
+$function$;
+comment on function app_private.record_alert_delivery(uuid,text,text) is 'Notes an attempt of the worker to send an alert on a channel: `error` says why it failed; null: it was delivered.';
 
 CREATE OR REPLACE FUNCTION app_private.record_consumption(listing app_public.listings, decision app_private.publication_decision)
  RETURNS void
@@ -1766,6 +1958,27 @@ end
 $function$;
 comment on function app_private.schedule_expiry(uuid,timestamp with time zone) is 'Where a dealer has a subscription waiting, has the expiry run at the very end of the running one, so that the next starts then and not in the following night.';
 
+CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message text, details jsonb DEFAULT '{}'::jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_id uuid;
+begin
+  insert into app_private.alerts (kind, key, message, details)
+  values (send_alert.kind, send_alert.key, send_alert.message, send_alert.details)
+  on conflict on constraint alerts_kind_key_key do nothing
+  returning id into v_id;
+  if v_id is null then
+    return false;
+  end if;
+  perform graphile_worker.add_job('send_alert', json_build_object('id', v_id), job_key := 'send_alert:' || v_id);
+  return true;
+end
+$function$;
+comment on function app_private.send_alert(text,text,text,jsonb) is 'Puts an alert in the outbox, and has the worker send it once this transaction is committed. The same kind and key again is the same alert, and is not sent again: a key that names the hour or the day repeats it then. `message` is a sentence for a person, `details` an object for a machine. Returns whether the alert is new.';
+
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
  RETURNS app_public.price_configs
  LANGUAGE plpgsql
@@ -1882,6 +2095,165 @@ begin
 end
 $function$;
 comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562): its order is the order of time, so that a new row lands at the right edge of its index. Works below Postgres 18 too.';
+
+CREATE OR REPLACE FUNCTION app_private.verify_invoices()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select
+    case when i.id is null then 'an item stands on no invoice' else 'totals of an invoice are not the sums of its items' end,
+    coalesce(i.dealer_id, it.dealer_id),
+    coalesce(i.id, it.invoice_id),
+    jsonb_build_object('gross_total', i.gross_total, 'items_gross', coalesce(it.gross, 0))
+  from app_public.invoices as i
+  full join (
+    select dealer_id, invoice_id, sum(net_amount) as net, sum(vat_amount) as vat, sum(gross_amount) as gross
+    from app_public.invoice_items
+    group by dealer_id, invoice_id
+  ) as it on it.dealer_id = i.dealer_id and it.invoice_id = i.id
+  where i.id is null
+    or (i.net_total, i.vat_total, i.gross_total) <> (coalesce(it.net, 0), coalesce(it.vat, 0), coalesce(it.gross, 0))
+  union all
+  select 'an item is in another currency than its invoice', it.dealer_id, it.id,
+    jsonb_build_object('item', it.country || ' ' || it.currency, 'invoice', i.country || ' ' || i.currency)
+  from app_public.invoice_items as it
+  join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+  where it.currency <> i.currency or it.country <> i.country
+$function$;
+comment on function app_private.verify_invoices() is 'Invoices whose totals are not the sums of their items, items without their invoice (`id` is the invoice''s), and items in another currency or country than it (`id` is the item''s).';
+
+CREATE OR REPLACE FUNCTION app_private.verify_ledger()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET work_mem TO '64MB'
+ SET max_parallel_workers_per_gather TO '0'
+AS $function$
+begin
+  -- one core and modest memory: publications have the rest; one rule after the other, so that none holds memory for the next
+  return query select * from app_private.verify_listings();
+  return query select * from app_private.verify_subscriptions();
+  return query select * from app_private.verify_paid_extras();
+  return query select * from app_private.verify_invoices();
+  return query select * from app_private.verify_purchases();
+end
+$function$;
+comment on function app_private.verify_ledger() is 'The invariants of the books: a row for each one that is broken and where, none when all is well. Reads every row once or twice by set operations, on the one snapshot of the calling statement, and takes no lock on rows.';
+
+CREATE OR REPLACE FUNCTION app_private.verify_listings()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select
+    case when l.id is null then 'a ledger row has no listing past draft' else 'a listing past draft has not exactly one ledger row' end,
+    coalesce(l.dealer_id, lc.dealer_id),
+    coalesce(l.id, lc.listing_id),
+    jsonb_build_object('ledger_rows', coalesce(lc.ledger_rows, 0))
+  from (
+    select dealer_id, id from app_public.listings where status <> 'draft'
+  ) as l
+  full join (
+    select dealer_id, listing_id, count(*) as ledger_rows from app_public.listing_consumptions group by dealer_id, listing_id
+  ) as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
+  where l.id is null or lc.ledger_rows is distinct from 1
+$function$;
+comment on function app_private.verify_listings() is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing. `id` is the listing''s.';
+
+CREATE OR REPLACE FUNCTION app_private.verify_paid_extras()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select
+    case
+      when lc.listing_id is null then 'an item of a monthly invoice is of no listing, or of several'
+      else 'a paid listing has no invoice item of the same amounts'
+    end,
+    coalesce(lc.dealer_id, it.dealer_id),
+    coalesce(lc.listing_id, it.id),
+    jsonb_build_object('ledger_gross', lc.gross_amount, 'item_gross', it.gross_amount)
+  from (
+    select * from app_public.listing_consumptions where source = 'paid_extra'
+  ) as lc
+  full join (
+    select it.*
+    from app_public.invoice_items as it
+    join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+    where i.kind = 'monthly'
+  ) as it on it.dealer_id = lc.dealer_id and it.id = lc.invoice_item_id
+  where (lc.net_amount, lc.vat_rate, lc.vat_amount, lc.gross_amount, lc.currency, lc.price_config_id)
+    is distinct from (it.net_amount, it.vat_rate, it.vat_amount, it.gross_amount, it.currency, it.price_config_id)
+  union all
+  select 'an item of a monthly invoice is of no listing, or of several', lc.dealer_id, lc.invoice_item_id,
+    jsonb_build_object('ledger_rows', count(*))
+  from app_public.listing_consumptions as lc
+  where lc.invoice_item_id is not null
+  group by lc.dealer_id, lc.invoice_item_id
+  having count(*) > 1
+$function$;
+comment on function app_private.verify_paid_extras() is 'Paid rows of the ledger without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one row in the ledger (`id` is the item''s).';
+
+CREATE OR REPLACE FUNCTION app_private.verify_purchases()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select
+    case
+      when i.id is null then 'a subscription stems from no purchase'
+      when i.status = 'paid' then 'a paid package has not exactly one subscription'
+      else 'a package that is not paid has a subscription'
+    end,
+    coalesce(i.dealer_id, s.dealer_id),
+    coalesce(i.id, s.invoice_id),
+    jsonb_build_object('status', i.status, 'subscriptions', coalesce(s.subscriptions, 0))
+  from (
+    select dealer_id, id, status from app_public.invoices where kind = 'package'
+  ) as i
+  full join (
+    select dealer_id, invoice_id, count(*) as subscriptions
+    from app_public.dealer_subscriptions
+    where invoice_id is not null
+    group by dealer_id, invoice_id
+  ) as s on s.dealer_id = i.dealer_id and s.invoice_id = i.id
+  where i.id is null or coalesce(s.subscriptions, 0) <> case i.status when 'paid' then 1 else 0 end
+$function$;
+comment on function app_private.verify_purchases() is 'Packages'' invoices that have not exactly one subscription when they are paid, none when they are not, and subscriptions that point at another invoice. `id` is the invoice''s.';
+
+CREATE OR REPLACE FUNCTION app_private.verify_subscriptions()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select
+    case
+      when s.id is null then 'a ledger row uses a subscription that is not there'
+      when s.used_listing_quota <> coalesce(lc.ledger_rows, 0) then 'used quota is not the number of ledger rows'
+      else 'used quota is beyond what is included'
+    end,
+    coalesce(s.dealer_id, lc.dealer_id),
+    coalesce(s.id, lc.subscription_id),
+    jsonb_build_object('used', s.used_listing_quota, 'included', s.included_listing_quota, 'ledger_rows', coalesce(lc.ledger_rows, 0))
+  from app_public.dealer_subscriptions as s
+  full join (
+    select dealer_id, subscription_id, count(*) as ledger_rows
+    from app_public.listing_consumptions
+    where source = 'subscription_quota'
+    group by dealer_id, subscription_id
+  ) as lc on lc.dealer_id = s.dealer_id and lc.subscription_id = s.id
+  where s.id is null
+    or s.used_listing_quota <> coalesce(lc.ledger_rows, 0)
+    or s.used_listing_quota not between 0 and s.included_listing_quota
+$function$;
+comment on function app_private.verify_subscriptions() is 'Subscriptions whose used quota is not the number of their rows in the ledger, or beyond what is included, and rows of the ledger without their subscription. `id` is the subscription''s.';
 
 CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_type text, resource_id uuid, old_values jsonb, new_values jsonb)
  RETURNS void
@@ -2000,7 +2372,7 @@ begin
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
   v_at := clock_timestamp();
-  v_gate := app_private.pass_pricing_gate(v_dealer.country, v_at);
+  v_gate := app_private.pass_pricing_gate(v_dealer.country, 'dealer', null, v_at);
   v_package := app_private.find_package(buy_package.package_id, v_dealer.country);
   perform app_private.close_expired_checkout(buy_package.dealer_id, v_at);
 
@@ -2302,6 +2674,43 @@ grant execute on function app_public.quote_listing(uuid) to forecourt_admin;
 grant execute on function app_public.quote_listing(uuid) to forecourt_dealer;
 comment on function app_public.quote_listing(uuid) is '@behavior +queryField
 What the dealer''s next listing would cost now: the decision of createListing without its writes. For members of the dealer.';
+
+CREATE OR REPLACE FUNCTION app_public.record_pricing_conflicts(conflicts jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_conflict app_private.pricing_conflicts;
+begin
+  -- in one order, so that two processes never wait for each other
+  for v_conflict in
+    select * from jsonb_populate_recordset(null::app_private.pricing_conflicts, conflicts) as c
+    order by c.country, c.segment, c.pricing_type, c.configuration, c.code
+  loop
+    insert into app_private.pricing_conflicts as c (country, segment, pricing_type, configuration, code, count, first_seen_at, last_seen_at)
+    values (
+      v_conflict.country, v_conflict.segment, v_conflict.pricing_type, v_conflict.configuration, v_conflict.code,
+      v_conflict.count, v_now, v_now)
+    on conflict on constraint pricing_conflicts_key do update set
+      count = c.count + excluded.count,
+      last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at)
+    returning c.* into v_conflict;
+    perform app_private.send_alert(
+      'pricing_conflict',
+      concat_ws(' ', v_conflict.country, v_conflict.segment, v_conflict.pricing_type, v_conflict.configuration, v_conflict.code,
+        to_char(v_now at time zone 'UTC', 'YYYY-MM-DD"T"HH24"Z"')),
+      format('Customers in %s are refused: the %s is %s.', v_conflict.country, replace(v_conflict.configuration, '_', ' '),
+        replace(v_conflict.code, 'pricing_config_', '')),
+      to_jsonb(v_conflict) - 'id');
+  end loop;
+end
+$function$;
+grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
+comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Alerts once for each of them and hour. For the API alone, outside of the transaction that was refused; not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, password_hash text, OUT user_id uuid, OUT normalized_email text, OUT trimmed_full_name text)
  RETURNS record

@@ -5,7 +5,7 @@
 import type { Pool } from 'pg'
 import { Counter, type Registry } from 'prom-client'
 import type { Logger } from '../log.ts'
-import type { Fault } from './errors.ts'
+import { type Fault, ownSqlstates } from './errors.ts'
 
 /** How long conflicts are gathered: a storm of them costs one statement in this time. */
 const GATHER_MS = 1_000
@@ -13,6 +13,9 @@ const GATHER_MS = 1_000
 const PAUSE_MS = 15_000
 
 const RECORD = 'select app_public.record_pricing_conflicts($1)'
+
+/** Configuration that is missing or ambiguous. */
+const CODES = new Set([ownSqlstates.FC005, ownSqlstates.FC006])
 
 /** A row of `pricing_conflicts`. */
 type Conflict = {
@@ -92,7 +95,7 @@ export function makeConflictRecorder({ pool, registry, log }: Options): Conflict
 
 /** What find_price and pass_pricing_gate tell in the detail of FC005 and FC006. */
 function conflictOf({ code, detail = {} }: Fault): Conflict | undefined {
-  if (code !== 'pricing_config_missing' && code !== 'pricing_config_ambiguous') return undefined
+  if (!CODES.has(code)) return undefined
   const { country, segment, pricingType, missing, ambiguous } = detail
   const configuration = missing ?? ambiguous
   if (!isText(country) || !isText(segment) || !isText(configuration)) return undefined
