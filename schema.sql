@@ -1844,6 +1844,25 @@ end
 $function$;
 comment on function app_private.remove_idle_rate_limit_counters(integer) is 'Removes up to `batch_size` counters that no window covers any more, and returns how many; 0: done. Call it in a loop, each call a transaction.';
 
+CREATE OR REPLACE FUNCTION app_private.remove_old_alerts()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_before constant timestamptz := clock_timestamp() - interval '2160 hours';
+  v_removed integer;
+begin
+  delete from app_private.alert_deliveries as d
+  using app_private.alerts as a
+  where a.id = d.alert_id and a.created_at < v_before;
+  delete from app_private.alerts as a where a.created_at < v_before;
+  get diagnostics v_removed = row_count;
+  return v_removed;
+end
+$function$;
+comment on function app_private.remove_old_alerts() is 'Removes alerts that were raised more than 90 days ago, sent or not, and returns how many.';
+
 CREATE OR REPLACE FUNCTION app_private.replay_checkout(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
  RETURNS app_public.checkouts
  LANGUAGE plpgsql
@@ -2149,18 +2168,29 @@ CREATE OR REPLACE FUNCTION app_private.verify_listings()
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select
-    case when l.id is null then 'a ledger row has no listing past draft' else 'a listing past draft has not exactly one ledger row' end,
-    coalesce(l.dealer_id, lc.dealer_id),
-    coalesce(l.id, lc.listing_id),
-    jsonb_build_object('ledger_rows', coalesce(lc.ledger_rows, 0))
-  from (
-    select dealer_id, id from app_public.listings where status <> 'draft'
-  ) as l
-  full join (
-    select dealer_id, listing_id, count(*) as ledger_rows from app_public.listing_consumptions group by dealer_id, listing_id
-  ) as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
-  where l.id is null or lc.ledger_rows is distinct from 1
+  -- both sides come in order from their primary keys alone: the tables are read only where they differ
+  with differing as materialized (
+    select coalesce(l.dealer_id, lc.dealer_id) as dealer_id, coalesce(l.id, lc.listing_id) as id,
+      l.id is not null as is_listing, coalesce(lc.ledger_rows, 0) as ledger_rows
+    from app_public.listings as l
+    full join (
+      select dealer_id, listing_id, count(*) as ledger_rows from app_public.listing_consumptions group by dealer_id, listing_id
+    ) as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
+    where l.id is null or lc.ledger_rows is distinct from 1
+  )
+  select 'a listing past draft has not exactly one ledger row', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
+  from differing as d
+  join app_public.listings as l on l.dealer_id = d.dealer_id and l.id = d.id
+  where l.status <> 'draft'
+  union all
+  select 'a ledger row has no listing past draft', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
+  from differing as d
+  where not d.is_listing
+  union all
+  select 'a ledger row has no listing past draft', l.dealer_id, l.id, jsonb_build_object('status', l.status)
+  from app_public.listings as l
+  join app_public.listing_consumptions as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
+  where l.status = 'draft'
 $function$;
 comment on function app_private.verify_listings() is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing. `id` is the listing''s.';
 

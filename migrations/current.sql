@@ -91,6 +91,7 @@ drop function if exists app_private.pass_pricing_gate(text, timestamptz);
 --!include billing/buy_package.sql
 --!include operations/send_alert.sql
 --!include operations/record_alert_delivery.sql
+--!include operations/remove_old_alerts.sql
 --!include operations/verify_listings.sql
 --!include operations/verify_subscriptions.sql
 --!include operations/verify_paid_extras.sql

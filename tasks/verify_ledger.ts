@@ -8,8 +8,18 @@ const CHECK = `
     array(select f ->> 'rule' from jsonb_array_elements(c.findings) as f) as rules
   from app_private.check_ledger() as c`
 
-const verifyLedger: Task = async (_payload, { logger, query }) => {
-  const [check] = (await query<Check>(CHECK)).rows
+const verifyLedger: Task = async (_payload, { abortSignal, logger, query, withPgClient }) => {
+  const [check] = await withPgClient(async client => {
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
+    // it may run for a minute, and a stop does not wait that long; the job is tried again
+    const cancel = () => query('select pg_cancel_backend($1)', [rows[0]?.pid]).catch(() => {})
+    abortSignal?.addEventListener('abort', cancel)
+    try {
+      return (await client.query<Check>(CHECK)).rows
+    } finally {
+      abortSignal?.removeEventListener('abort', cancel)
+    }
+  })
   if (check === undefined) throw new Error('the check of the books gave no result')
   const { broken, seconds, rules } = check
   const took = `in ${seconds.toFixed(1)} s`

@@ -4,6 +4,7 @@ import type pg from 'pg'
 import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
+import removeOldAlerts from '../../tasks/remove_old_alerts.ts'
 import { makeSendAlert } from '../../tasks/send_alert.ts'
 import verifyLedger from '../../tasks/verify_ledger.ts'
 import type { AlertChannel } from '../alerts/channel.ts'
@@ -17,6 +18,7 @@ export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
     alert_pricing_gaps: alertPricingGaps,
     expire_subscriptions: expireSubscriptions,
     remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
+    remove_old_alerts: removeOldAlerts,
     send_alert: makeSendAlert(channels),
     verify_ledger: verifyLedger,
   }

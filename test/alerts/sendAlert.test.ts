@@ -60,6 +60,23 @@ test('another kind or another key is another alert', async () => {
   expect(await jobs()).toHaveLength(3)
 })
 
+test('an alert is forgotten after 90 days, with what became of it, and no sooner', async () => {
+  for (const key of ['old', 'new'])
+    await database.owner.query(SEND, ['test_alert', key, 'Something is wrong.'])
+  await database.owner.query(
+    "select app_private.record_alert_delivery(id, 'webhook') from app_private.alerts",
+  )
+  await database.owner.query(
+    `update app_private.alerts
+     set created_at = now() - case key when 'old' then interval '2161 hours' else interval '2159 hours' end`,
+  )
+  expect((await database.owner.query('select app_private.remove_old_alerts() as count')).rows).toEqual([
+    { count: 1 },
+  ])
+  expect((await database.owner.query('select key from app_private.alerts')).rows).toEqual([{ key: 'new' }])
+  expect((await database.owner.query('select from app_private.alert_deliveries')).rows).toHaveLength(1)
+})
+
 test('no role of the API sends alerts', () =>
   rolledBack(database, async client => {
     for (const as of [

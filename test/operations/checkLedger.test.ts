@@ -4,7 +4,7 @@ import { startWorkerRole } from '../../src/worker/role.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { recordLog } from '../support/log.ts'
 import { committed } from '../support/sessions.ts'
-import { until } from '../support/waits.ts'
+import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/world.ts'
 
 let database: TestDatabase
@@ -88,4 +88,22 @@ test('the task of the worker logs the result: a line where all is well, an error
   } finally {
     await worker.stop()
   }
+})
+
+test('a worker that stops does not wait for the check to end, and leaves the job for the next one', async () => {
+  const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('info').log })
+  await holding(
+    database,
+    'lock table app_public.listing_consumptions in access exclusive mode',
+    [],
+    async () => {
+      await database.owner.query("select graphile_worker.add_job('verify_ledger')")
+      await untilWaitingForLock(database, 'forecourt worker')
+      await worker.stop()
+    },
+  )
+  const { rows } = await database.superuser.query(
+    'select locked_at, last_error from graphile_worker._private_jobs',
+  )
+  expect(rows).toEqual([{ locked_at: null, last_error: expect.stringMatching(/user request/) }])
 })
