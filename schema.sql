@@ -216,7 +216,7 @@ comment on column app_private.alert_deliveries.attempts is 'How often the worker
 comment on column app_private.alert_deliveries.channel is 'Where it goes.';
 comment on column app_private.alert_deliveries.delivered_at is 'When it was taken; null: not yet.';
 comment on column app_private.alert_deliveries.last_error is 'Why the last attempt failed; null: it did not.';
-comment on table app_private.alert_deliveries is 'What became of an alert on each channel; an alert without rows was not yet tried, or no channel is configured.';
+comment on table app_private.alert_deliveries is 'What became of an alert on each channel; an alert without rows was not yet tried, came in a flood, or no channel is configured.';
 
 create table app_private.alerts (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -232,6 +232,7 @@ create table app_private.alerts (
   constraint alerts_message_length CHECK (((length(message) >= 1) AND (length(message) <= 1000))),
   constraint alerts_pkey PRIMARY KEY (id)
 );
+CREATE INDEX ix_alerts_kind_created_at ON app_private.alerts USING btree (kind, created_at);
 alter table app_private.alerts enable row level security;
 alter table app_private.alerts force row level security;
 create policy all_owner on app_private.alerts for all to owner using (true) with check (true);
@@ -1983,20 +1984,32 @@ CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message t
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
+  v_now constant timestamptz := clock_timestamp();
   v_id uuid;
 begin
-  insert into app_private.alerts (kind, key, message, details)
-  values (send_alert.kind, send_alert.key, send_alert.message, send_alert.details)
+  insert into app_private.alerts (kind, key, message, details, created_at)
+  values (send_alert.kind, send_alert.key, send_alert.message, send_alert.details, v_now)
   on conflict on constraint alerts_kind_key_key do nothing
   returning id into v_id;
   if v_id is null then
     return false;
   end if;
-  perform graphile_worker.add_job('send_alert', json_build_object('id', v_id), job_key := 'send_alert:' || v_id);
+  -- a user can raise some kinds at will, with a dealer in each country: operators get fifty, and word of the rest
+  perform from app_private.alerts as a
+  where a.kind = send_alert.kind and a.created_at > v_now - interval '1 hour'
+  offset 50 limit 1;
+  if not found then
+    perform graphile_worker.add_job('send_alert', json_build_object('id', v_id), job_key := 'send_alert:' || v_id);
+  elsif send_alert.kind <> 'alert_flood' then
+    perform app_private.send_alert(
+      'alert_flood',
+      send_alert.kind || to_char(v_now at time zone 'UTC', ' YYYY-MM-DD"T"HH24"Z"'),
+      format('More than 50 alerts of the kind %s within an hour. The others are not sent, see app_private.alerts.', send_alert.kind));
+  end if;
   return true;
 end
 $function$;
-comment on function app_private.send_alert(text,text,text,jsonb) is 'Puts an alert in the outbox, and has the worker send it once this transaction is committed. The same kind and key again is the same alert, and is not sent again: a key that names the hour or the day repeats it then. `message` is a sentence for a person, `details` an object for a machine. Returns whether the alert is new.';
+comment on function app_private.send_alert(text,text,text,jsonb) is 'Puts an alert in the outbox, and has the worker send it once this transaction is committed. The same kind and key again is the same alert, and is not sent again: a key that names the hour or the day repeats it then. `message` is a sentence for a person, `details` an object for a machine. Of a kind 50 an hour are sent, and one that tells of the rest. Returns whether the alert is new.';
 
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
  RETURNS app_public.price_configs

@@ -21,6 +21,8 @@ comment on column app_private.alerts.message is 'A sentence for a person.';
 comment on column app_private.alerts.details is 'The facts, an object.';
 comment on column app_private.alerts.created_at is 'When it was raised.';
 
+create index if not exists ix_alerts_kind_created_at on app_private.alerts (kind, created_at);
+
 create table if not exists app_private.alert_deliveries (
   alert_id uuid not null references app_private.alerts,
   channel text not null constraint alert_deliveries_channel_known check (channel in ('webhook', 'email')),
@@ -29,7 +31,7 @@ create table if not exists app_private.alert_deliveries (
   last_error text,
   primary key (alert_id, channel)
 );
-comment on table app_private.alert_deliveries is 'What became of an alert on each channel; an alert without rows was not yet tried, or no channel is configured.';
+comment on table app_private.alert_deliveries is 'What became of an alert on each channel; an alert without rows was not yet tried, came in a flood, or no channel is configured.';
 comment on column app_private.alert_deliveries.alert_id is 'The alert.';
 comment on column app_private.alert_deliveries.channel is 'Where it goes.';
 comment on column app_private.alert_deliveries.attempts is 'How often the worker has tried.';

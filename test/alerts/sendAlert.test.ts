@@ -60,6 +60,26 @@ test('another kind or another key is another alert', async () => {
   expect(await jobs()).toHaveLength(3)
 })
 
+test('of a flood 50 of a kind within an hour are sent, and one that tells of the rest; other kinds are not held back', async () => {
+  await database.owner.query(
+    `select app_private.send_alert('test_alert', n::text, 'Something is wrong.') from generate_series(1, 200) as n`,
+  )
+  expect(await jobs()).toHaveLength(51)
+  const { rows } = await database.owner.query(
+    'select kind, count(*)::integer as alerts from app_private.alerts group by kind order by kind',
+  )
+  expect(rows).toEqual([
+    { kind: 'alert_flood', alerts: 1 },
+    { kind: 'test_alert', alerts: 200 },
+  ])
+  await database.owner.query(SEND, ['other_alert', 'a', 'Something is wrong.'])
+  expect(await jobs()).toHaveLength(52)
+  // an hour goes by
+  await database.owner.query("update app_private.alerts set created_at = now() - interval '61 minutes'")
+  await database.owner.query(SEND, ['test_alert', 'later', 'Something is wrong.'])
+  expect(await jobs()).toHaveLength(53)
+})
+
 test('an alert is forgotten after 90 days, with what became of it, and no sooner', async () => {
   for (const key of ['old', 'new'])
     await database.owner.query(SEND, ['test_alert', key, 'Something is wrong.'])
