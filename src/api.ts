@@ -44,8 +44,8 @@ export async function startApi(
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
     const registry = new Registry()
-    const { instances, limiterDeadline: deadline } = configuration
-    const limits = await startLimits({ config, instances, deadline, registry, log })
+    const { instances, limiterDeadline: deadline, prepareStatements } = configuration
+    const limits = await startLimits({ config, instances, deadline, prepareStatements, registry, log })
     stops.push(limits.stop)
     const tokens = makeTokens(jwtSecret)
     const graphql = await startGraphql(configuration, { pool, limits, tokens, log })
@@ -77,6 +77,7 @@ async function startGraphql(configuration: Configuration, { pool, limits, tokens
   const graphql = await makeGraphql(
     makePreset({
       pool,
+      prepareStatements: configuration.prepareStatements,
       log: report => log.error(report, 'a request failed'),
       constraintMessages: await readConstraintMessages(pool),
       introspection: configuration.introspection,

@@ -49,18 +49,21 @@ export function makeCounters({
   pool,
   instances,
   deadline,
+  prepareStatements,
   metrics,
 }: {
   pool: pg.Pool
   instances: number
   deadline: number
+  prepareStatements: boolean
   metrics: LimitMetrics
 }): Counters {
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
   const patience = makePatience(deadline)
+  const statement = prepareStatements ? { name: 'take_rate_limits', text: TAKE } : { text: TAKE }
   const breaker = new CircuitBreaker(
-    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, charges),
+    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, statement, charges),
     {
       // the deadline is ours: a crowd that waits its turn is no fault of the database
       timeout: false,
@@ -130,6 +133,7 @@ function leaveAlone(): Promise<never> {
 async function takeFromDatabase(
   pool: pg.Pool,
   patience: Patience,
+  statement: pg.QueryConfig,
   charges: readonly Charge[],
 ): Promise<Verdict> {
   const values = [
@@ -139,7 +143,7 @@ async function takeFromDatabase(
     charges.map(({ cost }) => cost),
     charges.map(({ policy }) => policy.mode === 'enforce'),
   ]
-  const row = await patience(waiting => query(pool, values, waiting))
+  const row = await patience(waiting => query(pool, { ...statement, values }, waiting))
   const shadowed = charges.filter(
     ({ policy }, index) => policy.mode === 'shadow' && (row.used?.[index] ?? 0) > policy.maxCount,
   )
@@ -159,7 +163,7 @@ async function takeFromDatabase(
 }
 
 /** Nobody waits any more for what gets its connection after it was given up: it is not counted a second time. */
-async function query(pool: pg.Pool, values: unknown[], waiting: Waiting): Promise<Row> {
+async function query(pool: pg.Pool, statement: pg.QueryConfig, waiting: Waiting): Promise<Row> {
   const client = await pool.connect()
   if (waiting.givenUp) {
     client.release()
@@ -167,7 +171,7 @@ async function query(pool: pg.Pool, values: unknown[], waiting: Waiting): Promis
   }
   let failure: Error | undefined
   try {
-    const { rows } = await client.query<Row>({ name: 'take_rate_limits', text: TAKE, values })
+    const { rows } = await client.query<Row>(statement)
     if (rows[0] === undefined) throw new Error('take_rate_limits returns one row')
     return rows[0]
   } catch (error) {
