@@ -196,8 +196,10 @@ function longest(verdicts: Verdict[]): Verdict {
 /** Fixed windows in this process. Each of `instances` processes gives out its share, so that together they keep the limit. */
 function makeLocalCounters(instances: number) {
   const limiters = new Map<string, RateLimiterMemory>()
-  const limiterOf = ({ scope, maxCount, windowSeconds }: Policy) => {
-    const points = Math.max(1, Math.floor(maxCount / instances))
+  const shareOf = ({ maxCount }: Policy) => Math.max(1, Math.floor(maxCount / instances))
+  const limiterOf = (policy: Policy) => {
+    const { scope, windowSeconds } = policy
+    const points = shareOf(policy)
     const key = `${scope}:${points}:${windowSeconds}`
     const limiter =
       limiters.get(key) ?? new RateLimiterMemory({ keyPrefix: key, points, duration: windowSeconds })
@@ -207,21 +209,25 @@ function makeLocalCounters(instances: number) {
   return async (charges: readonly Charge[]): Promise<Verdict> => {
     const verdicts: Verdict[] = []
     for (const charge of charges) {
-      const { policy } = charge
+      const { policy, cost } = charge
       const answer = await limiterOf(policy)
-        .consume(charge.key.toString('latin1'), charge.cost)
+        .consume(charge.key.toString('latin1'), cost)
         .catch((refused: unknown) => refused)
       if (!(answer instanceof RateLimiterRes)) throw answer
-      const retryAfter = Math.max(1, Math.ceil(answer.msBeforeNext / 1000))
-      const within = answer.consumedPoints <= Math.max(1, Math.floor(policy.maxCount / instances))
+      const within = answer.consumedPoints <= shareOf(policy)
       const allowed = policy.mode !== 'enforce' || (within && policy.fallback === 'local')
+      // what is refused only because the counters are out of reach may pass as soon as they are back
+      const wait = within ? RETRY_MS : answer.msBeforeNext
+      const retryAfter = Math.max(1, Math.ceil((allowed ? answer.msBeforeNext : wait) / 1000))
       const used = Math.min(policy.maxCount, answer.consumedPoints * instances)
       const resetAt = Math.ceil(Date.now() / 1000) + retryAfter
       const shadowed = policy.mode === 'shadow' && !within ? [charge] : []
       verdicts.push({ allowed, charge, used, resetAt, retryAfter, shadowed })
     }
     const refused = verdicts.filter(({ allowed }) => !allowed)
-    return refused.length > 0 ? longest(refused) : least(verdicts)
+    if (refused.length === 0) return least(verdicts)
+    for (const { policy, key, cost } of charges) await limiterOf(policy).reward(key.toString('latin1'), cost)
+    return longest(refused)
   }
 }
 
