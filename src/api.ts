@@ -5,7 +5,7 @@ import type { Configuration } from './configuration.ts'
 import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
 import { makePool } from './database/pool.ts'
-import { makeAccounts } from './graphql/accounts.ts'
+import { type AccountsOptions, makeAccounts } from './graphql/accounts.ts'
 import { type ConflictRecorder, makeConflictRecorder } from './graphql/conflicts.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
@@ -13,6 +13,7 @@ import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
 import { makeApp } from './http/app.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
+import { logRefusal } from './http/limits/limiter.ts'
 import { type Limits, startLimits } from './http/limits/start.ts'
 import { makeTripwirePlugin } from './http/limits/tripwire.ts'
 import { drain, listen, makeServer } from './http/server.ts'
@@ -45,7 +46,8 @@ export async function startApi(
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
     const registry = new Registry()
-    const limits = await startLimits({ config, instances: configuration.instances, registry, log })
+    const { instances, limiterDeadline: deadline, prepareStatements } = configuration
+    const limits = await startLimits({ config, instances, deadline, prepareStatements, registry, log })
     stops.push(limits.stop)
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
@@ -86,6 +88,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   const graphql = await makeGraphql(
     makePreset({
       pool,
+      prepareStatements: configuration.prepareStatements,
       log: report => log.error(report, 'a request failed'),
       onFault: conflicts.note,
       constraintMessages: await readConstraintMessages(pool),
@@ -94,13 +97,22 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       plugins: [
         LookupsPlugin,
         FreshRowsPlugin,
-        makeSessionsPlugin(makeAccounts({ pool, tokens })),
+        makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
         makeTripwirePlugin(limits.policies),
       ],
     }),
   )
   limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
   return graphql
+}
+
+/** Failed logins are counted by the function that looks the account up; what it decides is told like any other charge. */
+function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCounted'] {
+  const policy = 'auth_account'
+  return (outcome, request) => {
+    metrics.checks.inc({ policy, outcome })
+    if (outcome === 'refused') logRefusal(log, request, policy)
+  }
 }
 
 async function readinessFault(pool: pg.Pool): Promise<string | undefined> {

@@ -11,17 +11,20 @@ export type PoolOptions = {
   size: number
   /** Longest run of one statement, in milliseconds. */
   statementTimeout?: number
+  /** Longest wait of a statement for a lock, in milliseconds; without it the server's own. */
+  lockTimeout?: number
   onError: (error: Error) => void
 }
 
 export function makePool(options: PoolOptions): pg.Pool {
-  const { statementTimeout: limit } = options
+  const { statementTimeout: limit, lockTimeout } = options
   const pool = new pg.Pool({
     ...options.config,
     application_name: options.name,
     max: options.size,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
+    ...(lockTimeout === undefined ? {} : { lock_timeout: lockTimeout }),
     ...(limit === undefined ? {} : { statement_timeout: limit, query_timeout: limit + LINE_MARGIN_MS }),
   })
   // Without both, a backend that an administrator ends would end this process.

@@ -14,12 +14,21 @@ export type Limits = {
   stop(): Promise<void>
 }
 
-type Options = { config: pg.ClientConfig; instances: number; registry: Registry; log: Logger }
+type Options = {
+  config: pg.ClientConfig
+  instances: number
+  /** Longest silence of the database, in milliseconds. */
+  deadline: number
+  prepareStatements: boolean
+  registry: Registry
+  log: Logger
+}
 
 /** Connections of the limiter: apart from the requests' own, so that neither waits for the other. */
 const POOL_SIZE = 4
 
-export async function startLimits({ config, instances, registry, log }: Options): Promise<Limits> {
+export async function startLimits(options: Options): Promise<Limits> {
+  const { config, deadline, registry, log } = options
   const metrics = makeLimitMetrics(registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
@@ -27,10 +36,12 @@ export async function startLimits({ config, instances, registry, log }: Options)
     config,
     name: 'forecourt limits',
     size: POOL_SIZE,
-    statementTimeout: 1_000,
+    statementTimeout: Math.max(1_000, deadline),
+    // the server gives up before its client does: nothing is counted late
+    lockTimeout: Math.floor((deadline * 2) / 3),
     onError,
   })
-  const counters = makeCounters({ pool, instances, metrics })
+  const counters = makeCounters({ ...options, pool, metrics })
   try {
     const policies = await watchPolicies({
       pool,
