@@ -16,7 +16,7 @@ import {
 import { startApi, startWorker } from './support/servers.ts'
 import { figure, ratio } from './support/statistics.ts'
 import { fillSubscriptions } from './support/subscriptions.ts'
-import { copyWorld, makeWorld, type World } from './support/world.ts'
+import { copyWorld, type World } from './support/world.ts'
 
 const FULL = 2_000_000
 const QUICK = 40_000
@@ -42,8 +42,7 @@ type Beside = { without: Load[]; during: Load; longestLock: number }
 export async function expiry(bench: Bench): Promise<Result> {
   const { cluster, progress } = bench
   const total = bench.quick ? QUICK : FULL
-  progress.step('accounts, dealers')
-  const world = await makeWorld(cluster)
+  const world = await copyWorld(cluster, bench.world)
   try {
     await fillSubscriptions(world.database, total, progress)
     const runs = await interleave<'task' | 'update', Run>(bench, {

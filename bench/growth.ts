@@ -13,7 +13,7 @@ import {
 } from './support/scenario.ts'
 import { type Server, startApi } from './support/servers.ts'
 import { number } from './support/table.ts'
-import { copyWorld, makeWorld, type World } from './support/world.ts'
+import { copyWorld, type World } from './support/world.ts'
 
 const FULL = [10_000, 1_000_000, 10_000_000]
 const QUICK = [1_000, 10_000, 100_000]
@@ -22,18 +22,16 @@ type Stage = { rows: number; world: World; api: Server }
 
 export async function growth(bench: Bench): Promise<Result> {
   const { cluster, progress, generator, warmup, seconds } = bench
-  progress.step('accounts, dealers')
-  const empty = await makeWorld(cluster)
   const stages: Stage[] = []
   const began = performance.now()
   try {
     for (const rows of bench.quick ? QUICK : FULL) {
-      const world = await copyWorld(cluster, empty)
+      const world = await copyWorld(cluster, bench.world)
       await fillLedger(world, rows, progress)
       stages.push({ rows, world, api: await startApi(cluster, world.database) })
     }
     const loading = (performance.now() - began) / 1000
-    const requests = publishing(empty.dealers)
+    const requests = publishing(bench.world.dealers)
     const pace = { connections: CONNECTIONS, warmup, seconds }
     const sides = stages.map(({ rows, api: { url } }) => {
       const run = (seed: number) => generator.run({ kind: 'http', url, requests, ...pace, seed })
@@ -45,7 +43,6 @@ export async function growth(bench: Bench): Promise<Result> {
       await api.stop()
       await world.database.drop()
     }
-    await empty.database.drop()
   }
 }
 

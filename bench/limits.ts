@@ -18,7 +18,7 @@ import {
 } from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
 import { difference, figure, ratio } from './support/statistics.ts'
-import { makeWorld, type World } from './support/world.ts'
+import { copyWorld, type World } from './support/world.ts'
 
 const KEYS = 10_000
 const TAKE =
@@ -31,9 +31,7 @@ const PLAIN = `create unlogged table bench_counters (key bytea primary key, curr
 const NEVER = '{1000000000}'
 
 export async function limits(bench: Bench): Promise<Result> {
-  const { cluster, progress } = bench
-  progress.step('accounts, dealers')
-  const world = await makeWorld(cluster)
+  const world = await copyWorld(bench.cluster, bench.world)
   try {
     const requests = await measureRequests(bench, world)
     await world.database.superuser.query(PLAIN)

@@ -10,14 +10,11 @@ import {
   type Result,
 } from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
-import { makeWorld, PASSWORD } from './support/world.ts'
-
-const ACCOUNTS = 600
+import { copyWorld, PASSWORD } from './support/world.ts'
 
 export async function login(bench: Bench): Promise<Result> {
-  const { cluster, generator, progress, warmup, seconds } = bench
-  progress.step('accounts')
-  const { database, dealers, passwordHash } = await makeWorld(cluster, ACCOUNTS)
+  const { cluster, generator, warmup, seconds } = bench
+  const { database, dealers, passwordHash } = await copyWorld(cluster, bench.world)
   const api = await startApi(cluster, database)
   const pace = (seed: number): Pace => ({ connections: CONNECTIONS, warmup, seconds, seed })
   try {

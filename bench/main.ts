@@ -13,12 +13,13 @@ import { makeProgress } from './support/progress.ts'
 import { describeRun, renderRun, writeRun } from './support/results.ts'
 import type { Scenario } from './support/scenario.ts'
 import type { Named } from './support/table.ts'
+import { makeWorld } from './support/world.ts'
 
 const scenarios: Record<string, Scenario> = { publish, read, login, limits, expiry, growth, startup }
 const USAGE = `Usage: npm run bench -- [--quick] [${Object.keys(scenarios).join('] [')}]`
 
 const FULL = { rounds: 5, warmup: 1, seconds: 4 }
-const QUICK = { rounds: 3, warmup: 0.2, seconds: 0.6 }
+const QUICK = { rounds: 2, warmup: 0.2, seconds: 0.5 }
 
 async function main(args: string[]): Promise<void> {
   const quick = args.includes('--quick')
@@ -31,11 +32,13 @@ async function main(args: string[]): Promise<void> {
   progress.begin('postgres')
   const cluster = await startCluster(message => progress.step(message))
   const generator = startGenerator()
+  progress.step('accounts, dealers, subscriptions')
+  const world = await makeWorld(cluster)
   const results: Named[] = []
   for (const name of names) {
     progress.begin(name)
     const from = performance.now()
-    const bench = { cluster, generator, progress, quick, ...(quick ? QUICK : FULL) }
+    const bench = { cluster, world, generator, progress, quick, ...(quick ? QUICK : FULL) }
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
   }

@@ -19,7 +19,7 @@ import {
 } from './support/scenario.ts'
 import { ask, type Server, startApi, startBeside } from './support/servers.ts'
 import { figure, ratio } from './support/statistics.ts'
-import { makeWorld, type World } from './support/world.ts'
+import { copyWorld, type World } from './support/world.ts'
 
 const FUNCTION = 'select l.id from app_public.create_listing($1, $2, $3, $4, $5, $6) as l'
 const ONE_ROW =
@@ -38,9 +38,8 @@ const NAMES = {
 }
 
 export async function publish(bench: Bench): Promise<Result> {
-  const { cluster, progress } = bench
-  progress.step('accounts, dealers, subscriptions')
-  const world = await makeWorld(cluster)
+  const { cluster } = bench
+  const world = await copyWorld(cluster, bench.world)
   const servers = {
     api: await startApi(cluster, world.database),
     bare: await startBeside(cluster, world.database, 'bare'),

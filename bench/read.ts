@@ -13,7 +13,7 @@ import {
   type Target,
 } from './support/scenario.ts'
 import { ask, type Server, startApi, startBeside } from './support/servers.ts'
-import { makeWorld, type World } from './support/world.ts'
+import { copyWorld, type World } from './support/world.ts'
 
 const READERS = 300
 const LISTINGS_EACH = 25
@@ -29,8 +29,8 @@ type Pair = { ours: HttpRequest[]; beside: HttpRequest[] }
 
 export async function read(bench: Bench): Promise<Result> {
   const { cluster, progress } = bench
-  progress.step('accounts, dealers, listings')
-  const world = await makeWorld(cluster)
+  progress.step('listings')
+  const world = await copyWorld(cluster, bench.world)
   const pairs = await makeReads(world)
   const api = await startApi(cluster, world.database)
   const bare = await startBeside(cluster, world.database, 'bare')

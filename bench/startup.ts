@@ -10,7 +10,7 @@ import { type Running, startProcess } from './support/processes.ts'
 import { type Bench, CONNECTIONS, type Result, type Row, type Target } from './support/scenario.ts'
 import { startApi, startWorker } from './support/servers.ts'
 import { type Figure, figure } from './support/statistics.ts'
-import { makeWorld } from './support/world.ts'
+import { copyWorld } from './support/world.ts'
 
 /** What `npm start` needs of the project. */
 const PARTS = ['src', 'tasks', 'migrations', 'package.json', '.npmrc', '.gmrc']
@@ -66,7 +66,7 @@ function npmStart({ cluster }: Bench, project: string): Promise<Running> {
 /** API and worker as production has them: two processes. */
 async function measureProcesses(bench: Bench, sizes: Sizes): Promise<void> {
   const { cluster, generator, warmup, seconds, quick } = bench
-  const { database, dealers } = await makeWorld(cluster)
+  const { database, dealers } = await copyWorld(cluster, bench.world)
   const api = await startApi(cluster, database)
   const worker = await startWorker(cluster, database)
   try {

@@ -4,9 +4,12 @@ import type { Load } from './jobs.ts'
 import type { Generator } from './load.ts'
 import type { Progress } from './progress.ts'
 import { type Figure, figure, ratio } from './statistics.ts'
+import type { World } from './world.ts'
 
 export type Bench = {
   cluster: Cluster
+  /** What the databases of all scenarios begin with: `copyWorld`. */
+  world: World
   generator: Generator
   progress: Progress
   quick: boolean

@@ -16,7 +16,7 @@ export type World = {
   passwordHash: string
 }
 
-export const DEALERS = 9_000
+const DEALERS = 9_000
 export const PASSWORD = 'forecourt-bench'
 
 /**
@@ -71,12 +71,12 @@ const READ_DEALERS = `
   join app_public.users as u on u.email = 'dealer' || substr(d.company_name, 8) || '@example.com'
   order by substr(d.company_name, 8)::integer`
 
-export async function makeWorld(cluster: Cluster, dealers = DEALERS): Promise<World> {
+export async function makeWorld(cluster: Cluster): Promise<World> {
   const database = await cluster.create()
   const { superuser } = database
   const passwordHash = await hashPassword(PASSWORD)
   await superuser.query(CONFIGURATION)
-  const { rows } = await superuser.query<{ fleet: string }>(DEALERS_WITH_MEMBERS, [dealers, passwordHash])
+  const { rows } = await superuser.query<{ fleet: string }>(DEALERS_WITH_MEMBERS, [DEALERS, passwordHash])
   await superuser.query(SUBSCRIPTIONS)
   await superuser.query('vacuum (analyze)')
   const tokens = makeTokens(jwtSecret)
