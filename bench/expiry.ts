@@ -42,6 +42,7 @@ type Beside = { without: Load[]; during: Load; longestLock: number }
 export async function expiry(bench: Bench): Promise<Result> {
   const { cluster, progress } = bench
   const total = bench.quick ? QUICK : FULL
+  progress.expect(1)
   const world = await copyWorld(cluster, bench.world)
   try {
     await fillSubscriptions(world.database, total, progress)

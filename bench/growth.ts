@@ -15,8 +15,13 @@ import { type Server, startApi } from './support/servers.ts'
 import { number } from './support/table.ts'
 import { copyWorld, type World } from './support/world.ts'
 
-const FULL = [10_000, 1_000_000, 10_000_000]
-const QUICK = [1_000, 10_000, 100_000]
+/**
+ * What every world begins with: in tables that are nearly empty, statements are planned for empty tables, and those
+ * plans are kept.
+ */
+export const LEAST_ROWS = 10_000
+const FULL = [LEAST_ROWS, 1_000_000, 10_000_000]
+const QUICK = [LEAST_ROWS, 30_000, 100_000]
 
 type Stage = { rows: number; world: World; api: Server }
 
@@ -27,7 +32,7 @@ export async function growth(bench: Bench): Promise<Result> {
   try {
     for (const rows of bench.quick ? QUICK : FULL) {
       const world = await copyWorld(cluster, bench.world)
-      await fillLedger(world, rows, progress)
+      if (rows > LEAST_ROWS) await fillLedger(world, rows - LEAST_ROWS, progress)
       stages.push({ rows, world, api: await startApi(cluster, world.database) })
     }
     const loading = (performance.now() - began) / 1000

@@ -1,13 +1,14 @@
 /** `npm run bench`: what Forecourt does in a second, beside the same work done otherwise, on the same machine in the same run. */
 import { endServersWithProcess } from '../scripts/support/servers.ts'
 import { expiry } from './expiry.ts'
-import { growth } from './growth.ts'
+import { growth, LEAST_ROWS } from './growth.ts'
 import { limits } from './limits.ts'
 import { login } from './login.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { startup } from './startup.ts'
 import { startCluster } from './support/cluster.ts'
+import { fillLedger } from './support/history.ts'
 import { startGenerator } from './support/load.ts'
 import { makeProgress } from './support/progress.ts'
 import { describeRun, renderRun, writeRun } from './support/results.ts'
@@ -34,6 +35,7 @@ async function main(args: string[]): Promise<void> {
   const generator = startGenerator()
   progress.step('accounts, dealers, subscriptions')
   const world = await makeWorld(cluster)
+  await fillLedger(world, LEAST_ROWS, progress)
   const results: Named[] = []
   for (const name of names) {
     progress.begin(name)

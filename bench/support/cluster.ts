@@ -91,6 +91,18 @@ async function untilAlone(client: pg.Client, database: string): Promise<void> {
   throw new Error(`somebody stays connected to ${database}`)
 }
 
+/**
+ * As after a night of autovacuum, and with nothing left to write. Tables without a row stay as they are: once they are known
+ * to be empty, statements are planned for empty tables, and those plans are kept.
+ */
+export async function settle({ superuser }: Database): Promise<void> {
+  const { rows } = await superuser.query<{ tables: string }>(`
+    select string_agg(t.relid::regclass::text, ', ') as tables
+    from pg_stat_user_tables as t where pg_relation_size(t.relid) > 0`)
+  await superuser.query(`vacuum (analyze) ${rows[0]?.tables}`)
+  await superuser.query('checkpoint')
+}
+
 /** A place for the output of a process. */
 export function outputFile({ directory }: Pick<Cluster, 'directory'>, name: string): string {
   return join(directory, `${name}-${randomBytes(4).toString('hex')}.log`)

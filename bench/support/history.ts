@@ -1,5 +1,6 @@
 /** A past for a world: listings and their ledger rows, spread over all dealers and two years. */
 import type pg from 'pg'
+import { settle } from './cluster.ts'
 import type { Progress } from './progress.ts'
 import type { World } from './world.ts'
 
@@ -40,8 +41,7 @@ export async function fillLedger(
   await Promise.all(Array.from({ length: LANES }, lane))
   await superuser.query('drop table bench_past')
   for (const index of indexes) await bulk(superuser, index)
-  await superuser.query('vacuum (analyze)')
-  await superuser.query('checkpoint')
+  await settle(database)
 }
 
 /** Runs a statement without triggers, foreign keys among them, and with room for sorting. */

@@ -78,7 +78,6 @@ export async function makeWorld(cluster: Cluster): Promise<World> {
   await superuser.query(CONFIGURATION)
   const { rows } = await superuser.query<{ fleet: string }>(DEALERS_WITH_MEMBERS, [DEALERS, passwordHash])
   await superuser.query(SUBSCRIPTIONS)
-  await superuser.query('vacuum (analyze)')
   const tokens = makeTokens(jwtSecret)
   const { rows: made } = await superuser.query<Omit<Dealer, 'token'>>(READ_DEALERS)
   const all = await Promise.all(
