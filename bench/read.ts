@@ -1,5 +1,6 @@
 /** Reads, beside hand-written SQL behind a bare server. */
 import { isDeepStrictEqual } from 'node:util'
+import { settle } from './support/cluster.ts'
 import type { HttpRequest, Load } from './support/jobs.ts'
 import { operation, READS } from './support/operations.ts'
 import {
@@ -71,8 +72,8 @@ async function makeReads({
     [readers.map(({ dealerId }) => dealerId), LISTINGS_EACH],
   )
   await client.query('commit')
-  await client.query('vacuum (analyze)')
   client.release()
+  await settle(database)
   const tokens = new Map(readers.map(({ dealerId, token }) => [dealerId, token]))
   const ids = rows.map(({ id, dealer_id }) => ({ variables: { id }, token: tokens.get(dealer_id) ?? '' }))
   const own = readers.map(({ dealerId, token }) => ({ variables: { dealerId }, token }))

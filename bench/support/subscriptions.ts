@@ -1,5 +1,5 @@
 /** Subscriptions for the expiry run: every second one is due, and for one in a hundred of those the next one waits. */
-import type { Database } from './cluster.ts'
+import { type Database, settle } from './cluster.ts'
 import type { Progress } from './progress.ts'
 
 const CHUNK = 50_000
@@ -32,10 +32,11 @@ const MAKE = `
   select m.id, p.id, 'pending', 60, 10 from made as m cross join package as p where m.n % 200 = 0`
 
 export async function fillSubscriptions(
-  { superuser }: Database,
+  database: Database,
   total: number,
   progress: Progress,
 ): Promise<void> {
+  const { superuser } = database
   const chunks = Math.ceil(total / CHUNK)
   progress.expect(chunks)
   let next = 0
@@ -53,5 +54,5 @@ export async function fillSubscriptions(
     }
   }
   await Promise.all(Array.from({ length: LANES }, lane))
-  await superuser.query('vacuum (analyze)')
+  await settle(database)
 }
