@@ -31,7 +31,8 @@ export function makeProgress(stream: NodeJS.WriteStream = process.stderr): Progr
       expected += steps
     },
     step(what) {
-      done++
+      // what comes before anybody knows how much it is does not count
+      if (expected > 0) done++
       const seconds = Math.round((performance.now() - began) / 1000)
       const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
       const count = expected > 0 ? ` ${done}/${expected}` : ''
