@@ -84,7 +84,10 @@ export async function startCluster(log: (message: string) => void): Promise<Clus
 /** Connections end a moment after they were told to; graphile-migrate keeps its own a little longer. */
 async function untilAlone(client: pg.Client, database: string): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
-    const { rowCount } = await client.query('select from pg_stat_activity where datname = $1', [database])
+    const { rowCount } = await client.query(
+      "select from pg_stat_activity where datname = $1 and backend_type = 'client backend'",
+      [database],
+    )
     if (rowCount === 0) return
     await sleep(20)
   }

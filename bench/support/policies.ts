@@ -6,11 +6,11 @@ import type { Database } from './cluster.ts'
 const EFFECT_MS = 1_200
 
 export async function switchLimits({ superuser }: Database, mode: 'enforce' | 'off'): Promise<void> {
-  await superuser.query(
+  const { rowCount } = await superuser.query(
     `update app_public.rate_limit_policies
      set mode = $1::app_public.rate_limit_mode, max_count = case when scope = 'auth_account' then max_count else 1000000 end
      where mode <> $1::app_public.rate_limit_mode`,
     [mode],
   )
-  await sleep(EFFECT_MS)
+  if (rowCount !== 0) await sleep(EFFECT_MS)
 }
