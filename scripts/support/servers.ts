@@ -43,10 +43,16 @@ export const bare15 = once(() => startPostgres15(newDirectory(), SETTINGS))
 /** On that Postgres 15. */
 export const migrated15 = once(async () => migrated(await makeDatabase(await bare15())))
 
-function newDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'forecourt-check-'))
-  directories.push(directory)
+/** A directory that goes with this process, and the server in it, if there is one. */
+export function newDirectory(prefix = 'forecourt-check-'): string {
+  const directory = mkdtempSync(join(tmpdir(), prefix))
+  removeWithProcess(directory)
   return directory
+}
+
+/** The same for a directory that others make. What was named last goes first. */
+export function removeWithProcess(directory: string): void {
+  directories.unshift(directory)
 }
 
 /** Ends the server, if there is one, and waits for it: without promises, for nothing asynchronous runs any more. */

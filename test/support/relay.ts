@@ -13,7 +13,10 @@ export type Relay = {
   stall(): void
 }
 
-export async function startRelay(databaseUrl: string): Promise<Relay> {
+/** Sees what a client sends, as it comes; `connection` is the same for all of one connection. */
+export type Tap = (sent: Buffer, connection: object) => void
+
+export async function startRelay(databaseUrl: string, tap?: Tap): Promise<Relay> {
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   const keep = (socket: Socket) => {
@@ -24,6 +27,7 @@ export async function startRelay(databaseUrl: string): Promise<Relay> {
   const server = createServer(client => {
     const upstream = keep(connect(Number(target.port), target.hostname))
     keep(client).pipe(upstream).pipe(client)
+    if (tap !== undefined) client.on('data', sent => tap(sent as Buffer, client))
     client.on('close', () => upstream.destroy())
     upstream.on('close', () => client.destroy())
   })

@@ -1,0 +1,193 @@
+/** The nightly run over a million due subscriptions, beside one plain UPDATE of the same rows, and beside publications. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Database } from './support/cluster.ts'
+import type { Load } from './support/jobs.ts'
+import { memoryOf } from './support/memory.ts'
+import { publishing } from './support/operations.ts'
+import {
+  type Bench,
+  interleave,
+  LOAD_COLUMNS,
+  loadRow,
+  type Result,
+  type Row,
+  type Target,
+} from './support/scenario.ts'
+import { startApi, startWorker } from './support/servers.ts'
+import { figure, ratio } from './support/statistics.ts'
+import { fillSubscriptions } from './support/subscriptions.ts'
+import { copyWorld, type World } from './support/world.ts'
+
+const FULL = 2_000_000
+const QUICK = 40_000
+
+/** Publications that go on at this rate, far below what the machine can do. */
+const BESIDE = { connections: 8, rate: 150 }
+const SAMPLE_MS = 5
+const POLL_MS = 20
+
+const PLAIN_UPDATE = `
+  update app_public.dealer_subscriptions set status = 'expired', updated_at = clock_timestamp()
+  where status = 'active' and end_at <= clock_timestamp()`
+
+/** Locks are held until the end of a transaction: none of the worker's is older than its oldest transaction that writes. */
+const OLDEST_TRANSACTION = `
+  select coalesce(max(extract(epoch from clock_timestamp() - a.xact_start)) * 1000, 0)::double precision as age
+  from pg_stat_activity as a
+  where a.datname = current_database() and a.application_name = 'forecourt worker' and a.backend_xid is not null`
+
+type Run = { seconds: number; peak: number | undefined }
+type Beside = { without: Load[]; during: Load; longestLock: number }
+
+export async function expiry(bench: Bench): Promise<Result> {
+  const { cluster, progress } = bench
+  const total = bench.quick ? QUICK : FULL
+  progress.expect(1)
+  const world = await copyWorld(cluster, bench.world)
+  try {
+    await fillSubscriptions(world.database, total, progress)
+    const runs = await interleave<'task' | 'update', Run>(bench, {
+      task: () => onCopy(bench, world, database => runTask(bench, database)),
+      update: () => onCopy(bench, world, runUpdate),
+    })
+    progress.step('publications beside it')
+    const beside = await onCopy(bench, world, database => runBeside(bench, { ...world, database }))
+    return report(total, runs, beside)
+  } finally {
+    await world.database.drop()
+  }
+}
+
+/** Each run begins with the same rows on the same pages. */
+async function onCopy<Value>({ cluster }: Bench, world: World, work: (database: Database) => Promise<Value>) {
+  const { database } = await copyWorld(cluster, world)
+  try {
+    await database.superuser.query('checkpoint')
+    return await work(database)
+  } finally {
+    await database.drop()
+  }
+}
+
+async function runUpdate({ superuser }: Database): Promise<Run> {
+  const began = performance.now()
+  await superuser.query(PLAIN_UPDATE)
+  return { seconds: (performance.now() - began) / 1000, peak: undefined }
+}
+
+/** The job in a worker process, from when it is asked for until it is gone. */
+async function runTask({ cluster }: Bench, database: Database): Promise<Run> {
+  const worker = await startWorker(cluster, database)
+  try {
+    const began = performance.now()
+    await expire(database)
+    const seconds = (performance.now() - began) / 1000
+    return { seconds, peak: memoryOf(worker.pid)?.peak }
+  } finally {
+    await worker.stop()
+  }
+}
+
+async function expire({ superuser }: Database): Promise<void> {
+  await superuser.query("select graphile_worker.add_job('expire_subscriptions', job_key := 'bench')")
+  for (;;) {
+    const { rows } = await superuser.query<{ last_error: string | null }>(
+      "select last_error from graphile_worker.jobs where key = 'bench'",
+    )
+    const [job] = rows
+    if (job === undefined) break
+    if (job.last_error !== null) throw new Error(`the job failed: ${job.last_error}`)
+    await sleep(POLL_MS)
+  }
+  const { rowCount } = await superuser.query(
+    "select from app_public.dealer_subscriptions where status = 'active' and end_at <= clock_timestamp() limit 1",
+  )
+  if (rowCount !== 0) throw new Error('the job is done, and subscriptions are still due')
+}
+
+/** The same flow of publications before, during and after a run. */
+async function runBeside(bench: Bench, { database, dealers }: World): Promise<Beside> {
+  const { cluster, generator, warmup, seconds } = bench
+  const api = await startApi(cluster, database)
+  const worker = await startWorker(cluster, database)
+  const flow = {
+    kind: 'http',
+    url: api.url,
+    requests: publishing(dealers),
+    ...BESIDE,
+    warmup,
+    seed: 1_000,
+  } as const
+  const quiet = () => generator.run({ ...flow, seconds: 3 * seconds })
+  try {
+    // the first publications of a server are slower than all others
+    await quiet()
+    const before = await quiet()
+    const busy = generator.start(flow)
+    await sleep(warmup * 1000)
+    let longestLock = 0
+    const samples = setInterval(async () => {
+      const { rows } = await database.superuser.query<{ age: number }>(OLDEST_TRANSACTION)
+      longestLock = Math.max(longestLock, rows[0]?.age ?? 0)
+    }, SAMPLE_MS)
+    try {
+      await expire(database)
+    } finally {
+      clearInterval(samples)
+    }
+    const during = await busy.stop()
+    return { without: [before, await quiet()], during, longestLock }
+  } finally {
+    await worker.stop()
+    await api.stop()
+  }
+}
+
+function report(total: number, { task, update }: Record<'task' | 'update', Run[]>, beside: Beside): Result {
+  const due = total / 2
+  const seconds = (runs: Run[]) => runs.map(run => run.seconds)
+  const row = (name: string, runs: Run[]): Row => {
+    const peaks = runs.flatMap(({ peak }) => (peak === undefined ? [] : [peak]))
+    const rate = figure(seconds(runs).map(value => due / value))
+    const memory: Row['figures'] = peaks.length > 0 ? { memory: figure(peaks) } : {}
+    return { name, figures: { rate, seconds: figure(seconds(runs)), ...memory } }
+  }
+  const rows = [row('expire_subscriptions, a worker', task), row('one plain UPDATE', update)]
+  const memory = rows[0]?.figures.memory
+  const without = figure(beside.without.map(({ p99 }) => p99))
+  const slower = figure([beside.during.p99 / without.median])
+  const times = ratio(seconds(task), seconds(update))
+  const targets: Target[] = [
+    { name: 'all of it', measured: figure(seconds(task)), bound: 15, sense: 'at most', unit: 's' },
+    { name: 'over the plain UPDATE', measured: times, bound: 1.5, sense: 'at most', unit: 'x' },
+    {
+      name: 'longest lock',
+      measured: figure([beside.longestLock]),
+      bound: 100,
+      sense: 'at most',
+      unit: 'ms',
+    },
+    { name: 'p99 of publications', measured: slower, bound: 2, sense: 'at most', unit: 'x' },
+  ]
+  if (memory !== undefined) {
+    targets.splice(2, 0, { name: 'peak memory', measured: memory, bound: 100, sense: 'at most', unit: 'MB' })
+  }
+  return {
+    title: `${due.toLocaleString('en-US')} due of ${total.toLocaleString('en-US')} subscriptions`,
+    tables: [
+      { columns: { rate: 'rows /s', seconds: 'seconds', memory: 'peak MB' }, rows },
+      {
+        columns: { p50: LOAD_COLUMNS.p50, p99: LOAD_COLUMNS.p99, rate: LOAD_COLUMNS.rate },
+        rows: [
+          loadRow('publications without it', beside.without),
+          loadRow('publications beside it', [beside.during]),
+        ],
+      },
+    ],
+    targets,
+    notes: [
+      'Each run has a copy of the database of its own. The longest lock is the oldest writing transaction of the worker,',
+      `looked at every ${SAMPLE_MS} ms while publications flow at ${BESIDE.rate}/s.`,
+    ],
+  }
+}

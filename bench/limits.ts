@@ -1,0 +1,210 @@
+/** What rate limits cost: a request that passes them, the function that counts, and a refusal. */
+import { createHash } from 'node:crypto'
+import type { Database } from './support/cluster.ts'
+import type { Load, Pace } from './support/jobs.ts'
+import { quoting } from './support/operations.ts'
+import { switchLimits } from './support/policies.ts'
+import {
+  type Bench,
+  CONNECTIONS,
+  interleave,
+  LOAD_COLUMNS,
+  loadRow,
+  p50Of,
+  p99Of,
+  type Result,
+  type Row,
+  rateShare,
+} from './support/scenario.ts'
+import { startApi } from './support/servers.ts'
+import { difference, figure, ratio } from './support/statistics.ts'
+import { copyWorld, type World } from './support/world.ts'
+
+const KEYS = 10_000
+const TAKE =
+  'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
+/** What any limiter in Postgres has to do at least. */
+const UPSERT = `insert into bench_counters as c (key, current) values ($1, 1)
+  on conflict (key) do update set current = c.current + 1 returning current`
+const PLAIN = `create unlogged table bench_counters (key bytea primary key, current integer not null)
+  with (fillfactor = 50)`
+const NEVER = '{1000000000}'
+
+export async function limits(bench: Bench): Promise<Result> {
+  const world = await copyWorld(bench.cluster, bench.world)
+  try {
+    const requests = await measureRequests(bench, world)
+    await world.database.superuser.query(PLAIN)
+    const counting = await measureCounting(bench, world.database)
+    const wal = await measureRefusals(bench, world.database)
+    return report(requests, counting, wal)
+  } finally {
+    await world.database.drop()
+  }
+}
+
+/** The same server, its limits switched between the rounds; alone on one connection, and in a crowd. */
+async function measureRequests(bench: Bench, { database, dealers }: World) {
+  const { cluster, generator, warmup, seconds } = bench
+  const api = await startApi(cluster, database)
+  const requests = quoting(dealers)
+  const send = (mode: 'enforce' | 'off', connections: number) => async (seed: number) => {
+    await switchLimits(database, mode)
+    return generator.run({ kind: 'http', url: api.url, requests, connections, warmup, seconds, seed })
+  }
+  try {
+    return await interleave(bench, {
+      off: send('off', 1),
+      on: send('enforce', 1),
+      offCrowd: send('off', CONNECTIONS),
+      onCrowd: send('enforce', CONNECTIONS),
+    })
+  } finally {
+    await api.stop()
+  }
+}
+
+async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
+  const { generator, warmup, seconds } = bench
+  const pace = (seed: number): Pace => ({ connections: CONNECTIONS, warmup, seconds, seed })
+  const run = (text: string, values: string[][]) => (seed: number) =>
+    generator.run({ kind: 'sql', url, setup: [], text, values, ...pace(seed) })
+  const keys = Array.from({ length: KEYS }, (_, number) => keyOf(`key ${number}`))
+  const hot = [keyOf('hot')]
+  return interleave(bench, {
+    hot: run(
+      TAKE,
+      hot.map(key => charge(key, NEVER)),
+    ),
+    hotPlain: run(
+      UPSERT,
+      hot.map(key => [`\\x${key}`]),
+    ),
+    many: run(
+      TAKE,
+      keys.map(key => charge(key, NEVER)),
+    ),
+    manyPlain: run(
+      UPSERT,
+      keys.map(key => [`\\x${key}`]),
+    ),
+    refusal: run(TAKE, [charge(keyOf('refused'), '{1}')]),
+  })
+}
+
+/** Bytes of the write-ahead log for each refusal, on a server that does nothing else. */
+async function measureRefusals(
+  { generator, rounds, seconds, progress }: Bench,
+  { superuser, superuserUrl }: Database,
+) {
+  const values = [charge(keyOf('attacked'), '{1}')]
+  await superuser.query(TAKE, values[0])
+  const position = async () => {
+    const { rows } = await superuser.query<{ bytes: string }>(
+      "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn as bytes",
+    )
+    return Number(rows[0]?.bytes)
+  }
+  const bytes: number[] = []
+  progress.expect(rounds)
+  for (let round = 0; round < rounds; round++) {
+    progress.step(`round ${round + 1} of ${rounds}: bytes of a refusal`)
+    const before = await position()
+    const { count } = await generator.run({
+      kind: 'sql',
+      url: superuserUrl,
+      setup: [],
+      text: TAKE,
+      values,
+      connections: CONNECTIONS,
+      warmup: 0,
+      seconds: Math.min(seconds, 1),
+      seed: round,
+    })
+    bytes.push(((await position()) - before) / count)
+  }
+  return bytes
+}
+
+function keyOf(name: string): string {
+  return createHash('sha256').update(name).digest('hex')
+}
+
+/** The parameters of one charge a minute, as text of arrays. */
+function charge(key: string, max: string): string[] {
+  return [`{"\\\\x${key}"}`, max, '{60}', '{1}', '{true}']
+}
+
+type Requests = Record<'off' | 'on' | 'offCrowd' | 'onCrowd', Load[]>
+type Counting = Record<'hot' | 'hotPlain' | 'many' | 'manyPlain' | 'refusal', Load[]>
+
+function report(requests: Requests, counting: Counting, wal: number[]): Result {
+  const { off, on, offCrowd, onCrowd } = requests
+  const { hot, hotPlain, many, manyPlain, refusal } = counting
+  const added = (pick: (load: Load) => number, with_: Load[], without: Load[]) =>
+    difference(with_.map(pick), without.map(pick))
+  const addedRow = (name: string, with_: Load[], without: Load[]): Row => {
+    const rate = ratio(
+      with_.map(({ rate }) => rate),
+      without.map(({ rate }) => rate),
+    )
+    const figures = { p50: added(p50Of, with_, without), p99: added(p99Of, with_, without), rate }
+    return { name, figures }
+  }
+  return {
+    title: 'quoteListing under a limit that passes, the counting function, refusals',
+    tables: [
+      {
+        columns: LOAD_COLUMNS,
+        rows: [
+          loadRow('limits off, 1 connection', off),
+          loadRow('limits on, 1 connection', on),
+          loadRow('limits off, 16 connections', offCrowd),
+          loadRow('limits on, 16 connections', onCrowd),
+        ],
+      },
+      {
+        columns: { p50: 'added p50 ms', p99: 'added p99 ms', rate: 'rate, x of without' },
+        rows: [
+          addedRow('added, 1 connection', on, off),
+          addedRow('added, 16 connections', onCrowd, offCrowd),
+        ],
+      },
+      {
+        columns: LOAD_COLUMNS,
+        rows: [
+          loadRow('take_rate_limits, one hot key', hot),
+          loadRow('plain UNLOGGED upsert, one hot key', hotPlain),
+          loadRow('take_rate_limits, 10,000 keys', many),
+          loadRow('plain UNLOGGED upsert, 10,000 keys', manyPlain),
+          loadRow('take_rate_limits, refused', refusal),
+        ],
+      },
+    ],
+    targets: [
+      {
+        name: 'p50 added, 1 connection',
+        measured: added(p50Of, on, off),
+        bound: 1,
+        sense: 'at most',
+        unit: 'ms',
+      },
+      {
+        name: 'function over upsert, hot key',
+        measured: rateShare(hot, hotPlain),
+        bound: 60,
+        sense: 'at least',
+        unit: '%',
+      },
+      {
+        name: 'function over upsert, 10,000 keys',
+        measured: rateShare(many, manyPlain),
+        bound: 60,
+        sense: 'at least',
+        unit: '%',
+      },
+      { name: 'log written by a refusal', measured: figure(wal), bound: 0, sense: 'at most', unit: 'bytes' },
+    ],
+    notes: ['Function and upsert are sent by the same client, 16 connections, as prepared statements.'],
+  }
+}

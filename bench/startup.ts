@@ -1,0 +1,116 @@
+/** From `npm start` to ready, and what memory the processes take. */
+import { cpSync, mkdirSync, symlinkSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { newDirectory, removeWithProcess } from '../scripts/support/servers.ts'
+import { outputFile } from './support/cluster.ts'
+import { type Memory, memberOf, memoryOf } from './support/memory.ts'
+import { publishing } from './support/operations.ts'
+import { type Running, startProcess } from './support/processes.ts'
+import { type Bench, CONNECTIONS, type Result, type Row, type Target } from './support/scenario.ts'
+import { startApi, startWorker } from './support/servers.ts'
+import { type Figure, figure } from './support/statistics.ts'
+import { copyWorld } from './support/world.ts'
+
+/** What `npm start` needs of the project. */
+const PARTS = ['src', 'tasks', 'migrations', 'package.json', '.npmrc', '.gmrc']
+const REST_MS = { full: 5_000, quick: 1_000 }
+
+type Sizes = Record<string, Memory | undefined>
+
+export async function startup(bench: Bench): Promise<Result> {
+  const { rounds, progress, quick } = bench
+  const times: Record<'cold' | 'warm', number[]> = { cold: [], warm: [] }
+  const sizes: Sizes = {}
+  const starts = quick ? 1 : rounds
+  progress.expect(2 * starts + 1)
+  for (let round = 1; round <= starts; round++) {
+    const project = copyProject()
+    for (const kind of ['cold', 'warm'] as const) {
+      progress.step(`round ${round} of ${starts}: ${kind} start`)
+      const running = await npmStart(bench, project)
+      times[kind].push(running.readyMs / 1000)
+      if (kind === 'warm' && round === starts) {
+        await sleep(REST_MS[quick ? 'quick' : 'full'])
+        sizes['npm start at rest, API and worker in one'] = memoryOf(memberOf(running.pid, 'src/main.ts'))
+      }
+      await running.stop()
+    }
+  }
+  progress.step('memory at rest and under load')
+  await measureProcesses(bench, sizes)
+  return report(times, sizes)
+}
+
+/** As installed and never started: no `.data/`, and the developer's own is not touched. */
+function copyProject(): string {
+  const directory = newDirectory('forecourt-start-')
+  const project = join(directory, 'project')
+  mkdirSync(project)
+  for (const part of PARTS) cpSync(part, join(project, part), { recursive: true })
+  symlinkSync(resolve('node_modules'), join(project, 'node_modules'))
+  removeWithProcess(join(project, '.data'))
+  return project
+}
+
+function npmStart({ cluster }: Bench, project: string): Promise<Running> {
+  return startProcess({
+    command: ['npm', 'start'],
+    cwd: project,
+    env: { PORT: '0' },
+    ready: /Forecourt is ready/,
+    output: outputFile(cluster, 'npm-start'),
+  })
+}
+
+/** API and worker as production has them: two processes. */
+async function measureProcesses(bench: Bench, sizes: Sizes): Promise<void> {
+  const { cluster, generator, warmup, seconds, quick } = bench
+  const { database, dealers } = await copyWorld(cluster, bench.world)
+  const api = await startApi(cluster, database)
+  const worker = await startWorker(cluster, database)
+  try {
+    await sleep(REST_MS[quick ? 'quick' : 'full'])
+    sizes['npm run api at rest'] = memoryOf(api.pid)
+    sizes['npm run worker at rest'] = memoryOf(worker.pid)
+    const job = { url: api.url, requests: publishing(dealers), connections: CONNECTIONS, warmup, seed: 1_000 }
+    await generator.run({ kind: 'http', ...job, seconds: 3 * seconds })
+    sizes['npm run api under load'] = memoryOf(api.pid)
+  } finally {
+    await worker.stop()
+    await api.stop()
+    await database.drop()
+  }
+}
+
+function report(times: Record<'cold' | 'warm', number[]>, sizes: Sizes): Result {
+  const memory = Object.entries(sizes).flatMap(([name, size]): Row[] => {
+    if (size === undefined) return []
+    const pss: Record<string, Figure> = size.pss === undefined ? {} : { pss: figure([size.pss]) }
+    return [{ name, figures: { rss: figure([size.rss]), ...pss, peak: figure([size.peak]) } }]
+  })
+  const targets: Target[] = [
+    { name: 'cold start to ready', measured: figure(times.cold), bound: 6, sense: 'at most', unit: 's' },
+    { name: 'warm start to ready', measured: figure(times.warm), bound: 2.5, sense: 'at most', unit: 's' },
+  ]
+  const atRest = sizes['npm start at rest, API and worker in one']?.rss
+  if (atRest !== undefined) {
+    const name = 'API and worker at rest'
+    targets.push({ name, measured: figure([atRest]), bound: 200, sense: 'at most', unit: 'MB' })
+  }
+  return {
+    title: 'npm start to ready, and memory',
+    tables: [
+      {
+        columns: { seconds: 'seconds' },
+        rows: [
+          { name: 'cold: installed, empty .data/', figures: { seconds: figure(times.cold) } },
+          { name: 'warm: with its data', figures: { seconds: figure(times.warm) } },
+        ],
+      },
+      { columns: { rss: 'RSS MB', pss: 'PSS MB', peak: 'peak RSS MB' }, rows: memory },
+    ],
+    targets,
+    notes: ['Memory is that of Node; Postgres is not counted.'],
+  }
+}

@@ -1,0 +1,107 @@
+/** The load generator: a process of its own that is told one job after another. */
+import { verify } from '@node-rs/argon2'
+import type { Job, Load } from './jobs.ts'
+import { httpMessage, type Line, type Message, openHttp, openSql, sqlMessage } from './lines.ts'
+import { percentile, seededRandom } from './statistics.ts'
+
+const KEY_SEED = 20_260_101
+
+/** Counts on over all jobs, so that no key comes twice. */
+const nextBits = seededRandom(KEY_SEED)
+let stopped = false
+
+function newKey(): string {
+  const hex = () =>
+    Math.floor(nextBits() * 4_294_967_296)
+      .toString(16)
+      .padStart(8, '0')
+  const [one, two, three, four] = [hex(), hex(), hex(), hex()]
+  return `${one}-${two.slice(0, 4)}-4${two.slice(5)}-8${three.slice(1, 4)}-${three.slice(4)}${four}`
+}
+
+async function openLine(job: Job): Promise<Line> {
+  if (job.kind === 'http') return openHttp(job.url)
+  if (job.kind === 'sql') return openSql(job.url, { ...job, values: job.values[0] ?? [] })
+  const exchange = async () => ((await verify(job.hash, job.password)) ? undefined : 'the password is right')
+  return { exchange, close: () => {} }
+}
+
+function messagesOf(job: Job): Message[] {
+  if (job.kind === 'http') return job.requests.map(request => httpMessage(job.url, request))
+  if (job.kind === 'sql') return job.values.map(sqlMessage)
+  return [['']]
+}
+
+async function run(job: Job): Promise<Load> {
+  stopped = false
+  const lines = await Promise.all(Array.from({ length: job.connections }, () => openLine(job)))
+  const messages = messagesOf(job)
+  const random = seededRandom(job.seed)
+  const latencies: number[] = []
+  const faults: string[] = []
+  const begin = performance.now() + job.warmup * 1000
+  const end = job.seconds === undefined ? Number.POSITIVE_INFINITY : begin + job.seconds * 1000
+  let cpu = process.cpuUsage()
+  setTimeout(() => {
+    cpu = process.cpuUsage()
+  }, job.warmup * 1000)
+
+  const talk = async (line: Line, number: number) => {
+    const wait = pace(job, number)
+    while (!stopped) {
+      const due = await wait()
+      if (due >= end) return
+      const [before, after] = messages[Math.floor(random() * messages.length)] ?? ['']
+      const fault = await line.exchange(after === undefined ? before : before + newKey() + after)
+      const now = performance.now()
+      if (fault !== undefined) {
+        faults.push(fault)
+        return
+      }
+      if (now >= begin && now <= end) latencies.push(now - due)
+    }
+  }
+  await Promise.all(lines.map(talk))
+  const seconds = (Math.min(end, performance.now()) - begin) / 1000
+  const { user, system } = process.cpuUsage(cpu)
+  for (const line of lines) line.close()
+  const sorted = Float64Array.from(latencies).sort()
+  return {
+    count: sorted.length,
+    rate: sorted.length / seconds,
+    p50: percentile(sorted, 0.5),
+    p99: percentile(sorted, 0.99),
+    cpu: (user + system) / 1_000_000 / seconds,
+    errors: faults.length,
+    ...(faults[0] === undefined ? {} : { fault: faults[0] }),
+  }
+}
+
+/** When the next request is due: at once, or at its place in an even flow, also where the one before it took longer. */
+function pace({ rate, connections }: Job, number: number): () => Promise<number> {
+  if (rate === undefined) return async () => performance.now()
+  const began = performance.now()
+  let sent = 0
+  return async () => {
+    const due = began + ((sent++ * connections + number) * 1000) / rate
+    const early = due - performance.now()
+    if (early <= 0) return due
+    await new Promise(resolve => setTimeout(resolve, early))
+    return performance.now()
+  }
+}
+
+process.on('message', async (message: Job | 'stop') => {
+  if (message === 'stop') {
+    stopped = true
+    return
+  }
+  try {
+    process.send?.({ load: await run(message) })
+  } catch (error) {
+    process.send?.({ error: String(error) })
+  }
+})
+process.on('disconnect', () => process.exit())
+// Ctrl-C reaches the whole group; the parent says when it is over
+process.on('SIGINT', () => {})

@@ -1,0 +1,67 @@
+/** The operations of the API that are measured, and what the servers beside it are sent instead. */
+import type { HttpRequest } from './jobs.ts'
+import type { Dealer } from './world.ts'
+
+export const CREATE_LISTING = `mutation ($input: CreateListingInput!) {
+  createListing(input: $input) {
+    listing { id status title consumption { source netAmount vatRate grossAmount currency } }
+  }
+}`
+
+export const READS = {
+  listing: 'query ($id: UUID!) { listing(id: $id) { id title status price currency } }',
+  page: `query ($dealerId: UUID!) {
+    listings(condition: { dealerId: $dealerId }, first: 20, orderBy: [CREATED_AT_DESC]) {
+      nodes {
+        id title status price currency
+        dealer { id companyName country }
+        consumption { source netAmount vatRate grossAmount currency }
+      }
+      pageInfo { hasNextPage }
+    }
+  }`,
+  quote: `query ($dealerId: UUID!) {
+    quoteListing(dealerId: $dealerId) {
+      source netAmount vatRate grossAmount currency freeRemaining subscriptionRemaining
+    }
+  }`,
+} as const
+
+const LOGIN = `mutation ($input: LoginInput!) {
+  login(input: $input) { session { accessToken expiresAt user { id email fullName } } }
+}`
+
+export function operation(query: string, variables: object, token?: string): HttpRequest {
+  return {
+    path: '/graphql',
+    body: JSON.stringify({ query, variables }),
+    ...(token === undefined ? {} : { token }),
+  }
+}
+
+/** `$key` becomes a new key each time. */
+export function publication({ dealerId }: Pick<Dealer, 'dealerId'>) {
+  const car = { title: 'Golf VIII 1.5 TSI', module: 'auto', price: '21900', currency: 'EUR' }
+  return { dealerId, idempotencyKey: '$key', ...car }
+}
+
+export function publishing(dealers: Dealer[]): HttpRequest[] {
+  return dealers.map(dealer => operation(CREATE_LISTING, { input: publication(dealer) }, dealer.token))
+}
+
+/** The same for a server that takes the input alone. */
+export function publishingBeside(dealers: Dealer[]): HttpRequest[] {
+  return dealers.map(dealer => ({
+    path: '/publish',
+    token: dealer.token,
+    body: JSON.stringify(publication(dealer)),
+  }))
+}
+
+export function quoting(dealers: Dealer[]): HttpRequest[] {
+  return dealers.map(({ dealerId, token }) => operation(READS.quote, { dealerId }, token))
+}
+
+export function loggingIn(dealers: Dealer[], password: string): HttpRequest[] {
+  return dealers.map(({ email }) => operation(LOGIN, { input: { email, password } }))
+}

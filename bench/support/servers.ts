@@ -1,0 +1,60 @@
+/** The servers that are compared: ours as in production, and those beside it. All are processes of their own. */
+import { readConfiguration } from '../../src/configuration.ts'
+import { type Cluster, type Database, jwtSecret, outputFile } from './cluster.ts'
+import { type Running, startProcess } from './processes.ts'
+
+export type Server = Running & { url: string }
+
+const GREETING = /GraphQL API +(http\S+)\/graphql[\s\S]*Stop {2}/
+const LISTENING = /^listening on (http\S+)$/m
+/** Each server has as many connections as ours takes by default. */
+const POOL_SIZE = readConfiguration({}).poolSize
+
+function environment({ ownerUrl }: Database): Record<string, string> {
+  return { NODE_ENV: 'production', DATABASE_URL: ownerUrl, JWT_SECRET: jwtSecret, PORT: '0' }
+}
+
+/** `npm run api` in production, without npm. */
+export async function startApi(cluster: Cluster, database: Database): Promise<Server> {
+  const running = await startProcess({
+    command: ['node', 'src/main.ts', 'api'],
+    env: environment(database),
+    ready: GREETING,
+    output: outputFile(cluster, 'api'),
+  })
+  return { ...running, url: running.found }
+}
+
+export function startWorker(cluster: Cluster, database: Database): Promise<Running> {
+  return startProcess({
+    command: ['node', 'src/main.ts', 'worker'],
+    env: environment(database),
+    ready: /Worker connected/,
+    output: outputFile(cluster, 'worker'),
+  })
+}
+
+/** One of the servers beside ours: `bench/bare` or `bench/peer`. */
+export async function startBeside(
+  cluster: Cluster,
+  database: Database,
+  which: 'bare' | 'peer',
+): Promise<Server> {
+  const running = await startProcess({
+    command: ['node', `bench/${which}/server.ts`],
+    env: { ...environment(database), POOL_SIZE: String(POOL_SIZE) },
+    ready: LISTENING,
+    output: outputFile(cluster, which),
+  })
+  return { ...running, url: running.found }
+}
+
+/** What a server answers; throws on anything but success. */
+export async function ask<Data>(server: Server, path: string, token: string, body: string): Promise<Data> {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
+  const response = await fetch(server.url + path, { method: 'POST', headers, body })
+  const text = await response.text()
+  const answer = JSON.parse(text)
+  if (response.status !== 200 || answer.errors !== undefined) throw new Error(`${path} answers ${text}`)
+  return answer.data
+}

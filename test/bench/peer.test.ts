@@ -1,0 +1,127 @@
+/** The application tier that the benchmark compares with: as exact as the rules it competes with, or the comparison is none. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { charge } from '../../bench/peer/money.ts'
+import { type Publication, type Published, publish } from '../../bench/peer/publish.ts'
+import { brokenRules } from '../support/conservation.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { charges, footprint, sources } from '../support/ledger.ts'
+import { newCountry } from '../support/seller.ts'
+import { committed, tally } from '../support/sessions.ts'
+import {
+  type Country,
+  makeCountry,
+  makeDealer,
+  makeSubscription,
+  makeUser,
+  publish as publishInSql,
+} from '../support/world.ts'
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+type Seller = { userId: string; dealerId: string; country: string }
+
+async function makeSeller(options: Country = {}): Promise<Seller> {
+  const country = await makeCountry(database.owner, { country: newCountry(), ...options })
+  const userId = await makeUser(database.owner)
+  return { userId, dealerId: await makeDealer(database.owner, userId, country), country }
+}
+
+function sell({ userId, dealerId }: Seller, changes: Partial<Publication> = {}): Promise<Published> {
+  const car = { title: 'A car', module: 'auto', price: '9900', currency: 'EUR' }
+  return publish(database.owner, userId, { dealerId, idempotencyKey: randomUUID(), ...car, ...changes })
+}
+
+const times = <Value>(count: number, work: () => Promise<Value>) =>
+  Promise.allSettled(Array.from({ length: count }, work))
+
+test('fifty at once with 2 free, 10 included and a price are 2 + 10 + 38, and the books agree', async () => {
+  const seller = await makeSeller({ freeListings: 2 })
+  await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
+  expect(tally(await times(50, () => sell(seller)))).toEqual({ ok: 50 })
+  const paidBy = await sources(database.owner, seller.dealerId)
+  expect(paidBy).toEqual({ free_quota: 2, subscription_quota: 10, paid_extra: 38 })
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+test('fifty at once with 10 included and no price: ten succeed, forty are refused and leave nothing', async () => {
+  const seller = await makeSeller({ price: null })
+  await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
+  expect(tally(await times(50, () => sell(seller)))).toEqual({ ok: 10, pricing_config_missing: 40 })
+  expect(await footprint(database.owner, seller.dealerId)).toMatchObject({
+    listings: 10,
+    consumptions: 10,
+    used: 10,
+  })
+  expect(await brokenRules(database.superuser)).toEqual([])
+})
+
+test('the same key twenty times at once is one listing, and every answer is the same', async () => {
+  const seller = await makeSeller()
+  const idempotencyKey = randomUUID()
+  const answers = await Promise.all(Array.from({ length: 20 }, () => sell(seller, { idempotencyKey })))
+  expect(new Set(answers.map(answer => JSON.stringify(answer))).size).toBe(1)
+  expect(await charges(database.owner, seller.dealerId)).toEqual(['paid_extra 5.95'])
+})
+
+test('the same key with another title is refused', async () => {
+  const seller = await makeSeller()
+  const idempotencyKey = randomUUID()
+  await sell(seller, { idempotencyKey })
+  const again = sell(seller, { idempotencyKey, title: 'Another car' })
+  await expect(again).rejects.toMatchObject({ code: 'idempotency_conflict' })
+})
+
+test('who is no member is refused', async () => {
+  const seller = await makeSeller()
+  const stranger = sell({ ...seller, userId: await makeUser(database.owner) })
+  await expect(stranger).rejects.toMatchObject({ code: 'forbidden' })
+})
+
+test('a country without VAT is refused, even where the listing would be free', async () => {
+  const seller = await makeSeller({ vatRate: null, freeListings: 2 })
+  await expect(sell(seller)).rejects.toMatchObject({ code: 'pricing_config_missing' })
+})
+
+test('a used-up subscription without overage is refused', async () => {
+  const seller = await makeSeller()
+  const { country } = seller
+  await makeSubscription(database.owner, seller.dealerId, { country, listings: 1, overage: 'block' })
+  await sell(seller)
+  await expect(sell(seller)).rejects.toMatchObject({ code: 'quota_exhausted' })
+})
+
+test('five listings in a row are charged exactly as the SQL function charges them', async () => {
+  const country = { freeListings: 2, vatRate: 19 }
+  const ours = await makeSeller(country)
+  const theirs = await makeSeller(country)
+  for (const { dealerId, country } of [ours, theirs]) {
+    await makeSubscription(database.owner, dealerId, { country, listings: 2 })
+  }
+  for (let listing = 0; listing < 5; listing++) {
+    await sell(theirs)
+    await committed(database, { dealer: ours.userId }, client => publishInSql(client, ours.dealerId))
+  }
+  const charged = await charges(database.owner, theirs.dealerId)
+  expect(charged).toEqual(await charges(database.owner, ours.dealerId))
+  expect(charged.at(-1)).toBe('paid_extra 5.95')
+})
+
+test.each([
+  ['5.00', '19.00', 2, { net: '5.00', vat: '0.95', gross: '5.95' }],
+  ['0.50', '7.00', 2, { net: '0.50', vat: '0.04', gross: '0.54' }],
+  ['0.125', '0.00', 2, { net: '0.13', vat: '0.00', gross: '0.13' }],
+  ['500', '10.00', 0, { net: '500', vat: '50', gross: '550' }],
+  ['0.004', '8.10', 3, { net: '0.004', vat: '0.000', gross: '0.004' }],
+])(
+  '%s net with %s %% VAT is rounded half away from zero to %s decimals',
+  (net, vatRate, decimals, expected) => {
+    expect(charge(net, vatRate, decimals)).toEqual({ vatRate, ...expected })
+  },
+)
