@@ -23,6 +23,8 @@ const SHARED = [
   // the dealer itself: its id is the key of the shards
   'app_public.dealers',
   // the system's own
+  'app_private.job_runs',
+  'app_private.operation_settings',
   'app_private.rate_limit_counters',
   'app_public.audit_logs',
 ]
