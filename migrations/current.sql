@@ -30,11 +30,11 @@ create index if not exists ix_job_runs_task_started_at on app_private.job_runs (
 create index if not exists ix_job_runs_unfinished_task on app_private.job_runs (task) where finished_at is null;
 
 create table if not exists app_private.operation_settings (
-  id boolean not null primary key default true constraint operation_settings_one_row check (id),
+  only_row boolean not null primary key default true constraint operation_settings_one_row check (only_row),
   audit_retention_months integer default 120 constraint operation_settings_audit_retention_months_positive check (audit_retention_months > 0)
 );
 comment on table app_private.operation_settings is 'What a DBA sets for the running of the system, with an update.';
-comment on column app_private.operation_settings.id is 'There is one row.';
+comment on column app_private.operation_settings.only_row is 'There is one row.';
 comment on column app_private.operation_settings.audit_retention_months is 'Whole months for which the audit trail is kept after the month it was written in; null: for ever.';
 insert into app_private.operation_settings default values on conflict do nothing;
 

@@ -6,6 +6,7 @@ import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
 import { makePool } from './database/pool.ts'
 import { makeAccounts } from './graphql/accounts.ts'
+import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
@@ -82,6 +83,7 @@ async function startGraphql(configuration: Configuration, { pool, limits, tokens
       graphiql: configuration.graphiql,
       plugins: [
         LookupsPlugin,
+        ...auditLogsPlugins,
         FreshRowsPlugin,
         makeSessionsPlugin(makeAccounts({ pool, tokens })),
         makeTripwirePlugin(limits.policies),

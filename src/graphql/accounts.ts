@@ -23,7 +23,7 @@ type LoginAttempt = {
   retry_after_seconds: number | null
 }
 
-/** `pool` connects as forecourt_authenticator, which may call the three functions of identity and nothing else. */
+/** `pool` connects as forecourt_authenticator, which may call the four functions of identity and nothing else. */
 export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }): Accounts {
   const takeTurn = makeTurns()
   // What an unknown address is checked against: the same work, and never right.
@@ -46,7 +46,11 @@ export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }
     if (attempt.retry_after_seconds !== null)
       throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
     const matches = await verify(attempt.password_hash ?? (await nobodysHash), password)
-    if (!matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
+    if (!matches || attempt.user_id === null) {
+      const fail = 'select app_public.fail_login($1, $2, $3, $4)'
+      await pool.query(fail, [email, address, attempt.account_key, attempt.max_count])
+      throw new ApiError('invalid_credentials')
+    }
     const complete = 'select app_public.complete_login($1, $2, $3)'
     await pool.query(complete, [email, address, attempt.account_key])
     return openSession(

@@ -2,6 +2,7 @@
 import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
+import maintainAuditLogs from '../../tasks/maintain_audit_logs.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
 import type { Logger as Log } from '../log.ts'
 
@@ -10,12 +11,16 @@ const crontabFile = new URL('../../tasks/crontab', import.meta.url).pathname
 /** Every task by the name under which the crontab and the database ask for it. */
 export const taskList: TaskList = {
   expire_subscriptions: expireSubscriptions,
+  maintain_audit_logs: maintainAuditLogs,
   remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
 }
 
-/** Starts the runner on the owner's pool. Stop it with `stop()`, which lets running jobs finish. */
-export function startWorker({ pool, log }: { pool: pg.Pool; log: Log }): Promise<Runner> {
-  return run({
+/**
+ * Starts the runner on the owner's pool, and has it make up for a night that was missed. Stop it with `stop()`, which lets
+ * running jobs finish, the long ones at the end of a batch.
+ */
+export async function startWorker({ pool, log }: { pool: pg.Pool; log: Log }): Promise<Runner> {
+  const runner = await run({
     pgPool: pool,
     taskList,
     crontabFile,
@@ -26,7 +31,20 @@ export function startWorker({ pool, log }: { pool: pg.Pool; log: Log }): Promise
       const record = { task: scope.taskIdentifier, jobId: scope.jobId }
       log[level === 'warning' ? 'warn' : level](record, message)
     }),
-    // With a delay, a graceful stop loses the completion of the last jobs, and they run again hours later.
-    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+    preset: {
+      worker: {
+        // With a delay, a graceful stop loses the completion of the last jobs, and they run again hours later.
+        completeJobBatchDelay: 0,
+        failJobBatchDelay: 0,
+        gracefulShutdownAbortTimeout: 0,
+      },
+    },
   })
+  try {
+    await pool.query('select app_private.schedule_missed_expiry()')
+    return runner
+  } catch (error) {
+    await runner.stop()
+    throw error
+  }
 }
