@@ -209,6 +209,7 @@ const IDENTITY_CALLS = [
   "select * from app_public.register_user('a@example.com', 'A', '$argon2id$none')",
   "select * from app_public.begin_login('a@example.com', '192.0.2.1')",
   "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00')",
+  "select app_public.fail_login('a@example.com', '192.0.2.1', '\\x00', 5)",
 ]
 
 test.each(API_ROLES)('%s may call none of the functions of the identity code', (_who, as) =>

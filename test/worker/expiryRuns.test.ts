@@ -161,7 +161,7 @@ test("a new database's first night is made up for when its first worker starts",
 
 test.each([
   ['two days', '2 days'],
-  ['longer than the crontab looks back', '9 days'],
+  ['nine days, more than the crontab looks back,', '9 days'],
 ])('%s without a worker are made up for', async (_how, ago) => {
   await makeMany(database, 3)
   await recordNight(database, ago)
