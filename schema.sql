@@ -323,8 +323,10 @@ comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM
 comment on column app_public.audit_logs.actor is 'The user who did it; null for the system.';
 comment on column app_public.audit_logs.created_at is 'When it was done.';
 comment on column app_public.audit_logs.id is 'Time-ordered.';
-comment on column app_public.audit_logs.ip is 'The address of the client, where there was one.';
-comment on column app_public.audit_logs.login is 'The database login that did it: tells DBAs, who are no users, apart.';
+comment on column app_public.audit_logs.ip is '@behavior -filterBy -orderBy
+The address of the client, where there was one.';
+comment on column app_public.audit_logs.login is '@behavior -filterBy -orderBy
+The database login that did it: tells DBAs, who are no users, apart.';
 comment on column app_public.audit_logs.new_values is 'The values after; for SYSTEM_EXPIRE {"count": n, "ids": [...]}.';
 comment on column app_public.audit_logs.old_values is 'The values before, where there were any.';
 comment on column app_public.audit_logs.resource_id is 'The row; null where one entry tells of many.';
