@@ -518,6 +518,7 @@ CASE status
 END),
   constraint dealer_subscriptions_used_within_included CHECK ((((used_listing_quota >= 0) AND (used_listing_quota <= included_listing_quota)) AND ((used_premium_quota >= 0) AND (used_premium_quota <= included_premium_quota)) AND ((used_highlight_quota >= 0) AND (used_highlight_quota <= included_highlight_quota))))
 ) with (fillfactor=80);
+CREATE INDEX ix_dealer_subscriptions_active_end_at ON app_public.dealer_subscriptions USING btree (end_at) WHERE (status = 'active'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_id ON app_public.dealer_subscriptions USING btree (id);
 CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_subscriptions USING btree (dealer_id, id) WHERE (status = 'pending'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
