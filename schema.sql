@@ -244,6 +244,36 @@ comment on column app_private.alerts.kind is 'What it is about, such as ledger_b
 comment on column app_private.alerts.message is 'A sentence for a person.';
 comment on table app_private.alerts is 'The outbox of alerts: what operators are told, each once. app_private.send_alert writes it, the worker sends it.';
 
+create table app_private.job_runs (
+  id uuid default app_private.time_ordered_uuid() not null,
+  task text not null,
+  started_at timestamp with time zone default clock_timestamp() not null,
+  finished_at timestamp with time zone,
+  counted bigint default 0 not null,
+  error text,
+  worker_id text,
+  backend_pid integer not null,
+  backend_started_at timestamp with time zone not null,
+  constraint job_runs_counted_not_negative CHECK ((counted >= 0)),
+  constraint job_runs_error_has_end CHECK (((error IS NULL) OR (finished_at IS NOT NULL))),
+  constraint job_runs_pkey PRIMARY KEY (id)
+) with (fillfactor=50);
+CREATE INDEX ix_job_runs_task_started_at ON app_private.job_runs USING btree (task, started_at);
+CREATE INDEX ix_job_runs_unfinished_task ON app_private.job_runs USING btree (task) WHERE (finished_at IS NULL);
+alter table app_private.job_runs enable row level security;
+alter table app_private.job_runs force row level security;
+create policy all_owner on app_private.job_runs for all to owner using (true) with check (true);
+comment on column app_private.job_runs.backend_pid is 'The connection it lives on, as in pg_stat_activity.';
+comment on column app_private.job_runs.backend_started_at is 'When that connection began, for a pid is used again.';
+comment on column app_private.job_runs.counted is 'What it has done so far, such as the subscriptions expired; exact after every batch.';
+comment on column app_private.job_runs.error is 'Why it ended before it was done; null: it was done.';
+comment on column app_private.job_runs.finished_at is 'When it ended, well or not; null while it runs.';
+comment on column app_private.job_runs.id is 'Time-ordered.';
+comment on column app_private.job_runs.started_at is 'When it began.';
+comment on column app_private.job_runs.task is 'The task''s name in the crontab.';
+comment on column app_private.job_runs.worker_id is 'Which of graphile-worker''s workers runs it.';
+comment on table app_private.job_runs is 'Runs of the worker''s long tasks. One without an end whose connection is gone was cut off; the next run closes it.';
+
 create table app_private.known_addresses (
   account_key bytea not null,
   address text not null,
@@ -292,6 +322,22 @@ comment on column app_private.login_failures.email_hash is 'HMAC of the normalis
 comment on column app_private.login_failures.failures is 'Failures in the window, refused attempts included.';
 comment on column app_private.login_failures.window_started_at is 'The first failure of the window.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, whether an account exists or not.';
+
+create table app_private.operation_settings (
+  only_row boolean default true not null,
+  audit_retention_months integer default 120,
+  constraint operation_settings_audit_retention_months_positive CHECK ((audit_retention_months > 0)),
+  constraint operation_settings_one_row CHECK (only_row),
+  constraint operation_settings_pkey PRIMARY KEY (only_row)
+);
+CREATE TRIGGER operation_settings_audited AFTER INSERT OR DELETE OR UPDATE ON app_private.operation_settings FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER operation_settings_truncation_audited AFTER TRUNCATE ON app_private.operation_settings FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
+alter table app_private.operation_settings enable row level security;
+alter table app_private.operation_settings force row level security;
+create policy all_owner on app_private.operation_settings for all to owner using (true) with check (true);
+comment on column app_private.operation_settings.audit_retention_months is 'Whole months for which the audit trail is kept after the month it was written in; null: for ever.';
+comment on column app_private.operation_settings.only_row is 'There is one row.';
+comment on table app_private.operation_settings is 'What a DBA sets for the running of the system, with an update.';
 
 create table app_private.pricing_conflicts (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -369,29 +415,35 @@ create table app_public.audit_logs (
   new_values jsonb,
   ip inet,
   created_at timestamp with time zone default clock_timestamp() not null,
+  login text default SESSION_USER,
   constraint audit_logs_action_form CHECK ((action ~ '^[A-Z][A-Z_]{2,62}$'::text)),
-  constraint audit_logs_pkey PRIMARY KEY (id)
-);
-CREATE INDEX ix_audit_logs_action_created_at ON app_public.audit_logs USING btree (action, created_at);
-CREATE INDEX ix_audit_logs_created_at ON app_public.audit_logs USING btree (created_at);
-CREATE INDEX ix_audit_logs_resource_type_resource_id ON app_public.audit_logs USING btree (resource_type, resource_id);
+  constraint audit_logs_pkey PRIMARY KEY (created_at, id)
+) partition by RANGE (created_at);
+CREATE INDEX ix_audit_logs_action_created_at_id ON ONLY app_public.audit_logs USING btree (action, created_at, id);
+CREATE INDEX ix_audit_logs_actor_created_at_id ON ONLY app_public.audit_logs USING btree (actor, created_at, id);
+CREATE INDEX ix_audit_logs_id ON ONLY app_public.audit_logs USING btree (id);
+CREATE INDEX ix_audit_logs_resource_id_created_at_id ON ONLY app_public.audit_logs USING btree (resource_id, created_at, id);
+CREATE INDEX ix_audit_logs_resource_type_created_at_id ON ONLY app_public.audit_logs USING btree (resource_type, created_at, id);
 CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.audit_logs FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
 alter table app_public.audit_logs enable row level security;
 alter table app_public.audit_logs force row level security;
 create policy all_owner on app_public.audit_logs for all to owner using (true) with check (true);
 create policy select_admin on app_public.audit_logs for select to forecourt_admin using (true);
 grant select on table app_public.audit_logs to forecourt_admin;
-comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM_EXPIRE or PAY_INVOICE.';
+comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM_EXPIRE or PAY_INVOICE; INSERT, UPDATE, DELETE or TRUNCATE of configuration.';
 comment on column app_public.audit_logs.actor is 'The user who did it; null for the system.';
 comment on column app_public.audit_logs.created_at is 'When it was done.';
 comment on column app_public.audit_logs.id is 'Time-ordered.';
-comment on column app_public.audit_logs.ip is 'The address of the client, where there was one.';
+comment on column app_public.audit_logs.ip is '@behavior -filterBy -orderBy
+The address of the client, where there was one.';
+comment on column app_public.audit_logs.login is '@behavior -filterBy -orderBy
+The database login that did it: tells DBAs, who are no users, apart.';
 comment on column app_public.audit_logs.new_values is 'The values after; for SYSTEM_EXPIRE {"count": n, "ids": [...]}.';
 comment on column app_public.audit_logs.old_values is 'The values before, where there were any.';
 comment on column app_public.audit_logs.resource_id is 'The row; null where one entry tells of many.';
 comment on column app_public.audit_logs.resource_type is 'The table whose row it was done to.';
 comment on table app_public.audit_logs is '@behavior +query:resource:connection
-Append-only trail of administrative writes and system runs. Only admins read it.';
+Append-only trail of administrative writes, changes of state, failed logins and system runs. Only admins read it.';
 
 create table app_public.checkouts (
   dealer_id uuid not null,
@@ -461,6 +513,8 @@ create table app_public.country_currencies (
   constraint country_currencies_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint country_currencies_pkey PRIMARY KEY (country)
 );
+CREATE TRIGGER country_currencies_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.country_currencies FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('country');
+CREATE TRIGGER country_currencies_truncation_audited AFTER TRUNCATE ON app_public.country_currencies FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.country_currencies enable row level security;
 alter table app_public.country_currencies force row level security;
 create policy all_owner on app_public.country_currencies for all to owner using (true) with check (true);
@@ -479,6 +533,8 @@ create table app_public.currencies (
   constraint currencies_minor_units_range CHECK (((minor_units >= 0) AND (minor_units <= 4))),
   constraint currencies_pkey PRIMARY KEY (code)
 );
+CREATE TRIGGER currencies_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.currencies FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('code');
+CREATE TRIGGER currencies_truncation_audited AFTER TRUNCATE ON app_public.currencies FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.currencies enable row level security;
 alter table app_public.currencies force row level security;
 create policy all_owner on app_public.currencies for all to owner using (true) with check (true);
@@ -514,7 +570,9 @@ create table app_public.dealer_packages (
   constraint dealer_packages_premium_quota_range CHECK ((premium_quota >= 0)),
   constraint dealer_packages_price_net_range CHECK (((price_net >= (0)::numeric) AND (price_net < (1000000)::numeric)))
 );
+CREATE TRIGGER dealer_packages_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.dealer_packages FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER dealer_packages_price_as_money BEFORE INSERT OR UPDATE OF price_net, currency ON app_public.dealer_packages FOR EACH ROW EXECUTE FUNCTION app_private.write_price_as_money();
+CREATE TRIGGER dealer_packages_truncation_audited AFTER TRUNCATE ON app_public.dealer_packages FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.dealer_packages enable row level security;
 alter table app_public.dealer_packages force row level security;
 create policy all_owner on app_public.dealer_packages for all to owner using (true) with check (true);
@@ -571,11 +629,14 @@ CASE status
 END),
   constraint dealer_subscriptions_used_within_included CHECK ((((used_listing_quota >= 0) AND (used_listing_quota <= included_listing_quota)) AND ((used_premium_quota >= 0) AND (used_premium_quota <= included_premium_quota)) AND ((used_highlight_quota >= 0) AND (used_highlight_quota <= included_highlight_quota))))
 ) with (fillfactor=80);
+CREATE INDEX ix_dealer_subscriptions_active_end_at ON app_public.dealer_subscriptions USING btree (end_at) WHERE (status = 'active'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_id ON app_public.dealer_subscriptions USING btree (id);
+CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_subscriptions USING btree (dealer_id, id) WHERE (status = 'pending'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
 CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
 CREATE TRIGGER dealer_subscriptions_never_removed BEFORE DELETE OR TRUNCATE ON app_public.dealer_subscriptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
 CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((((((old.status IS DISTINCT FROM new.status) OR (old.dealer_id IS DISTINCT FROM new.dealer_id)) OR (old.id IS DISTINCT FROM new.id)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota))) EXECUTE FUNCTION app_private.enforce_subscription_state();
+CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.subscription_status) OR (current_setting('forecourt.expires_in_batch'::text, true) IS DISTINCT FROM 'on'::text)))) EXECUTE FUNCTION app_private.audit_state_change('SUBSCRIPTION');
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
 create policy all_owner on app_public.dealer_subscriptions for all to owner using (true) with check (true);
@@ -645,6 +706,7 @@ create table app_public.dealers (
   constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint dealers_pkey PRIMARY KEY (id)
 );
+CREATE TRIGGER dealers_audited AFTER DELETE OR UPDATE ON app_public.dealers FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.dealers enable row level security;
 alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
@@ -680,6 +742,8 @@ create table app_public.free_quota_configs (
   constraint free_quota_configs_quota_amount_range CHECK (((quota_amount >= 0) AND (quota_amount <= 100000))),
   constraint free_quota_configs_valid_not_empty CHECK ((NOT isempty(valid)))
 );
+CREATE TRIGGER free_quota_configs_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.free_quota_configs FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER free_quota_configs_truncation_audited AFTER TRUNCATE ON app_public.free_quota_configs FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.free_quota_configs enable row level security;
 alter table app_public.free_quota_configs force row level security;
 create policy all_owner on app_public.free_quota_configs for all to owner using (true) with check (true);
@@ -778,6 +842,7 @@ CREATE INDEX ix_invoices_id ON app_public.invoices USING btree (id);
 CREATE UNIQUE INDEX ux_invoices_open_month ON app_public.invoices USING btree (dealer_id, period_start, country, currency) WHERE ((kind = 'monthly'::app_public.invoice_kind) AND (status = 'draft'::app_public.invoice_status));
 CREATE TRIGGER invoices_final_never_changed BEFORE UPDATE ON app_public.invoices FOR EACH ROW WHEN ((old.status <> 'draft'::app_public.invoice_status)) EXECUTE FUNCTION app_private.refuse_change();
 CREATE TRIGGER invoices_never_removed BEFORE DELETE OR TRUNCATE ON app_public.invoices FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER invoices_state_audited AFTER UPDATE OF status ON app_public.invoices FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app_private.audit_state_change('INVOICE');
 alter table app_public.invoices enable row level security;
 alter table app_public.invoices force row level security;
 create policy all_owner on app_public.invoices for all to owner using (true) with check (true);
@@ -959,7 +1024,9 @@ create table app_public.price_configs (
   constraint price_configs_valid_not_empty CHECK ((NOT isempty(valid))),
   constraint price_configs_version_key UNIQUE (country, segment, pricing_type, price_version)
 );
+CREATE TRIGGER price_configs_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.price_configs FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER price_configs_never_edited BEFORE DELETE OR UPDATE ON app_public.price_configs FOR EACH ROW EXECUTE FUNCTION app_private.enforce_price_versions();
+CREATE TRIGGER price_configs_truncation_audited AFTER TRUNCATE ON app_public.price_configs FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.price_configs enable row level security;
 alter table app_public.price_configs force row level security;
 create policy all_owner on app_public.price_configs for all to owner using (true) with check (true);
@@ -996,7 +1063,9 @@ create table app_public.rate_limit_policies (
   constraint rate_limit_policies_window_seconds_range CHECK (((window_seconds >= 1) AND (window_seconds <= 86400)))
 );
 CREATE TRIGGER rate_limit_policies_announced BEFORE INSERT OR UPDATE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.announce_rate_limit_policies();
+CREATE TRIGGER rate_limit_policies_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('scope');
 CREATE TRIGGER rate_limit_policies_removal_announced AFTER DELETE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.announce_rate_limit_policies();
+CREATE TRIGGER rate_limit_policies_truncation_audited AFTER TRUNCATE ON app_public.rate_limit_policies FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.rate_limit_policies enable row level security;
 alter table app_public.rate_limit_policies force row level security;
 create policy all_owner on app_public.rate_limit_policies for all to owner using (true) with check (true);
@@ -1029,6 +1098,8 @@ create table app_public.users (
   constraint users_full_name_length CHECK (((full_name ~ '[^\s\u00a0\u200b]'::text) AND (length(full_name) <= 200))),
   constraint users_pkey PRIMARY KEY (id)
 );
+CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin ON app_public.users FOR EACH ROW WHEN ((old.is_admin <> new.is_admin)) EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER users_admin_made_audited AFTER INSERT ON app_public.users FOR EACH ROW WHEN (new.is_admin) EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.users enable row level security;
 alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
@@ -1058,6 +1129,8 @@ create table app_public.vat_rates (
   constraint vat_rates_rate_range CHECK (((rate >= (0)::numeric) AND (rate <= (100)::numeric))),
   constraint vat_rates_valid_not_empty CHECK ((NOT isempty(valid)))
 );
+CREATE TRIGGER vat_rates_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.vat_rates FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER vat_rates_truncation_audited AFTER TRUNCATE ON app_public.vat_rates FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.vat_rates enable row level security;
 alter table app_public.vat_rates force row level security;
 create policy all_owner on app_public.vat_rates for all to owner using (true) with check (true);
@@ -1171,19 +1244,20 @@ CREATE OR REPLACE FUNCTION app_private.activate_pending_subscriptions(dealer_ids
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
+  v_dealer_ids constant uuid[] := coalesce(
+    dealer_ids, array(select distinct p.dealer_id from app_public.dealer_subscriptions as p where p.status = 'pending'));
   v_activated integer;
 begin
   with startable as (
     select p.dealer_id, p.id
-    from app_public.dealer_subscriptions as p
-    where p.status = 'pending'
-      and (activate_pending_subscriptions.dealer_ids is null or p.dealer_id = any (activate_pending_subscriptions.dealer_ids))
-      and not exists (
-        select from app_public.dealer_subscriptions as other
-        where other.dealer_id = p.dealer_id
-          and (other.status = 'active'
-            or other.status = 'cancelled' and other.end_at > v_now
-            or other.status = 'pending' and other.id < p.id))
+    from unnest(v_dealer_ids) as d (id)
+    join app_public.dealer_subscriptions as p on p.dealer_id = d.id and p.status = 'pending'
+    where not exists (
+      select from app_public.dealer_subscriptions as other
+      where other.dealer_id = p.dealer_id
+        and (other.status = 'active'
+          or other.status = 'cancelled' and other.end_at > v_now
+          or other.status = 'pending' and other.id < p.id))
     order by p.id
     for update of p skip locked
   ), activated as (
@@ -1269,6 +1343,101 @@ end
 $function$;
 comment on function app_private.announce_rate_limit_policies() is 'Trigger: tells every process that the limits have changed, and notes by whom.';
 
+CREATE OR REPLACE FUNCTION app_private.audit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  -- what tells of a person is no part of a trail that nobody can edit
+  v_withheld constant text[] := array['email', 'full_name'];
+  v_old jsonb := to_jsonb(old) - v_withheld;
+  v_new jsonb := to_jsonb(new) - v_withheld;
+  v_id constant uuid := (coalesce(v_new, v_old) ->> 'id')::uuid;
+begin
+  if v_old = v_new then
+    return null;
+  end if;
+  if tg_op = 'UPDATE' then
+    select jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, v_new -> o.key) into v_old, v_new
+    from jsonb_each(v_old) as o
+    where o.value is distinct from v_new -> o.key or o.key = any (tg_argv);
+  end if;
+  perform app_private.write_audit_log(tg_op, tg_table_name, v_id, v_old, v_new);
+  return null;
+end
+$function$;
+comment on function app_private.audit_change() is 'Trigger: records who inserted, updated, deleted or truncated, with the values before and after; of an update those that changed, and the columns of its arguments: the key, where that is no `id`.';
+
+CREATE OR REPLACE FUNCTION app_private.audit_login(action text, normalized_email text, address text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- whose requests come without an address are counted under a word instead
+  perform set_config('forecourt.client_ip', case when address ~ '[.:]' then address else '' end, true);
+  perform app_private.write_audit_log(
+    audit_login.action, 'users', null, null,
+    jsonb_build_object('account', left(encode(app_private.account_key(normalized_email), 'hex'), 16)));
+end
+$function$;
+comment on function app_private.audit_login(text,text,text) is 'Records a login that failed or was blocked: the address of the client, and the account as the beginning of its account_key, which names nobody and is the same whether the account exists or not.';
+
+CREATE OR REPLACE FUNCTION app_private.audit_state_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_verb constant text := case new.status::text
+    when 'active' then 'START' when 'expired' then 'EXPIRE' when 'cancelled' then 'CANCEL' when 'paid' then 'PAY' when 'void' then 'VOID' end;
+begin
+  perform app_private.write_audit_log(
+    v_verb || '_' || tg_argv[0], tg_table_name, new.id,
+    jsonb_build_object('status', old.status),
+    jsonb_strip_nulls(jsonb_build_object('status', new.status, 'grossTotal', to_jsonb(new) -> 'gross_total')));
+  return null;
+end
+$function$;
+comment on function app_private.audit_state_change() is 'Trigger: records each new state of a subscription or an invoice as START_SUBSCRIPTION, PAY_INVOICE and so on; the argument is the noun.';
+
+CREATE OR REPLACE FUNCTION app_private.begin_job_run(task text, worker_id text DEFAULT NULL::text)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dead text[];
+  v_id uuid;
+begin
+  with abandoned as (
+    update app_private.job_runs as r
+    set finished_at = clock_timestamp(), error = 'The worker of this run died.'
+    where r.task = begin_job_run.task and r.finished_at is null
+      and not exists (
+        select from pg_stat_activity as a where a.pid = r.backend_pid and a.backend_start = r.backend_started_at)
+    returning r.worker_id
+  )
+  select array_agg(a.worker_id) into v_dead from abandoned as a where a.worker_id is not null;
+  if v_dead is not null then
+    -- else its job, and the queue of that, stay locked for 4 hours
+    perform graphile_worker.force_unlock_workers(v_dead);
+  end if;
+  delete from app_private.job_runs as r
+  where r.task = begin_job_run.task and r.started_at < clock_timestamp() - 90 * interval '24 hours' and r.finished_at is not null;
+  insert into app_private.job_runs (task, worker_id, backend_pid, backend_started_at)
+  select begin_job_run.task, begin_job_run.worker_id, a.pid, a.backend_start
+  from pg_stat_activity as a
+  where a.pid = pg_backend_pid()
+  returning id into v_id;
+  return v_id;
+end
+$function$;
+comment on function app_private.begin_job_run(text,text) is 'Opens a run of a task and returns its id. Closes those of the task whose connection is gone, gives their jobs free, and forgets runs of more than 90 days ago. The run lives as long as this connection, or until finish_job_run.';
+
 CREATE OR REPLACE FUNCTION app_private.check_ledger()
  RETURNS app_private.ledger_checks
  LANGUAGE plpgsql
@@ -1329,6 +1498,21 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Makes room for a purchase: voids the dealer''s open checkout if it has expired. Raises FC008 while the offer still holds.';
 
+CREATE OR REPLACE FUNCTION app_private.count_due_subscriptions()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return (
+    select count(*) from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= clock_timestamp()
+      and s.end_at >= coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz);
+end
+$function$;
+comment on function app_private.count_due_subscriptions() is 'How many subscriptions are left to expire, from where this session''s run has got to: for its progress.';
+
 CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone)
  RETURNS app_private.publication_decision
  LANGUAGE plpgsql
@@ -1378,6 +1562,35 @@ begin
 end
 $function$;
 comment on function app_private.decide_publication(uuid,text,timestamp with time zone) is 'The one decision of what pays for a dealer''s next listing at a moment: the gate, then free quota, subscription, price. Quotes and charges both come from here; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 where the package forbids overage.';
+
+CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  v_name constant text := to_char(month::timestamp, '"app_private.audit_logs_"YYYY_MM');
+  v_count bigint;
+begin
+  if month is null or month >= date_trunc('month', now() at time zone 'UTC') then
+    raise exception using errcode = 'FC010', message = 'Only a month that has ended can be dropped.';
+  elsif reason is null or reason !~ '\S' then
+    raise exception using errcode = 'FC010', message = 'Please say why: the reason is kept.';
+  elsif to_regclass(v_name) is null then
+    raise exception using errcode = 'FC004', message = format('There is no partition %s.', v_name);
+  end if;
+  execute format('select count(*) from %s', v_name) into v_count;
+  perform app_private.write_audit_log(
+    'DROP_AUDIT_LOGS', 'audit_logs', null,
+    jsonb_build_object('partition', v_name, 'count', v_count), jsonb_build_object('reason', reason));
+  execute format('alter table app_public.audit_logs detach partition %s', v_name);
+  execute format('drop table %s', v_name);
+  return v_count;
+end
+$function$;
+comment on function app_private.drop_audit_partition(date,text) is 'The one way by which the audit trail loses rows: drops the partition of a month that has ended, returns how many rows it held, and records who did it and why as DROP_AUDIT_LOGS. For the retention, and for the owner who must. Raises FC010 for a month that has not ended or without a reason, FC004 where there is no such partition.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
  RETURNS trigger
@@ -1434,6 +1647,9 @@ CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer D
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
+  -- how far this session has got: the index entries before it are dead, and walking over them again makes a long run quadratic
+  v_from constant timestamptz := coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz;
+  v_until timestamptz;
   v_ids uuid[];
   v_dealer_ids uuid[];
   v_count integer;
@@ -1441,10 +1657,11 @@ begin
   if batch_size is null or batch_size < 1 then
     raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
   end if;
+  perform set_config('forecourt.expires_in_batch', 'on', true);
   with due as (
-    select s.dealer_id, s.id
+    select s.dealer_id, s.ctid
     from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at <= v_now
+    where s.status = 'active' and s.end_at >= v_from and s.end_at <= v_now
     order by s.end_at
     limit expire_subscriptions.batch_size
     for update skip locked
@@ -1452,34 +1669,31 @@ begin
     update app_public.dealer_subscriptions as s
     set status = 'expired', updated_at = v_now
     from due
-    where s.dealer_id = due.dealer_id and s.id = due.id
-    returning s.dealer_id, s.id
+    -- locked as it is, the row is where it was found; no second look at an index
+    where s.dealer_id = due.dealer_id and s.ctid = due.ctid
+    returning s.dealer_id, s.id, s.end_at
   )
-  select count(*)::integer, array_agg(e.id), array_agg(e.dealer_id) into v_count, v_ids, v_dealer_ids from expired as e;
+  select count(*)::integer, array_agg(e.id), array_agg(e.dealer_id), max(e.end_at)
+  into v_count, v_ids, v_dealer_ids, v_until
+  from expired as e;
+  perform set_config('forecourt.expires_in_batch', '', true);
   if v_count > 0 then
     perform app_private.write_audit_log(
       'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', v_count, 'ids', to_jsonb(v_ids)));
     perform app_private.activate_pending_subscriptions(v_dealer_ids);
-  else
-    -- whatever an interrupted or skipped start has left waiting
+  end if;
+  -- at the end it begins anew, once: for what was skipped, or was given an earlier end meanwhile
+  perform set_config('forecourt.expired_until', case when v_count = batch_size then v_until::text else '' end, false);
+  if v_count = 0 and v_from > '-infinity' then
+    return app_private.expire_subscriptions(batch_size);
+  elsif v_count = 0 then
     perform app_private.activate_pending_subscriptions();
-    -- what a publication holds at this moment is taken soon after: what is due, and what could start
-    perform from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at <= v_now
-      or s.status = 'pending' and not exists (
-        select from app_public.dealer_subscriptions as other
-        where other.dealer_id = s.dealer_id
-          and (other.status = 'active' or other.status = 'cancelled' and other.end_at > v_now))
-    limit 1;
-    if found then
-      perform graphile_worker.add_job(
-        'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
-    end if;
+    perform app_private.schedule_skipped_expiry(v_now);
   end if;
   return v_count;
 end
 $function$;
-comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop, each call a transaction.';
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop on one connection, each call a transaction: the session remembers how far it has got. Raises FC010 for a size below 1.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -1544,6 +1758,18 @@ end
 $function$;
 comment on function app_private.find_price(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The price that holds at a moment. Raises FC005 where there is none, FC006 where more than one applies.';
 
+CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  update app_private.job_runs as r set finished_at = clock_timestamp(), error = finish_job_run.error
+  where r.id = finish_job_run.run_id and r.finished_at is null;
+end
+$function$;
+comment on function app_private.finish_job_run(uuid,text) is 'Closes a run: done, or with the reason why it is not.';
+
 CREATE OR REPLACE FUNCTION app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamp with time zone)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1571,6 +1797,25 @@ end
 $function$;
 comment on function app_private.free_quota_remaining(uuid,text,app_public.segment,timestamp with time zone) is 'Free listings that are left to a dealer in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
 
+CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  execute format('alter table %s enable row level security', partition);
+  execute format('alter table %s force row level security', partition);
+  execute format('drop policy if exists all_owner on %s', partition);
+  execute format('create policy all_owner on %s to current_user using (true) with check (true)', partition);
+  -- a trigger for each statement is not handed down
+  execute format(
+    'create or replace trigger audit_logs_append_only before update or delete or truncate on %s
+       for each statement execute function app_private.refuse_change()',
+    partition);
+end
+$function$;
+comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the guards that it does not inherit: row-level security, and the refusal of changes.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
@@ -1591,6 +1836,76 @@ begin
 end
 $function$;
 comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks its row, then its subscriptions that run or wait. What was read before is to be read again, the clock included.';
+
+CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_today constant timestamp := now() at time zone 'UTC';
+  v_keep constant integer := (select s.audit_retention_months from app_private.operation_settings as s);
+  v_months date[];
+  v_month date;
+begin
+  made := 0;
+  dropped := 0;
+  -- read to the end first: what a loop still reads from cannot be altered
+  v_months := array(
+    select generate_series(date_trunc('month', v_today), v_today + interval '3 months', interval '1 month')::date
+    union
+    select date_trunc('month', d.created_at at time zone 'UTC')::date from app_private.audit_logs_default as d
+    order by 1);
+  foreach v_month in array v_months loop
+    made := made + app_private.make_audit_partition(v_month)::integer;
+  end loop;
+  for v_month in
+    select to_date(right(c.relname, 7), 'YYYY_MM')
+    from pg_inherits as i
+    join pg_class as c on c.oid = i.inhrelid
+    where i.inhparent = 'app_public.audit_logs'::regclass and c.relname ~ '_\d{4}_\d{2}$'
+      and to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= v_today - v_keep * interval '1 month'
+    order by 1
+  loop
+    perform app_private.drop_audit_partition(v_month, format('retention of %s months', v_keep));
+    dropped := dropped + 1;
+  end loop;
+end
+$function$;
+comment on function app_private.maintain_audit_logs() is 'Makes the audit trail''s partitions for this month and the three that follow, and drops the months that are older than operation_settings.audit_retention_months. Returns how many of each; a second call finds nothing to do.';
+
+CREATE OR REPLACE FUNCTION app_private.make_audit_partition(month date)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  v_from constant timestamptz := date_trunc('month', month::timestamp) at time zone 'UTC';
+  v_to constant timestamptz := (date_trunc('month', month::timestamp) + interval '1 month') at time zone 'UTC';
+  v_name constant text := to_char(month::timestamp, '"app_private.audit_logs_"YYYY_MM');
+begin
+  if to_regclass(v_name) is not null then
+    return false;
+  end if;
+  execute format('create table %s (like app_public.audit_logs including defaults including constraints)', v_name);
+  perform from app_private.audit_logs_default as d where d.created_at >= v_from and d.created_at < v_to limit 1;
+  if found then
+    -- written while the month had no partition of its own
+    alter table app_private.audit_logs_default disable trigger audit_logs_append_only;
+    execute format(
+      'with moved as (delete from app_private.audit_logs_default where created_at >= %L and created_at < %L returning *)
+       insert into %s select * from moved',
+      v_from, v_to, v_name);
+    alter table app_private.audit_logs_default enable trigger audit_logs_append_only;
+  end if;
+  execute format('alter table app_public.audit_logs attach partition %s for values from (%L) to (%L)', v_name, v_from, v_to);
+  perform app_private.guard_audit_partition(v_name::regclass);
+  return true;
+end
+$function$;
+comment on function app_private.make_audit_partition(date) is 'Makes the partition of the audit trail for the month (UTC) of this day, and takes in what the default partition holds of it. False: it is there already.';
 
 CREATE OR REPLACE FUNCTION app_private.minor_units(currency text)
  RETURNS integer
@@ -1961,6 +2276,24 @@ end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 when the dealer is closed or may not publish.';
 
+CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, batch_size integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_count integer;
+begin
+  -- a batch that a crash of the server takes back is made again by the next run: it need not wait for the disk with its rows locked
+  perform set_config('synchronous_commit', 'off', true);
+  v_count := app_private.expire_subscriptions(run_expiry_batch.batch_size);
+  update app_private.job_runs as r set counted = r.counted + v_count
+  where r.id = run_expiry_batch.run_id and v_count > 0;
+  return v_count;
+end
+$function$;
+comment on function app_private.run_expiry_batch(uuid,integer) is 'One batch of a run, and its count in job_runs, in one transaction: whatever becomes of the worker, the two agree. 0: done.';
+
 CREATE OR REPLACE FUNCTION app_private.schedule_expiry(dealer_id uuid, at timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
@@ -1977,6 +2310,51 @@ begin
 end
 $function$;
 comment on function app_private.schedule_expiry(uuid,timestamp with time zone) is 'Where a dealer has a subscription waiting, has the expiry run at the very end of the running one, so that the next starts then and not in the following night.';
+
+CREATE OR REPLACE FUNCTION app_private.schedule_missed_expiry()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_private.job_runs as r
+  where r.task = 'expire_subscriptions' and r.started_at >= date_trunc('day', now(), 'UTC')
+    and r.finished_at is not null and r.error is null
+  limit 1;
+  if found then
+    return false;
+  end if;
+  perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
+  return true;
+end
+$function$;
+comment on function app_private.schedule_missed_expiry() is 'Has the worker expire subscriptions now, unless a run since 00:00 UTC has come to its end; returns whether it was missing. For the start of a worker, also of the first on a new database: the crontab makes up only for what it knew of. Several workers ask for one run.';
+
+CREATE OR REPLACE FUNCTION app_private.schedule_skipped_expiry(at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- two questions, each with an index of its own
+  perform from app_public.dealer_subscriptions as s
+  where s.status = 'active' and s.end_at <= schedule_skipped_expiry.at
+  limit 1;
+  if not found then
+    perform from app_public.dealer_subscriptions as p
+    where p.status = 'pending' and not exists (
+      select from app_public.dealer_subscriptions as other
+      where other.dealer_id = p.dealer_id
+        and (other.status = 'active' or other.status = 'cancelled' and other.end_at > schedule_skipped_expiry.at))
+    limit 1;
+  end if;
+  if found then
+    perform graphile_worker.add_job(
+      'expire_subscriptions', run_at := schedule_skipped_expiry.at + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
+  end if;
+end
+$function$;
+comment on function app_private.schedule_skipped_expiry(timestamp with time zone) is 'Where a publication held at the end of a run what had ended by then, or what could start, has the worker look again 5 seconds later.';
 
 CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message text, details jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -2096,10 +2474,12 @@ begin
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
   -- one that has ended, and that the nightly run has not seen yet, does not hold up the next
+  perform set_config('forecourt.expires_in_batch', 'on', true);
   update app_public.dealer_subscriptions as s set status = 'expired', updated_at = start_subscription.at
   where s.dealer_id = start_subscription.dealer_id and s.status = 'active' and s.end_at <= start_subscription.at
   returning s.id into v_expired_id;
-  if found then
+  perform set_config('forecourt.expires_in_batch', '', true);
+  if v_expired_id is not null then
     perform app_private.write_audit_log(
       'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
   end if;
@@ -2376,7 +2756,7 @@ $function$;
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
 comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run. For the API''s readiness check alone, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT account_key bytea, OUT max_count integer, OUT retry_after_seconds integer)
+CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -2412,7 +2792,12 @@ begin
     failures = case when f.window_started_at + v_window <= v_now then 1 else f.failures + 1 end,
     window_started_at = case when f.window_started_at + v_window <= v_now then v_now else f.window_started_at end
   returning f.* into v_count;
-  if v_policy.mode = 'enforce' and v_count.failures > max_count then
+  over_limit := v_policy.mode <> 'off' and v_count.failures > max_count;
+  if v_policy.mode = 'enforce' and over_limit then
+    -- the first refusal of the window: one entry, whatever follows
+    if v_count.failures = max_count + 1 then
+      perform app_private.audit_login('LOGIN_BLOCKED', normalized_email, begin_login.address);
+    end if;
     retry_after_seconds := greatest(1, ceil(extract(epoch from v_count.window_started_at + v_window - v_now))::integer);
     return;
   end if;
@@ -2424,7 +2809,7 @@ begin
 end
 $function$;
 grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
-comment on function app_public.begin_login(text,text) is 'Counts the attempt as failed before the password is looked at, so that parallel guesses cannot slip past the limit auth_account; complete_login takes it back. An address from which the account was logged in to within 30 days has a count of its own. Nulls for an unknown account; retry_after_seconds alone when the limit is reached. For the API''s identity code alone, not for GraphQL.';
+comment on function app_public.begin_login(text,text) is 'Counts the attempt as failed before the password is looked at, so that parallel guesses cannot slip past the limit auth_account; complete_login takes it back. An address from which the account was logged in to within 30 days has a count of its own. Nulls for an unknown account; over_limit where the limit is passed, also by a policy in shadow mode, which refuses nobody; retry_after_seconds where it refuses. For the API''s identity code alone, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
@@ -2497,7 +2882,6 @@ AS $function$
 declare
   v_dealer_id uuid;
   v_subscription app_public.dealer_subscriptions;
-  v_before app_public.subscription_status;
 begin
   select s.dealer_id into v_dealer_id from app_public.dealer_subscriptions as s where s.id = cancel_subscription.subscription_id;
   if not found then
@@ -2511,10 +2895,9 @@ begin
   select s.* into v_subscription
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id;
-  v_before := v_subscription.status;
-  if v_before = 'cancelled' then
+  if v_subscription.status = 'cancelled' then
     return v_subscription;
-  elsif v_before = 'expired' or v_subscription.end_at <= clock_timestamp() then
+  elsif v_subscription.status = 'expired' or v_subscription.end_at <= clock_timestamp() then
     raise exception using
       errcode = 'FC008',
       message = 'This subscription has ended already, there is nothing to cancel.',
@@ -2524,9 +2907,6 @@ begin
   set status = 'cancelled', updated_at = clock_timestamp()
   where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id
   returning s.* into v_subscription;
-  perform app_private.write_audit_log(
-    'CANCEL_SUBSCRIPTION', 'dealer_subscriptions', v_subscription.id,
-    jsonb_build_object('status', v_before), jsonb_build_object('status', v_subscription.status));
   return v_subscription;
 end
 $function$;
@@ -2677,6 +3057,24 @@ grant execute on function app_public.current_user_id() to forecourt_dealer;
 grant execute on function app_public.current_user_id() to forecourt_visitor;
 comment on function app_public.current_user_id() is 'The verified user of this transaction, null for a visitor. The API sets `forecourt.user_id` from the access token.';
 
+CREATE OR REPLACE FUNCTION app_public.fail_login(email text, address text, counted_under bytea, max_count integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  perform from app_private.login_failures as f
+  where f.email_hash = fail_login.counted_under and f.failures <= fail_login.max_count;
+  if found then
+    perform app_private.audit_login('LOGIN_FAILED', app_private.normalize_email(fail_login.email), fail_login.address);
+  end if;
+end
+$function$;
+grant execute on function app_public.fail_login(text,text,bytea,integer) to forecourt_authenticator;
+comment on function app_public.fail_login(text,text,bytea,integer) is 'The password was wrong, or there is no such account: records it as LOGIN_FAILED, the same way for both, and no more often in a window than the limit auth_account lets pass, so that nobody can swell the trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code alone, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users
  LANGUAGE sql
@@ -2702,8 +3100,6 @@ CREATE OR REPLACE FUNCTION app_public.pay_invoice(invoice_id uuid)
 AS $function$
 declare
   v_dealer_id uuid;
-  v_before app_public.invoice_status;
-  v_invoice app_public.invoices;
 begin
   select i.dealer_id into v_dealer_id from app_public.invoices as i where i.id = pay_invoice.invoice_id;
   if not found then
@@ -2712,15 +3108,7 @@ begin
       message = 'There is no invoice with this id. Please check it.',
       detail = jsonb_build_object('field', 'invoiceId')::text;
   end if;
-  perform app_private.lock_dealer(v_dealer_id);
-  select i.status into v_before from app_public.invoices as i where i.dealer_id = v_dealer_id and i.id = pay_invoice.invoice_id;
-  v_invoice := app_private.settle_invoice(v_dealer_id, pay_invoice.invoice_id);
-  if v_before <> v_invoice.status then
-    perform app_private.write_audit_log(
-      'PAY_INVOICE', 'invoices', v_invoice.id,
-      jsonb_build_object('status', v_before), jsonb_build_object('status', v_invoice.status, 'grossTotal', v_invoice.gross_total));
-  end if;
-  return v_invoice;
+  return app_private.settle_invoice(v_dealer_id, pay_invoice.invoice_id);
 end
 $function$;
 grant execute on function app_public.pay_invoice(uuid) to forecourt_admin;

@@ -6,6 +6,7 @@ import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
 import { makePool } from './database/pool.ts'
 import { type AccountsOptions, makeAccounts } from './graphql/accounts.ts'
+import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { type ConflictRecorder, makeConflictRecorder } from './graphql/conflicts.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
@@ -13,7 +14,7 @@ import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
 import { makeApp } from './http/app.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
-import { logRefusal } from './http/limits/limiter.ts'
+import { logRefusal, logShadow } from './http/limits/limiter.ts'
 import { type Limits, startLimits } from './http/limits/start.ts'
 import { makeTripwirePlugin } from './http/limits/tripwire.ts'
 import { drain, listen, makeServer } from './http/server.ts'
@@ -96,6 +97,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       graphiql: configuration.graphiql,
       plugins: [
         LookupsPlugin,
+        ...auditLogsPlugins,
         FreshRowsPlugin,
         makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
         makeTripwirePlugin(limits.policies),
@@ -112,6 +114,7 @@ function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCo
   return (outcome, request) => {
     metrics.checks.inc({ policy, outcome })
     if (outcome === 'refused') logRefusal(log, request, policy)
+    if (outcome === 'shadow_refused') logShadow(log, policy)
   }
 }
 

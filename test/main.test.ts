@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { makeTokens } from '../src/http/tokens.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from './support/database.ts'
+import { recordNight } from './support/nights.ts'
 import { jwtSecret } from './support/server.ts'
 import { holding, until, untilWaitingForLock } from './support/waits.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/world.ts'
@@ -18,6 +19,7 @@ const children: ChildProcess[] = []
 beforeAll(async () => {
   database = await cloneDatabase()
   await makeCountry(database.owner)
+  await recordNight(database)
 })
 
 afterEach(async () => {

@@ -13,7 +13,8 @@ from (
     case c.relkind when 'c' then 'type' when 'S' then 'sequence' when 'v' then 'view' else 'table' end,
     c.oid::regclass::text, c.relnamespace, c.relowner
   from pg_class as c
-  where c.relkind in ('r', 'p', 'v', 'c', 'S')
+  -- partitions come and go with the months
+  where c.relkind in ('r', 'p', 'v', 'c', 'S') and not c.relispartition
   union all
   select 'pg_proc'::regclass, p.oid, case p.prokind when 'p' then 'procedure' else 'function' end,
     p.oid::regprocedure::text, p.pronamespace, p.proowner

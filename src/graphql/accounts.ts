@@ -20,15 +20,19 @@ type LoginAttempt = {
   password_hash: string | null
   account_key: Buffer
   max_count: number
+  over_limit: boolean
   retry_after_seconds: number | null
 }
 
+/** As of any other charge: what only watches lets through, and says so. */
+export type AccountOutcome = 'allowed' | 'refused' | 'shadow_refused'
+
 export type AccountsOptions = {
-  /** Connects as forecourt_authenticator, which may call the three functions of identity and nothing else. */
+  /** Connects as forecourt_authenticator, which may call the four functions of identity and nothing else. */
   pool: pg.Pool
   tokens: Tokens
   /** Told of each attempt that was counted on its account, and of each that is refused for that. */
-  onCounted: (outcome: 'allowed' | 'refused', request: ApiRequest | undefined) => void
+  onCounted: (outcome: AccountOutcome, request: ApiRequest | undefined) => void
 }
 
 export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Accounts {
@@ -50,11 +54,15 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
     const { rows } = await pool.query<LoginAttempt>(begin, [email, address])
     const attempt = rows[0]
     if (attempt === undefined) throw new Error('begin_login returns one row')
-    onCounted(attempt.retry_after_seconds === null ? 'allowed' : 'refused', request)
+    onCounted(outcomeOf(attempt), request)
     if (attempt.retry_after_seconds !== null)
       throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
     const matches = await verify(attempt.password_hash ?? (await nobodysHash), password)
-    if (!matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
+    if (!matches || attempt.user_id === null) {
+      const fail = 'select app_public.fail_login($1, $2, $3, $4)'
+      await pool.query(fail, [email, address, attempt.account_key, attempt.max_count])
+      throw new ApiError('invalid_credentials')
+    }
     const complete = 'select app_public.complete_login($1, $2, $3)'
     await pool.query(complete, [email, address, attempt.account_key])
     return openSession(
@@ -80,6 +88,11 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
       return takeTurn(credentials.email.trim().toLowerCase(), () => attemptLogin(credentials, request))
     },
   }
+}
+
+function outcomeOf(attempt: LoginAttempt): AccountOutcome {
+  if (attempt.retry_after_seconds !== null) return 'refused'
+  return attempt.over_limit ? 'shadow_refused' : 'allowed'
 }
 
 function requirePassword(password: string): void {

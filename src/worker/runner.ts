@@ -3,6 +3,7 @@ import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
 import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
+import maintainAuditLogs from '../../tasks/maintain_audit_logs.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
 import removeOldAlerts from '../../tasks/remove_old_alerts.ts'
 import { makeSendAlert } from '../../tasks/send_alert.ts'
@@ -17,6 +18,7 @@ export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
   return {
     alert_pricing_gaps: alertPricingGaps,
     expire_subscriptions: expireSubscriptions,
+    maintain_audit_logs: maintainAuditLogs,
     remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
     remove_old_alerts: removeOldAlerts,
     send_alert: makeSendAlert(channels),
@@ -31,9 +33,12 @@ export type WorkerOptions = {
   channels: readonly AlertChannel[]
 }
 
-/** Starts the runner on the owner's pool. Stop it with `stop()`, which lets running jobs finish. */
-export function startWorker({ pool, log, channels }: WorkerOptions): Promise<Runner> {
-  return run({
+/**
+ * Starts the runner on the owner's pool, and has it make up for a night that was missed. Stop it with `stop()`, which lets
+ * running jobs finish, the long ones at the end of a batch.
+ */
+export async function startWorker({ pool, log, channels }: WorkerOptions): Promise<Runner> {
+  const runner = await run({
     pgPool: pool,
     taskList: makeTaskList(channels),
     crontabFile,
@@ -44,7 +49,20 @@ export function startWorker({ pool, log, channels }: WorkerOptions): Promise<Run
       const record = { task: scope.taskIdentifier, jobId: scope.jobId }
       log[level === 'warning' ? 'warn' : level](record, message)
     }),
-    // With a delay, a graceful stop loses the completion of the last jobs, and they run again hours later.
-    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+    preset: {
+      worker: {
+        // With a delay, a graceful stop loses the completion of the last jobs, and they run again hours later.
+        completeJobBatchDelay: 0,
+        failJobBatchDelay: 0,
+        gracefulShutdownAbortTimeout: 0,
+      },
+    },
   })
+  try {
+    await pool.query('select app_private.schedule_missed_expiry()')
+    return runner
+  } catch (error) {
+    await runner.stop()
+    throw error
+  }
 }

@@ -27,6 +27,8 @@ const SHARED = [
   'app_private.alerts',
   'app_private.ledger_checks',
   'app_private.pricing_conflicts',
+  'app_private.job_runs',
+  'app_private.operation_settings',
   'app_private.rate_limit_counters',
   'app_public.audit_logs',
 ]

@@ -202,7 +202,7 @@ test('ids are time-ordered UUIDs and times are UTC, ISO 8601, with a Z', async (
     ann.token,
   )
   const [invoice] = await nodes('invoices(orderBy: [ID_ASC])', 'id paidAt createdAt', ann.token)
-  const [log] = await nodes('auditLogs', 'id createdAt', admin)
+  const [log] = await nodes('auditLogs(condition: {action: "PAY_INVOICE"})', 'id createdAt', admin)
   const [gap] = await nodes('pricingGaps', 'startsAt', admin)
   for (const [name, value] of [listing, subscription, invoice, log, gap].flatMap(row =>
     Object.entries(row ?? {}),

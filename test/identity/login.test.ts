@@ -122,6 +122,7 @@ test('the sixth attempt within 15 minutes is refused for an existing and an unkn
       password_hash: null,
       account_key: expect.any(Buffer),
       max_count: 5,
+      over_limit: true,
       retry_after_seconds: expect.any(Number),
     })
     expect(sixth.retry_after_seconds).toBeGreaterThan(890)
@@ -195,6 +196,7 @@ test('the account comes with its name and whether it is an admin', () =>
       password_hash: '$argon2id$none',
       account_key: expect.any(Buffer),
       max_count: 5,
+      over_limit: false,
       retry_after_seconds: null,
     })
   }))
@@ -209,6 +211,7 @@ const IDENTITY_CALLS = [
   "select * from app_public.register_user('a@example.com', 'A', '$argon2id$none')",
   "select * from app_public.begin_login('a@example.com', '192.0.2.1')",
   "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00')",
+  "select app_public.fail_login('a@example.com', '192.0.2.1', '\\x00', 5)",
 ]
 
 test.each(API_ROLES)('%s may call none of the functions of the identity code', (_who, as) =>

@@ -110,6 +110,7 @@ test('an entry tells who did it and from where, as the transaction says', () =>
         new_values: { a: 2 },
         ip: '2001:db8::1',
         created_at: expect.any(Date),
+        login: 'postgres',
       },
     ])
     for (const action of ['test_entry', 'T', '']) {

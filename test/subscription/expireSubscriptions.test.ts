@@ -95,6 +95,40 @@ test('only what is active and has reached its end expires', () =>
     expect(await expire(client)).toBe(1)
   }))
 
+test('at the very moment of its end a subscription gives no quota; a microsecond before it does', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    const endAt = "now() + interval '1 hour'"
+    const id = await makeSubscription(client, dealerId, { packageId, endAt })
+    const decide = `select d.source from app_public.dealer_subscriptions as s
+      cross join app_private.decide_publication(s.dealer_id, 'DE', s.end_at - $2 * interval '1 microsecond') as d
+      where s.id = $1`
+    expect(await single(client, decide, [id, 1])).toBe('subscription_quota')
+    expect(await single(client, decide, [id, 0])).toBe('paid_extra')
+  }))
+
+test('a run at the very moment of the end expires, one a microsecond before does not', () =>
+  rolledBack(database, async client => {
+    const id = await makeSubscription(client, await makeDealer(client, userId), { packageId })
+    // the clock of the run stands still
+    await client.query('reset role')
+    const { rows } = await client.query(
+      "select pg_get_functiondef('app_private.expire_subscriptions'::regproc) as text",
+    )
+    const standing = rows[0].text.replace('clock_timestamp()', "current_setting('test.now')::timestamptz")
+    await client.query(standing)
+    const at = (offset: number) =>
+      client.query(
+        `select set_config('test.now', (end_at - $2 * interval '1 microsecond')::text, true)
+         from app_public.dealer_subscriptions where id = $1`,
+        [id, offset],
+      )
+    await at(1)
+    expect(await expire(client)).toBe(0)
+    await at(0)
+    expect(await expire(client)).toBe(1)
+  }))
+
 test('a batch holds at least one', () =>
   rolledBack(database, async client => {
     for (const size of [0, -1, null]) expect(await refusal(client, EXPIRE, [size])).toBe('FC010')

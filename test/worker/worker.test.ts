@@ -6,6 +6,7 @@ import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeTaskList } from '../../src/worker/runner.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { type RecordedLog, recordLog } from '../support/log.ts'
+import { recordNight } from '../support/nights.ts'
 import { startRelay } from '../support/relay.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
@@ -22,6 +23,7 @@ beforeEach(async () => {
   recorded = recordLog('info')
   database = await cloneDatabase()
   await makeCountry(database.owner)
+  await recordNight(database)
   due = await makeDue()
 })
 

@@ -50,8 +50,7 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
       const { verdict } = state
       if (verdict === undefined) throw new Error('a request without charges is skipped')
       count(state, metrics)
-      for (const { name } of verdict.shadowed)
-        options.log.warn({ limit: name }, 'a rate limit that only watches is exceeded')
+      for (const { name } of verdict.shadowed) logShadow(options.log, name)
       const { maxCount } = verdict.charge.policy
       const totalHits = verdict.allowed ? Math.max(1, Math.min(verdict.used, maxCount)) : maxCount + 1
       return { totalHits, resetTime: new Date(verdict.resetAt * 1000) }
@@ -100,6 +99,11 @@ function count({ charges, verdict }: State, metrics: LimitMetrics): void {
 function outcomeOfPolicy(policy: Policy, verdict: Verdict | undefined): string {
   if (verdict?.shadowed.some(charge => charge.policy === policy)) return 'shadow_refused'
   return verdict?.allowed === false && verdict.charge.policy === policy ? 'refused' : 'allowed'
+}
+
+/** For whoever tries a limit before it is enforced. */
+export function logShadow(log: Logger, limit: string): void {
+  log.warn({ limit }, 'a rate limit that only watches is exceeded')
 }
 
 /** For people who look for who is in trouble, or makes it. The address of an IPv6 client is its prefix. */

@@ -236,7 +236,11 @@ test('changes to the policy auth_account by UPDATE take effect at once: limit, w
   )
   expect(told(await login(email, STRANGER))).toBe(WRONG)
   await change("window_seconds = 900, max_count = 1, mode = 'shadow'")
+  const shadowed = () =>
+    metric(one, 'rate_limit_checks_total{policy="auth_account",outcome="shadow_refused"}')
+  const before = await shadowed()
   expect(await fail(3, email, STRANGER)).toEqual(wrong(3))
+  expect((await shadowed()) - before).toBe(3)
   await change("mode = 'off'")
   expect(await fail(3, email, STRANGER)).toEqual(wrong(3))
 })

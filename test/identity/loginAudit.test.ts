@@ -1,0 +1,86 @@
+/** Failed logins in the audit trail: which account and from where, the same for an account that does not exist, and never more than pass the limit. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { login, register } from '../support/operations.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { committed } from '../support/sessions.ts'
+
+const KNOWN = 'known@example.com'
+const PASSWORD = 'correct horse battery'
+
+let database: TestDatabase
+let server: TestServer
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  server = await startServer(database)
+  await register(server, { email: KNOWN, password: PASSWORD })
+})
+
+afterAll(async () => {
+  await server.stop()
+  await database.drop()
+})
+
+type Entry = { action: string; ip: string | null; account: string }
+
+/** What the trail holds of an e-mail address. */
+async function entries(email: string): Promise<Entry[]> {
+  const { rows } = await database.superuser.query<Entry>(
+    `select action, ip, new_values ->> 'account' as account from app_public.audit_logs
+     where action like 'LOGIN%' and actor is null and resource_id is null and old_values is null
+       and new_values ->> 'account' = left(encode(app_private.account_key($1), 'hex'), 16)
+     order by created_at, id`,
+    [email],
+  )
+  return rows
+}
+
+const actions = async (email: string) => (await entries(email)).map(({ action }) => action)
+
+test('a login that succeeds is no failure', async () => {
+  expect((await login(server, KNOWN, PASSWORD)).status).toBe(200)
+  expect(await entries(KNOWN)).toEqual([])
+})
+
+test.each([KNOWN, 'unknown@example.com'])(
+  'failed logins are recorded up to the limit, then one entry tells that the account is blocked: %s',
+  async email => {
+    for (let number = 1; number <= 8; number += 1) await login(server, email, 'wrong password')
+    expect(await actions(email)).toEqual([...Array(5).fill('LOGIN_FAILED'), 'LOGIN_BLOCKED'])
+    expect(new Set((await entries(email)).map(({ ip }) => ip))).toEqual(new Set(['127.0.0.1']))
+  },
+)
+
+test('no entry names the address or the user', async () => {
+  const { rows } = await database.superuser.query(
+    "select string_agg(a::text, ' ') as text from app_public.audit_logs as a where action like 'LOGIN%'",
+  )
+  expect(rows[0].text).not.toMatch(/known|example/)
+})
+
+test('the address of a client may be an IPv6 network, or not known at all', async () => {
+  const fail = (email: string, address: string) =>
+    committed(database, 'authenticator', async client => {
+      const { rows } = await client.query('select * from app_public.begin_login($1, $2)', [email, address])
+      const { account_key, max_count } = rows[0]
+      await client.query('select app_public.fail_login($1, $2, $3, $4)', [
+        email,
+        address,
+        account_key,
+        max_count,
+      ])
+    })
+  await fail('six@example.com', '2001:db8:1:2::/56')
+  await fail('none@example.com', 'unknown')
+  expect(await entries('six@example.com')).toEqual([expect.objectContaining({ ip: '2001:db8:1:2::/56' })])
+  expect(await entries('none@example.com')).toEqual([expect.objectContaining({ ip: null })])
+})
+
+test('where the limit does not refuse, the trail still takes no more than it would let pass', async () => {
+  await database.owner.query(
+    "update app_public.rate_limit_policies set mode = 'off' where scope = 'auth_account'",
+  )
+  for (let number = 1; number <= 8; number += 1) await login(server, 'off@example.com', 'wrong password')
+  expect(await actions('off@example.com')).toEqual(Array(5).fill('LOGIN_FAILED'))
+})

@@ -1,0 +1,176 @@
+/** Who, what and when: configuration, states, privileges, each with its values before and after. */
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
+import { buy, PAY } from '../support/purchases.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  publish,
+} from '../support/world.ts'
+
+let database: TestDatabase
+let userId: string
+let packageId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  packageId = await makePackage(database.owner)
+  userId = await makeUser(database.owner)
+})
+
+afterAll(() => database.drop())
+
+type Entry = { action: string; resource_type: string; old_values: unknown; new_values: unknown }
+
+/** What `work` has written to the trail, in its order. */
+async function trail(client: pg.PoolClient, work: () => Promise<unknown>): Promise<Entry[]> {
+  const { rows: before } = await client.query('select clock_timestamp()::text as at')
+  await work()
+  await become(client, 'owner')
+  const { rows } = await client.query<Entry>(
+    `select action, resource_type, old_values, new_values from app_public.audit_logs
+     where created_at >= $1 order by created_at, id`,
+    [before[0].at],
+  )
+  return rows
+}
+
+const entry = (action: string, resource_type: string, old_values: unknown, new_values: unknown): Entry => ({
+  action,
+  resource_type,
+  old_values,
+  new_values,
+})
+
+test('whoever changes configuration by hand is recorded, with the values before and after', () =>
+  rolledBack(database, async client => {
+    const entries = await trail(client, async () => {
+      await client.query("insert into app_public.currencies values ('XXX', 2)")
+      await client.query("update app_public.currencies set minor_units = 3 where code = 'XXX'")
+      await client.query("update app_public.currencies set minor_units = 3 where code = 'XXX'")
+      await client.query("delete from app_public.currencies where code = 'XXX'")
+    })
+    expect(entries).toEqual([
+      entry('INSERT', 'currencies', null, { code: 'XXX', minor_units: 2 }),
+      entry('UPDATE', 'currencies', { code: 'XXX', minor_units: 2 }, { code: 'XXX', minor_units: 3 }),
+      entry('DELETE', 'currencies', { code: 'XXX', minor_units: 3 }, null),
+    ])
+    const { rows } = await client.query(
+      "select distinct actor, login from app_public.audit_logs where action = 'DELETE'",
+    )
+    expect(rows).toEqual([{ actor: null, login: 'postgres' }])
+  }))
+
+const CONFIGURATION = [
+  'currencies',
+  'country_currencies',
+  'vat_rates',
+  'price_configs',
+  'free_quota_configs',
+  'dealer_packages',
+  'rate_limit_policies',
+  'operation_settings',
+]
+
+test('no table of configuration can be changed or emptied unseen', async () => {
+  const { rows } = await database.superuser.query(
+    `select tgrelid::regclass::text, bit_or(tgtype)::integer & 60 as events
+     from pg_trigger where tgfoid = 'app_private.audit_change'::regproc group by tgrelid`,
+  )
+  // insert 4, delete 8, update 16, truncate 32
+  const complete = rows
+    .filter(({ events }) => events === 60)
+    .map(({ tgrelid }) => tgrelid.replace(/.*\./, ''))
+  expect(complete.sort()).toEqual([...CONFIGURATION].sort())
+})
+
+test('emptying a table is one entry', () =>
+  rolledBack(database, async client => {
+    const entries = await trail(client, () => client.query('truncate app_public.rate_limit_policies'))
+    expect(entries).toEqual([entry('TRUNCATE', 'rate_limit_policies', null, null)])
+  }))
+
+test('who becomes an admin, or is one no longer, is recorded, without name and address', () =>
+  rolledBack(database, async client => {
+    const entries = await trail(client, async () => {
+      await client.query('update app_public.users set is_admin = true where id = $1', [userId])
+      await client.query("update app_public.users set full_name = 'Renamed' where id = $1", [userId])
+      await client.query(
+        "insert into app_public.users (email, full_name, is_admin) values ('boss@example.com', 'Boss', true)",
+      )
+    })
+    expect(entries).toEqual([
+      entry('UPDATE', 'users', { is_admin: false }, { is_admin: true }),
+      entry('INSERT', 'users', null, expect.objectContaining({ is_admin: true })),
+    ])
+    expect(JSON.stringify(entries)).not.toMatch(/boss/i)
+  }))
+
+test('a dealer that is closed or suspended is recorded; one that is made is not', () =>
+  rolledBack(database, async client => {
+    const entries = await trail(client, async () => {
+      const dealerId = await makeDealer(client, userId)
+      await client.query('update app_public.dealers set can_publish = false where id = $1', [dealerId])
+    })
+    expect(entries).toEqual([entry('UPDATE', 'dealers', { can_publish: true }, { can_publish: false })])
+  }))
+
+test('a purchase, its payment and the start of the subscription: each state with who brought it about', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    await become(client, { dealer: userId })
+    const invoiceId = await buy(client, dealerId, packageId)
+    const admin = randomUUID()
+    const entries = await trail(client, async () => {
+      await become(client, { admin })
+      await client.query(PAY, [invoiceId])
+    })
+    expect(entries).toEqual([
+      entry('PAY_INVOICE', 'invoices', { status: 'draft' }, { status: 'paid', grossTotal: 58.31 }),
+      entry('START_SUBSCRIPTION', 'dealer_subscriptions', { status: 'pending' }, { status: 'active' }),
+    ])
+    const { rows } = await client.query(
+      "select distinct actor from app_public.audit_logs where action in ('PAY_INVOICE', 'START_SUBSCRIPTION') and actor is not null",
+    )
+    expect(rows).toEqual([{ actor: admin }])
+  }))
+
+test('an expiry by hand is recorded for each; one by the run, as a batch', () =>
+  rolledBack(database, async client => {
+    const ended = async () =>
+      makeSubscription(client, await makeDealer(client, userId), { packageId, endAt: 'clock_timestamp()' })
+    const id = await ended()
+    const byHand = await trail(client, () =>
+      client.query("update app_public.dealer_subscriptions set status = 'expired' where id = $1", [id]),
+    )
+    expect(byHand).toEqual([
+      entry('EXPIRE_SUBSCRIPTION', 'dealer_subscriptions', { status: 'active' }, { status: 'expired' }),
+    ])
+    const ids = [await ended(), await ended()]
+    const byRun = await trail(client, () => client.query('select app_private.expire_subscriptions()'))
+    expect(byRun).toEqual([
+      entry('SYSTEM_EXPIRE', 'dealer_subscriptions', null, { count: 2, ids: expect.arrayContaining(ids) }),
+    ])
+    const again = await ended()
+    const later = await trail(client, () =>
+      client.query("update app_public.dealer_subscriptions set status = 'expired' where id = $1", [again]),
+    )
+    expect(later).toHaveLength(1)
+  }))
+
+test('a publication writes nothing to the trail, whatever pays for it', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    await makeSubscription(client, dealerId, { packageId, listings: 1 })
+    const entries = await trail(client, async () => {
+      await become(client, { dealer: userId })
+      for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
+    })
+    expect(entries).toEqual([])
+  }))

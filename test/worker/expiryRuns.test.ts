@@ -1,0 +1,210 @@
+/** Nightly runs over processes: killed, stopped, shared, missed. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test } from '@jest/globals'
+import { startWorkerRole } from '../../src/worker/role.ts'
+import { progressLine } from '../../tasks/expire_subscriptions.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { type RecordedLog, recordLog } from '../support/log.ts'
+import { expiryFaults, makeMany, recordNight, runs } from '../support/nights.ts'
+import { until } from '../support/waits.ts'
+import { makeCountry, makePackage } from '../support/world.ts'
+
+const workerProcess = new URL('../support/workerProcess.ts', import.meta.url).pathname
+const SOUND = { left_over: 0, too_early: 0, miscounted: 0, listed_twice: 0, unmatched: 0 }
+
+let database: TestDatabase
+let recorded: RecordedLog
+
+beforeEach(async () => {
+  recorded = recordLog('info')
+  database = await cloneDatabase()
+  await makeCountry(database.owner)
+  await makePackage(database.owner)
+})
+
+afterEach(async () => {
+  for (const worker of workers.splice(0)) await worker.stop()
+  await database.drop()
+})
+
+type Worker = Awaited<ReturnType<typeof startWorkerRole>>
+
+const workers: Worker[] = []
+
+async function startWorker(): Promise<Worker> {
+  const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
+  workers.push(worker)
+  return worker
+}
+
+async function count(sql: string): Promise<number> {
+  const { rows } = await database.superuser.query<{ count: number }>(`select count(*)::integer ${sql}`)
+  return rows[0]?.count ?? 0
+}
+
+const expired = () => count("from app_public.dealer_subscriptions where status = 'expired'")
+const jobs = () => count('from graphile_worker._private_jobs')
+/** Runs that have expired anything: a batch that a dead worker had sent may still be committed, but to its own run. */
+const begun = () => count('from app_private.job_runs where counted > 0')
+const untilExpired = (number: number) =>
+  until(`${number} are expired`, async () => (await expired()) >= number, 30)
+const untilNoJob = () => until('no job is left', async () => (await jobs()) === 0, 30)
+
+/** Makes each batch last at least this long, so that a test finds a run in its middle. */
+async function slowBatches(milliseconds: number): Promise<void> {
+  await database.superuser.query(`
+    create or replace function public.slow() returns trigger language plpgsql as
+      'begin perform pg_sleep(${milliseconds / 1000}); return null; end';
+    create or replace trigger slow after update on app_public.dealer_subscriptions
+      for each statement execute function public.slow()`)
+}
+
+test('a worker that is killed 20 times in the middle of a run expires each subscription once, all told', async () => {
+  await makeMany(database, 60_000)
+  await slowBatches(40)
+  for (let kill = 1; kill <= 20; kill += 1) {
+    const before = await begun()
+    const child = spawn(process.execPath, [workerProcess, database.ownerUrl], { stdio: 'ignore' })
+    await until('its run has made a batch', async () => (await begun()) > before, 30)
+    await sleep(Math.random() * 40)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    expect(await expired()).toBeLessThan(60_000)
+  }
+  await slowBatches(0)
+  await startWorker()
+  await untilExpired(60_000)
+  await until('every run has ended', async () =>
+    (await runs(database)).every(({ finished_at }) => finished_at !== null),
+  )
+  expect(await expiryFaults(database)).toEqual(SOUND)
+  const all = await runs(database)
+  expect(all.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(60_000)
+  // a worker may have had two of them
+  const died = all.filter(({ error }) => error === 'The worker of this run died.')
+  expect(died.length).toBeGreaterThanOrEqual(20)
+})
+
+test('the job of a run whose worker died is given free by the next run', async () => {
+  await database.superuser.query(
+    "select graphile_worker.add_job('expire_subscriptions', queue_name := 'expire_subscriptions')",
+  )
+  for (const table of ['_private_jobs', '_private_job_queues']) {
+    await database.superuser.query(
+      `update graphile_worker.${table} set locked_by = 'a dead worker', locked_at = now()`,
+    )
+  }
+  await database.superuser.query(
+    `insert into app_private.job_runs (task, worker_id, backend_pid, backend_started_at)
+     values ('expire_subscriptions', 'a dead worker', 0, now())`,
+  )
+  await startWorker()
+  await untilNoJob()
+  expect((await runs(database)).map(({ error }) => error)).toEqual([
+    'The worker of this run died.',
+    null,
+    null,
+  ])
+})
+
+test('a worker that is stopped ends at a batch, without a failure, and the next goes on', async () => {
+  await makeMany(database, 20_000)
+  await slowBatches(50)
+  await startWorker()
+  await untilExpired(1000)
+  await workers.pop()?.stop()
+  const done = await expired()
+  expect([done % 1000, done < 20_000]).toEqual([0, true])
+  expect(await runs(database)).toEqual([
+    expect.objectContaining({
+      counted: String(done),
+      finished_at: expect.any(Date),
+      error: expect.stringMatching(/stopped/),
+    }),
+  ])
+  const waiting = 'select attempts, last_error, locked_by from graphile_worker._private_jobs'
+  expect((await database.superuser.query(waiting)).rows).toEqual([
+    { attempts: 0, last_error: null, locked_by: null },
+  ])
+  expect(recorded.lines.filter(({ level }) => Number(level) >= 40)).toEqual([])
+  await slowBatches(0)
+  await startWorker()
+  await untilExpired(20_000)
+  await untilNoJob()
+  expect(await expiryFaults(database)).toEqual(SOUND)
+})
+
+test('a worker that starts while another is at it shares the work', async () => {
+  await makeMany(database, 20_000)
+  await slowBatches(100)
+  await startWorker()
+  await untilExpired(1000)
+  await startWorker()
+  await untilExpired(20_000)
+  await untilNoJob()
+  expect(await expiryFaults(database)).toEqual(SOUND)
+  const busy = (await runs(database)).filter(({ counted }) => Number(counted) > 0)
+  expect(busy.length).toBeGreaterThanOrEqual(2)
+  expect(busy.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(20_000)
+})
+
+test("a new database's first night is made up for when its first worker starts", async () => {
+  await makeMany(database, 3)
+  expect(await count('from graphile_worker._private_known_crontabs')).toBe(0)
+  await startWorker()
+  await untilExpired(3)
+  await untilNoJob()
+  expect(await runs(database)).toEqual([expect.objectContaining({ counted: '3', error: null })])
+})
+
+test.each([
+  ['two days', '2 days'],
+  ['nine days, more than the crontab looks back,', '9 days'],
+])('%s without a worker are made up for', async (_how, ago) => {
+  await makeMany(database, 3)
+  await recordNight(database, ago)
+  await database.superuser.query(
+    `insert into graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
+     values ('expire_subscriptions', now() - interval '30 days', date_trunc('minute', now()) - $1::interval)`,
+    [ago],
+  )
+  await startWorker()
+  await untilExpired(3)
+  await untilNoJob()
+  expect(await expiryFaults(database)).toEqual(SOUND)
+})
+
+test('a run that came to its end since midnight is not made up for; one that failed, or of yesterday, is', async () => {
+  const missed = async () => {
+    const { rows } = await database.owner.query('select app_private.schedule_missed_expiry() as missed')
+    return rows[0].missed
+  }
+  expect([await missed(), await missed()]).toEqual([true, true])
+  expect(await jobs()).toBe(1)
+  await recordNight(database, '1 day')
+  expect(await missed()).toBe(true)
+  await recordNight(database)
+  expect(await missed()).toBe(false)
+  await database.superuser.query("update app_private.job_runs set error = 'It failed.'")
+  expect(await missed()).toBe(true)
+})
+
+test('a run that fails says why', async () => {
+  await database.superuser.query(
+    'alter function app_private.expire_subscriptions(integer) rename to expire_subscriptions_gone',
+  )
+  await startWorker()
+  await until('the run has failed', async () => (await runs(database))[0]?.error != null)
+  expect(await runs(database)).toEqual([
+    expect.objectContaining({ counted: '0', error: expect.stringMatching(/does not exist/) }),
+  ])
+})
+
+test('progress is what is done, what is left, how fast, and when it ends', () => {
+  const noon = Date.UTC(2026, 0, 1, 12)
+  expect(progressLine(50_000, 100_000, 5, noon)).toBe(
+    'expired 50000 subscriptions, 100000 left, 10000/s, done at about 2026-01-01T12:00:10.000Z',
+  )
+})
