@@ -1,6 +1,5 @@
 /** The API: pool, GraphQL and HTTP server, started together and stopped in order. */
 import pg from 'pg'
-import { Registry } from 'prom-client'
 import type { Configuration } from './configuration.ts'
 import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
@@ -10,13 +9,19 @@ import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
+import { makeAdmission } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
+import { fieldsOf } from './http/limits/limiter.ts'
 import { type Limits, startLimits } from './http/limits/start.ts'
 import { makeTripwirePlugin } from './http/limits/tripwire.ts'
 import { drain, listen, makeServer } from './http/server.ts'
 import { makeTokens, type Tokens } from './http/tokens.ts'
 import type { Logger } from './log.ts'
+import { countPublications } from './metrics/publications.ts'
+import { makeRequestMetrics } from './metrics/requests.ts'
+import { makeAdmissionMetrics, reportConnections } from './metrics/server.ts'
+import { startMetrics } from './metrics/start.ts'
 
 /** Longest run of one statement of a request, in milliseconds. */
 const STATEMENT_TIMEOUT_MS = 10_000
@@ -43,18 +48,30 @@ export async function startApi(
     stops.push(() => pool.end())
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
-    const registry = new Registry()
-    const limits = await startLimits({ config, instances: configuration.instances, registry, log })
+    const metrics = startMetrics({ config, log })
+    stops.push(metrics.stop)
+    const { registry } = metrics
+    metrics.watchPool('api', pool)
+    countPublications(pool, registry)
+    const limits = await startLimits({ config, instances: configuration.instances, metrics, log })
     stops.push(limits.stop)
     const tokens = makeTokens(jwtSecret)
     const graphql = await startGraphql(configuration, { pool, limits, tokens, log })
     stops.push(() => graphql.release())
-    const server = makeServer()
+    const rootFields = rootFieldNames(await graphql.getSchema())
+    const server = makeServer(configuration.maxConnections)
+    reportConnections(server, registry)
     const app = await makeApp({
       log,
       tokens,
       trustProxy: configuration.trustProxy,
-      registry,
+      admission: makeAdmission({
+        maxInProgress: configuration.maxInProgress,
+        metrics: makeAdmissionMetrics(registry),
+        log,
+      }),
+      requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
+      readMetrics: metrics.read,
       limits: { ...limits, secret: jwtSecret },
       graphiql: configuration.graphiql,
       readinessFault: () => readinessFault(pool),

@@ -20,6 +20,9 @@ export type Configuration = Readonly<{
   graphiql: boolean
   introspection: boolean
   poolSize: number
+  /** GraphQL requests that are worked on at once; a few more may wait. */
+  maxInProgress: number
+  maxConnections: number
   /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
   instances: number
 }>
@@ -79,6 +82,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
       )
     }
   }
+  const poolSize = integer('POOL_SIZE', 10, 1, 1000)
   const configuration: Configuration = Object.freeze({
     production,
     host: text('HOST') ?? '127.0.0.1',
@@ -91,7 +95,10 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     demoData: flag('DEMO_DATA', text('DATABASE_URL') === undefined),
     graphiql: flag('GRAPHIQL', !production),
     introspection: flag('INTROSPECTION', !production),
-    poolSize: integer('POOL_SIZE', 10, 1, 1000),
+    poolSize,
+    // one waits for the database while another is read, planned or answered
+    maxInProgress: integer('MAX_IN_PROGRESS', 2 * poolSize, 1, 10_000),
+    maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))

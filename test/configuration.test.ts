@@ -33,6 +33,8 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     graphiql: true,
     introspection: true,
     poolSize: 10,
+    maxInProgress: 20,
+    maxConnections: 1000,
     instances: 1,
   })
 })
@@ -64,6 +66,7 @@ test('each variable is read', () => {
     TRUST_PROXY: ' 10.0.0.0/8, 127.0.0.1 ,::1',
     LOG_LEVEL: 'debug',
     POOL_SIZE: '3',
+    MAX_CONNECTIONS: '50',
   }
   expect(readConfiguration(env)).toMatchObject({
     port: 0,
@@ -73,7 +76,11 @@ test('each variable is read', () => {
     trustProxy: ['10.0.0.0/8', '127.0.0.1', '::1'],
     logLevel: 'debug',
     poolSize: 3,
+    // twice the pool, unless it is set
+    maxInProgress: 6,
+    maxConnections: 50,
   })
+  expect(readConfiguration({ ...env, MAX_IN_PROGRESS: '4' }).maxInProgress).toBe(4)
 })
 
 test('an empty variable counts as missing', () => {
@@ -94,6 +101,8 @@ test('in production a missing JWT_SECRET and a missing DATABASE_URL are named to
 const faulty: Record<string, string[]> = {
   PORT: ['-1', '65536', '80a', '5080.5', ' 80', '0x50', 'http'],
   POOL_SIZE: ['0', '1001', 'ten'],
+  MAX_IN_PROGRESS: ['0', 'many'],
+  MAX_CONNECTIONS: ['0', '1e3'],
   DATABASE_URL: ['mysql://db', 'localhost', 'postgres:db'],
   AUTH_DATABASE_URL: ['mysql://db'],
   LOG_LEVEL: ['loud', 'INFO'],

@@ -17,16 +17,18 @@ export function requestId(request: Request): string {
 export function installRequestLog(app: Express, log: Logger): void {
   app.use((request, response, next) => {
     const startedAt = performance.now()
+    // within a mounted handler the path is another
+    const { path } = request
     const given = request.get('x-request-id')
     const id = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID()
     request.requestId = id
     response.setHeader('X-Request-Id', id)
     response.once('close', () => {
-      const { operation, codes, sqlstates } = outcomeOf(request)
+      const { operation, codes, sqlstates, overload } = outcomeOf(request)
       const record = {
         requestId: id,
         method: request.method,
-        path: request.path,
+        path,
         status: response.statusCode,
         ...(response.writableFinished ? {} : { aborted: true }),
         durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
@@ -36,13 +38,9 @@ export function installRequestLog(app: Express, log: Logger): void {
         ...(codes.length > 0 ? { codes } : {}),
         ...(sqlstates.length > 0 ? { sqlstates } : {}),
       }
-      log[levelOf(request.path, response.statusCode)](record, 'request')
+      const level = overload || QUIET_PATHS.has(path) ? 'debug' : 'info'
+      log[response.statusCode >= 500 && !overload ? 'warn' : level](record, 'request')
     })
     next()
   })
-}
-
-function levelOf(path: string, status: number): 'debug' | 'info' | 'warn' {
-  if (status >= 500) return 'warn'
-  return QUIET_PATHS.has(path) ? 'debug' : 'info'
 }

@@ -1,8 +1,8 @@
 /** Everything of the limits that a process starts and stops. */
 import type pg from 'pg'
-import type { Registry } from 'prom-client'
 import { makePool } from '../../database/pool.ts'
 import type { Logger } from '../../log.ts'
+import type { Metrics } from '../../metrics/start.ts'
 import { type Counters, makeCounters } from './counters.ts'
 import { type LimitMetrics, makeLimitMetrics } from './metrics.ts'
 import { type PolicySource, watchPolicies } from './policies.ts'
@@ -14,13 +14,18 @@ export type Limits = {
   stop(): Promise<void>
 }
 
-type Options = { config: pg.ClientConfig; instances: number; registry: Registry; log: Logger }
+type Options = {
+  config: pg.ClientConfig
+  instances: number
+  metrics: Pick<Metrics, 'registry' | 'watchPool'>
+  log: Logger
+}
 
 /** Connections of the limiter: apart from the requests' own, so that neither waits for the other. */
 const POOL_SIZE = 4
 
-export async function startLimits({ config, instances, registry, log }: Options): Promise<Limits> {
-  const metrics = makeLimitMetrics(registry)
+export async function startLimits({ config, instances, metrics: all, log }: Options): Promise<Limits> {
+  const metrics = makeLimitMetrics(all.registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
   const pool = makePool({
@@ -30,6 +35,7 @@ export async function startLimits({ config, instances, registry, log }: Options)
     statementTimeout: 1_000,
     onError,
   })
+  all.watchPool('limits', pool)
   const counters = makeCounters({ pool, instances, metrics })
   try {
     const policies = await watchPolicies({
