@@ -9,7 +9,7 @@ import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
-import { makeAdmission } from './http/admission.ts'
+import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
 import { fieldsOf } from './http/limits/limiter.ts'
@@ -61,15 +61,16 @@ export async function startApi(
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
     reportConnections(server, registry)
+    const admission = makeAdmission({
+      maxInProgress: configuration.maxInProgress,
+      metrics: makeAdmissionMetrics(registry),
+      log,
+    })
     const app = await makeApp({
       log,
       tokens,
       trustProxy: configuration.trustProxy,
-      admission: makeAdmission({
-        maxInProgress: configuration.maxInProgress,
-        metrics: makeAdmissionMetrics(registry),
-        log,
-      }),
+      admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
       readMetrics: metrics.read,
       limits: { ...limits, secret: jwtSecret },
@@ -77,7 +78,7 @@ export async function startApi(
       readinessFault: () => readinessFault(pool),
       installGraphql: app => installGraphql(app, server, graphql),
     })
-    server.on('request', app)
+    server.on('request', refuseWhenFull(app, admission))
     const url = await listen(server, configuration.host, configuration.port)
     stops.push(() => drain(server))
     return { url, stop }

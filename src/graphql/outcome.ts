@@ -22,8 +22,6 @@ export interface Outcome {
   status?: number
   /** Seconds, for `Retry-After`. */
   retryAfter?: number | undefined
-  /** Refused because too many were in progress: one of many, which the log tells of together. */
-  overload?: boolean
 }
 
 const outcomes = new WeakMap<IncomingMessage, Outcome>()

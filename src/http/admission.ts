@@ -3,18 +3,21 @@
  * work is done for it: a queue that grows makes every answer late, and helps nobody.
  *
  * A burst may wait: it ends. Once somebody had to be refused, or the queue has not been empty for a while, it is no burst, and
- * only so many may wait as wait for less time than the work itself takes.
+ * only a few may wait, for a fraction of the time that the work itself takes.
  */
-import type { Express, Request, Response } from 'express'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { Express } from 'express'
+import { type ErrorCode, fault } from '../graphql/errors.ts'
 import { outcomeOf } from '../graphql/outcome.ts'
 import type { Logger } from '../log.ts'
 import type { AdmissionMetrics } from '../metrics/server.ts'
-import { sendFault } from './answers.ts'
+import { GRAPHQL_RESPONSE } from './answers.ts'
+import { requestIdOf } from './requestLog.ts'
 
 /** Waiting requests to a place, in a burst. */
 const IN_BURST = 5
 /** Waiting requests to a place, when it is none. */
-const IN_OVERLOAD = 0.5
+const IN_OVERLOAD = 0.25
 /** How long a queue may stand and be a burst, in milliseconds. */
 const BURST_MS = 500
 /** How long nobody must have been refused before the next burst, in milliseconds. */
@@ -23,6 +26,16 @@ const CALM_MS = 1_000
 const REPORT_MS = 5_000
 /** Seconds after which a refused client may try again. */
 const RETRY_AFTER = 1
+const REFUSAL = Buffer.from(
+  JSON.stringify({
+    errors: [
+      {
+        message: 'Too many requests are in progress. Please try again in a second.',
+        extensions: { code: 'service_unavailable' satisfies ErrorCode },
+      },
+    ],
+  }),
+)
 
 /** The places. What waits is known by its callback, which is called once there is a place for it. */
 export type Places = {
@@ -80,13 +93,18 @@ export function makePlaces(places: number, now = () => performance.now()): Place
   }
 }
 
-export type Admission = { places: Places; refuse(request: Request, response: Response): void }
+export type Admission = {
+  places: Places
+  /** Answers 503, for next to nothing: of this there may be far more than of work. */
+  refuse(request: IncomingMessage, response: ServerResponse): void
+}
 
 type Options = { maxInProgress: number; metrics: AdmissionMetrics; log: Logger }
 
 export function makeAdmission({ maxInProgress, metrics, log }: Options): Admission {
   const places = makePlaces(maxInProgress)
   metrics.watch(places)
+  const { status } = fault('service_unavailable')
   let refused = 0
   const report = () => {
     log.warn({ refused, seconds: REPORT_MS / 1000 }, 'more requests than can be served: some were refused')
@@ -98,19 +116,29 @@ export function makeAdmission({ maxInProgress, metrics, log }: Options): Admissi
       if (refused === 0) setTimeout(report, REPORT_MS).unref()
       refused += 1
       metrics.refused.inc()
-      outcomeOf(request).overload = true
-      const message = 'Too many requests are in progress. Please try again in a second.'
-      sendFault(request, response, 'service_unavailable', { message, retryAfter: RETRY_AFTER })
+      const { accept } = request.headers
+      const wantsGraphql = accept?.includes(GRAPHQL_RESPONSE) && !accept.includes('application/json')
+      response.writeHead(status, {
+        'Content-Type': `${wantsGraphql ? GRAPHQL_RESPONSE : 'application/json'}; charset=utf-8`,
+        'Content-Length': REFUSAL.length,
+        'Retry-After': RETRY_AFTER,
+        'X-Content-Type-Options': 'nosniff',
+        'X-Request-Id': requestIdOf(request.headers['x-request-id']),
+      })
+      response.end(REFUSAL)
     },
   }
 }
 
-/** Before anything is read: who sends slowly takes no place, and who cannot be served costs next to nothing. */
-export function installRefusal(app: Express, { places, refuse }: Admission): void {
-  app.use('/graphql', (request, response, next) => {
-    if (places.isFull()) refuse(request, response)
-    else next()
-  })
+/**
+ * Before express: who sends slowly takes no place, and for who cannot be served nothing is done. What is refused here has no line
+ * in the log of its own, and is no part of the times of requests.
+ */
+export function refuseWhenFull(app: RequestListener, { places, refuse }: Admission): RequestListener {
+  return (request, response) => {
+    if (request.url?.startsWith('/graphql') && places.isFull()) refuse(request, response)
+    else app(request, response)
+  }
 }
 
 /** Behind the body: from here on a request costs something, until its answer is made. */
@@ -127,6 +155,7 @@ export function installAdmission(app: Express, { places, refuse }: Admission): v
     response.once('close', leave)
     if (places.enter(admit)) return
     entered = false
+    outcomeOf(request).codes.push('service_unavailable')
     refuse(request, response)
   })
 }

@@ -3,14 +3,14 @@ import type { Request, Response } from 'express'
 import { type ErrorCode, fault } from '../graphql/errors.ts'
 import { outcomeOf } from '../graphql/outcome.ts'
 
-const GRAPHQL_RESPONSE = 'application/graphql-response+json'
+export const GRAPHQL_RESPONSE = 'application/graphql-response+json'
 
 /** Answers with one error of the table. Never call it once an answer has begun. */
 export function sendFault(
   request: Request,
   response: Response,
   code: ErrorCode,
-  more: { message?: string; requestId?: string; status?: number; retryAfter?: number } = {},
+  more: { message?: string; requestId?: string; status?: number } = {},
 ): void {
   const { status, message, retryAfter } = { ...fault(code), ...more }
   outcomeOf(request).codes.push(code)

@@ -3,7 +3,7 @@ import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
 import type { Logger } from '../log.ts'
 import { installRequestMetrics, type RequestMetrics } from '../metrics/requests.ts'
-import { type Admission, installAdmission, installRefusal } from './admission.ts'
+import { type Admission, installAdmission } from './admission.ts'
 import { installBody, installBodyRefusal } from './body.ts'
 import { installErrors } from './errors.ts'
 import { installHealth } from './health.ts'
@@ -39,7 +39,6 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
   installMetrics(app, options.readMetrics)
-  installRefusal(app, options.admission)
   installBody(app)
   installAdmission(app, options.admission)
   installIdentity(app, options.tokens, options.log)

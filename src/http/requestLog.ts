@@ -14,17 +14,21 @@ export function requestId(request: Request): string {
   return request.requestId ?? 'none'
 }
 
+/** The id that a proxy has given, if it is one, else a new one. */
+export function requestIdOf(given: string | string[] | undefined): string {
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
+}
+
 export function installRequestLog(app: Express, log: Logger): void {
   app.use((request, response, next) => {
     const startedAt = performance.now()
     // within a mounted handler the path is another
     const { path } = request
-    const given = request.get('x-request-id')
-    const id = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID()
+    const id = requestIdOf(request.headers['x-request-id'])
     request.requestId = id
     response.setHeader('X-Request-Id', id)
     response.once('close', () => {
-      const { operation, codes, sqlstates, overload } = outcomeOf(request)
+      const { operation, codes, sqlstates } = outcomeOf(request)
       const record = {
         requestId: id,
         method: request.method,
@@ -38,9 +42,13 @@ export function installRequestLog(app: Express, log: Logger): void {
         ...(codes.length > 0 ? { codes } : {}),
         ...(sqlstates.length > 0 ? { sqlstates } : {}),
       }
-      const level = overload || QUIET_PATHS.has(path) ? 'debug' : 'info'
-      log[response.statusCode >= 500 && !overload ? 'warn' : level](record, 'request')
+      log[levelOf(path, response.statusCode)](record, 'request')
     })
     next()
   })
+}
+
+function levelOf(path: string, status: number): 'debug' | 'info' | 'warn' {
+  if (status >= 500) return 'warn'
+  return QUIET_PATHS.has(path) ? 'debug' : 'info'
 }
