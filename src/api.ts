@@ -46,13 +46,14 @@ export async function startApi(
       onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
     })
     stops.push(() => pool.end())
-    const fault = await migrationFault(pool)
-    if (fault !== undefined) throw new Error(fault)
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
+    // before its first connection is made
     metrics.watchPool('api', pool)
     countPublications(pool, registry)
+    const fault = await migrationFault(pool)
+    if (fault !== undefined) throw new Error(fault)
     const limits = await startLimits({ config, instances: configuration.instances, metrics, log })
     stops.push(limits.stop)
     const tokens = makeTokens(jwtSecret)

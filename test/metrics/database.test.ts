@@ -67,6 +67,8 @@ test('a database that says nothing holds up no reading', async () => {
   await untilDatabaseIs(true)
   relay.stall()
   await untilDatabaseIs(false)
+  await relay.cut()
+  await relay.restore()
 })
 
 test('however many ask, the database is asked once in five seconds', async () => {
