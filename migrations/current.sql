@@ -8,6 +8,5 @@ set local statement_timeout to '60s';
 --!include operations/subscription_metrics.sql
 --!include operations/expiry_metrics.sql
 --!include operations/job_metrics.sql
---!include operations/ledger_metrics.sql
 --!include operations/lock_metrics.sql
 --!include operations/operation_metrics.sql
