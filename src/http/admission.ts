@@ -118,13 +118,19 @@ export function makeAdmission({ maxInProgress, metrics, log }: Options): Admissi
       metrics.refused.inc()
       const { accept } = request.headers
       const wantsGraphql = accept?.includes(GRAPHQL_RESPONSE) && !accept.includes('application/json')
-      response.writeHead(status, {
-        'Content-Type': `${wantsGraphql ? GRAPHQL_RESPONSE : 'application/json'}; charset=utf-8`,
-        'Content-Length': REFUSAL.length,
-        'Retry-After': RETRY_AFTER,
-        'X-Content-Type-Options': 'nosniff',
-        'X-Request-Id': requestIdOf(request.headers['x-request-id']),
-      })
+      // as a list of names and values, which Node writes as it is
+      response.writeHead(status, [
+        'Content-Type',
+        `${wantsGraphql ? GRAPHQL_RESPONSE : 'application/json'}; charset=utf-8`,
+        'Content-Length',
+        String(REFUSAL.length),
+        'Retry-After',
+        String(RETRY_AFTER),
+        'X-Content-Type-Options',
+        'nosniff',
+        'X-Request-Id',
+        requestIdOf(request.headers['x-request-id']),
+      ])
       response.end(REFUSAL)
     },
   }
