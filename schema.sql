@@ -1695,6 +1695,29 @@ end
 $function$;
 comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop on one connection, each call a transaction: the session remembers how far it has got. Raises FC010 for a size below 1.';
 
+CREATE OR REPLACE FUNCTION app_private.expiry_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  with runs as (
+    select max(r.finished_at) filter (where r.error is null) as succeeded_at, sum(r.counted) as expired
+    from app_private.job_runs as r
+    where r.task = 'expire_subscriptions'
+  )
+  select 'subscription_expiry_last_success_timestamp_seconds'::text, '{}'::jsonb,
+    extract(epoch from r.succeeded_at)::double precision
+  from runs as r
+  where r.succeeded_at is not null
+  union all
+  select 'subscriptions_expired_total', '{}', coalesce(r.expired, 0)::double precision from runs as r;
+end
+$function$;
+comment on function app_private.expiry_metrics() is 'When expiry last succeeded, in Unix seconds (no row before the first run), and how many subscriptions its runs have ended. See operation_metrics.';
+
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
  LANGUAGE plpgsql
@@ -1816,6 +1839,57 @@ end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the guards that it does not inherit: row-level security, and the refusal of changes.';
 
+CREATE OR REPLACE FUNCTION app_private.job_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  with due as (
+    select count(*) as jobs, min(j.run_at) as oldest
+    from (
+      select d.run_at from graphile_worker.jobs as d
+      where d.locked_at is null and d.attempts < d.max_attempts and d.run_at <= statement_timestamp()
+      limit 100000
+    ) as j
+  ), failed as (
+    select j.task_identifier, j.attempts >= j.max_attempts as is_given_up, count(*) as jobs
+    from (select f.* from graphile_worker.jobs as f where f.last_error is not null limit 100000) as j
+    group by 1, 2
+  )
+  select 'worker_jobs_due'::text, '{}'::jsonb, d.jobs::double precision from due as d
+  union all
+  select 'worker_oldest_due_job_age_seconds', '{}',
+    coalesce(extract(epoch from statement_timestamp() - d.oldest), 0)::double precision
+  from due as d
+  union all
+  select case when f.is_given_up then 'worker_jobs_given_up' else 'worker_jobs_failing' end,
+    jsonb_build_object('task', f.task_identifier), f.jobs::double precision
+  from failed as f;
+end
+$function$;
+comment on function app_private.job_metrics() is 'The worker''s queue: jobs that are due, the age of the oldest, those that failed and will be tried again, and those that failed too often. Up to 100,000 each. See operation_metrics.';
+
+CREATE OR REPLACE FUNCTION app_private.ledger_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  with last as (
+    select c.broken, c.finished_at from app_private.ledger_checks as c order by c.id desc limit 1
+  )
+  select 'ledger_broken_rows'::text, '{}'::jsonb, l.broken::double precision from last as l
+  union all
+  select 'ledger_last_check_timestamp_seconds', '{}', extract(epoch from l.finished_at)::double precision from last as l;
+end
+$function$;
+comment on function app_private.ledger_metrics() is 'What the last check of the ledger has found, and when. No row before the first check. See operation_metrics.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
@@ -1836,6 +1910,29 @@ begin
 end
 $function$;
 comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks its row, then its subscriptions that run or wait. What was read before is to be read again, the clock included.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  with waiting as (
+    select count(distinct l.pid) as sessions, min(l.waitstart) as since
+    from pg_locks as l
+    join pg_stat_activity as a on a.pid = l.pid
+    where not l.granted and a.datname = current_database()
+  )
+  select 'database_sessions_waiting_for_locks'::text, '{}'::jsonb, w.sessions::double precision from waiting as w
+  union all
+  select 'database_longest_lock_wait_seconds', '{}',
+    coalesce(greatest(0, extract(epoch from clock_timestamp() - w.since)), 0)::double precision
+  from waiting as w;
+end
+$function$;
+comment on function app_private.lock_metrics() is 'How many sessions on this database wait for a lock, and for how long the first of them. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
@@ -2088,9 +2185,11 @@ begin
     listing.dealer_id, listing.id, decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
     v_charge.net_amount, v_charge.vat_rate, v_charge.vat_amount, v_charge.gross_amount, v_charge.currency,
     listing.created_by, listing.created_at);
+  -- counted by the API: it hears of it in passing, and of a publication only, not of a repeated request
+  raise notice 'listing published' using detail = decision.source;
 end
 $function$;
-comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: takes the quota or bills the price, and writes the listing''s row in the ledger. The dealer is locked by the caller.';
+comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: takes the quota or bills the price, and writes the listing''s row in the ledger. Says so in a notice, for the metrics. The dealer is locked by the caller.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -2492,6 +2591,24 @@ begin
 end
 $function$;
 comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Makes the subscription of a paid checkout, with the quotas as they were bought: active at once, or pending behind one that runs. The dealer is locked by the caller.';
+
+CREATE OR REPLACE FUNCTION app_private.subscription_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  select 'subscriptions_due'::text, '{}'::jsonb, count(*)::double precision
+  from (
+    select from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= statement_timestamp()
+    limit 100000
+  ) as due;
+end
+$function$;
+comment on function app_private.subscription_metrics() is 'Active subscriptions whose end has come, counted in the index and up to 100,000. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds integer, cost integer, now double precision, OUT used integer, OUT reset_at bigint)
  RETURNS record
@@ -3090,6 +3207,24 @@ grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token; without one an error `unauthenticated`.';
+
+CREATE OR REPLACE FUNCTION app_public.operation_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '100ms'
+AS $function$
+begin
+  return query select m.* from app_private.subscription_metrics() as m;
+  return query select m.* from app_private.expiry_metrics() as m;
+  return query select m.* from app_private.ledger_metrics() as m;
+  return query select m.* from app_private.job_metrics() as m;
+  return query select m.* from app_private.lock_metrics() as m;
+end
+$function$;
+grant execute on function app_public.operation_metrics() to forecourt_authenticator;
+comment on function app_public.operation_metrics() is 'What the database knows of the running of Forecourt: name, labels and value of each metric, as docs/metrics.md explains them. Cheap at any size: counts stop at 100,000. For the API''s /metrics alone, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.pay_invoice(invoice_id uuid)
  RETURNS app_public.invoices

@@ -1,6 +1,7 @@
 /** `npm run check`: whatever can be said about the project without running its tests. */
 import { readFile } from 'node:fs/promises'
 import { describeSchema } from './catalog/snapshot.ts'
+import { checkAlerts } from './checks/alerts.ts'
 import { errorRegistry } from './checks/errorRegistry.ts'
 import { fixturesEqualDatabase } from './checks/fixtures.ts'
 import { lintMigrations } from './checks/migrations.ts'
@@ -21,6 +22,7 @@ const checks: Check[] = [
   { name: 'lint and format: biome', run: () => runTool('biome', ['check', '.']) },
   { name: 'house rules: lengths, heads of functions', run: tidy },
   { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
+  { name: 'alerts: promtool', run: checkAlerts },
   { name: 'migrations: squawk', run: lintMigrations },
   { name: 'migrations apply on Postgres 18', run: () => succeeds(migrated18()) },
   {

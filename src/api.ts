@@ -1,6 +1,5 @@
 /** The API: pool, GraphQL and HTTP server, started together and stopped in order. */
 import pg from 'pg'
-import { Registry } from 'prom-client'
 import type { Configuration } from './configuration.ts'
 import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
@@ -12,14 +11,19 @@ import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
+import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
-import { logRefusal, logShadow } from './http/limits/limiter.ts'
+import { fieldsOf, logRefusal, logShadow } from './http/limits/limiter.ts'
 import { type Limits, startLimits } from './http/limits/start.ts'
 import { makeTripwirePlugin } from './http/limits/tripwire.ts'
 import { drain, listen, makeServer } from './http/server.ts'
 import { makeTokens, type Tokens } from './http/tokens.ts'
 import type { Logger } from './log.ts'
+import { countPublications } from './metrics/publications.ts'
+import { makeRequestMetrics } from './metrics/requests.ts'
+import { makeAdmissionMetrics, reportConnections } from './metrics/server.ts'
+import { startMetrics } from './metrics/start.ts'
 
 /** Longest run of one statement of a request, in milliseconds. */
 const STATEMENT_TIMEOUT_MS = 10_000
@@ -44,29 +48,43 @@ export async function startApi(
       onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
     })
     stops.push(() => pool.end())
+    const metrics = startMetrics({ config, log })
+    stops.push(metrics.stop)
+    const { registry } = metrics
+    // before its first connection is made
+    metrics.watchPool('api', pool)
+    countPublications(pool, registry)
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
-    const registry = new Registry()
     const { instances, limiterDeadline: deadline, prepareStatements } = configuration
-    const limits = await startLimits({ config, instances, deadline, prepareStatements, registry, log })
+    const limits = await startLimits({ config, instances, deadline, prepareStatements, metrics, log })
     stops.push(limits.stop)
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
     const graphql = await startGraphql(configuration, { pool, limits, conflicts, tokens, log })
     stops.push(() => graphql.release())
-    const server = makeServer()
+    const rootFields = rootFieldNames(await graphql.getSchema())
+    const server = makeServer(configuration.maxConnections)
+    reportConnections(server, registry)
+    const admission = makeAdmission({
+      maxInProgress: configuration.maxInProgress,
+      metrics: makeAdmissionMetrics(registry),
+      log,
+    })
     const app = await makeApp({
       log,
       tokens,
       trustProxy: configuration.trustProxy,
-      registry,
+      admission,
+      requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
+      readMetrics: metrics.read,
       limits: { ...limits, secret: jwtSecret },
       graphiql: configuration.graphiql,
       readinessFault: () => readinessFault(pool),
       installGraphql: app => installGraphql(app, server, graphql),
     })
-    server.on('request', app)
+    server.on('request', refuseWhenFull(app, admission))
     const url = await listen(server, configuration.host, configuration.port)
     stops.push(() => drain(server))
     return { url, stop }

@@ -28,6 +28,9 @@ export type Configuration = Readonly<{
   poolSize: number
   /** Off behind a pooler that hands out connections by transaction and does not know prepared statements. */
   prepareStatements: boolean
+  /** GraphQL requests that are worked on at once; a few more may wait. */
+  maxInProgress: number
+  maxConnections: number
   /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
   instances: number
   /** How long the limiter waits for a database that says nothing, in milliseconds, before it counts in this process. */
@@ -90,6 +93,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
       )
     }
   }
+  const poolSize = integer('POOL_SIZE', 10, 1, 1000)
   const configuration: Configuration = Object.freeze({
     production,
     host: text('HOST') ?? '127.0.0.1',
@@ -102,8 +106,11 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     demoData: flag('DEMO_DATA', text('DATABASE_URL') === undefined),
     graphiql: flag('GRAPHIQL', !production),
     introspection: flag('INTROSPECTION', !production),
-    poolSize: integer('POOL_SIZE', 10, 1, 1000),
+    poolSize,
     prepareStatements: flag('PREPARED_STATEMENTS', true),
+    // one waits for the database while another is read, planned or answered
+    maxInProgress: integer('MAX_IN_PROGRESS', 2 * poolSize, 1, 10_000),
+    maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
     limiterDeadline: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),
     alerts: readAlerts(text, faults),

@@ -34,6 +34,8 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     introspection: true,
     poolSize: 10,
     prepareStatements: true,
+    maxInProgress: 20,
+    maxConnections: 1000,
     instances: 1,
     limiterDeadline: 75,
     alerts: {},
@@ -74,6 +76,7 @@ test('each variable is read', () => {
     ALERT_EMAIL_TO: 'ops@example.com, duty@example.com',
     ALERT_EMAIL_FROM: 'forecourt@example.com',
     SMTP_URL: 'smtps://user:hidden@mail.example.com',
+    MAX_CONNECTIONS: '50',
   }
   expect(readConfiguration(env)).toMatchObject({
     port: 0,
@@ -94,7 +97,11 @@ test('each variable is read', () => {
         smtpUrl: 'smtps://user:hidden@mail.example.com',
       },
     },
+    // twice the pool, unless it is set
+    maxInProgress: 6,
+    maxConnections: 50,
   })
+  expect(readConfiguration({ ...env, MAX_IN_PROGRESS: '4' }).maxInProgress).toBe(4)
 })
 
 test('an empty variable counts as missing', () => {
@@ -118,6 +125,8 @@ const faulty: Record<string, string[]> = {
   PREPARED_STATEMENTS: ['no'],
   INSTANCES: ['0'],
   LIMITER_DEADLINE_MS: ['9', '75ms'],
+  MAX_IN_PROGRESS: ['0', 'many'],
+  MAX_CONNECTIONS: ['0', '1e3'],
   DATABASE_URL: ['mysql://db', 'localhost', 'postgres:db'],
   AUTH_DATABASE_URL: ['mysql://db'],
   LOG_LEVEL: ['loud', 'INFO'],

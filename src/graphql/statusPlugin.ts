@@ -204,14 +204,15 @@ function answer(result: Result, request: ApiRequest | undefined): Result {
     if (retryAfter !== undefined) result.headers['retry-after'] = String(retryAfter)
     return result
   }
-  return result.type === 'buffer' && result.statusCode >= 400 ? withCodes(result) : result
+  return result.type === 'buffer' && result.statusCode >= 400 ? withCodes(result, request) : result
 }
 
 /** What grafserv refuses by itself (method, media type, size, no JSON) is a GraphQL answer without a code: adds it. */
-function withCodes(result: Result & { type: 'buffer' }): Result {
+function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | undefined): Result {
   if (!result.headers['content-type']?.includes('json')) return result
   const payload = JSON.parse(result.buffer.toString()) as FormattedExecutionResult
   const { code } = fault(faultOfStatus(result.statusCode))
+  outcomeOf(request).codes.push(code)
   const errors = payload.errors?.map(({ message }) => ({ message, extensions: { code } }))
   const buffer = Buffer.from(JSON.stringify({ errors }))
   return { ...result, buffer, headers: { ...result.headers, 'content-length': String(buffer.length) } }

@@ -1,8 +1,9 @@
 /** Refusals outside GraphQL, in the shape that GraphQL clients read. */
 import type { Request, Response } from 'express'
 import { type ErrorCode, fault } from '../graphql/errors.ts'
+import { outcomeOf } from '../graphql/outcome.ts'
 
-const GRAPHQL_RESPONSE = 'application/graphql-response+json'
+export const GRAPHQL_RESPONSE = 'application/graphql-response+json'
 
 /** Answers with one error of the table. Never call it once an answer has begun. */
 export function sendFault(
@@ -11,13 +12,11 @@ export function sendFault(
   code: ErrorCode,
   more: { message?: string; requestId?: string; status?: number } = {},
 ): void {
-  const { status, message, retryAfter } = fault(
-    code,
-    more.message === undefined ? {} : { message: more.message },
-  )
+  const { status, message, retryAfter } = { ...fault(code), ...more }
+  outcomeOf(request).codes.push(code)
   if (retryAfter !== undefined) response.setHeader('Retry-After', String(retryAfter))
   const extensions = { code, ...(more.requestId === undefined ? {} : { requestId: more.requestId }) }
   const type = request.accepts(['application/json', GRAPHQL_RESPONSE]) || 'application/json'
-  response.status(more.status ?? status).type(`${type}; charset=utf-8`)
+  response.status(status).type(`${type}; charset=utf-8`)
   response.send(JSON.stringify({ errors: [{ message, extensions }] }))
 }

@@ -1,14 +1,15 @@
 /** The express app, as install functions in the order in which a request meets them. */
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
-import type { Registry } from 'prom-client'
 import type { Logger } from '../log.ts'
+import { installRequestMetrics, type RequestMetrics } from '../metrics/requests.ts'
+import { type Admission, installAdmission } from './admission.ts'
 import { installBody, installBodyRefusal } from './body.ts'
 import { installErrors } from './errors.ts'
 import { installHealth } from './health.ts'
 import { installIdentity, installTokenRefusal } from './identity.ts'
 import { installLimits, type LimiterOptions } from './limits/limiter.ts'
-import { installMetrics } from './metrics.ts'
+import { installMetrics, type Reading } from './metrics.ts'
 import { installRequestLog } from './requestLog.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -18,7 +19,10 @@ export type AppOptions = {
   trustProxy: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */
   graphiql: boolean
-  registry: Registry
+  admission: Admission
+  requestMetrics: RequestMetrics
+  /** All metrics of this process, as Prometheus reads them. */
+  readMetrics: () => Promise<Reading>
   limits: Omit<LimiterOptions, 'log'>
   /** Why the process is not ready, as a sentence; undefined: it is. */
   readinessFault: () => Promise<string | undefined>
@@ -31,11 +35,13 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   app.set('trust proxy', options.trustProxy.length > 0 ? [...options.trustProxy] : false)
   app.set('etag', false)
   installRequestLog(app, options.log)
+  installRequestMetrics(app, options.requestMetrics)
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
-  installMetrics(app, options.registry)
-  installIdentity(app, options.tokens, options.log)
+  installMetrics(app, options.readMetrics)
   installBody(app)
+  installAdmission(app, options.admission)
+  installIdentity(app, options.tokens, options.log)
   installLimits(app, { ...options.limits, log: options.log })
   installTokenRefusal(app)
   installBodyRefusal(app)

@@ -1,9 +1,11 @@
 /** `GET /metrics`: Prometheus text. */
 import type { Express } from 'express'
-import type { Registry } from 'prom-client'
 
-export function installMetrics(app: Express, registry: Registry): void {
+export type Reading = { contentType: string; text: string }
+
+export function installMetrics(app: Express, read: () => Promise<Reading>): void {
   app.get('/metrics', async (_request, response) => {
-    response.type(registry.contentType).send(await registry.metrics())
+    const { contentType, text } = await read()
+    response.type(contentType).send(text)
   })
 }

@@ -14,11 +14,17 @@ export function requestId(request: Request): string {
   return request.requestId ?? 'none'
 }
 
+/** The id that a proxy has given, if it is one, else a new one. */
+export function requestIdOf(given: string | string[] | undefined): string {
+  return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
+}
+
 export function installRequestLog(app: Express, log: Logger): void {
   app.use((request, response, next) => {
     const startedAt = performance.now()
-    const given = request.get('x-request-id')
-    const id = given !== undefined && REQUEST_ID.test(given) ? given : randomUUID()
+    // within a mounted handler the path is another
+    const { path } = request
+    const id = requestIdOf(request.headers['x-request-id'])
     request.requestId = id
     response.setHeader('X-Request-Id', id)
     response.once('close', () => {
@@ -26,7 +32,7 @@ export function installRequestLog(app: Express, log: Logger): void {
       const record = {
         requestId: id,
         method: request.method,
-        path: request.path,
+        path,
         status: response.statusCode,
         ...(response.writableFinished ? {} : { aborted: true }),
         durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
@@ -36,7 +42,7 @@ export function installRequestLog(app: Express, log: Logger): void {
         ...(codes.length > 0 ? { codes } : {}),
         ...(sqlstates.length > 0 ? { sqlstates } : {}),
       }
-      log[levelOf(request.path, response.statusCode)](record, 'request')
+      log[levelOf(path, response.statusCode)](record, 'request')
     })
     next()
   })

@@ -28,7 +28,12 @@ const NOTHING: FieldCounts = new Map()
 
 /** How often a field was charged to this request; for the tripwire inside GraphQL. */
 export function chargedTimes(request: object, field: string): number {
-  return states.get(request)?.fields.get(field) ?? 0
+  return fieldsOf(request).get(field) ?? 0
+}
+
+/** Root field, as `Mutation.login` → how often the request selects it, as far as its document was read. */
+export function fieldsOf(request: object): FieldCounts {
+  return states.get(request)?.fields ?? NOTHING
 }
 
 export function installLimits(app: Express, options: LimiterOptions): void {

@@ -1,8 +1,8 @@
 /** Everything of the limits that a process starts and stops. */
 import type pg from 'pg'
-import type { Registry } from 'prom-client'
 import { makePool } from '../../database/pool.ts'
 import type { Logger } from '../../log.ts'
+import type { Metrics } from '../../metrics/start.ts'
 import { type Counters, makeCounters } from './counters.ts'
 import { type LimitMetrics, makeLimitMetrics } from './metrics.ts'
 import { type PolicySource, watchPolicies } from './policies.ts'
@@ -20,7 +20,7 @@ type Options = {
   /** Longest silence of the database, in milliseconds. */
   deadline: number
   prepareStatements: boolean
-  registry: Registry
+  metrics: Pick<Metrics, 'registry' | 'watchPool'>
   log: Logger
 }
 
@@ -28,8 +28,8 @@ type Options = {
 const POOL_SIZE = 4
 
 export async function startLimits(options: Options): Promise<Limits> {
-  const { config, deadline, registry, log } = options
-  const metrics = makeLimitMetrics(registry)
+  const { config, deadline, metrics: all, log } = options
+  const metrics = makeLimitMetrics(all.registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
   const pool = makePool({
@@ -41,6 +41,7 @@ export async function startLimits(options: Options): Promise<Limits> {
     lockTimeout: Math.floor((deadline * 2) / 3),
     onError,
   })
+  all.watchPool('limits', pool)
   const counters = makeCounters({ ...options, pool, metrics })
   try {
     const policies = await watchPolicies({

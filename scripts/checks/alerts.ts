@@ -1,0 +1,36 @@
+/** The alert rules: promtool reads them and runs their tests, in which each alert fires once and is silent once. */
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { runTool, Skipped } from '../support/check.ts'
+
+const RULES = 'ops/prometheus/alerts.yml'
+const TESTS = 'ops/prometheus/alerts.test.yml'
+
+export async function checkAlerts(): Promise<string[]> {
+  const untested = await untestedAlerts()
+  const found = (process.env.PATH ?? '').split(delimiter).some(path => existsSync(join(path, 'promtool')))
+  if (untested.length === 0 && !found) {
+    throw new Skipped("there is no promtool here: install Debian's package prometheus, no service is needed")
+  }
+  const faults = found
+    ? [
+        await runTool('promtool', ['check', 'rules', RULES]),
+        await runTool('promtool', ['test', 'rules', TESTS]),
+      ]
+    : []
+  return [...untested, ...faults.flat()]
+}
+
+async function untestedAlerts(): Promise<string[]> {
+  const rules = await readFile(RULES, 'utf8')
+  const tests = await readFile(TESTS, 'utf8')
+  return [...rules.matchAll(/^ +- alert: (\w+)$/gm)].flatMap(([, name]) => [
+    ...(new RegExp(`alertname: ${name}\n +eval_time: \\S+\n +exp_alerts:\n +- `).test(tests)
+      ? []
+      : [`${TESTS}: ${name} never fires`]),
+    ...(new RegExp(`alertname: ${name}, eval_time: \\S+, exp_alerts: \\[\\]`).test(tests)
+      ? []
+      : [`${TESTS}: ${name} is never silent`]),
+  ])
+}

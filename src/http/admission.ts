@@ -1,0 +1,167 @@
+/**
+ * How much is worked on at once. So many requests are in progress, some wait for a place, and the rest is refused before any
+ * work is done for it: a queue that grows makes every answer late, and helps nobody.
+ *
+ * A burst may wait: it ends. Once somebody had to be refused, or the queue has not been empty for a while, it is no burst, and
+ * only a few may wait, for a fraction of the time that the work itself takes.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { Express } from 'express'
+import { type ErrorCode, fault } from '../graphql/errors.ts'
+import { outcomeOf } from '../graphql/outcome.ts'
+import type { Logger } from '../log.ts'
+import type { AdmissionMetrics } from '../metrics/server.ts'
+import { GRAPHQL_RESPONSE } from './answers.ts'
+import { requestIdOf } from './requestLog.ts'
+
+/** Waiting requests to a place, in a burst. */
+const IN_BURST = 5
+/** Waiting requests to a place, when it is none. */
+const IN_OVERLOAD = 0.25
+/** How long a queue may stand and be a burst, in milliseconds. */
+const BURST_MS = 500
+/** How long nobody must have been refused before the next burst, in milliseconds. */
+const CALM_MS = 1_000
+/** Refusals are told of together, once in so many milliseconds. */
+const REPORT_MS = 5_000
+/** Seconds after which a refused client may try again. */
+const RETRY_AFTER = 1
+const REFUSAL = Buffer.from(
+  JSON.stringify({
+    errors: [
+      {
+        message: 'Too many requests are in progress. Please try again in a second.',
+        extensions: { code: 'service_unavailable' satisfies ErrorCode },
+      },
+    ],
+  }),
+)
+
+/** The places. What waits is known by its callback, which is called once there is a place for it. */
+export type Places = {
+  /** Is there neither a place nor room to wait for one? */
+  isFull(): boolean
+  /** Takes a place and calls `admit`, now or later; false: neither. */
+  enter(admit: () => void): boolean
+  /** Gives the place back, or ends the wait for it. Once for each that has entered. */
+  leave(admit: () => void): void
+  taken(): number
+  waiting(): number
+}
+
+/** `now`: a clock, in milliseconds. */
+export function makePlaces(places: number, now = () => performance.now()): Places {
+  // a Set keeps the order in which they came, and gives up any of them at once
+  const queue = new Set<() => void>()
+  let taken = 0
+  let burstAt = Number.NEGATIVE_INFINITY
+  let refusedAt = Number.NEGATIVE_INFINITY
+
+  function isFull(): boolean {
+    if (taken < places || queue.size === 0) return false
+    const at = now()
+    const full = queue.size >= places * (at - burstAt < BURST_MS ? IN_BURST : IN_OVERLOAD)
+    if (full) refusedAt = at
+    return full
+  }
+  return {
+    isFull,
+    enter(admit) {
+      if (taken < places) {
+        taken += 1
+        admit()
+        return true
+      }
+      if (isFull()) return false
+      if (queue.size === 0 && now() - refusedAt >= CALM_MS) burstAt = now()
+      queue.add(admit)
+      return true
+    },
+    leave(admit) {
+      if (queue.delete(admit)) return
+      const [next] = queue
+      if (next === undefined) {
+        taken -= 1
+        return
+      }
+      // the place goes on to who has waited longest
+      queue.delete(next)
+      next()
+    },
+    taken: () => taken,
+    waiting: () => queue.size,
+  }
+}
+
+export type Admission = {
+  places: Places
+  /** Answers 503, for next to nothing: of this there may be far more than of work. */
+  refuse(request: IncomingMessage, response: ServerResponse): void
+}
+
+type Options = { maxInProgress: number; metrics: AdmissionMetrics; log: Logger }
+
+export function makeAdmission({ maxInProgress, metrics, log }: Options): Admission {
+  const places = makePlaces(maxInProgress)
+  metrics.watch(places)
+  const { status } = fault('service_unavailable')
+  let refused = 0
+  const report = () => {
+    log.warn({ refused, seconds: REPORT_MS / 1000 }, 'more requests than can be served: some were refused')
+    refused = 0
+  }
+  return {
+    places,
+    refuse(request, response) {
+      if (refused === 0) setTimeout(report, REPORT_MS).unref()
+      refused += 1
+      metrics.refused.inc()
+      const { accept } = request.headers
+      const wantsGraphql = accept?.includes(GRAPHQL_RESPONSE) && !accept.includes('application/json')
+      // as a list of names and values, which Node writes as it is
+      response.writeHead(status, [
+        'Content-Type',
+        `${wantsGraphql ? GRAPHQL_RESPONSE : 'application/json'}; charset=utf-8`,
+        'Content-Length',
+        String(REFUSAL.length),
+        'Retry-After',
+        String(RETRY_AFTER),
+        'X-Content-Type-Options',
+        'nosniff',
+        'X-Request-Id',
+        requestIdOf(request.headers['x-request-id']),
+      ])
+      response.end(REFUSAL)
+    },
+  }
+}
+
+/**
+ * Before express: who sends slowly takes no place, and for who cannot be served nothing is done. What is refused here has no line
+ * in the log of its own, and is no part of the times of requests.
+ */
+export function refuseWhenFull(app: RequestListener, { places, refuse }: Admission): RequestListener {
+  return (request, response) => {
+    if (request.url?.startsWith('/graphql') && places.isFull()) refuse(request, response)
+    else app(request, response)
+  }
+}
+
+/** Behind the body: from here on a request costs something, until its answer is made. */
+export function installAdmission(app: Express, { places, refuse }: Admission): void {
+  app.use('/graphql', (request, response, next) => {
+    const admit = () => next()
+    let entered = true
+    const leave = () => {
+      if (entered) places.leave(admit)
+      entered = false
+    }
+    // the answer is made: who reads it slowly holds no place meanwhile
+    response.once('prefinish', leave)
+    response.once('close', leave)
+    if (places.enter(admit)) return
+    entered = false
+    outcomeOf(request).codes.push('service_unavailable')
+    refuse(request, response)
+  })
+}

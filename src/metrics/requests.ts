@@ -1,0 +1,78 @@
+/**
+ * What requests report: how long they took, and what became of them. Labels have few values, whatever a client sends: routes
+ * and root fields that exist, else `other`.
+ */
+import type { Express, Request, Response } from 'express'
+import { Counter, Histogram, type Registry } from 'prom-client'
+import { outcomeOf } from '../graphql/outcome.ts'
+
+const ROUTES = ['/', '/graphql', '/healthz', '/readyz', '/metrics']
+/** Seconds: fine around what a publication takes. */
+const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+export type RequestMetrics = ReturnType<typeof makeRequestMetrics>
+
+type Options = {
+  /** Root fields of the schema, as `Mutation.login`. */
+  rootFields: ReadonlySet<string>
+  /** What the limiter has read in the document of a request: root field → times. */
+  fieldsOf: (request: Request) => ReadonlyMap<string, number>
+}
+
+export function makeRequestMetrics(registry: Registry, { rootFields, fieldsOf }: Options) {
+  const registers = [registry]
+  const requests = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the head of a request to the end of its answer, by route and class of status; aborted: the client went away.',
+    labelNames: ['route', 'status'],
+    buckets: BUCKETS,
+    registers,
+  })
+  const operations = new Histogram({
+    name: 'graphql_operation_duration_seconds',
+    help: 'Time of a GraphQL request by its root field; several: it has more than one, other: none that exists.',
+    labelNames: ['field'],
+    buckets: BUCKETS,
+    registers,
+  })
+  const outcomes = new Counter({
+    name: 'graphql_operations_total',
+    help: 'GraphQL requests by root field and outcome: ok, aborted, or the code of the first error.',
+    labelNames: ['field', 'code'],
+    registers,
+  })
+
+  function labelOf(request: Request): string {
+    const fields = fieldsOf(request)
+    if (fields.size > 1) return 'several'
+    const [field = ''] = fields.keys()
+    return rootFields.has(field) ? field.slice(field.indexOf('.') + 1) : 'other'
+  }
+  return {
+    observe(request: Request, response: Response, route: string, seconds: number): void {
+      const answered = response.writableFinished
+      const status = answered ? `${Math.trunc(response.statusCode / 100)}xx` : 'aborted'
+      requests.observe({ route, status }, seconds)
+      if (route !== '/graphql') return
+      const field = labelOf(request)
+      operations.observe({ field }, seconds)
+      outcomes.inc({ field, code: answered ? codeOf(request, response) : 'aborted' })
+    },
+  }
+}
+
+function codeOf(request: Request, { statusCode }: Response): string {
+  return outcomeOf(request).codes[0] ?? (statusCode < 400 ? 'ok' : 'other')
+}
+
+export function installRequestMetrics(app: Express, metrics: RequestMetrics): void {
+  app.use((request, response, next) => {
+    const startedAt = performance.now()
+    // within a mounted handler the path is another
+    const route = ROUTES.includes(request.path) ? request.path : 'other'
+    response.once('close', () =>
+      metrics.observe(request, response, route, (performance.now() - startedAt) / 1000),
+    )
+    next()
+  })
+}

@@ -1,0 +1,42 @@
+/** Every metric of an API process that is no part of the limits: one registry, and what makes its readings. */
+import type pg from 'pg'
+import { Registry } from 'prom-client'
+import { makePool } from '../database/pool.ts'
+import type { Reading } from '../http/metrics.ts'
+import type { Logger } from '../log.ts'
+import { reportDatabase } from './database.ts'
+import { makePoolMetrics, type WatchPool } from './pools.ts'
+import { reportProcess } from './process.ts'
+
+export type Metrics = {
+  registry: Registry
+  watchPool: WatchPool
+  read(): Promise<Reading>
+  stop(): Promise<void>
+}
+
+/** Longest that the database may take for its figures, in milliseconds. */
+const STATEMENT_TIMEOUT_MS = 1_000
+
+export function startMetrics({ config, log }: { config: pg.PoolConfig; log: Logger }): Metrics {
+  const registry = new Registry()
+  reportProcess(registry)
+  // one connection of its own: a reading neither waits for requests nor takes a connection from them
+  const pool = makePool({
+    config,
+    name: 'forecourt metrics',
+    size: 1,
+    statementTimeout: STATEMENT_TIMEOUT_MS,
+    onError: error => log.warn({ reason: error.message }, 'the metrics lost a database connection'),
+  })
+  const refresh = reportDatabase(pool, registry)
+  return {
+    registry,
+    watchPool: makePoolMetrics(registry),
+    async read() {
+      await refresh()
+      return { contentType: registry.contentType, text: await registry.metrics() }
+    },
+    stop: () => pool.end(),
+  }
+}
