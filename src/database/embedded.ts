@@ -1,7 +1,7 @@
 // A Postgres of the project's own, for a machine that has only Node and npm: programs from npm, data in one
 // directory, reachable from this machine with a password. It outlives a crash of its starter and is found again.
 
-import { mkdirSync, realpathSync } from 'node:fs'
+import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { serverAccount } from './embedded/account.ts'
@@ -10,7 +10,7 @@ import { ensureCluster } from './embedded/cluster.ts'
 import { EmbeddedError } from './embedded/error.ts'
 import { acquireLock } from './embedded/lock.ts'
 import { readOrCreateSecret } from './embedded/secret.ts'
-import { type RunningServer, runServer, stopServer } from './embedded/server.ts'
+import { type RunningServer, runServer, servingPort, stopServer } from './embedded/server.ts'
 
 export { EmbeddedError } from './embedded/error.ts'
 export { readOrCreateSecret } from './embedded/secret.ts'
@@ -50,6 +50,16 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
     unlock()
     throw error
   }
+}
+
+/** The owner's URL of the server that runs in this directory; undefined when none does. */
+export function findEmbedded(directory: string): string | undefined {
+  if (!existsSync(directory)) return undefined
+  const home = realpathSync(directory)
+  const port = servingPort(join(home, 'postgres'))
+  return port === undefined
+    ? undefined
+    : urlOf(OWNER, readOrCreateSecret(home, 'owner-password'), port, DATABASE)
 }
 
 async function startLocked(options: EmbeddedOptions, unlock: () => void): Promise<EmbeddedServer> {

@@ -1,6 +1,6 @@
 /** The worker as a role of a process: its pool, as the owner of the worker's schema, and its runner. */
 import { parseIntoClientConfig } from 'pg-connection-string'
-import { makePool } from '../database/pool.ts'
+import { CONNECTIONS, makePool } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
 
@@ -8,7 +8,7 @@ export async function startWorkerRole({ databaseUrl, log }: { databaseUrl: strin
   const pool = makePool({
     config: parseIntoClientConfig(databaseUrl),
     name: 'forecourt worker',
-    size: 4,
+    size: CONNECTIONS.worker,
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {

@@ -1,7 +1,7 @@
 /** Everything of the limits that a process starts and stops. */
 import type pg from 'pg'
 import type { Registry } from 'prom-client'
-import { makePool } from '../../database/pool.ts'
+import { CONNECTIONS, makePool } from '../../database/pool.ts'
 import type { Logger } from '../../log.ts'
 import { type Counters, makeCounters } from './counters.ts'
 import { type LimitMetrics, makeLimitMetrics } from './metrics.ts'
@@ -16,17 +16,15 @@ export type Limits = {
 
 type Options = { config: pg.ClientConfig; instances: number; registry: Registry; log: Logger }
 
-/** Connections of the limiter: apart from the requests' own, so that neither waits for the other. */
-const POOL_SIZE = 4
-
 export async function startLimits({ config, instances, registry, log }: Options): Promise<Limits> {
   const metrics = makeLimitMetrics(registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
+  // apart from the requests' own, so that neither waits for the other
   const pool = makePool({
     config,
     name: 'forecourt limits',
-    size: POOL_SIZE,
+    size: CONNECTIONS.limiter,
     statementTimeout: 1_000,
     onError,
   })
