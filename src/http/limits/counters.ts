@@ -42,6 +42,9 @@ type Row = {
 
 /** How long the database is left alone after it failed, in milliseconds; then one request tries. */
 const RETRY_MS = 1_000
+/** Planned once a connection, unless the pooler in between cannot carry that: the switch is the one of the GraphQL server. */
+const PREPARED =
+  process.env.DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE === '0' ? {} : { name: 'take_rate_limits' }
 const TAKE =
   'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
 
@@ -160,7 +163,7 @@ async function query(pool: pg.Pool, values: unknown[], waiting: Waiting): Promis
   }
   let failure: Error | undefined
   try {
-    const { rows } = await client.query<Row>({ name: 'take_rate_limits', text: TAKE, values })
+    const { rows } = await client.query<Row>({ ...PREPARED, text: TAKE, values })
     if (rows[0] === undefined) throw new Error('take_rate_limits returns one row')
     return rows[0]
   } catch (error) {
