@@ -3,6 +3,7 @@
 
 import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { serverAccount } from './embedded/account.ts'
 import { findBinaries, probeBinaries } from './embedded/binaries.ts'
@@ -88,7 +89,7 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
     answers: port => answers(urlOf('postgres', superuserPassword, port, 'postgres')),
     log,
   })
-  await ensureOwner(server, cluster, superuserPassword, ownerPassword)
+  await ensureOwner(server, cluster, superuserPassword, ownerPassword, log)
 
   let stopped: Promise<void> | undefined
   return {
@@ -108,10 +109,12 @@ async function ensureOwner(
   cluster: string,
   superuserPassword: string,
   ownerPassword: string,
+  log: EmbeddedOptions['log'],
 ): Promise<void> {
   const client = connection(urlOf('postgres', superuserPassword, server.port, 'postgres'))
   try {
     await client.connect()
+    await restored(client, log)
     // A starter that was killed here leaves its statement running: its session holds this until that is done.
     await client.query('select pg_catalog.pg_advisory_lock(1)')
     const { rows } = await client.query(
@@ -133,6 +136,16 @@ async function ensureOwner(
     )
   } finally {
     await client.end()
+  }
+}
+
+/** A server that is being restored answers before it has reached its moment, and takes no writes until then. */
+async function restored(client: Client, log: EmbeddedOptions['log']): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const { rows } = await client.query('select pg_catalog.pg_is_in_recovery() as goes_on')
+    if (!rows[0].goes_on) return
+    if (attempt % 50 === 0) log('waiting for the restore to reach its moment')
+    await sleep(100)
   }
 }
 
