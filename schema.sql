@@ -1868,6 +1868,46 @@ end
 $function$;
 comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Makes the subscription of a paid checkout, with the quotas as they were bought: active at once, or pending behind one that runs. The dealer is locked by the caller.';
 
+CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds integer, cost integer, now double precision, OUT used integer, OUT reset_at bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- a plain read decides about a refusal: it writes nothing and waits for nobody
+  if take_rate_limit_at_edge.cost > take_rate_limit_at_edge.max_count or exists (
+    select from app_private.rate_limit_counters as c
+    where c.key = take_rate_limit_at_edge.key
+      and app_private.rate_limit_used(c, take_rate_limit_at_edge.window_seconds, take_rate_limit_at_edge.now)
+        + take_rate_limit_at_edge.cost > take_rate_limit_at_edge.max_count)
+  then
+    return;
+  end if;
+  insert into app_private.rate_limit_counters as c (key, window_seconds, started_at, previous, current)
+  values (
+    take_rate_limit_at_edge.key, take_rate_limit_at_edge.window_seconds, take_rate_limit_at_edge.now, 0,
+    take_rate_limit_at_edge.cost)
+  on conflict on constraint rate_limit_counters_pkey do update set
+    window_seconds = excluded.window_seconds,
+    started_at = case
+      when excluded.started_at < c.started_at + excluded.window_seconds then c.started_at
+      when excluded.started_at < c.started_at + 2 * excluded.window_seconds then c.started_at + excluded.window_seconds
+      else excluded.started_at end,
+    previous = case
+      when excluded.started_at < c.started_at + excluded.window_seconds then c.previous
+      when excluded.started_at < c.started_at + 2 * excluded.window_seconds then c.current
+      else 0 end,
+    current = case when excluded.started_at < c.started_at + excluded.window_seconds then c.current else 0 end + excluded.current
+  where app_private.rate_limit_used(c, excluded.window_seconds, excluded.started_at) + excluded.current
+    <= take_rate_limit_at_edge.max_count
+  returning
+    ceil(app_private.rate_limit_used(c, c.window_seconds, take_rate_limit_at_edge.now))::integer,
+    ceil(c.started_at + c.window_seconds)::bigint
+  into used, reset_at;
+end
+$function$;
+comment on function app_private.take_rate_limit_at_edge(bytea,double precision,integer,integer,double precision) is 'Takes a charge where a window begins: the key''s first, or the first after its window has ended or was given another length. Nulls, and nothing written, where it is over the limit; max_count is Infinity for what never refuses.';
+
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
  LANGUAGE plpgsql
@@ -2332,15 +2372,16 @@ CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts 
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
- SET lock_timeout TO '50ms'
 AS $function$
 declare
   v_now constant double precision := extract(epoch from clock_timestamp())::double precision;
-  v_counter app_private.rate_limit_counters;
   v_key bytea;
   v_window integer;
   v_cost integer;
-  v_limit double precision;
+  v_limit integer;
+  v_enforced boolean;
+  v_used integer;
+  v_reset_at bigint;
 begin
   allowed := true;
   -- all or none: one charge is looked at by the very statement that takes it
@@ -2354,32 +2395,27 @@ begin
     v_key := keys[v_index];
     v_window := windows[v_index];
     v_cost := costs[v_index];
-    v_limit := case when enforced[v_index] then max_counts[v_index]::double precision else 'Infinity' end;
-    -- a plain read decides about a refusal: it writes nothing and waits for nobody
-    insert into app_private.rate_limit_counters as c (key, window_seconds, started_at, previous, current)
-    select v_key, v_window, v_now, 0, v_cost
-    where v_cost <= v_limit and not exists (
-      select from app_private.rate_limit_counters as seen
-      where seen.key = v_key and app_private.rate_limit_used(seen, v_window, v_now) + v_cost > v_limit)
-    on conflict (key) do update set
-      window_seconds = v_window,
-      started_at = case
-        when v_now < c.started_at + v_window then c.started_at
-        when v_now < c.started_at + 2 * v_window then c.started_at + v_window
-        else v_now end,
-      previous = case
-        when v_now < c.started_at + v_window then c.previous
-        when v_now < c.started_at + 2 * v_window then c.current
-        else 0 end,
-      current = case when v_now < c.started_at + v_window then c.current else 0 end + v_cost
-    where app_private.rate_limit_used(c, v_window, v_now) + v_cost <= v_limit
-    returning c.* into v_counter;
-    if found then
-      used[v_index] := ceil(v_counter.current
-        + v_counter.previous * (1 - greatest(v_now - v_counter.started_at, 0) / v_window))::integer;
-      reset_at[v_index] := ceil(v_counter.started_at + v_window)::bigint;
-    else
-      allowed := false;
+    v_limit := max_counts[v_index];
+    v_enforced := enforced[v_index];
+    -- nearly every charge falls into a running window and passes: one short statement. What does not match is neither
+    -- locked nor written, and is looked at again below. The share of the window before is that of rate_limit_used.
+    update app_private.rate_limit_counters as c
+    set current = c.current + v_cost
+    where c.key = v_key and c.window_seconds = v_window and v_now < c.started_at + v_window
+      and (c.current + c.previous * (1 - (v_now - c.started_at) / v_window) + v_cost <= v_limit or not v_enforced)
+    returning
+      ceil(c.current + c.previous * (1 - (v_now - c.started_at) / v_window))::integer,
+      ceil(c.started_at + v_window)::bigint
+    into v_used, v_reset_at;
+    if not found then
+      select t.used, t.reset_at into v_used, v_reset_at
+      from app_private.take_rate_limit_at_edge(
+        v_key, case when v_enforced then v_limit::double precision else 'Infinity' end, v_window, v_cost, v_now) as t;
+      allowed := v_used is not null;
+    end if;
+    used[v_index] := v_used;
+    reset_at[v_index] := v_reset_at;
+    if not allowed then
       -- what this call has taken goes back
       update app_private.rate_limit_counters as c set current = c.current - taken.cost
       from unnest(keys[: v_index - 1], costs[: v_index - 1]) as taken (key, cost)
@@ -2387,10 +2423,11 @@ begin
     end if;
   end loop;
   if not allowed then
+    used := null;
     select r.retry_after, r.reset_at into take_rate_limits.retry_after, take_rate_limits.reset_at
     from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
   end if;
 end
 $function$;
 grant execute on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) to forecourt_authenticator;
-comment on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) is 'Takes all charges of a request, or none: the arrays have one element a charge, keys in ascending order. By index: `used` of the window after it, `reset_at` in Unix seconds, `retry_after` in seconds for what is over its limit. What is not enforced is counted and never refuses. For the API''s limiter alone, not for GraphQL.';
+comment on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) is 'Takes all charges of a request, or none: the arrays have one element a charge, keys in ascending order. By index: `used` of the window after it, `reset_at` in Unix seconds, `retry_after` in seconds for what is over its limit. What is not enforced is counted and never refuses. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';

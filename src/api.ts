@@ -44,7 +44,8 @@ export async function startApi(
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
     const registry = new Registry()
-    const limits = await startLimits({ config, instances: configuration.instances, registry, log })
+    const { instances, limiterDeadline: deadline } = configuration
+    const limits = await startLimits({ config, instances, deadline, registry, log })
     stops.push(limits.stop)
     const tokens = makeTokens(jwtSecret)
     const graphql = await startGraphql(configuration, { pool, limits, tokens, log })

@@ -22,6 +22,8 @@ export type Configuration = Readonly<{
   poolSize: number
   /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
   instances: number
+  /** How long the limiter waits for a database that says nothing, in milliseconds, before it counts in this process. */
+  limiterDeadline: number
 }>
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -93,6 +95,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     introspection: flag('INTROSPECTION', !production),
     poolSize: integer('POOL_SIZE', 10, 1, 1000),
     instances: integer('INSTANCES', 1, 1, 1000),
+    limiterDeadline: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
   return configuration

@@ -4,8 +4,8 @@ import pg from 'pg'
 /** How much longer than the server we wait for the end of a statement: after that the line is dead, without a word. */
 const LINE_MARGIN_MS = 2_000
 
-/** What each process opens at most, beside the API's own pool (`POOL_SIZE`). The listener is one connection of its own. */
-export const CONNECTIONS = { limiter: 4, listener: 1, worker: 4 } as const
+/** What each process opens at most, beside the API's own pool (`POOL_SIZE`). */
+export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 4 } as const
 
 export type PoolOptions = {
   config: pg.PoolConfig
@@ -14,17 +14,20 @@ export type PoolOptions = {
   size: number
   /** Longest run of one statement, in milliseconds. */
   statementTimeout?: number
+  /** Longest wait of a statement for a lock, in milliseconds; without it the server's own. */
+  lockTimeout?: number
   onError: (error: Error) => void
 }
 
 export function makePool(options: PoolOptions): pg.Pool {
-  const { statementTimeout: limit } = options
+  const { statementTimeout: limit, lockTimeout } = options
   const pool = new pg.Pool({
     ...options.config,
     application_name: options.name,
     max: options.size,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
+    ...(lockTimeout === undefined ? {} : { lock_timeout: lockTimeout }),
     ...(limit === undefined ? {} : { statement_timeout: limit, query_timeout: limit + LINE_MARGIN_MS }),
   })
   // Without both, a backend that an administrator ends would end this process.

@@ -51,15 +51,17 @@ const TAKE =
 export function makeCounters({
   pool,
   instances,
+  deadline,
   metrics,
 }: {
   pool: pg.Pool
   instances: number
+  deadline: number
   metrics: LimitMetrics
 }): Counters {
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
-  const patience = makePatience()
+  const patience = makePatience(deadline)
   const breaker = new CircuitBreaker(
     (charges: readonly Charge[]) => takeFromDatabase(pool, patience, charges),
     {
@@ -102,7 +104,8 @@ export function makeCounters({
       if (known !== undefined) return known
       const stop = metrics.duration.startTimer()
       try {
-        const verdict = await breaker.fire(charges)
+        // asked while it is open, it would take its own refusals for calls, and be slow to open the next time
+        const verdict = await (breaker.opened ? leaveAlone() : breaker.fire(charges))
         stop({ backend: 'postgres' })
         if (!verdict.allowed) {
           const { charge, resetAt, retryAfter } = verdict
@@ -121,6 +124,10 @@ export function makeCounters({
     forget: () => refusals.clear(),
     stop: () => breaker.shutdown(),
   }
+}
+
+function leaveAlone(): Promise<never> {
+  return Promise.reject(Object.assign(new Error('the database is left alone'), { code: 'EOPENBREAKER' }))
 }
 
 async function takeFromDatabase(

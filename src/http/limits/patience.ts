@@ -1,7 +1,5 @@
 /** How long a request waits for its charges: as long as the database answers anybody, and no longer. */
 
-/** Longest silence of the database, in milliseconds. */
-const SILENCE_MS = 75
 /** Longest wait while it answers others, in milliseconds. */
 const WAIT_MS = 1_000
 
@@ -9,8 +7,9 @@ export type Waiting = { givenUp: boolean }
 
 export type Patience = <Value>(work: (waiting: Waiting) => Promise<Value>) => Promise<Value>
 
-/** The rejection of one that was given up has the code ETIMEDOUT. */
-export function makePatience(): Patience {
+/** `silence`: longest that the database says nothing, in milliseconds. The rejection of one that was given up has the code ETIMEDOUT. */
+export function makePatience(silence: number): Patience {
+  const longest = Math.max(WAIT_MS, silence)
   let answeredAt = 0
   return work =>
     new Promise((resolve, reject) => {
@@ -20,7 +19,7 @@ export function makePatience(): Patience {
       const look = () => {
         if (waiting.givenUp) return
         const now = performance.now()
-        const left = Math.min(Math.max(startedAt, answeredAt) + SILENCE_MS - now, startedAt + WAIT_MS - now)
+        const left = Math.min(Math.max(startedAt, answeredAt) + silence - now, startedAt + longest - now)
         // an answer may have arrived already, behind what kept this process busy: it is read before the check
         if (left > 0) timer = setTimeout(() => setImmediate(look), left)
         else giveUp()

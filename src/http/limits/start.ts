@@ -14,9 +14,16 @@ export type Limits = {
   stop(): Promise<void>
 }
 
-type Options = { config: pg.ClientConfig; instances: number; registry: Registry; log: Logger }
+type Options = {
+  config: pg.ClientConfig
+  instances: number
+  /** Longest silence of the database, in milliseconds. */
+  deadline: number
+  registry: Registry
+  log: Logger
+}
 
-export async function startLimits({ config, instances, registry, log }: Options): Promise<Limits> {
+export async function startLimits({ config, instances, deadline, registry, log }: Options): Promise<Limits> {
   const metrics = makeLimitMetrics(registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
@@ -25,10 +32,12 @@ export async function startLimits({ config, instances, registry, log }: Options)
     config,
     name: 'forecourt limits',
     size: CONNECTIONS.limiter,
-    statementTimeout: 1_000,
+    statementTimeout: Math.max(1_000, deadline),
+    // the server gives up before its client does: nothing is counted late
+    lockTimeout: Math.floor((deadline * 2) / 3),
     onError,
   })
-  const counters = makeCounters({ pool, instances, metrics })
+  const counters = makeCounters({ pool, instances, deadline, metrics })
   try {
     const policies = await watchPolicies({
       pool,
