@@ -5,13 +5,14 @@ import type { Configuration } from './configuration.ts'
 import { authenticator } from './database/authenticator.ts'
 import { migrationFault } from './database/migrate.ts'
 import { makePool } from './database/pool.ts'
-import { makeAccounts } from './graphql/accounts.ts'
+import { type AccountsOptions, makeAccounts } from './graphql/accounts.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeSessionsPlugin } from './graphql/sessions.ts'
 import { makeApp } from './http/app.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './http/graphql.ts'
+import { logRefusal } from './http/limits/limiter.ts'
 import { type Limits, startLimits } from './http/limits/start.ts'
 import { makeTripwirePlugin } from './http/limits/tripwire.ts'
 import { drain, listen, makeServer } from './http/server.ts'
@@ -44,8 +45,8 @@ export async function startApi(
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
     const registry = new Registry()
-    const { instances, limiterDeadline: deadline } = configuration
-    const limits = await startLimits({ config, instances, deadline, registry, log })
+    const { instances, limiterDeadline: deadline, prepareStatements } = configuration
+    const limits = await startLimits({ config, instances, deadline, prepareStatements, registry, log })
     stops.push(limits.stop)
     const tokens = makeTokens(jwtSecret)
     const graphql = await startGraphql(configuration, { pool, limits, tokens, log })
@@ -77,6 +78,7 @@ async function startGraphql(configuration: Configuration, { pool, limits, tokens
   const graphql = await makeGraphql(
     makePreset({
       pool,
+      prepareStatements: configuration.prepareStatements,
       log: report => log.error(report, 'a request failed'),
       constraintMessages: await readConstraintMessages(pool),
       introspection: configuration.introspection,
@@ -84,13 +86,22 @@ async function startGraphql(configuration: Configuration, { pool, limits, tokens
       plugins: [
         LookupsPlugin,
         FreshRowsPlugin,
-        makeSessionsPlugin(makeAccounts({ pool, tokens })),
+        makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
         makeTripwirePlugin(limits.policies),
       ],
     }),
   )
   limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
   return graphql
+}
+
+/** Failed logins are counted by the function that looks the account up; what it decides is told like any other charge. */
+function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCounted'] {
+  const policy = 'auth_account'
+  return (outcome, request) => {
+    metrics.checks.inc({ policy, outcome })
+    if (outcome === 'refused') logRefusal(log, request, policy)
+  }
 }
 
 async function readinessFault(pool: pg.Pool): Promise<string | undefined> {

@@ -20,6 +20,8 @@ export type Configuration = Readonly<{
   graphiql: boolean
   introspection: boolean
   poolSize: number
+  /** Off behind a pooler that hands out connections by transaction and does not know prepared statements. */
+  prepareStatements: boolean
   /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
   instances: number
   /** How long the limiter waits for a database that says nothing, in milliseconds, before it counts in this process. */
@@ -94,6 +96,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     graphiql: flag('GRAPHIQL', !production),
     introspection: flag('INTROSPECTION', !production),
     poolSize: integer('POOL_SIZE', 10, 1, 1000),
+    prepareStatements: flag('PREPARED_STATEMENTS', true),
     instances: integer('INSTANCES', 1, 1, 1000),
     limiterDeadline: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),
   })

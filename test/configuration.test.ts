@@ -33,7 +33,9 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     graphiql: true,
     introspection: true,
     poolSize: 10,
+    prepareStatements: true,
     instances: 1,
+    limiterDeadline: 75,
   })
 })
 
@@ -64,6 +66,9 @@ test('each variable is read', () => {
     TRUST_PROXY: ' 10.0.0.0/8, 127.0.0.1 ,::1',
     LOG_LEVEL: 'debug',
     POOL_SIZE: '3',
+    PREPARED_STATEMENTS: '0',
+    INSTANCES: '4',
+    LIMITER_DEADLINE_MS: '200',
   }
   expect(readConfiguration(env)).toMatchObject({
     port: 0,
@@ -73,6 +78,9 @@ test('each variable is read', () => {
     trustProxy: ['10.0.0.0/8', '127.0.0.1', '::1'],
     logLevel: 'debug',
     poolSize: 3,
+    prepareStatements: false,
+    instances: 4,
+    limiterDeadline: 200,
   })
 })
 
@@ -94,6 +102,9 @@ test('in production a missing JWT_SECRET and a missing DATABASE_URL are named to
 const faulty: Record<string, string[]> = {
   PORT: ['-1', '65536', '80a', '5080.5', ' 80', '0x50', 'http'],
   POOL_SIZE: ['0', '1001', 'ten'],
+  PREPARED_STATEMENTS: ['no'],
+  INSTANCES: ['0'],
+  LIMITER_DEADLINE_MS: ['9', '75ms'],
   DATABASE_URL: ['mysql://db', 'localhost', 'postgres:db'],
   AUTH_DATABASE_URL: ['mysql://db'],
   LOG_LEVEL: ['loud', 'INFO'],

@@ -23,8 +23,15 @@ type LoginAttempt = {
   retry_after_seconds: number | null
 }
 
-/** `pool` connects as forecourt_authenticator, which may call the three functions of identity and nothing else. */
-export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }): Accounts {
+export type AccountsOptions = {
+  /** Connects as forecourt_authenticator, which may call the three functions of identity and nothing else. */
+  pool: pg.Pool
+  tokens: Tokens
+  /** Told of each attempt that was counted on its account, and of each that is refused for that. */
+  onCounted: (outcome: 'allowed' | 'refused', request: ApiRequest | undefined) => void
+}
+
+export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Accounts {
   const takeTurn = makeTurns()
   // What an unknown address is checked against: the same work, and never right.
   const nobodysHash = hashPassword(createHash('sha256').update(String(Math.random())).digest('hex'))
@@ -43,6 +50,7 @@ export function makeAccounts({ pool, tokens }: { pool: pg.Pool; tokens: Tokens }
     const { rows } = await pool.query<LoginAttempt>(begin, [email, address])
     const attempt = rows[0]
     if (attempt === undefined) throw new Error('begin_login returns one row')
+    onCounted(attempt.retry_after_seconds === null ? 'allowed' : 'refused', request)
     if (attempt.retry_after_seconds !== null)
       throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
     const matches = await verify(attempt.password_hash ?? (await nobodysHash), password)

@@ -7,13 +7,13 @@
 import { PgSimplifyInflectionPreset } from '@graphile/simplify-inflection'
 import { getOperationAST } from 'grafast/graphql'
 import type { Pool } from 'pg'
-import { makePgService } from 'postgraphile/adaptors/pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
 import type { Identity } from '../http/tokens.ts'
 import { makeDocumentsPlugin } from './documents.ts'
 import type { ConstraintMessages } from './errors.ts'
 import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
+import { makeService } from './pgService.ts'
 import { requestOf } from './request.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
@@ -24,6 +24,8 @@ type RuruClientConfig = NonNullable<NonNullable<GraphileConfig.Preset['ruru']>['
 export interface PresetOptions {
   /** The low-privilege login. It must be able to become each role of `roleOf`, and needs an error handler. */
   readonly pool: Pool
+  /** May connections keep prepared statements? */
+  readonly prepareStatements: boolean
   readonly log: (report: FaultReport) => void
   readonly constraintMessages: ConstraintMessages
   /** May clients ask for the schema? Else no error names what they did not name first, either. */
@@ -57,7 +59,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       makeStatusPlugin({ log, constraintMessages, hideSuggestions: !introspection }),
       ...(options.plugins ?? []),
     ],
-    pgServices: [makePgService({ pool: options.pool, schemas: ['app_public'], pubsub: false })],
+    pgServices: [makeService(options)],
     gather: { pgStrictFunctions: true },
     schema: { pgForbidSetofFunctionsToReturnNull: true },
     grafast: { context },

@@ -9,9 +9,9 @@ export interface ApiRequest extends IncomingMessage {
   readonly requestId?: string
   readonly identity?: Identity
   /** The address of the client, as express sees it behind the proxies it trusts. */
-  readonly ip?: string
+  readonly ip?: string | undefined
   /** Where the answer goes. */
-  readonly res?: ServerResponse
+  readonly res?: ServerResponse | undefined
 }
 
 declare global {

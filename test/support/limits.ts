@@ -1,8 +1,9 @@
-/** Limits for tests: two servers on one database, policies that take effect before the test goes on, raw requests. */
+/** Limits for tests: two processes on one database, policies that take effect before the test goes on, raw requests. */
 import { randomUUID } from 'node:crypto'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 import { type RecordedLog, recordLog } from './log.ts'
-import { type Answer, startServer, type TestServer } from './server.ts'
+import { startProcess } from './process.ts'
+import type { Answer, TestServer } from './server.ts'
 import { until } from './waits.ts'
 
 export type Limited = {
@@ -16,15 +17,13 @@ export type Limited = {
 export const behindProxy = { TRUST_PROXY: '127.0.0.1' }
 
 /** Counting is exact while the database answers in time: where that is tested, a busy machine has all the time it needs. */
-export const patient = { LIMITER_DEADLINE_MS: '30000' }
+const patient = { LIMITER_DEADLINE_MS: '30000' }
 
 export async function startLimited(env: Record<string, string> = {}): Promise<Limited> {
   const database = await cloneDatabase()
   const log = recordLog()
-  const servers: Limited['servers'] = [
-    await startServer(database, { ...patient, ...env }, log.log),
-    await startServer(database, { ...patient, ...env }, log.log),
-  ]
+  const start = () => startProcess(database, { ...patient, ...env }, log)
+  const servers = await Promise.all([start(), start()])
   return {
     database,
     servers,
@@ -38,7 +37,7 @@ export async function startLimited(env: Record<string, string> = {}): Promise<Li
 
 export type Change = { max?: number; window?: number; mode?: 'enforce' | 'shadow' | 'off' }
 
-/** Makes these limits the only ones, with nothing counted yet; comes back once both servers have loaded them. */
+/** Makes these limits the only ones, with nothing counted yet; comes back once both processes have loaded them. */
 export async function onlyLimits(
   { database, servers }: { database: TestDatabase; servers: readonly TestServer[] },
   limits: Record<string, Change>,

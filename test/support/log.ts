@@ -6,6 +6,8 @@ export type LogLine = Record<string, unknown> & { msg: string }
 
 export type RecordedLog = {
   log: Logger
+  /** Takes a line that another process has logged. */
+  write(line: string): void
   lines: LogLine[]
   /** Everything as it was written. */
   text(): string
@@ -23,6 +25,7 @@ export function recordLog(level = 'trace'): RecordedLog {
   const find = (id: string | null) => lines.find(line => line.msg === 'request' && line.requestId === id)
   return {
     log: makeLog(level, { write }),
+    write,
     lines,
     text: () => written,
     async request(id) {

@@ -46,10 +46,15 @@ export async function startServer(
     ...env,
   })
   const api = await startApi(configuration, { databaseUrl: database.ownerUrl, jwtSecret, log })
+  return { ...api, ...clientOf(api.url) }
+}
+
+/** A client of the server at this URL, which signs tokens with the secret of the tests. */
+export function clientOf(url: string): Omit<TestServer, 'stop'> {
   const tokens = makeTokens(jwtSecret)
   return {
-    ...api,
-    call: (query, options = {}) => send(api.url, query, options),
+    url,
+    call: (query, options = {}) => send(url, query, options),
     async tokenFor(userId, role = 'dealer') {
       return (await tokens.issue({ userId, role })).accessToken
     },

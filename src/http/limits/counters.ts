@@ -42,9 +42,6 @@ type Row = {
 
 /** How long the database is left alone after it failed, in milliseconds; then one request tries. */
 const RETRY_MS = 1_000
-/** Planned once a connection, unless the pooler in between cannot carry that: the switch is the one of the GraphQL server. */
-const PREPARED =
-  process.env.DATAPLAN_PG_PREPARED_STATEMENT_CACHE_SIZE === '0' ? {} : { name: 'take_rate_limits' }
 const TAKE =
   'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
 
@@ -52,18 +49,21 @@ export function makeCounters({
   pool,
   instances,
   deadline,
+  prepareStatements,
   metrics,
 }: {
   pool: pg.Pool
   instances: number
   deadline: number
+  prepareStatements: boolean
   metrics: LimitMetrics
 }): Counters {
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
   const patience = makePatience(deadline)
+  const statement = prepareStatements ? { name: 'take_rate_limits', text: TAKE } : { text: TAKE }
   const breaker = new CircuitBreaker(
-    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, charges),
+    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, statement, charges),
     {
       // the deadline is ours: a crowd that waits its turn is no fault of the database
       timeout: false,
@@ -133,6 +133,7 @@ function leaveAlone(): Promise<never> {
 async function takeFromDatabase(
   pool: pg.Pool,
   patience: Patience,
+  statement: pg.QueryConfig,
   charges: readonly Charge[],
 ): Promise<Verdict> {
   const values = [
@@ -142,7 +143,7 @@ async function takeFromDatabase(
     charges.map(({ cost }) => cost),
     charges.map(({ policy }) => policy.mode === 'enforce'),
   ]
-  const row = await patience(waiting => query(pool, values, waiting))
+  const row = await patience(waiting => query(pool, { ...statement, values }, waiting))
   const shadowed = charges.filter(
     ({ policy }, index) => policy.mode === 'shadow' && (row.used?.[index] ?? 0) > policy.maxCount,
   )
@@ -162,7 +163,7 @@ async function takeFromDatabase(
 }
 
 /** Nobody waits any more for what gets its connection after it was given up: it is not counted a second time. */
-async function query(pool: pg.Pool, values: unknown[], waiting: Waiting): Promise<Row> {
+async function query(pool: pg.Pool, statement: pg.QueryConfig, waiting: Waiting): Promise<Row> {
   const client = await pool.connect()
   if (waiting.givenUp) {
     client.release()
@@ -170,7 +171,7 @@ async function query(pool: pg.Pool, values: unknown[], waiting: Waiting): Promis
   }
   let failure: Error | undefined
   try {
-    const { rows } = await client.query<Row>({ ...PREPARED, text: TAKE, values })
+    const { rows } = await client.query<Row>(statement)
     if (rows[0] === undefined) throw new Error('take_rate_limits returns one row')
     return rows[0]
   } catch (error) {
@@ -195,8 +196,10 @@ function longest(verdicts: Verdict[]): Verdict {
 /** Fixed windows in this process. Each of `instances` processes gives out its share, so that together they keep the limit. */
 function makeLocalCounters(instances: number) {
   const limiters = new Map<string, RateLimiterMemory>()
-  const limiterOf = ({ scope, maxCount, windowSeconds }: Policy) => {
-    const points = Math.max(1, Math.floor(maxCount / instances))
+  const shareOf = ({ maxCount }: Policy) => Math.max(1, Math.floor(maxCount / instances))
+  const limiterOf = (policy: Policy) => {
+    const { scope, windowSeconds } = policy
+    const points = shareOf(policy)
     const key = `${scope}:${points}:${windowSeconds}`
     const limiter =
       limiters.get(key) ?? new RateLimiterMemory({ keyPrefix: key, points, duration: windowSeconds })
@@ -206,21 +209,25 @@ function makeLocalCounters(instances: number) {
   return async (charges: readonly Charge[]): Promise<Verdict> => {
     const verdicts: Verdict[] = []
     for (const charge of charges) {
-      const { policy } = charge
+      const { policy, cost } = charge
       const answer = await limiterOf(policy)
-        .consume(charge.key.toString('latin1'), charge.cost)
+        .consume(charge.key.toString('latin1'), cost)
         .catch((refused: unknown) => refused)
       if (!(answer instanceof RateLimiterRes)) throw answer
-      const retryAfter = Math.max(1, Math.ceil(answer.msBeforeNext / 1000))
-      const within = answer.consumedPoints <= Math.max(1, Math.floor(policy.maxCount / instances))
+      const within = answer.consumedPoints <= shareOf(policy)
       const allowed = policy.mode !== 'enforce' || (within && policy.fallback === 'local')
+      // what is refused only because the counters are out of reach may pass as soon as they are back
+      const wait = within ? RETRY_MS : answer.msBeforeNext
+      const retryAfter = Math.max(1, Math.ceil((allowed ? answer.msBeforeNext : wait) / 1000))
       const used = Math.min(policy.maxCount, answer.consumedPoints * instances)
       const resetAt = Math.ceil(Date.now() / 1000) + retryAfter
       const shadowed = policy.mode === 'shadow' && !within ? [charge] : []
       verdicts.push({ allowed, charge, used, resetAt, retryAfter, shadowed })
     }
     const refused = verdicts.filter(({ allowed }) => !allowed)
-    return refused.length > 0 ? longest(refused) : least(verdicts)
+    if (refused.length === 0) return least(verdicts)
+    for (const { policy, key, cost } of charges) await limiterOf(policy).reward(key.toString('latin1'), cost)
+    return longest(refused)
   }
 }
 

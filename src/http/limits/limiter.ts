@@ -3,9 +3,9 @@ import type { Express, Request, RequestHandler, Response } from 'express'
 import { rateLimit, type Store } from 'express-rate-limit'
 import { fault, tooManyRequests } from '../../graphql/errors.ts'
 import { outcomeOf } from '../../graphql/outcome.ts'
+import type { ApiRequest } from '../../graphql/request.ts'
 import type { Logger } from '../../log.ts'
 import { addressOf } from '../address.ts'
-import { requestId } from '../requestLog.ts'
 import { type Charge, chargesOf, type Subject } from './charges.ts'
 import { classify, type FieldCounts } from './classify.ts'
 import type { Counters, Verdict } from './counters.ts'
@@ -102,16 +102,20 @@ function outcomeOfPolicy(policy: Policy, verdict: Verdict | undefined): string {
   return verdict?.allowed === false && verdict.charge.policy === policy ? 'refused' : 'allowed'
 }
 
+/** For people who look for who is in trouble, or makes it. The address of an IPv6 client is its prefix. */
+export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: string): void {
+  const { requestId, identity } = request ?? {}
+  const record = { requestId, scope, user: identity?.userId, address: addressOf(request) }
+  log.warn(record, 'refused by a rate limit')
+}
+
 function refuse(request: Request, response: Response, log: Logger): void {
   const verdict = states.get(request)?.verdict
   if (verdict === undefined) throw new Error('only a verdict refuses')
   const { charge, retryAfter } = verdict
   const { scope } = charge.policy
   outcomeOf(request).codes.push('rate_limit_exceeded')
-  log.warn(
-    { requestId: requestId(request), scope, user: request.identity?.userId, address: addressOf(request) },
-    'refused by a rate limit',
-  )
+  logRefusal(log, request, scope)
   const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfter)
   const extensions = { code, detail, meta }
   response.status(fault(code).status).type('application/json; charset=utf-8')

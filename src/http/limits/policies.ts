@@ -1,6 +1,7 @@
 /** The limits in force: rows of `rate_limit_policies`, read again whenever a DBA changes one. */
 import pg from 'pg'
 import type { Logger } from '../../log.ts'
+import { defaultPolicies } from './defaults.ts'
 
 export type Policy = Readonly<{
   scope: string
@@ -46,15 +47,28 @@ const SELECT = `
 /** Loads the policies, and keeps them up to date; what cannot be loaded leaves the last good ones in force. */
 export async function watchPolicies(options: Options): Promise<PolicySource> {
   const { pool, log } = options
-  let policies = await load(pool)
+  let policies = complete(await load(pool), defaultPolicies)
   let known: ReadonlySet<string> | undefined
   let stopped = false
   let listener: pg.Client | undefined
   options.onLoad(policies)
 
+  /** A policy that was deleted stays as it was: a limit ends by its mode, which can be seen, and not by a slip. */
+  function complete(loaded: readonly Policy[], previous: readonly Policy[]): Policies {
+    const missing = previous.filter(({ scope }) => !loaded.some(policy => policy.scope === scope))
+    if (missing.length > 0) {
+      options.onFault()
+      const scopes = missing.map(({ scope }) => scope)
+      log.warn({ scopes }, 'rate limits are missing in the table; the last ones stay in force')
+    }
+    const all = [...loaded, ...missing].sort((one, other) => (one.scope < other.scope ? -1 : 1))
+    const limitedFields = new Set(all.flatMap(({ mode, fields }) => (mode === 'off' ? [] : fields)))
+    return { all, limitedFields, loadedAt: Date.now() }
+  }
+
   async function reload(): Promise<void> {
     try {
-      const loaded = await load(pool)
+      const loaded = complete(await load(pool), policies.all)
       if (JSON.stringify(loaded.all) === JSON.stringify(policies.all)) return
       if (known !== undefined) assertKnown(loaded, known)
       policies = loaded
@@ -116,11 +130,8 @@ function assertKnown(policies: Policies, known: ReadonlySet<string>): void {
     throw new Error(`Rate limits name fields that the API does not have: ${unknown.join(', ')}.`)
 }
 
-async function load(pool: pg.Pool): Promise<Policies> {
-  const { rows } = await pool.query<Policy>(SELECT)
-  if (rows.length === 0) throw new Error('there is no rate limit policy')
-  const limitedFields = new Set(rows.flatMap(({ mode, fields }) => (mode === 'off' ? [] : fields)))
-  return { all: rows, limitedFields, loadedAt: Date.now() }
+async function load(pool: pg.Pool): Promise<Policy[]> {
+  return (await pool.query<Policy>(SELECT)).rows
 }
 
 function reasonOf(error: unknown): string {

@@ -19,11 +19,13 @@ type Options = {
   instances: number
   /** Longest silence of the database, in milliseconds. */
   deadline: number
+  prepareStatements: boolean
   registry: Registry
   log: Logger
 }
 
-export async function startLimits({ config, instances, deadline, registry, log }: Options): Promise<Limits> {
+export async function startLimits(options: Options): Promise<Limits> {
+  const { config, deadline, registry, log } = options
   const metrics = makeLimitMetrics(registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
@@ -37,7 +39,7 @@ export async function startLimits({ config, instances, deadline, registry, log }
     lockTimeout: Math.floor((deadline * 2) / 3),
     onError,
   })
-  const counters = makeCounters({ pool, instances, deadline, metrics })
+  const counters = makeCounters({ ...options, pool, metrics })
   try {
     const policies = await watchPolicies({
       pool,

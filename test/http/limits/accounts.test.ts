@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import {
   behindProxy,
   type Limited,
+  metric,
   onlyLimits,
   refusedBy,
   remaining,
@@ -12,6 +13,7 @@ import {
 } from '../../support/limits.ts'
 import { register, type Session, tallyAnswers } from '../../support/operations.ts'
 import type { Answer, TestServer } from '../../support/server.ts'
+import { until } from '../../support/waits.ts'
 
 let limited: Limited
 let one: TestServer
@@ -102,6 +104,41 @@ test('existing and unknown account look alike at each of seven attempts: status,
     expect(look(await login(unknown, STRANGER))).toEqual(look(seen))
     expect(told(seen)).toBe(attempt <= 5 ? WRONG : REFUSED)
   }
+})
+
+const median = (values: number[]) => values.toSorted((one, other) => one - other)[values.length >> 1] ?? 0
+
+test('existing and unknown account take the same time: medians within 5 %', async () => {
+  await onlyLimits(limited, { auth_account: { max: 100_000 } })
+  const [existing, unknown] = [await makeAccount(), newEmail()]
+  const took = async (email: string) => {
+    const startedAt = performance.now()
+    expect(told(await login(email, STRANGER))).toBe(WRONG)
+    return performance.now() - startedAt
+  }
+  const times = { existing: [] as number[], unknown: [] as number[] }
+  const apart = () => Math.abs(median(times.existing) / median(times.unknown) - 1)
+  for (let pair = 0; pair < 60 || (apart() > 0.05 && pair < 600); pair++) {
+    // by turns in either order: what else the machine does meets both alike
+    if (pair % 2) times.existing.push(await took(existing))
+    times.unknown.push(await took(unknown))
+    if (!(pair % 2)) times.existing.push(await took(existing))
+  }
+  expect(apart()).toBeLessThanOrEqual(0.05)
+})
+
+test('what is counted on an account is in the metrics, and a refusal in the log without the address of the mail', async () => {
+  const email = await makeAccount()
+  const counted = (outcome: string) =>
+    metric(one, `rate_limit_checks_total{policy="auth_account",outcome="${outcome}"}`)
+  const before = [await counted('allowed'), await counted('refused')]
+  await fail(7, email, STRANGER)
+  const after = [await counted('allowed'), await counted('refused')]
+  expect(after.map((value, index) => value - (before[index] ?? 0))).toEqual([5, 2])
+  await until('the refusal is logged', () =>
+    limited.log.lines.some(({ scope, address }) => scope === 'auth_account' && address === STRANGER),
+  )
+  expect(limited.log.text()).not.toContain(email)
 })
 
 test('the refusal is the contract, with a key that tells neither the address nor whether it is known', async () => {

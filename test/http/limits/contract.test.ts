@@ -174,6 +174,23 @@ test('a policy that names an unknown field is an error at start, and in a runnin
   }
 })
 
+test('deleting one policy does not end its limit, and is counted as a fault', async () => {
+  await only({ public_read: { max: 300 } })
+  const { owner } = limited.database
+  const faults = await metric(one, 'rate_limit_config_errors_total')
+  await owner.query(
+    "create table saved as select * from app_public.rate_limit_policies where scope = 'public_read'",
+  )
+  await owner.query("delete from app_public.rate_limit_policies where scope = 'public_read'")
+  try {
+    await until('it is noticed', async () => (await metric(one, 'rate_limit_config_errors_total')) > faults)
+    expect(limitOf(await read(one))).toBe(300)
+  } finally {
+    await owner.query('insert into app_public.rate_limit_policies table saved')
+    await owner.query('drop table saved')
+  }
+})
+
 test('deleting all policies keeps the last good ones in force and is counted as a fault', async () => {
   await only({ public_read: { max: 300 } })
   const { owner } = limited.database

@@ -1,5 +1,4 @@
 /** Many at once on several processes: exactly as many pass as the limit says. */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import {
@@ -7,31 +6,23 @@ import {
   type Limited,
   metric,
   onlyLimits,
-  patient,
   quotes,
   refusedBy,
   startLimited,
 } from '../../support/limits.ts'
 import { register, tallyAnswers } from '../../support/operations.ts'
-import { type Answer, jwtSecret, type TestServer } from '../../support/server.ts'
-import { until } from '../../support/waits.ts'
-
-const main = new URL('../../../src/main.ts', import.meta.url).pathname
+import type { Answer, TestServer } from '../../support/server.ts'
 
 let limited: Limited
 let one: TestServer
 let two: TestServer
-const children: ChildProcess[] = []
 
 beforeAll(async () => {
   limited = await startLimited()
   ;[one, two] = limited.servers
 })
 
-afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL')
-  await limited.stop()
-})
+afterAll(() => limited.stop())
 
 const turn = (number: number) => (number % 2 ? one : two)
 const only = (limits: Record<string, Change>) => onlyLimits(limited, limits)
@@ -48,48 +39,14 @@ async function crowd<Value>(count: number, send: (number: number) => Promise<Val
   return found
 }
 
-/** The URL of another process of the API on the database of these tests. */
-async function startProcess(): Promise<string> {
-  const { PATH = '', HOME = '' } = process.env
-  const env = {
-    PATH,
-    HOME,
-    PORT: '0',
-    DATABASE_URL: limited.database.ownerUrl,
-    JWT_SECRET: jwtSecret,
-    LOG_LEVEL: 'silent',
-    ...patient,
-  }
-  const child = spawn(process.execPath, [main, 'api'], { env })
-  children.push(child)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', text => (output += text))
-  await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 30)
-  const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output) ?? []
-  if (url === undefined) throw new Error(`it has not started:\n${output}`)
-  return url
-}
-
 test('of 160 requests of 64 parallel clients to two processes exactly 100 pass', async () => {
   await only({ pricing_quote: { max: 100, window: 60 } })
-  const urls = [await startProcess(), await startProcess()]
   const token = await one.tokenFor(randomUUID())
-  const send = async (number: number) => {
-    const response = await fetch(`${urls[number % 2]}/graphql`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-      body: JSON.stringify({ query: `{ ${quotes(1)} }` }),
-    })
-    await response.text()
-    return response.status === 429
-  }
-  const refused = await crowd(160, number => send(number))
-  expect(refused.filter(one => !one)).toHaveLength(100)
-  for (const child of children) child.kill('SIGKILL')
+  const answers = await crowd(160, number => turn(number).call(`{ ${quotes(1)} }`, { token }))
+  expect(answers.filter(answer => refusedBy(answer) === undefined)).toHaveLength(100)
 })
 
-test('of 160 requests of 64 parallel anonymous clients to two servers exactly 100 pass', async () => {
+test('of 160 requests of 64 parallel anonymous clients to two processes exactly 100 pass', async () => {
   await only({ public_read: { max: 100, window: 60 } })
   const answers = await crowd(160, number => read(turn(number)))
   expect(tallyAnswers(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })

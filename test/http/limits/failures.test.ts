@@ -4,8 +4,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import pg from 'pg'
 import { cloneDatabase, type TestDatabase } from '../../support/database.ts'
 import { login, quoteListing, register, tallyAnswers } from '../../support/operations.ts'
+import { startProcess } from '../../support/process.ts'
 import { type Relay, startRelay, swallow } from '../../support/relay.ts'
-import { type Answer, startServer, type TestServer } from '../../support/server.ts'
+import type { Answer, TestServer } from '../../support/server.ts'
 import { holding, until } from '../../support/waits.ts'
 
 const LOCK = 'lock table app_private.rate_limit_counters in access exclusive mode'
@@ -22,7 +23,7 @@ beforeAll(async () => {
   relay = await startRelay(database.ownerUrl)
   const env = { INSTANCES: '2', TRUST_PROXY: '127.0.0.1' }
   const behindRelay = { ...database, ownerUrl: relay.url }
-  servers = [await startServer(behindRelay, env), await startServer(behindRelay, env)]
+  servers = await Promise.all([startProcess(behindRelay, env), startProcess(behindRelay, env)])
   await change("max_count = 6, mode = 'enforce'", 'public_read')
 })
 

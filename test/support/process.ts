@@ -1,0 +1,47 @@
+/** The API as a process of its own, as `npm run api` starts it: what is counted over several processes needs several. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { TestDatabase } from './database.ts'
+import { type RecordedLog, recordLog } from './log.ts'
+import { clientOf, jwtSecret, type TestServer } from './server.ts'
+import { until } from './waits.ts'
+
+const main = new URL('../../src/main.ts', import.meta.url).pathname
+
+/** Starts it on a free port. What it logs goes to `log`; `stop` ends it as Ctrl-C does. */
+export async function startProcess(
+  database: Pick<TestDatabase, 'ownerUrl'>,
+  env: Record<string, string> = {},
+  log: RecordedLog = recordLog(),
+): Promise<TestServer> {
+  const { PATH = '', HOME = '' } = process.env
+  const child = spawn(process.execPath, [main, 'api'], {
+    env: {
+      PATH,
+      HOME,
+      PORT: '0',
+      DATABASE_URL: database.ownerUrl,
+      JWT_SECRET: jwtSecret,
+      LOG_LEVEL: 'trace',
+      ...env,
+    },
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    createInterface(stream).on('line', line => {
+      if (line.startsWith('{')) log.write(`${line}\n`)
+      else output += `${line}\n`
+    })
+  const ended = once(child, 'close')
+  await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 30)
+  const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output) ?? []
+  if (url === undefined) throw new Error(`it has not started:\n${output}`)
+  return {
+    ...clientOf(url),
+    async stop() {
+      child.kill('SIGINT')
+      await ended
+    },
+  }
+}
