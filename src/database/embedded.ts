@@ -1,8 +1,9 @@
 // A Postgres of the project's own, for a machine that has only Node and npm: programs from npm, data in one
 // directory, reachable from this machine with a password. It outlives a crash of its starter and is found again.
 
-import { mkdirSync, realpathSync } from 'node:fs'
+import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { serverAccount } from './embedded/account.ts'
 import { findBinaries, probeBinaries } from './embedded/binaries.ts'
@@ -10,7 +11,7 @@ import { ensureCluster } from './embedded/cluster.ts'
 import { EmbeddedError } from './embedded/error.ts'
 import { acquireLock } from './embedded/lock.ts'
 import { readOrCreateSecret } from './embedded/secret.ts'
-import { type RunningServer, runServer, stopServer } from './embedded/server.ts'
+import { type RunningServer, runServer, servingPort, stopServer } from './embedded/server.ts'
 
 export { EmbeddedError } from './embedded/error.ts'
 export { readOrCreateSecret } from './embedded/secret.ts'
@@ -52,6 +53,16 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   }
 }
 
+/** The owner's URL of the server that runs in this directory; undefined when none does. */
+export function findEmbedded(directory: string): string | undefined {
+  if (!existsSync(directory)) return undefined
+  const home = realpathSync(directory)
+  const port = servingPort(join(home, 'postgres'))
+  return port === undefined
+    ? undefined
+    : urlOf(OWNER, readOrCreateSecret(home, 'owner-password'), port, DATABASE)
+}
+
 async function startLocked(options: EmbeddedOptions, unlock: () => void): Promise<EmbeddedServer> {
   const { directory: home, log } = options
   const cluster = join(home, 'postgres')
@@ -78,7 +89,7 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
     answers: port => answers(urlOf('postgres', superuserPassword, port, 'postgres')),
     log,
   })
-  await ensureOwner(server, cluster, superuserPassword, ownerPassword)
+  await ensureOwner(server, cluster, superuserPassword, ownerPassword, log)
 
   let stopped: Promise<void> | undefined
   return {
@@ -98,10 +109,12 @@ async function ensureOwner(
   cluster: string,
   superuserPassword: string,
   ownerPassword: string,
+  log: EmbeddedOptions['log'],
 ): Promise<void> {
   const client = connection(urlOf('postgres', superuserPassword, server.port, 'postgres'))
   try {
     await client.connect()
+    await restored(client, log)
     // A starter that was killed here leaves its statement running: its session holds this until that is done.
     await client.query('select pg_catalog.pg_advisory_lock(1)')
     const { rows } = await client.query(
@@ -123,6 +136,16 @@ async function ensureOwner(
     )
   } finally {
     await client.end()
+  }
+}
+
+/** A server that is being restored answers before it has reached its moment, and takes no writes until then. */
+async function restored(client: Client, log: EmbeddedOptions['log']): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    const { rows } = await client.query('select pg_catalog.pg_is_in_recovery() as goes_on')
+    if (!rows[0].goes_on) return
+    if (attempt % 50 === 0) log('waiting for the restore to reach its moment')
+    await sleep(100)
   }
 }
 

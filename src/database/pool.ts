@@ -4,6 +4,9 @@ import pg from 'pg'
 /** How much longer than the server we wait for the end of a statement: after that the line is dead, without a word. */
 const LINE_MARGIN_MS = 2_000
 
+/** What each process opens at most, beside the API's own pool (`POOL_SIZE`). */
+export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 4 } as const
+
 export type PoolOptions = {
   config: pg.PoolConfig
   /** How it calls itself in pg_stat_activity. */

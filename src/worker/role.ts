@@ -2,7 +2,7 @@
 import { parseIntoClientConfig } from 'pg-connection-string'
 import { makeAlertChannels } from '../alerts/channels.ts'
 import type { AlertConfiguration } from '../configuration.ts'
-import { makePool } from '../database/pool.ts'
+import { CONNECTIONS, makePool } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
 
@@ -17,7 +17,7 @@ export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerR
   const pool = makePool({
     config: parseIntoClientConfig(databaseUrl),
     name: 'forecourt worker',
-    size: 4,
+    size: CONNECTIONS.worker,
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {

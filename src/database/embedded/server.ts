@@ -45,6 +45,12 @@ export async function runServer(options: ServerOptions): Promise<RunningServer> 
   )
 }
 
+/** The port of the server of this cluster, if one is up. */
+export function servingPort(cluster: string): number | undefined {
+  const found = readPidFile(cluster)
+  return found?.isReady && serves(found.pid, cluster) ? found.port : undefined
+}
+
 /** Fast shutdown, then a harder one; returns when the process is gone. */
 export async function stopServer(pid: number, cluster: string): Promise<void> {
   for (const [signal, patience] of STOP_STEPS) {

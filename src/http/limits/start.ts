@@ -1,6 +1,6 @@
 /** Everything of the limits that a process starts and stops. */
 import type pg from 'pg'
-import { makePool } from '../../database/pool.ts'
+import { CONNECTIONS, makePool } from '../../database/pool.ts'
 import type { Logger } from '../../log.ts'
 import type { Metrics } from '../../metrics/start.ts'
 import { type Counters, makeCounters } from './counters.ts'
@@ -24,18 +24,16 @@ type Options = {
   log: Logger
 }
 
-/** Connections of the limiter: apart from the requests' own, so that neither waits for the other. */
-const POOL_SIZE = 4
-
 export async function startLimits(options: Options): Promise<Limits> {
   const { config, deadline, metrics: all, log } = options
   const metrics = makeLimitMetrics(all.registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
+  // apart from the requests' own, so that neither waits for the other
   const pool = makePool({
     config,
     name: 'forecourt limits',
-    size: POOL_SIZE,
+    size: CONNECTIONS.limiter,
     statementTimeout: Math.max(1_000, deadline),
     // the server gives up before its client does: nothing is counted late
     lockTimeout: Math.floor((deadline * 2) / 3),

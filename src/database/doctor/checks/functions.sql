@@ -1,0 +1,17 @@
+-- functions: a search path of their own, and none for public
+with ours as (
+  select p.* from pg_proc as p
+  where p.pronamespace::regnamespace::text in ('app_public', 'app_private')
+    and not exists (select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+)
+-- a body without quotes is bound to its objects when it is made, whatever the path
+select 'FAIL' as verdict, format('%s has no safe search path', f.oid::regprocedure) as finding,
+  format('alter function %s set search_path to pg_catalog, app_public, app_private, pg_temp', f.oid::regprocedure) as remedy
+from ours as f
+where f.prosqlbody is null and not exists (
+  select from unnest(f.proconfig) as setting where setting ~ '^search_path=pg_catalog, .*\mpg_temp$')
+union all
+select 'FAIL', format('anyone may execute %s', f.oid::regprocedure),
+  format('revoke execute on function %s from public', f.oid::regprocedure)
+from ours as f
+where exists (select from aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) as entry where entry.grantee = 0)

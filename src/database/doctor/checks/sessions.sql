@@ -1,0 +1,23 @@
+-- sessions: no long transaction, none idle in one
+select case when s.age > interval '1 hour' then 'FAIL' else 'WARN' end as verdict,
+  format('process %s (%s, %s) has been %s for %s', s.pid, s.usename, coalesce(nullif(s.application_name, ''), 'unnamed'),
+    case s.state when 'active' then 'in a transaction' else s.state end, date_trunc('second', s.age)) as finding,
+  format('select pg_terminate_backend(%s)', s.pid) as remedy
+from (
+  select a.*, clock_timestamp() - case a.state when 'active' then a.xact_start else a.state_change end as age
+  from pg_stat_activity as a
+  where a.datname = current_database() and a.backend_type = 'client backend' and a.xact_start is not null
+    and a.pid <> pg_backend_pid()
+) as s
+where s.age > case s.state when 'active' then interval '5 minutes' else interval '1 minute' end
+union all
+select 'note', format('%s sessions of other logins are hidden from %s', count(*), current_user),
+  format('grant pg_read_all_stats to %I', current_user)
+from pg_stat_activity as a
+where a.datname = current_database() and a.query = '<insufficient privilege>'
+having count(*) > 0
+union all
+select case when clock_timestamp() - p.prepared > interval '5 minutes' then 'FAIL' else 'WARN' end,
+  format('the prepared transaction %L of %s holds its locks since %s', p.gid, p.owner, p.prepared),
+  format('nothing here prepares transactions: rollback prepared %L', p.gid)
+from pg_prepared_xacts as p where p.database = current_database()

@@ -1,0 +1,23 @@
+-- settings: what was answered stays written, and locks mean what the functions rely upon
+select r.verdict, format('%s is %s', s.name, s.setting) as finding, r.remedy
+from pg_settings as s
+join (values
+  ('FAIL', 'fsync', array['off'], 'a crash of the machine destroys the database: alter system set fsync to on'),
+  ('FAIL', 'full_page_writes', array['off'], 'a crash can tear pages: alter system set full_page_writes to on'),
+  ('FAIL', 'synchronous_commit', array['off'], 'a crash loses publications that were answered: set it to on, for the database or its roles'),
+  ('FAIL', 'autovacuum', array['off'], 'alter system set autovacuum to on'),
+  ('FAIL', 'track_counts', array['off'], 'autovacuum cannot work without: alter system set track_counts to on'),
+  ('FAIL', 'default_transaction_isolation', array['repeatable read', 'serializable'],
+    'the functions lock for read committed: alter database … reset default_transaction_isolation'),
+  ('FAIL', 'default_transaction_read_only', array['on'], 'nothing can be written: alter database … reset default_transaction_read_only'),
+  ('WARN', 'password_encryption', array['md5'], 'alter system set password_encryption to ''scram-sha-256'', then set the passwords anew'),
+  ('WARN', 'data_checksums', array['off'], 'damage by the disk goes unseen: pg_checksums --enable, on a stopped server'),
+  ('WARN', 'zero_damaged_pages', array['on'], 'damaged pages are emptied in silence: alter system reset zero_damaged_pages')
+) as r (verdict, name, wrong, remedy) on r.name = s.name and s.setting = any (r.wrong)
+union all
+select 'FAIL', format('%s is set for %s', setting, coalesce(nullif(d.setrole, 0)::regrole::text, 'every role')),
+  'the API''s commits may be lost in a crash: alter role … reset synchronous_commit'
+from pg_db_role_setting as d
+cross join unnest(d.setconfig) as setting
+where setting = 'synchronous_commit=off' and d.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+  and (d.setrole = 0 or d.setrole::regrole::text in ('forecourt_authenticator', current_user))

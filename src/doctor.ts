@@ -1,0 +1,42 @@
+/** `npm run db:doctor`: examines the database as its owner. Ends with 1 when something needs to be done at once. */
+import pg from 'pg'
+import { readConfiguration } from './configuration.ts'
+import { describe, examine, isHealthy } from './database/doctor/examine.ts'
+import { findEmbedded } from './database/embedded.ts'
+
+const dataDirectory = new URL('../.data', import.meta.url).pathname
+
+async function main(): Promise<boolean> {
+  // not the API's process: what it needs beyond the database may be missing here
+  const { databaseUrl, poolSize, instances } = readConfiguration({ ...process.env, NODE_ENV: '' })
+  const connectionString = databaseUrl ?? findEmbedded(dataDirectory)
+  if (connectionString === undefined) {
+    throw new Error(
+      'Set DATABASE_URL to the owner of the database, or start the embedded one with npm start.',
+    )
+  }
+  const client = new pg.Client({
+    connectionString,
+    application_name: 'forecourt doctor',
+    connectionTimeoutMillis: 10_000,
+    statement_timeout: 60_000,
+    lock_timeout: 2_000,
+  })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    const examined = await examine({ client, now: Date.now, poolSize, instances })
+    process.stdout.write(describe(examined))
+    return isHealthy(examined)
+  } finally {
+    await client.end()
+  }
+}
+
+try {
+  process.exitCode = (await main()) ? 0 : 1
+} catch (error) {
+  const { code, message } = error as { code?: string; message?: string }
+  process.stderr.write(`${message || `Cannot connect (${code}). Please check DATABASE_URL.`}\n`)
+  process.exitCode = 1
+}
