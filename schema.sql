@@ -1752,9 +1752,6 @@ CREATE OR REPLACE FUNCTION app_private.find_price(country text, segment app_publ
 AS $function$
 declare
   v_prices app_public.price_configs[];
-  v_detail constant jsonb := jsonb_build_object(
-    'country', find_price.country, 'segment', upper(find_price.segment::text),
-    'pricingType', upper(find_price.pricing_type::text), 'at', find_price.at);
 begin
   v_prices := array(
     select p from app_public.price_configs as p
@@ -1767,13 +1764,15 @@ begin
     raise exception using
       errcode = 'FC005',
       message = format('No price is configured for a listing in %s, and your quotas are used up. Please buy a package or contact support.', find_price.country),
-      detail = (jsonb_build_object('missing', 'price') || v_detail)::text,
+      detail = (jsonb_build_object('missing', 'price') || app_private.pricing_detail(
+        find_price.country, find_price.segment, find_price.pricing_type, find_price.at))::text,
       hint = 'Set it with app_private.set_price.';
   elsif cardinality(v_prices) > 1 then
     raise exception using
       errcode = 'FC006',
       message = format('More than one price applies to a listing in %s. Please contact support.', find_price.country),
-      detail = (jsonb_build_object('ambiguous', 'price') || v_detail)::text,
+      detail = (jsonb_build_object('ambiguous', 'price') || app_private.pricing_detail(
+        find_price.country, find_price.segment, find_price.pricing_type, find_price.at))::text,
       hint = 'End all but one in price_configs.';
   end if;
   return v_prices[1];
@@ -1800,22 +1799,20 @@ CREATE OR REPLACE FUNCTION app_private.free_quota_remaining(dealer_id uuid, coun
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_config app_public.free_quota_configs;
-  v_used integer;
+  v_remaining integer;
 begin
-  select q.* into v_config
+  select q.quota_amount - (
+    select count(*)
+    from app_public.listing_consumptions as lc
+    where lc.dealer_id = free_quota_remaining.dealer_id
+      and lc.source = 'free_quota'
+      and lc.created_at > free_quota_remaining.at - q.period_days * interval '24 hours'
+  )::integer
+  into v_remaining
   from app_public.free_quota_configs as q
   where q.country = free_quota_remaining.country and q.segment = free_quota_remaining.segment
     and q.valid @> free_quota_remaining.at;
-  if not found then
-    return 0;
-  end if;
-  select count(*)::integer into v_used
-  from app_public.listing_consumptions as lc
-  where lc.dealer_id = free_quota_remaining.dealer_id
-    and lc.source = 'free_quota'
-    and lc.created_at > free_quota_remaining.at - v_config.period_days * interval '24 hours';
-  return greatest(v_config.quota_amount - v_used, 0);
+  return greatest(v_remaining, 0);
 end
 $function$;
 comment on function app_private.free_quota_remaining(uuid,text,app_public.segment,timestamp with time zone) is 'Free listings that are left to a dealer in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
@@ -2019,15 +2016,10 @@ comment on function app_private.minor_units(text) is 'Decimal places of a curren
 
 CREATE OR REPLACE FUNCTION app_private.money(amount numeric, minor_units integer)
  RETURNS numeric
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE STRICT
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  return round(amount, greatest(scale(amount), minor_units));
-end
-$function$;
-comment on function app_private.money(numeric,integer) is 'The same amount, written with at least the decimals of its currency: 5 EUR is 5.00. Rounds nothing away.';
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN round(amount, GREATEST(scale(amount), minor_units));
+comment on function app_private.money(numeric,integer) is 'The same amount, written with at least the decimals of its currency: 5 EUR is 5.00. Rounds nothing away. Without a currency as it is.';
 
 CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
  RETURNS text
@@ -2048,35 +2040,37 @@ AS $function$
 declare
   v_gate app_private.pricing_gate;
   v_vat_rates integer;
-  v_detail constant jsonb := jsonb_strip_nulls(jsonb_build_object(
-    'country', pass_pricing_gate.country, 'segment', upper(pass_pricing_gate.segment::text),
-    'pricingType', upper(pass_pricing_gate.pricing_type::text), 'at', pass_pricing_gate.at));
 begin
-  select c.code, c.minor_units into v_gate.currency, v_gate.minor_units
+  select c.code, c.minor_units, v.rates, v.rate into v_gate.currency, v_gate.minor_units, v_vat_rates, v_gate.vat_rate
   from app_public.country_currencies as cc
   join app_public.currencies as c on c.code = cc.currency
+  cross join lateral (
+    select count(*)::integer as rates, max(r.rate) as rate
+    from app_public.vat_rates as r
+    where r.country = cc.country and r.valid @> pass_pricing_gate.at
+  ) as v
   where cc.country = pass_pricing_gate.country;
   if not found then
     raise exception using
       errcode = 'FC005',
       message = format('No currency is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
-      detail = (jsonb_build_object('missing', 'currency') || v_detail)::text,
+      detail = (jsonb_build_object('missing', 'currency') || app_private.pricing_detail(
+        pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
       hint = 'Insert it into country_currencies.';
   end if;
-  select count(*)::integer, max(v.rate) into v_vat_rates, v_gate.vat_rate
-  from app_public.vat_rates as v
-  where v.country = pass_pricing_gate.country and v.valid @> pass_pricing_gate.at;
   if v_vat_rates = 0 then
     raise exception using
       errcode = 'FC005',
       message = format('No VAT rate is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
-      detail = (jsonb_build_object('missing', 'vat_rate') || v_detail)::text,
+      detail = (jsonb_build_object('missing', 'vat_rate') || app_private.pricing_detail(
+        pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
       hint = 'Insert it into vat_rates.';
   elsif v_vat_rates > 1 then
     raise exception using
       errcode = 'FC006',
       message = format('More than one VAT rate applies in %s. Please contact support.', pass_pricing_gate.country),
-      detail = (jsonb_build_object('ambiguous', 'vat_rate') || v_detail)::text,
+      detail = (jsonb_build_object('ambiguous', 'vat_rate') || app_private.pricing_detail(
+        pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
       hint = 'End all but one in vat_rates.';
   end if;
   return v_gate;
@@ -2105,6 +2099,18 @@ begin
 end
 $function$;
 comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The one place where money is computed: net, VAT and gross of a price, rounded half away from zero to the currency''s minor units. The rest of the item is the caller''s.';
+
+CREATE OR REPLACE FUNCTION app_private.pricing_detail(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text),
+    'pricingType', upper(pricing_detail.pricing_type::text), 'at', pricing_detail.at))
+$function$;
+comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'For whom and when configuration was looked for: the facts of FC005 and FC006. No pricing_type: a package.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_used(counter app_private.rate_limit_counters, window_seconds integer, now double precision)
  RETURNS double precision
@@ -2652,17 +2658,9 @@ comment on function app_private.take_rate_limit_at_edge(bytea,double precision,i
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
- LANGUAGE plpgsql
+ LANGUAGE sql
  PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-declare
-  -- 48 bits of milliseconds, then 12 bits of their fraction, as Postgres 18's uuidv7() does
-  v_ticks constant text := lpad(to_hex((extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0');
-begin
-  return (substr(v_ticks, 1, 12) || '7' || substr(v_ticks, 13) || substr(gen_random_uuid()::text, 20))::uuid;
-end
-$function$;
+RETURN ((OVERLAY(lpad(to_hex(((EXTRACT(epoch FROM clock_timestamp()) * (4096000)::numeric))::bigint), 15, '0'::text) PLACING '7'::text FROM 13 FOR 0) || substr((gen_random_uuid())::text, 20)))::uuid;
 comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562): its order is the order of time, so that a new row lands at the right edge of its index. Works below Postgres 18 too.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_invoices()
@@ -3129,7 +3127,10 @@ begin
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
     v_dealer.id, btrim(create_listing.title), create_listing.module,
-    app_private.money(create_listing.price, app_private.minor_units(create_listing.currency)),
+    -- of an unknown currency as it is, so that its foreign key is what refuses it
+    app_private.money(
+      create_listing.price,
+      (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
     create_listing.currency,
     create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
@@ -3161,14 +3162,9 @@ comment on function app_public.current_dealer_ids() is 'The dealers of which the
 
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
- LANGUAGE plpgsql
+ LANGUAGE sql
  STABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  return nullif(current_setting('forecourt.user_id', true), '')::uuid;
-end
-$function$;
+RETURN (NULLIF(current_setting('forecourt.user_id'::text, true), ''::text))::uuid;
 grant execute on function app_public.current_user_id() to forecourt_admin;
 grant execute on function app_public.current_user_id() to forecourt_dealer;
 grant execute on function app_public.current_user_id() to forecourt_visitor;
@@ -3342,6 +3338,45 @@ $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Makes an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 when the address is taken. For the API''s identity code alone, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count integer, window_seconds integer, cost integer, enforced boolean, OUT allowed boolean, OUT used integer, OUT reset_at bigint, OUT retry_after integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant double precision := date_part('epoch', clock_timestamp());
+begin
+  -- nearly every charge falls into a running window and passes: one short statement. What does not match is neither locked
+  -- nor written, and is looked at again below. The share of the window before is that of rate_limit_used.
+  update app_private.rate_limit_counters as c
+  set current = c.current + take_rate_limit.cost
+  where c.key = take_rate_limit.key
+    and c.window_seconds = take_rate_limit.window_seconds and v_now < c.started_at + c.window_seconds
+    and (c.current + c.previous * (1 - (v_now - c.started_at) / c.window_seconds) + take_rate_limit.cost <= take_rate_limit.max_count
+      or not take_rate_limit.enforced)
+  returning
+    ceil(c.current + c.previous * (1 - (v_now - c.started_at) / c.window_seconds))::integer,
+    ceil(c.started_at + c.window_seconds)::bigint
+  into used, reset_at;
+  allowed := found;
+  if allowed then
+    return;
+  end if;
+  select t.used, t.reset_at into take_rate_limit.used, take_rate_limit.reset_at
+  from app_private.take_rate_limit_at_edge(
+    key, case when enforced then max_count::double precision else 'Infinity' end, window_seconds, cost, v_now) as t;
+  allowed := used is not null;
+  if not allowed then
+    select r.retry_after[1], r.reset_at[1] into take_rate_limit.retry_after, take_rate_limit.reset_at
+    from app_private.refused_rate_limits(
+      array[key], array[max_count], array[window_seconds], array[cost], array[enforced], v_now) as r;
+  end if;
+end
+$function$;
+grant execute on function app_public.take_rate_limit(bytea,integer,integer,integer,boolean) to forecourt_authenticator;
+comment on function app_public.take_rate_limit(bytea,integer,integer,integer,boolean) is 'Takes one charge, or refuses it and writes nothing: `used` of the window after it, `reset_at` in Unix seconds, `retry_after` in seconds where it is over its limit. What is not enforced is counted and never refused. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts integer[], windows integer[], costs integer[], enforced boolean[], OUT allowed boolean, OUT used integer[], OUT reset_at bigint[], OUT retry_after integer[])
  RETURNS record
  LANGUAGE plpgsql
@@ -3349,45 +3384,18 @@ CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts 
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_now constant double precision := extract(epoch from clock_timestamp())::double precision;
-  v_key bytea;
-  v_window integer;
-  v_cost integer;
-  v_limit integer;
-  v_enforced boolean;
+  v_now constant double precision := date_part('epoch', clock_timestamp());
   v_used integer;
   v_reset_at bigint;
 begin
-  allowed := true;
-  -- all or none: one charge is looked at by the very statement that takes it
-  if cardinality(keys) > 1 then
-    select r.retry_after is null into allowed
-    from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
-  end if;
+  select r.retry_after is null into allowed
+  from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
   -- keys come in ascending order, so that two calls never wait for each other
   for v_index in 1 .. cardinality(keys) loop
     exit when not allowed;
-    v_key := keys[v_index];
-    v_window := windows[v_index];
-    v_cost := costs[v_index];
-    v_limit := max_counts[v_index];
-    v_enforced := enforced[v_index];
-    -- nearly every charge falls into a running window and passes: one short statement. What does not match is neither
-    -- locked nor written, and is looked at again below. The share of the window before is that of rate_limit_used.
-    update app_private.rate_limit_counters as c
-    set current = c.current + v_cost
-    where c.key = v_key and c.window_seconds = v_window and v_now < c.started_at + v_window
-      and (c.current + c.previous * (1 - (v_now - c.started_at) / v_window) + v_cost <= v_limit or not v_enforced)
-    returning
-      ceil(c.current + c.previous * (1 - (v_now - c.started_at) / v_window))::integer,
-      ceil(c.started_at + v_window)::bigint
-    into v_used, v_reset_at;
-    if not found then
-      select t.used, t.reset_at into v_used, v_reset_at
-      from app_private.take_rate_limit_at_edge(
-        v_key, case when v_enforced then v_limit::double precision else 'Infinity' end, v_window, v_cost, v_now) as t;
-      allowed := v_used is not null;
-    end if;
+    select t.allowed, t.used, t.reset_at into take_rate_limits.allowed, v_used, v_reset_at
+    from app_public.take_rate_limit(
+      keys[v_index], max_counts[v_index], windows[v_index], costs[v_index], enforced[v_index]) as t;
     used[v_index] := v_used;
     reset_at[v_index] := v_reset_at;
     if not allowed then
@@ -3405,4 +3413,4 @@ begin
 end
 $function$;
 grant execute on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) to forecourt_authenticator;
-comment on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) is 'Takes all charges of a request, or none: the arrays have one element a charge, keys in ascending order. By index: `used` of the window after it, `reset_at` in Unix seconds, `retry_after` in seconds for what is over its limit. What is not enforced is counted and never refuses. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
+comment on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) is 'Takes several charges of a request, or none: the arrays have one element a charge, keys in ascending order. By index what take_rate_limit gives for one. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';

@@ -21,14 +21,15 @@ import { difference, figure, ratio } from './support/statistics.ts'
 import { copyWorld, type World } from './support/world.ts'
 
 const KEYS = 10_000
-const TAKE =
-  'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
+/** Refusals whose traces are looked for, in a round. */
+const REFUSALS = 1_000
+const TAKE = 'select allowed, used, reset_at, retry_after from app_public.take_rate_limit($1, $2, $3, $4, $5)'
 /** What any limiter in Postgres has to do at least. */
 const UPSERT = `insert into bench_counters as c (key, current) values ($1, 1)
   on conflict (key) do update set current = c.current + 1 returning current`
 const PLAIN = `create unlogged table bench_counters (key bytea primary key, current integer not null)
   with (fillfactor = 50)`
-const NEVER = '{1000000000}'
+const NEVER = '1000000000'
 
 export async function limits(bench: Bench): Promise<Result> {
   const world = await copyWorld(bench.cluster, bench.world)
@@ -88,40 +89,36 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
       UPSERT,
       keys.map(key => [`\\x${key}`]),
     ),
-    refusal: run(TAKE, [charge(keyOf('refused'), '{1}')]),
+    refusal: run(TAKE, [charge(keyOf('refused'), '1')]),
   })
 }
 
-/** Bytes of the write-ahead log for each refusal, on a server that does nothing else. */
-async function measureRefusals(
-  { generator, rounds, seconds, progress }: Bench,
-  { superuser, superuserUrl }: Database,
-) {
-  const values = [charge(keyOf('attacked'), '{1}')]
-  await superuser.query(TAKE, values[0])
-  const position = async () => {
-    const { rows } = await superuser.query<{ bytes: string }>(
-      "select pg_current_wal_insert_lsn() - '0/0'::pg_lsn as bytes",
+/** Bytes that the write-ahead log has grown by for each refusal: those of the one connection that asks, whatever else runs. */
+async function measureRefusals({ rounds, progress }: Bench, { superuser }: Database): Promise<number[]> {
+  const client = await superuser.connect()
+  const written = async () => {
+    await client.query('select pg_stat_force_next_flush()')
+    const { rows } = await client.query<{ bytes: string }>(
+      'select wal_bytes as bytes from pg_stat_get_backend_wal(pg_backend_pid())',
     )
     return Number(rows[0]?.bytes)
   }
   const bytes: number[] = []
   progress.expect(rounds)
-  for (let round = 0; round < rounds; round++) {
-    progress.step(`round ${round + 1} of ${rounds}: bytes of a refusal`)
-    const before = await position()
-    const { count } = await generator.run({
-      kind: 'sql',
-      url: superuserUrl,
-      setup: [],
-      text: TAKE,
-      values,
-      connections: CONNECTIONS,
-      warmup: 0,
-      seconds: Math.min(seconds, 1),
-      seed: round,
-    })
-    bytes.push(((await position()) - before) / count)
+  try {
+    const values = charge(keyOf('attacked'), '1')
+    await client.query(TAKE, values)
+    for (let round = 0; round < rounds; round++) {
+      progress.step(`round ${round + 1} of ${rounds}: bytes of a refusal`)
+      const before = await written()
+      for (let refusal = 0; refusal < REFUSALS; refusal++) {
+        const { rows } = await client.query<{ allowed: boolean }>(TAKE, values)
+        if (rows[0]?.allowed !== false) throw new Error('it should have been refused')
+      }
+      bytes.push(((await written()) - before) / REFUSALS)
+    }
+  } finally {
+    client.release()
   }
   return bytes
 }
@@ -130,9 +127,9 @@ function keyOf(name: string): string {
   return createHash('sha256').update(name).digest('hex')
 }
 
-/** The parameters of one charge a minute, as text of arrays. */
+/** The parameters of one charge, as text. */
 function charge(key: string, max: string): string[] {
-  return [`{"\\\\x${key}"}`, max, '{60}', '{1}', '{true}']
+  return [`\\x${key}`, max, '60', '1', 'true']
 }
 
 type Requests = Record<'off' | 'on' | 'offCrowd' | 'onCrowd', Load[]>
@@ -173,11 +170,11 @@ function report(requests: Requests, counting: Counting, wal: number[]): Result {
       {
         columns: LOAD_COLUMNS,
         rows: [
-          loadRow('take_rate_limits, one hot key', hot),
+          loadRow('take_rate_limit, one hot key', hot),
           loadRow('plain UNLOGGED upsert, one hot key', hotPlain),
-          loadRow('take_rate_limits, 10,000 keys', many),
+          loadRow('take_rate_limit, 10,000 keys', many),
           loadRow('plain UNLOGGED upsert, 10,000 keys', manyPlain),
-          loadRow('take_rate_limits, refused', refusal),
+          loadRow('take_rate_limit, refused', refusal),
         ],
       },
     ],

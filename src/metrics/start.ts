@@ -1,7 +1,7 @@
 /** Every metric of an API process that is no part of the limits: one registry, and what makes its readings. */
 import type pg from 'pg'
 import { Registry } from 'prom-client'
-import { makePool } from '../database/pool.ts'
+import { CONNECTIONS, makePool } from '../database/pool.ts'
 import type { Reading } from '../http/metrics.ts'
 import type { Logger } from '../log.ts'
 import { reportDatabase } from './database.ts'
@@ -25,7 +25,7 @@ export function startMetrics({ config, log }: { config: pg.PoolConfig; log: Logg
   const pool = makePool({
     config,
     name: 'forecourt metrics',
-    size: 1,
+    size: CONNECTIONS.metrics,
     statementTimeout: STATEMENT_TIMEOUT_MS,
     onError: error => log.warn({ reason: error.message }, 'the metrics lost a database connection'),
   })

@@ -161,7 +161,7 @@ test.each(Object.entries(EXPECTED))('%s sends %i statements', async (name, expec
 
 test('a limited operation sends one statement more, on connections of the limiter', async () => {
   const before = statements.take('forecourt limits')
-  expect(before.filter(text => text.includes('take_rate_limits'))).toEqual([])
+  expect(before.filter(text => text.includes('take_rate_limit'))).toEqual([])
   await database.owner.query(
     "update app_public.rate_limit_policies set mode = 'enforce', max_count = 1000 where scope = 'pricing_quote'",
   )
@@ -169,7 +169,7 @@ test('a limited operation sends one statement more, on connections of the limite
   for (let tries = 0; tries < 100 && taken.length === 0; tries++) {
     statements.take('forecourt api')
     await quoteListing(server, seller.token, seller.dealerId)
-    taken.push(...statements.take('forecourt limits').filter(text => text.includes('take_rate_limits')))
+    taken.push(...statements.take('forecourt limits').filter(text => text.includes('take_rate_limit')))
   }
   expect(taken).toHaveLength(1)
   expect(statements.take('forecourt api')).toHaveLength(EXPECTED.quoteListing)

@@ -13,6 +13,10 @@ type Queryable = Pick<pg.ClientBase, 'query'>
 
 const TAKE =
   'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
+/** As the limiter asks for the one charge that most requests have. */
+const TAKE_ONE = `
+  select allowed, array[used] as used, array[reset_at] as reset_at, array[retry_after] as retry_after
+  from app_public.take_rate_limit($1, $2, $3, $4, $5)`
 const NOW = 'extract(epoch from clock_timestamp())::double precision'
 
 let keys = 0
@@ -27,13 +31,15 @@ export type CounterDatabase = Awaited<ReturnType<typeof cloneCounters>>
 export async function cloneCounters() {
   const database: TestDatabase = await cloneDatabase()
   async function take(charges: Charge[], db: Queryable = database.superuser): Promise<Taken> {
-    const { rows } = await db.query<Taken>(TAKE, [
+    const columns = [
       charges.map(({ key }) => bytes(key)),
       charges.map(({ max = 10 }) => max),
       charges.map(({ window = 60 }) => window),
       charges.map(({ cost = 1 }) => cost),
       charges.map(({ enforced = true }) => enforced),
-    ])
+    ]
+    const one = charges.length === 1
+    const { rows } = await db.query<Taken>(one ? TAKE_ONE : TAKE, one ? columns.flat() : columns)
     return rows[0] as Taken
   }
 

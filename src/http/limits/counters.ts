@@ -33,17 +33,20 @@ export type Counters = {
 /** What is known to be over its limit. */
 type Refusal = Readonly<{ policy: Policy; cost: number; until: number; resetAt: number }>
 
+/** Of one charge its figures, of several a list of each. */
 type Row = {
   allowed: boolean
-  used: number[] | null
-  reset_at: string[] | null
-  retry_after: (number | null)[] | null
+  used: number | number[] | null
+  reset_at: string | string[] | null
+  retry_after: number | (number | null)[] | null
 }
 
 /** How long the database is left alone after it failed, in milliseconds; then one request tries. */
 const RETRY_MS = 1_000
-const TAKE =
-  'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
+const COLUMNS = 'allowed, used, reset_at, retry_after'
+/** Nearly every request has one charge. */
+const TAKE_ONE = `select ${COLUMNS} from app_public.take_rate_limit($1, $2, $3, $4, $5)`
+const TAKE_ALL = `select ${COLUMNS} from app_public.take_rate_limits($1, $2, $3, $4, $5)`
 
 export function makeCounters({
   pool,
@@ -61,9 +64,8 @@ export function makeCounters({
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
   const patience = makePatience(deadline)
-  const statement = prepareStatements ? { name: 'take_rate_limits', text: TAKE } : { text: TAKE }
   const breaker = new CircuitBreaker(
-    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, statement, charges),
+    (charges: readonly Charge[]) => takeFromDatabase(pool, patience, prepareStatements, charges),
     {
       // the deadline is ours: a crowd that waits its turn is no fault of the database
       timeout: false,
@@ -133,27 +135,37 @@ function leaveAlone(): Promise<never> {
 async function takeFromDatabase(
   pool: pg.Pool,
   patience: Patience,
-  statement: pg.QueryConfig,
+  prepareStatements: boolean,
   charges: readonly Charge[],
 ): Promise<Verdict> {
-  const values = [
+  const columns = [
     charges.map(({ key }) => key),
     charges.map(({ policy }) => policy.maxCount),
     charges.map(({ policy }) => policy.windowSeconds),
     charges.map(({ cost }) => cost),
     charges.map(({ policy }) => policy.mode === 'enforce'),
   ]
-  const row = await patience(waiting => query(pool, { ...statement, values }, waiting))
+  const one = charges.length === 1
+  const text = one ? TAKE_ONE : TAKE_ALL
+  const statement = {
+    text,
+    values: one ? columns.flat() : columns,
+    ...(prepareStatements ? { name: one ? 'take_rate_limit' : 'take_rate_limits' } : {}),
+  }
+  const row = await patience(waiting => query(pool, statement, waiting))
+  const [used, resetAt, retryAfter] = [row.used, row.reset_at, row.retry_after].map(value =>
+    [value ?? []].flat(),
+  )
   const shadowed = charges.filter(
-    ({ policy }, index) => policy.mode === 'shadow' && (row.used?.[index] ?? 0) > policy.maxCount,
+    ({ policy }, index) => policy.mode === 'shadow' && Number(used?.[index] ?? 0) > policy.maxCount,
   )
   const verdicts = charges.map((charge, index) => ({
     shadowed,
     allowed: row.allowed,
     charge,
-    used: row.allowed ? (row.used?.[index] ?? 0) : charge.policy.maxCount,
-    resetAt: Number(row.reset_at?.[index] ?? 0),
-    retryAfter: row.retry_after?.[index] ?? 0,
+    used: row.allowed ? Number(used?.[index] ?? 0) : charge.policy.maxCount,
+    resetAt: Number(resetAt?.[index] ?? 0),
+    retryAfter: Number(retryAfter?.[index] ?? 0),
   }))
   if (row.allowed) return least(verdicts)
   const refused = longest(verdicts)
