@@ -129,9 +129,9 @@ export const faults: [string, string, Finding['verdict'], RegExp][] = [
   ],
   [
     'a function without a search path',
-    'alter function app_private.money reset search_path',
+    'alter function app_private.price_item reset search_path',
     'FAIL',
-    /money\(.*no safe search path/,
+    /price_item\(.*no safe search path/,
   ],
   [
     'a function for everybody',
