@@ -1683,10 +1683,15 @@ begin
     perform app_private.activate_pending_subscriptions(v_dealer_ids);
   end if;
   -- at the end it begins anew, once: for what was skipped, or was given an earlier end meanwhile
-  perform set_config('forecourt.expired_until', case when v_count = batch_size then v_until::text else '' end, false);
+  perform set_config('forecourt.expired_until', case when v_count > 0 then v_until::text else '' end, false);
   if v_count = 0 and v_from > '-infinity' then
-    return app_private.expire_subscriptions(batch_size);
-  elsif v_count = 0 then
+    -- without locks first: a walk over all that is dead takes a while, and nothing is to be locked meanwhile
+    perform from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= v_now limit 1;
+    if found then
+      return app_private.expire_subscriptions(batch_size);
+    end if;
+  end if;
+  if v_count = 0 then
     perform app_private.activate_pending_subscriptions();
     perform app_private.schedule_skipped_expiry(v_now);
   end if;

@@ -1,12 +1,10 @@
 /** Reads the configuration, starts the roles that were asked for, and stops them in order. */
 import './graphileEnvironment.ts'
-import { type Api, startApi } from './api.ts'
+import type { Api } from './api.ts'
 import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
 import { demoAccounts, demoPassword, makeDemoData } from './database/demo.ts'
 import { readOrCreateSecret, startEmbedded } from './database/embedded.ts'
-import { migrate } from './database/migrate.ts'
 import { type Logger, makeLog } from './log.ts'
-import { startWorkerRole } from './worker/role.ts'
 
 const dataDirectory = new URL('../.data', import.meta.url).pathname
 const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate'
@@ -40,6 +38,7 @@ async function main(): Promise<void> {
   if (command !== 'migrate') stopOnSignals(log)
   const database = await openDatabase(configuration, log)
   if (command === 'all' || command === 'migrate') {
+    const { migrate } = await import('./database/migrate.ts')
     await migrate({
       databaseUrl: database.url,
       authDatabaseUrl: configuration.authDatabaseUrl,
@@ -70,11 +69,14 @@ async function startRoles(
   database: Database,
   log: Logger,
 ): Promise<void> {
+  // each role's packages are loaded where it runs: a worker alone has no use for a GraphQL server
   if (roles.worker) {
+    const { startWorkerRole } = await import('./worker/role.ts')
     const worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
     started.push({ what: 'worker', stop: () => worker.stop() })
   }
   if (roles.api) {
+    const { startApi } = await import('./api.ts')
     const api = await startApi(configuration, {
       databaseUrl: database.url,
       jwtSecret: database.jwtSecret,

@@ -2,7 +2,7 @@
 import type { JobHelpers, Task, WithPgClient } from 'graphile-worker'
 
 /** Rows locked at once: for some milliseconds. */
-const BATCH_SIZE = 1000
+const BATCH_SIZE = 500
 const PROGRESS_MS = 5_000
 
 type Client = Parameters<Parameters<WithPgClient>[0]>[0]

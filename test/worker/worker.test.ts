@@ -136,7 +136,7 @@ test('one job expires more than a batch, each batch with its own line in the aud
   const { rows } = await database.superuser.query<{ count: string }>(
     "select new_values ->> 'count' as count from app_public.audit_logs where action = 'SYSTEM_EXPIRE' order by id",
   )
-  expect(rows.map(({ count }) => count)).toEqual(['1000', '501'])
+  expect(rows.map(({ count }) => count)).toEqual(['500', '500', '500', '1'])
 })
 
 test('a job that runs when the worker stops is finished, and its completion is recorded', async () => {
