@@ -19,7 +19,7 @@ import { makeWorld } from './support/world.ts'
 const scenarios: Record<string, Scenario> = { publish, read, login, limits, expiry, growth, startup }
 const USAGE = `Usage: npm run bench -- [--quick] [${Object.keys(scenarios).join('] [')}]`
 
-const FULL = { rounds: 5, warmup: 1, seconds: 4 }
+const FULL = { rounds: 5, warmup: 1, seconds: 3 }
 const QUICK = { rounds: 2, warmup: 0.2, seconds: 0.5 }
 
 async function main(args: string[]): Promise<void> {
