@@ -85,6 +85,20 @@ test('every metric in the alerts and on the dashboard is answered, and every one
   expect(known.filter(isOwn).filter(name => !used(shown).includes(name))).toEqual([])
 })
 
+test('every alert has a runbook under its own heading', async () => {
+  const rules = await readFile('ops/prometheus/alerts.yml', 'utf8')
+  const links = [...rules.matchAll(/runbook_url: (\S+)/g)].map(([, link = '']) => link)
+  const anchors = [...(await readFile('docs/operations.md', 'utf8')).matchAll(/^#+ (.*)$/gm)].map(
+    ([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^a-z0-9 _-]/g, '')
+        .replaceAll(' ', '-'),
+  )
+  expect(links.length).toBeGreaterThan(10)
+  expect(links.filter(link => !anchors.includes(link.split('#')[1] ?? ''))).toEqual([])
+})
+
 test('requests are counted by route and class of status; a path that does not exist is other', async () => {
   await expectGrowth({ [requests('/healthz', '2xx')]: 1, [requests('other', '4xx')]: 2 }, async () => {
     await fetch(`${server.url}/healthz`)
