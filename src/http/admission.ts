@@ -3,7 +3,7 @@
  * work is done for it: a queue that grows makes every answer late, and helps nobody.
  *
  * A burst may wait: it ends. Once somebody had to be refused, or the queue has not been empty for a while, it is no burst, and
- * only a few may wait, for a fraction of the time that the work itself takes.
+ * only one may wait, so that a place that is given back is taken at once.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Express } from 'express'
@@ -16,8 +16,8 @@ import { requestIdOf } from './requestLog.ts'
 
 /** Waiting requests to a place, in a burst. */
 const IN_BURST = 5
-/** Waiting requests to a place, when it is none. */
-const IN_OVERLOAD = 0.25
+/** Waiting requests in all, when it is none. */
+const IN_OVERLOAD = 1
 /** How long a queue may stand and be a burst, in milliseconds. */
 const BURST_MS = 500
 /** How long nobody must have been refused before the next burst, in milliseconds. */
@@ -60,7 +60,7 @@ export function makePlaces(places: number, now = () => performance.now()): Place
   function isFull(): boolean {
     if (taken < places || queue.size === 0) return false
     const at = now()
-    const full = queue.size >= places * (at - burstAt < BURST_MS ? IN_BURST : IN_OVERLOAD)
+    const full = queue.size >= (at - burstAt < BURST_MS ? places * IN_BURST : IN_OVERLOAD)
     if (full) refusedAt = at
     return full
   }

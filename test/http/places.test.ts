@@ -53,9 +53,9 @@ test('a burst may wait, five to a place, and no more', () => {
   expect(enter('too late')).toEqual([false])
 })
 
-test('a queue that stands is no burst: only a quarter as many wait as there are places, or one', () => {
-  const { enter, leave, isFull, pass, waiting } = open()
-  enter('a', 'b', 'c')
+test('a queue that stands is no burst: only one waits, however many places there are', () => {
+  const { enter, leave, isFull, pass, waiting } = open(8)
+  enter('a', ...names(7), 'c')
   expect(isFull()).toBe(false)
   pass(500)
   expect(isFull()).toBe(true)
