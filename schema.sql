@@ -620,7 +620,7 @@ create table app_public.dealer_subscriptions (
   constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint dealer_subscriptions_invoice_key UNIQUE (dealer_id, invoice_id),
   constraint dealer_subscriptions_package FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
-  constraint dealer_subscriptions_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_subscriptions_pkey PRIMARY KEY (id, dealer_id),
   constraint dealer_subscriptions_started_has_times CHECK (
 CASE status
     WHEN 'pending'::app_public.subscription_status THEN ((start_at IS NULL) AND (end_at IS NULL))
@@ -630,7 +630,6 @@ END),
   constraint dealer_subscriptions_used_within_included CHECK ((((used_listing_quota >= 0) AND (used_listing_quota <= included_listing_quota)) AND ((used_premium_quota >= 0) AND (used_premium_quota <= included_premium_quota)) AND ((used_highlight_quota >= 0) AND (used_highlight_quota <= included_highlight_quota))))
 ) with (fillfactor=80);
 CREATE INDEX ix_dealer_subscriptions_active_end_at ON app_public.dealer_subscriptions USING btree (end_at) WHERE (status = 'active'::app_public.subscription_status);
-CREATE INDEX ix_dealer_subscriptions_id ON app_public.dealer_subscriptions USING btree (id);
 CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_subscriptions USING btree (dealer_id, id) WHERE (status = 'pending'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
 CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
@@ -1498,21 +1497,6 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Makes room for a purchase: voids the dealer''s open checkout if it has expired. Raises FC008 while the offer still holds.';
 
-CREATE OR REPLACE FUNCTION app_private.count_due_subscriptions()
- RETURNS bigint
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  return (
-    select count(*) from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at <= clock_timestamp()
-      and s.end_at >= coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz);
-end
-$function$;
-comment on function app_private.count_due_subscriptions() is 'How many subscriptions are left to expire, from where this session''s run has got to: for its progress.';
-
 CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone)
  RETURNS app_private.publication_decision
  LANGUAGE plpgsql
@@ -1592,6 +1576,41 @@ end
 $function$;
 comment on function app_private.drop_audit_partition(date,text) is 'The one way by which the audit trail loses rows: drops the partition of a month that has ended, returns how many rows it held, and records who did it and why as DROP_AUDIT_LOGS. For the retention, and for the owner who must. Raises FC010 for a month that has not ended or without a reason, FC004 where there is no such partition.';
 
+CREATE OR REPLACE FUNCTION app_private.end_expiry(is_complete boolean DEFAULT false)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_is_left boolean := false;
+begin
+  perform app_private.activate_pending_subscriptions();
+  if not is_complete then
+    -- in the order of its index, which the planner leaves for the table where it expects many
+    perform from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= v_now
+    order by s.end_at
+    limit 1;
+    v_is_left := found;
+  end if;
+  if not v_is_left then
+    perform from app_public.dealer_subscriptions as p
+    where p.status = 'pending' and not exists (
+      select from app_public.dealer_subscriptions as other
+      where other.dealer_id = p.dealer_id
+        and (other.status = 'active' or other.status = 'cancelled' and other.end_at > v_now))
+    limit 1;
+    v_is_left := found;
+  end if;
+  if v_is_left then
+    perform graphile_worker.add_job(
+      'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
+  end if;
+end
+$function$;
+comment on function app_private.end_expiry(boolean) is 'The end of a run: starts what waits and can start, and where a publication holds what has ended by now, or what could start, has the worker look again 5 seconds later. `is_complete`: all that was due has been expired, and is not looked for: over a million dead index entries that takes a second.';
+
 CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1640,32 +1659,26 @@ end
 $function$;
 comment on function app_private.enforce_subscription_state() is 'Trigger: holds the states of a subscription against every role: pending → active → expired, pending or active → cancelled.';
 
-CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
- RETURNS integer
+CREATE OR REPLACE FUNCTION app_private.expire_batch(batch_size integer, from_at timestamp with time zone, until_at timestamp with time zone, OUT expired integer, OUT last_end_at timestamp with time zone)
+ RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
-  -- how far this session has got: the index entries before it are dead, and walking over them again makes a long run quadratic
-  v_from constant timestamptz := coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz;
-  v_until timestamptz;
+  v_until constant timestamptz := least(until_at, v_now);
   v_ids uuid[];
   v_dealer_ids uuid[];
-  v_count integer;
 begin
-  if batch_size is null or batch_size < 1 then
-    raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
-  end if;
   perform set_config('forecourt.expires_in_batch', 'on', true);
   with due as (
     select s.dealer_id, s.ctid
     from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at >= v_from and s.end_at <= v_now
+    where s.status = 'active' and s.end_at >= from_at and s.end_at <= v_until
     order by s.end_at
-    limit expire_subscriptions.batch_size
+    limit expire_batch.batch_size
     for update skip locked
-  ), expired as (
+  ), changed as (
     update app_public.dealer_subscriptions as s
     set status = 'expired', updated_at = v_now
     from due
@@ -1673,29 +1686,49 @@ begin
     where s.dealer_id = due.dealer_id and s.ctid = due.ctid
     returning s.dealer_id, s.id, s.end_at
   )
-  select count(*)::integer, array_agg(e.id), array_agg(e.dealer_id), max(e.end_at)
-  into v_count, v_ids, v_dealer_ids, v_until
-  from expired as e;
+  select count(*)::integer, array_agg(c.id), array_agg(c.dealer_id), max(c.end_at)
+  into expired, v_ids, v_dealer_ids, last_end_at
+  from changed as c;
   perform set_config('forecourt.expires_in_batch', '', true);
-  if v_count > 0 then
+  if expired > 0 then
     perform app_private.write_audit_log(
-      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', v_count, 'ids', to_jsonb(v_ids)));
+      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', expired, 'ids', to_jsonb(v_ids)));
     perform app_private.activate_pending_subscriptions(v_dealer_ids);
   end if;
-  -- at the end it begins anew, once: for what was skipped, or was given an earlier end meanwhile
-  perform set_config('forecourt.expired_until', case when v_count > 0 then v_until::text else '' end, false);
-  if v_count = 0 and v_from > '-infinity' then
-    -- without locks first: a walk over all that is dead takes a while, and nothing is to be locked meanwhile
-    perform from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= v_now limit 1;
+end
+$function$;
+comment on function app_private.expire_batch(integer,timestamp with time zone,timestamp with time zone) is 'Expires up to `batch_size` active subscriptions whose end lies in this range and has come, oldest end first, starts those that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns how many expired, and the last of their ends, from which the next batch goes on: before it lie dead index entries, and to walk over them with each batch makes a long run quadratic.';
+
+CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  -- how far this session has got
+  v_from constant timestamptz := coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz;
+  v_batch record;
+begin
+  if batch_size is null or batch_size < 1 then
+    raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
+  end if;
+  v_batch := app_private.expire_batch(batch_size, v_from, 'infinity');
+  perform set_config('forecourt.expired_until', coalesce(v_batch.last_end_at::text, ''), false);
+  if v_batch.expired = 0 and v_from > '-infinity' then
+    -- it begins anew, once, for what was skipped, or was given an earlier end meanwhile; without locks first, for the walk over
+    -- all that is dead takes a while
+    perform from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at <= clock_timestamp()
+    order by s.end_at
+    limit 1;
     if found then
       return app_private.expire_subscriptions(batch_size);
     end if;
   end if;
-  if v_count = 0 then
-    perform app_private.activate_pending_subscriptions();
-    perform app_private.schedule_skipped_expiry(v_now);
+  if v_batch.expired = 0 then
+    perform app_private.end_expiry();
   end if;
-  return v_count;
+  return v_batch.expired;
 end
 $function$;
 comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop on one connection, each call a transaction: the session remembers how far it has got. Raises FC010 for a size below 1.';
@@ -2083,6 +2116,25 @@ end
 $function$;
 comment on function app_private.pass_pricing_gate(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even what is free. `segment` and `pricing_type` (null: a package) say who wants what, for the error. Raises FC005 where one is missing, FC006 where more than one VAT rate applies.';
 
+CREATE OR REPLACE FUNCTION app_private.plan_expiry(OUT due bigint, OUT middle timestamp with time zone, OUT until_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  until_at := clock_timestamp();
+  select count(*) into due
+  from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= until_at;
+  select s.end_at into middle
+  from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= until_at
+  order by s.end_at
+  offset due / 2
+  limit 1;
+end
+$function$;
+comment on function app_private.plan_expiry() is 'How many subscriptions are due at `until_at`, which is now, and the end in their middle: as many end before as after it. Null where none is due.';
+
 CREATE OR REPLACE FUNCTION app_private.price_item(unit_price_net numeric, gate app_private.pricing_gate)
  RETURNS app_public.invoice_items
  LANGUAGE plpgsql
@@ -2386,23 +2438,25 @@ end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 when the dealer is closed or may not publish.';
 
-CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, batch_size integer DEFAULT 1000)
- RETURNS integer
+CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, batch_size integer, from_at timestamp with time zone, until_at timestamp with time zone, OUT expired integer, OUT last_end_at timestamp with time zone, OUT is_publishing boolean)
+ RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_count integer;
 begin
   -- a batch that a crash of the server takes back is made again by the next run: it need not wait for the disk with its rows locked
   perform set_config('synchronous_commit', 'off', true);
-  v_count := app_private.expire_subscriptions(run_expiry_batch.batch_size);
-  update app_private.job_runs as r set counted = r.counted + v_count
-  where r.id = run_expiry_batch.run_id and v_count > 0;
-  return v_count;
+  -- pages that it pushes out of the buffers go to the disk bit by bit: written back in a surge, they hold up the commits of others
+  perform set_config('backend_flush_after', '256kB', true);
+  select b.expired, b.last_end_at into run_expiry_batch.expired, run_expiry_batch.last_end_at
+  from app_private.expire_batch(batch_size, from_at, until_at) as b;
+  update app_private.job_runs as r set counted = r.counted + run_expiry_batch.expired
+  where r.id = run_expiry_batch.run_id and run_expiry_batch.expired > 0;
+  is_publishing := coalesce(
+    (select l.created_at from app_public.listings as l order by l.id desc limit 1) > clock_timestamp() - interval '1 second', false);
 end
 $function$;
-comment on function app_private.run_expiry_batch(uuid,integer) is 'One batch of a run, and its count in job_runs, in one transaction: whatever becomes of the worker, the two agree. 0: done.';
+comment on function app_private.run_expiry_batch(uuid,integer,timestamp with time zone,timestamp with time zone) is 'One batch of a run, and its count in job_runs, in one transaction: whatever becomes of the worker, the two agree. As expire_batch; and whether a listing was made within the last second, so that the run can step back.';
 
 CREATE OR REPLACE FUNCTION app_private.schedule_expiry(dealer_id uuid, at timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2439,32 +2493,6 @@ begin
 end
 $function$;
 comment on function app_private.schedule_missed_expiry() is 'Has the worker expire subscriptions now, unless a run since 00:00 UTC has come to its end; returns whether it was missing. For the start of a worker, also of the first on a new database: the crontab makes up only for what it knew of. Several workers ask for one run.';
-
-CREATE OR REPLACE FUNCTION app_private.schedule_skipped_expiry(at timestamp with time zone)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  -- two questions, each with an index of its own
-  perform from app_public.dealer_subscriptions as s
-  where s.status = 'active' and s.end_at <= schedule_skipped_expiry.at
-  limit 1;
-  if not found then
-    perform from app_public.dealer_subscriptions as p
-    where p.status = 'pending' and not exists (
-      select from app_public.dealer_subscriptions as other
-      where other.dealer_id = p.dealer_id
-        and (other.status = 'active' or other.status = 'cancelled' and other.end_at > schedule_skipped_expiry.at))
-    limit 1;
-  end if;
-  if found then
-    perform graphile_worker.add_job(
-      'expire_subscriptions', run_at := schedule_skipped_expiry.at + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
-  end if;
-end
-$function$;
-comment on function app_private.schedule_skipped_expiry(timestamp with time zone) is 'Where a publication held at the end of a run what had ended by then, or what could start, has the worker look again 5 seconds later.';
 
 CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message text, details jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean

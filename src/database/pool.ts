@@ -5,7 +5,7 @@ import pg from 'pg'
 const LINE_MARGIN_MS = 2_000
 
 /** What each process opens at most, beside the API's own pool (`POOL_SIZE`). */
-export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 4 } as const
+export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
 
 export type PoolOptions = {
   config: pg.PoolConfig

@@ -8,8 +8,9 @@ import { progressLine } from '../../tasks/expire_subscriptions.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { type RecordedLog, recordLog } from '../support/log.ts'
 import { expiryFaults, makeMany, recordNight, runs } from '../support/nights.ts'
+import { committed } from '../support/sessions.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry, makePackage } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
 
 const workerProcess = new URL('../support/workerProcess.ts', import.meta.url).pathname
 const SOUND = { left_over: 0, too_early: 0, miscounted: 0, listed_twice: 0, unmatched: 0 }
@@ -150,6 +151,76 @@ test('a worker that starts while another is at it shares the work', async () => 
   expect(busy.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(20_000)
 })
 
+test.each([
+  [9_999, 1],
+  [10_000, 2],
+])('a run over %d has %d lanes, and is one run', async (due, lanes) => {
+  await makeMany(database, due)
+  await database.superuser.query(`
+    create table public.lanes (pid integer);
+    grant insert on public.lanes to public;
+    create function public.note() returns trigger language plpgsql as
+      'begin insert into public.lanes values (pg_backend_pid()); return null; end';
+    create trigger note after update on app_public.dealer_subscriptions
+      for each statement execute function public.note()`)
+  await startWorker()
+  await untilExpired(due)
+  await untilNoJob()
+  const { rows } = await database.superuser.query(
+    'select count(distinct pid)::integer as lanes from public.lanes',
+  )
+  expect(rows).toEqual([{ lanes }])
+  expect(await runs(database)).toEqual([expect.objectContaining({ counted: String(due), error: null })])
+  expect(await expiryFaults(database)).toEqual(SOUND)
+})
+
+test('while listings are made a run rests between its batches, many times as long as they take', async () => {
+  const userId = await makeUser(database.owner)
+  const dealerId = await makeDealer(database.owner, userId)
+  await committed(database, { dealer: userId }, async client => {
+    await client.query("select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')", [
+      dealerId,
+    ])
+  })
+  await makeMany(database, 2_000)
+  await slowBatches(30)
+  await database.superuser.query(`
+    set session_replication_role = replica;
+    update app_public.listings set created_at = now() + interval '1 hour';
+    reset session_replication_role;
+    create table public.batches (began_at timestamptz, ended_at timestamptz);
+    grant insert on public.batches to public;
+    create function public.note() returns trigger language plpgsql as
+      'begin insert into public.batches values (now(), clock_timestamp()); return null; end';
+    create trigger note after update on app_public.dealer_subscriptions
+      for each row execute function public.note()`)
+  await startWorker()
+  await untilNoJob()
+  const { rows } = await database.superuser.query(`
+    select lead(began_at) over (order by began_at) - max(ended_at) > 6 * (max(ended_at) - began_at) as rested
+    from public.batches group by began_at order by began_at`)
+  expect(rows.map(({ rested }) => rested)).toEqual([true, true, true, null])
+})
+
+test('a run whose one lane fails ends both, says why, and leaves the rest to the next try', async () => {
+  await makeMany(database, 20_000)
+  // the oldest of the older half cannot be expired
+  await database.superuser.query(`
+    create function public.refuse() returns trigger language plpgsql as
+      $$begin if old.end_at < now() - interval '15000 seconds' then raise 'not this one'; end if; return new; end$$;
+    create trigger refuse before update on app_public.dealer_subscriptions
+      for each row execute function public.refuse()`)
+  await startWorker()
+  await until('the run has ended', async () => (await runs(database))[0]?.finished_at != null, 30)
+  const [run] = await runs(database)
+  expect(run).toMatchObject({ error: 'not this one', counted: String(await expired()) })
+  expect(await expired()).toBeGreaterThanOrEqual(10_000)
+  await database.superuser.query('drop trigger refuse on app_public.dealer_subscriptions')
+  await untilExpired(20_000)
+  await untilNoJob()
+  expect(await expiryFaults(database)).toEqual(SOUND)
+})
+
 test("a new database's first night is made up for when its first worker starts", async () => {
   await makeMany(database, 3)
   expect(await count('from graphile_worker._private_known_crontabs')).toBe(0)
@@ -192,9 +263,7 @@ test('a run that came to its end since midnight is not made up for; one that fai
 })
 
 test('a run that fails says why', async () => {
-  await database.superuser.query(
-    'alter function app_private.expire_subscriptions(integer) rename to expire_subscriptions_gone',
-  )
+  await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
   await startWorker()
   await until('the run has failed', async () => (await runs(database))[0]?.error != null)
   expect(await runs(database)).toEqual([

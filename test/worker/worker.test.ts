@@ -170,9 +170,7 @@ test('a night that was missed is made up for when the worker starts', async () =
 })
 
 test('a job that fails is kept, with its error, and tried again', async () => {
-  await database.superuser.query(
-    'alter function app_private.expire_subscriptions(integer) rename to expire_subscriptions_gone',
-  )
+  await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
   await withWorker(async () => {
     await addJob()
     await until('the job has failed', async () => {
@@ -183,9 +181,7 @@ test('a job that fails is kept, with its error, and tried again', async () => {
     expect(
       recorded.lines.some(({ level, msg }) => level === 50 && msg.includes('expire_subscriptions')),
     ).toBe(true)
-    await database.superuser.query(
-      'alter function app_private.expire_subscriptions_gone(integer) rename to expire_subscriptions',
-    )
+    await database.superuser.query('alter function app_private.plan_expiry_gone() rename to plan_expiry')
     await untilExpired()
     await untilDone()
   })
