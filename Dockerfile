@@ -9,6 +9,10 @@ COPY tsconfig.json .gmrc LICENSE ./
 COPY migrations migrations
 COPY src src
 COPY tasks tasks
+# as src/compileCache.js for every command, and filled: a container starts sooner and takes less memory, from its first start on
+ENV NODE_COMPILE_CACHE=/app/.cache
+RUN install -d -o node .cache
 USER node
+RUN node --import ./src/api.ts --import ./src/worker/role.ts --import ./src/database/migrate.ts src/main.ts help || true
 EXPOSE 5080
 CMD ["node", "src/main.ts", "api"]

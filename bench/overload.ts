@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 import { startEmbedded } from '../src/database/embedded.ts'
 import { migrate } from '../src/database/migrate.ts'
 import { makeTokens } from '../src/http/tokens.ts'
@@ -65,7 +66,6 @@ async function makeSellers(ownerUrl: string): Promise<Seller[]> {
 }
 
 async function startApi(databaseUrl: string): Promise<{ child: ChildProcess; port: number }> {
-  const main = new URL('../src/main.ts', import.meta.url).pathname
   const env = {
     ...process.env,
     PORT: '0',
@@ -73,7 +73,11 @@ async function startApi(databaseUrl: string): Promise<{ child: ChildProcess; por
     JWT_SECRET: SECRET,
     NODE_ENV: 'production',
   }
-  const child = spawn(process.execPath, [main, 'api'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, argumentsOf('api'), {
+    cwd: projectDirectory,
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let output = ''
   child.stdout.on('data', text => {
     if (output.length < 10_000) output += text

@@ -2,7 +2,7 @@
 import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator } from './database/authenticator.ts'
-import { migrationFault } from './database/migrate.ts'
+import { migrationFault } from './database/migrations.ts'
 import { makePool } from './database/pool.ts'
 import { type AccountsOptions, makeAccounts } from './graphql/accounts.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'

@@ -3,7 +3,6 @@ import './graphileEnvironment.ts'
 import type { Api } from './api.ts'
 import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
 import { demoAccounts, demoPassword, makeDemoData } from './database/demo.ts'
-import { readOrCreateSecret, startEmbedded } from './database/embedded.ts'
 import { type Logger, makeLog } from './log.ts'
 
 const dataDirectory = new URL('../.data', import.meta.url).pathname
@@ -57,6 +56,8 @@ async function openDatabase(configuration: Configuration, log: Logger): Promise<
     if (jwtSecret === undefined) log.warn('JWT_SECRET is not set: access tokens end with this process')
     return { url: databaseUrl, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }
+  // only where it runs
+  const { readOrCreateSecret, startEmbedded } = await import('./database/embedded.ts')
   const server = await startEmbedded({ directory: dataDirectory, log: message => log.info(message) })
   started.push({ what: 'database', stop: () => server.stop() })
   const secret = jwtSecret ?? readOrCreateSecret(dataDirectory, 'jwt-secret')

@@ -4,14 +4,13 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 import { makeTokens } from '../src/http/tokens.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from './support/database.ts'
 import { recordNight } from './support/nights.ts'
 import { jwtSecret } from './support/server.ts'
 import { holding, until, untilWaitingForLock } from './support/waits.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/world.ts'
-
-const main = new URL('../src/main.ts', import.meta.url).pathname
 
 let database: TestDatabase
 const children: ChildProcess[] = []
@@ -40,10 +39,14 @@ type Running = {
   ended: Promise<number | string>
 }
 
-/** Starts a process with a clean environment: nothing of ours but the path. */
-function start(command: string[], env: Record<string, string> = {}): Running {
+/** Starts what `npm run` does, in a clean environment: nothing of ours but the path. */
+function start(command: string, env: Record<string, string> = {}): Running {
   const { PATH = '', HOME = '' } = process.env
-  const child = spawn(process.execPath, [main, ...command], { env: { PATH, HOME, PORT: '0', ...env } })
+  const [name = '', ...args] = command.split(' ')
+  const child = spawn(process.execPath, [...argumentsOf(name), ...args], {
+    cwd: projectDirectory,
+    env: { PATH, HOME, PORT: '0', ...env },
+  })
   children.push(child)
   let output = ''
   for (const stream of [child.stdout, child.stderr])
@@ -52,7 +55,7 @@ function start(command: string[], env: Record<string, string> = {}): Running {
   return { child, output: () => output, ended }
 }
 
-function startOn({ ownerUrl }: TestDatabase, command: string[], env: Record<string, string> = {}): Running {
+function startOn({ ownerUrl }: TestDatabase, command: string, env: Record<string, string> = {}): Running {
   return start(command, { DATABASE_URL: ownerUrl, JWT_SECRET: jwtSecret, ...env })
 }
 
@@ -111,7 +114,7 @@ test('SIGTERM lets the running request be answered and the running job be finish
   const due = await makeSubscription(database.owner, await makeDealer(database.owner, userId), {
     endAt: "now() - interval '1 minute'",
   })
-  const running = startOn(database, [])
+  const running = startOn(database, 'start')
   const url = await ready(running)
   const { accessToken } = await makeTokens(jwtSecret).issue({ userId, role: 'dealer' })
   // a query: no lock timeout of a function ends its wait
@@ -142,7 +145,7 @@ test('SIGTERM lets the running request be answered and the running job be finish
 })
 
 test('a second signal a moment later stops at once', async () => {
-  const running = startOn(database, ['worker'], { LOG_LEVEL: 'debug' })
+  const running = startOn(database, 'worker', { LOG_LEVEL: 'debug' })
   await until('the worker is connected', () => running.output().includes('Worker connected'), 30)
   await holding(
     database,
@@ -168,7 +171,7 @@ test('a second signal a moment later stops at once', async () => {
 test('npm run api serves requests and runs no job; Ctrl-C stops it although a client stays connected', async () => {
   await database.superuser.query('delete from graphile_worker._private_jobs')
   await addJob()
-  const running = startOn(database, ['api'])
+  const running = startOn(database, 'api')
   const url = await ready(running)
   expect((await fetch(`${url}/readyz`)).status).toBe(200)
   expect(await post(url, '{ dealerPackages { totalCount } }')).toEqual({
@@ -181,7 +184,7 @@ test('npm run api serves requests and runs no job; Ctrl-C stops it although a cl
 
 test('npm run worker runs jobs and serves nothing', async () => {
   await addJob()
-  const running = startOn(database, ['worker'])
+  const running = startOn(database, 'worker')
   await until('no job is left', async () => (await jobs()) === 0, 30)
   expect(await connectionsOf('forecourt api')).toBe(0)
   expect(running.output()).not.toContain('http://')
@@ -190,14 +193,14 @@ test('npm run worker runs jobs and serves nothing', async () => {
 })
 
 test('npm run migrate ends by itself, and neither it nor npm start needs to be the first', async () => {
-  const [first, second] = [startOn(database, ['migrate']), startOn(database, ['migrate'])]
+  const [first, second] = [startOn(database, 'migrate'), startOn(database, 'migrate')]
   expect([await first.ended, await second.ended]).toEqual([0, 0])
 })
 
 test('npm run api on a database that was not migrated says what to run, and exits with 1', async () => {
   const unmigrated = await emptyDatabase()
   try {
-    const running = startOn(unmigrated, ['api'])
+    const running = startOn(unmigrated, 'api')
     expect(await running.ended).toBe(1)
     expectSentences(running.output())
     expect(running.output()).toContain('npm run migrate')
@@ -207,7 +210,7 @@ test('npm run api on a database that was not migrated says what to run, and exit
 })
 
 test('in production every missing variable is named at once, and the exit code is 1', async () => {
-  const commands = [[], ['worker']]
+  const commands = ['start', 'worker']
   const all = commands.map(command => start(command, { NODE_ENV: 'production' }))
   for (const running of all) {
     expect(await running.ended).toBe(1)
@@ -216,12 +219,12 @@ test('in production every missing variable is named at once, and the exit code i
   }
 })
 
-const unstartable: [string[], Record<string, string>, RegExp][] = [
-  [['api'], {}, /DATABASE_URL/],
-  [['serve'], {}, /npm start/],
-  [[], { PORT: 'http' }, /PORT/],
+const unstartable: [string, Record<string, string>, RegExp][] = [
+  ['api', {}, /DATABASE_URL/],
+  ['start serve', {}, /npm start/],
+  ['start', { PORT: 'http' }, /PORT/],
   [
-    ['worker'],
+    'worker',
     { DATABASE_URL: 'postgres://nobody:secret@127.0.0.1:1/none', JWT_SECRET: jwtSecret },
     /127\.0\.0\.1:1/,
   ],
@@ -240,7 +243,7 @@ test('a port that is taken ends with 1 and leaves nothing running', async () => 
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as { port: number }
-  const running = startOn(database, [], { PORT: String(port) })
+  const running = startOn(database, 'start', { PORT: String(port) })
   const code = await running.ended.finally(() => other.close())
   expect(code).toBe(1)
   expect(running.output()).toContain(String(port))

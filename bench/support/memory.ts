@@ -13,15 +13,15 @@ export function memoryOf(pid: number): Memory | undefined {
   return { rss, peak, ...(pss === undefined ? {} : { pss }) }
 }
 
-/** The process of a group whose command line holds this; the group's leader where there is none. */
-export function memberOf(group: number, commandLine: string): number {
+/** The process of a group that was started with this argument; the group's leader where there is none. */
+export function memberOf(group: number, argument: string): number {
   for (const entry of listProcesses()) {
     const [, , pgrp] = read(`/proc/${entry}/stat`)
       .replace(/^.*\) /s, '')
       .split(' ')
     if (Number(pgrp) !== group) continue
-    const words = read(`/proc/${entry}/cmdline`).split('\0')
-    if (words.length === 3 && words[1]?.endsWith(commandLine)) return entry
+    // npm and a shell have it within a longer one
+    if (read(`/proc/${entry}/cmdline`).split('\0').includes(argument)) return entry
   }
   return group
 }

@@ -1,4 +1,5 @@
 /** The servers that are compared: ours as in production, and those beside it. All are processes of their own. */
+import { argumentsOf } from '../../scripts/support/commands.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { type Cluster, type Database, jwtSecret, outputFile } from './cluster.ts'
 import { type Running, startProcess } from './processes.ts'
@@ -17,7 +18,7 @@ function environment({ ownerUrl }: Database): Record<string, string> {
 /** `npm run api` in production, without npm. */
 export async function startApi(cluster: Cluster, database: Database): Promise<Server> {
   const running = await startProcess({
-    command: ['node', 'src/main.ts', 'api'],
+    command: ['node', ...argumentsOf('api')],
     env: environment(database),
     ready: GREETING,
     output: outputFile(cluster, 'api'),
@@ -27,7 +28,7 @@ export async function startApi(cluster: Cluster, database: Database): Promise<Se
 
 export function startWorker(cluster: Cluster, database: Database): Promise<Running> {
   return startProcess({
-    command: ['node', 'src/main.ts', 'worker'],
+    command: ['node', ...argumentsOf('worker')],
     env: environment(database),
     ready: /Worker connected/,
     output: outputFile(cluster, 'worker'),

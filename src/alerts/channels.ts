@@ -1,12 +1,15 @@
 /** Where alerts go: the channels that are configured. */
 import type { AlertConfiguration } from '../configuration.ts'
 import type { AlertChannel } from './channel.ts'
-import { makeEmailChannel } from './email.ts'
 import { makeWebhookChannel } from './webhook.ts'
 
-export function makeAlertChannels({ webhookUrl, email }: AlertConfiguration): AlertChannel[] {
-  return [
-    ...(webhookUrl === undefined ? [] : [makeWebhookChannel(webhookUrl)]),
-    ...(email === undefined ? [] : [makeEmailChannel(email)]),
-  ]
+export async function makeAlertChannels({ webhookUrl, email }: AlertConfiguration): Promise<AlertChannel[]> {
+  const channels: AlertChannel[] = []
+  if (webhookUrl !== undefined) channels.push(makeWebhookChannel(webhookUrl))
+  if (email !== undefined) {
+    // the mail packages are large, and loaded only for whoever wants e-mail
+    const { makeEmailChannel } = await import('./email.ts')
+    channels.push(makeEmailChannel(email))
+  }
+  return channels
 }

@@ -1,7 +1,6 @@
 /** Demo data for the embedded database: accounts, countries, packages, dealers in every state. */
 import { readFile } from 'node:fs/promises'
 import pg from 'pg'
-import { hashPassword } from '../passwords.ts'
 
 export const demoAccounts = ['admin@example.com', 'dealer@example.com'] as const
 export const demoPassword = 'forecourt-demo'
@@ -17,6 +16,8 @@ export async function makeDemoData(databaseUrl: string): Promise<boolean> {
       demoAccounts,
     ])
     if (rowCount !== 0) return false
+    // most starts find it made
+    const { hashPassword } = await import('../passwords.ts')
     const passwordHash = await hashPassword(demoPassword)
     await client.query("select set_config('forecourt.demo_password_hash', $1, true)", [passwordHash])
     await client.query(await readFile(new URL('demo.sql', import.meta.url), 'utf8'))

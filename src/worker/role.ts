@@ -21,7 +21,7 @@ export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerR
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {
-    const runner = await startWorker({ pool, log, channels: makeAlertChannels(alerts) })
+    const runner = await startWorker({ pool, log, channels: await makeAlertChannels(alerts) })
     return {
       async stop() {
         await runner.stop()

@@ -1,6 +1,7 @@
 /** Migrating: twice, twice at once, and what a database that was not migrated is told apart by. */
 import { afterEach, expect, test } from '@jest/globals'
-import { expectedMigrations, migrate, migrationFault } from '../../src/database/migrate.ts'
+import { migrate } from '../../src/database/migrate.ts'
+import { expectedMigrations, migrationFault } from '../../src/database/migrations.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from '../support/database.ts'
 import { until } from '../support/waits.ts'
 import { makeCountry } from '../support/world.ts'

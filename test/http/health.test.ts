@@ -1,7 +1,7 @@
 /** Whether the process lives, whether it can serve, and what it writes into its log. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
-import { expectedMigrations } from '../../src/database/migrate.ts'
+import { expectedMigrations } from '../../src/database/migrations.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import { recordLog } from '../support/log.ts'

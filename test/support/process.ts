@@ -2,12 +2,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { argumentsOf, projectDirectory } from '../../scripts/support/commands.ts'
 import type { TestDatabase } from './database.ts'
 import { type RecordedLog, recordLog } from './log.ts'
 import { clientOf, jwtSecret, type TestServer } from './server.ts'
 import { until } from './waits.ts'
-
-const main = new URL('../../src/main.ts', import.meta.url).pathname
 
 /** Starts it on a free port. What it logs goes to `log`; `stop` ends it as Ctrl-C does. */
 export async function startProcess(
@@ -16,7 +15,8 @@ export async function startProcess(
   log: RecordedLog = recordLog(),
 ): Promise<TestServer> {
   const { PATH = '', HOME = '' } = process.env
-  const child = spawn(process.execPath, [main, 'api'], {
+  const child = spawn(process.execPath, argumentsOf('api'), {
+    cwd: projectDirectory,
     env: {
       PATH,
       HOME,

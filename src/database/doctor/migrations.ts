@@ -1,5 +1,5 @@
 /** Whether the database has the migrations of this build, all and no other. */
-import { migrationFault } from '../migrate.ts'
+import { migrationFault } from '../migrations.ts'
 import type { Check } from './check.ts'
 
 export const migrations: Check = {

@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { argumentsOf, projectDirectory } from '../../../scripts/support/commands.ts'
 import { examine } from '../../../src/database/doctor/examine.ts'
 import { type EmbeddedServer, findEmbedded, startEmbedded } from '../../../src/database/embedded.ts'
 import { migrate } from '../../../src/database/migrate.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from '../../support/database.ts'
 import { until } from '../../support/waits.ts'
 
-const doctor = new URL('../../../src/doctor.ts', import.meta.url).pathname
 const directory = mkdtempSync(join(tmpdir(), 'forecourt-doctor-'))
 
 let database: TestDatabase
@@ -37,8 +37,8 @@ function run(databaseUrl: string): Promise<Ended> {
   return new Promise(resolve => {
     execFile(
       process.execPath,
-      [doctor],
-      { env: { PATH, DATABASE_URL: databaseUrl } },
+      argumentsOf('db:doctor'),
+      { cwd: projectDirectory, env: { PATH, DATABASE_URL: databaseUrl } },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
     )
   })

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { argumentsOf, projectDirectory } from '../../../scripts/support/commands.ts'
 import { cloneDatabase, type TestDatabase } from '../../support/database.ts'
 import { type Relay, startRelay } from '../../support/relay.ts'
 import { jwtSecret } from '../../support/server.ts'
@@ -24,10 +25,9 @@ afterAll(async () => {
 })
 
 test('a process outlives the loss of its database, and nothing is thrown that nobody catches', async () => {
-  const main = new URL('../../../src/main.ts', import.meta.url).pathname
   const { PATH = '', HOME = '' } = process.env
   const env = { PATH, HOME, PORT: '0', DATABASE_URL: relay.url, JWT_SECRET: jwtSecret, DEMO_DATA: '0' }
-  const child: ChildProcess = spawn(process.execPath, [main, 'api'], { env })
+  const child: ChildProcess = spawn(process.execPath, argumentsOf('api'), { cwd: projectDirectory, env })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', text => (output += text))
   try {
