@@ -65,6 +65,16 @@ comment on column app_private.publication_decision.subscription_id is 'Whose quo
 comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
 comment on type app_private.publication_decision is 'What pays for the next listing of a dealer, its charge, and what was left of the quotas before it.';
 
+create type app_private.rate_limit_outcome as (
+  used double precision,
+  reset_at double precision,
+  retry_after integer
+);
+comment on column app_private.rate_limit_outcome.reset_at is 'When the running window ends, or what is refused would pass, in Unix seconds.';
+comment on column app_private.rate_limit_outcome.retry_after is 'Seconds until what is over its limit would pass.';
+comment on column app_private.rate_limit_outcome.used is 'How much of the window is used, this charge included; null: it was not taken.';
+comment on type app_private.rate_limit_outcome is 'What became of a charge.';
+
 create type app_public.consumption_source as enum (
   'free_quota',
   'subscription_quota',
@@ -373,21 +383,21 @@ comment on table app_private.pricing_conflicts is 'What customers were refused f
 
 create unlogged table app_private.rate_limit_counters (
   key bytea not null,
-  window_seconds integer not null,
-  started_at double precision not null,
-  previous integer not null,
-  current integer not null,
+  window_seconds double precision not null,
+  ends_at double precision not null,
+  decay double precision not null,
+  current double precision not null,
   constraint rate_limit_counters_pkey PRIMARY KEY (key)
 ) with (fillfactor=50);
 alter table app_private.rate_limit_counters enable row level security;
 alter table app_private.rate_limit_counters force row level security;
 create policy all_owner on app_private.rate_limit_counters for all to owner using (true) with check (true);
 comment on column app_private.rate_limit_counters.current is 'Count of the running window.';
+comment on column app_private.rate_limit_counters.decay is 'Count of the window before, per second of the window: so much of it leaves the sliding window each second.';
+comment on column app_private.rate_limit_counters.ends_at is 'End of the running window, in Unix seconds: the first begins with the key''s first hit.';
 comment on column app_private.rate_limit_counters.key is 'HMAC of scope and subject.';
-comment on column app_private.rate_limit_counters.previous is 'Count of the window before.';
-comment on column app_private.rate_limit_counters.started_at is 'Start of the running window, in seconds since 1970: the first is the key''s first hit.';
-comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window, for cleaning up.';
-comment on table app_private.rate_limit_counters is 'Sliding window counters, one row a key.';
+comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window.';
+comment on table app_private.rate_limit_counters is 'Sliding window counters, one row a key: used is current + decay * (ends_at - now).';
 
 create table app_private.user_passwords (
   user_id uuid not null,
@@ -2169,40 +2179,63 @@ AS $function$
 $function$;
 comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'For whom and when configuration was looked for: the facts of FC005 and FC006. No pricing_type: a package.';
 
-CREATE OR REPLACE FUNCTION app_private.rate_limit_used(counter app_private.rate_limit_counters, window_seconds integer, now double precision)
+CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
+ RETURNS app_private.rate_limit_counters
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_started_at constant double precision := counter.ends_at - counter.window_seconds;
+begin
+  if now < v_started_at + window_seconds then
+    counter.ends_at := v_started_at + window_seconds;
+    counter.decay := counter.decay * counter.window_seconds / window_seconds;
+  elsif now < v_started_at + 2 * window_seconds then
+    counter.ends_at := v_started_at + 2 * window_seconds;
+    counter.decay := counter.current / window_seconds;
+    counter.current := 0;
+  else
+    counter.ends_at := now + window_seconds;
+    counter.decay := 0;
+    counter.current := 0;
+  end if;
+  counter.window_seconds := window_seconds;
+  return counter;
+end
+$function$;
+comment on function app_private.rate_limit_counter_at(app_private.rate_limit_counters,double precision,double precision) is 'The counter as it stands at a moment for a window of that length: one whose window has ended is in its next one, and what has counted nothing for a window begins anew, as does what never has.';
+
+CREATE OR REPLACE FUNCTION app_private.rate_limit_used(counter app_private.rate_limit_counters, now double precision)
  RETURNS double precision
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN (now < ((counter).started_at + (window_seconds)::double precision)) THEN (((counter).current)::double precision + (((counter).previous)::double precision * ((1)::double precision - (GREATEST((now - (counter).started_at), (0)::double precision) / (window_seconds)::double precision)))) WHEN (now < ((counter).started_at + ((2 * window_seconds))::double precision)) THEN (((counter).current)::double precision * ((2)::double precision - ((now - (counter).started_at) / (window_seconds)::double precision))) ELSE (0)::double precision END;
-comment on function app_private.rate_limit_used(app_private.rate_limit_counters,integer,double precision) is 'How much of a sliding window is used: the running window''s count, and the share of the one before that the window still covers. Exact in the first window, which starts at the key''s first hit; no double burst where one ends. 0 without a counter.';
+RETURN ((counter).current + ((counter).decay * LEAST(((counter).ends_at - now), (counter).window_seconds)));
+comment on function app_private.rate_limit_used(app_private.rate_limit_counters,double precision) is 'How much of a sliding window is used, until the counter''s window ends: its count, and the share of the window before that the sliding one still covers. Exact in the first window, which starts at the key''s first hit; no double burst where one ends. A clock that was set back to before its start makes it no larger.';
 
-CREATE OR REPLACE FUNCTION app_private.rate_limit_wait(counter app_private.rate_limit_counters, max_count integer, window_seconds integer, cost integer, now double precision)
+CREATE OR REPLACE FUNCTION app_private.rate_limit_wait(counter app_private.rate_limit_counters, max_count double precision, cost double precision, now double precision)
  RETURNS integer
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_age double precision := rate_limit_wait.now - counter.started_at;
-  v_previous double precision := counter.previous::double precision;
-  v_current double precision := counter.current::double precision;
-  v_room constant double precision := (rate_limit_wait.max_count - rate_limit_wait.cost)::double precision;
-  v_wait double precision := 0::double precision;
+  v_room constant double precision := max_count - cost;
+  v_passes_at double precision;
 begin
+  if app_private.rate_limit_used(counter, now) <= v_room then
+    return null;
+  end if;
   -- in the running window only the share of the one before shrinks; what is too much without it waits for the next one
-  if v_current > v_room then
-    v_wait := rate_limit_wait.window_seconds - v_age;
-    v_age := 0;
-    v_previous := v_current;
-    v_current := 0;
-  end if;
-  if v_previous > 0 then
-    v_wait := v_wait + greatest(0, rate_limit_wait.window_seconds * (1 - (v_room - v_current) / v_previous) - v_age);
-  end if;
-  return greatest(1, ceil(v_wait))::integer;
+  v_passes_at := case
+    when v_room < 0 then now + counter.window_seconds
+    when counter.current <= v_room then counter.ends_at - (v_room - counter.current) / counter.decay
+    else counter.ends_at + counter.window_seconds * (1 - v_room / counter.current)
+  end;
+  return greatest(1, ceil(v_passes_at - now))::integer;
 end
 $function$;
-comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,integer,integer,integer,double precision) is 'Seconds, at least 1, until a refused charge would pass if nothing else came: the Retry-After of a client.';
+comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,double precision,double precision,double precision) is 'Seconds, at least 1, until a charge passes if nothing else comes: the Retry-After of a client. A window for what never passes; null for what passes now. The counter is that of rate_limit_counter_at.';
 
 CREATE OR REPLACE FUNCTION app_private.record_alert_delivery(alert_id uuid, channel text, error text DEFAULT NULL::text)
  RETURNS void
@@ -2267,35 +2300,6 @@ end
 $function$;
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, its owner included.';
 
-CREATE OR REPLACE FUNCTION app_private.refused_rate_limits(keys bytea[], max_counts integer[], windows integer[], costs integer[], enforced boolean[], now double precision, OUT retry_after integer[], OUT reset_at bigint[])
- RETURNS record
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-declare
-  v_counter app_private.rate_limit_counters;
-begin
-  for v_index in 1 .. cardinality(keys) loop
-    continue when not enforced[v_index];
-    select c.* into v_counter from app_private.rate_limit_counters as c where c.key = keys[v_index];
-    if costs[v_index] > max_counts[v_index]
-      or found and app_private.rate_limit_used(v_counter, windows[v_index], refused_rate_limits.now) + costs[v_index] > max_counts[v_index]
-    then
-      -- from 1 on: a client that reads arrays without their bounds would take the first refusal for the first charge's
-      retry_after := coalesce(retry_after, array_fill(null::integer, array[cardinality(keys)]));
-      reset_at := coalesce(reset_at, array_fill(null::bigint, array[cardinality(keys)]));
-      retry_after[v_index] := coalesce(
-        app_private.rate_limit_wait(
-          v_counter, max_counts[v_index], windows[v_index], costs[v_index], refused_rate_limits.now),
-        windows[v_index]);
-      reset_at[v_index] := ceil(refused_rate_limits.now)::bigint + retry_after[v_index];
-    end if;
-  end loop;
-end
-$function$;
-comment on function app_private.refused_rate_limits(bytea[],integer[],integer[],integer[],boolean[],double precision) is 'Which charges are over their limit, at their index: seconds until they would pass, and that moment in Unix seconds. Writes and locks nothing. Nulls where none is over.';
-
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2308,7 +2312,7 @@ begin
   with idle as (
     select c.key
     from app_private.rate_limit_counters as c
-    where c.started_at + 2 * c.window_seconds < v_now
+    where c.ends_at + c.window_seconds < v_now
     limit remove_idle_rate_limit_counters.batch_size
     for update skip locked
   ), removed as (
@@ -2649,45 +2653,42 @@ end
 $function$;
 comment on function app_private.subscription_metrics() is 'Active subscriptions whose end has come, counted in the index and up to 100,000. See operation_metrics.';
 
-CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds integer, cost integer, now double precision, OUT used integer, OUT reset_at bigint)
- RETURNS record
+CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision, OUT outcome app_private.rate_limit_outcome)
+ RETURNS app_private.rate_limit_outcome
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
+declare
+  v_seen app_private.rate_limit_counters;
+  v_counter app_private.rate_limit_counters;
+  v_wait integer;
 begin
   -- a plain read decides about a refusal: it writes nothing and waits for nobody
-  if take_rate_limit_at_edge.cost > take_rate_limit_at_edge.max_count or exists (
-    select from app_private.rate_limit_counters as c
-    where c.key = take_rate_limit_at_edge.key
-      and app_private.rate_limit_used(c, take_rate_limit_at_edge.window_seconds, take_rate_limit_at_edge.now)
-        + take_rate_limit_at_edge.cost > take_rate_limit_at_edge.max_count)
-  then
+  select c.* into v_seen from app_private.rate_limit_counters as c where c.key = take_rate_limit_at_edge.key;
+  v_counter := app_private.rate_limit_counter_at(v_seen, window_seconds, now);
+  v_wait := app_private.rate_limit_wait(v_counter, max_count, cost, now);
+  if v_wait is not null then
+    outcome := row(null::double precision, now + v_wait, v_wait);
     return;
   end if;
-  insert into app_private.rate_limit_counters as c (key, window_seconds, started_at, previous, current)
-  values (
-    take_rate_limit_at_edge.key, take_rate_limit_at_edge.window_seconds, take_rate_limit_at_edge.now, 0,
-    take_rate_limit_at_edge.cost)
-  on conflict on constraint rate_limit_counters_pkey do update set
-    window_seconds = excluded.window_seconds,
-    started_at = case
-      when excluded.started_at < c.started_at + excluded.window_seconds then c.started_at
-      when excluded.started_at < c.started_at + 2 * excluded.window_seconds then c.started_at + excluded.window_seconds
-      else excluded.started_at end,
-    previous = case
-      when excluded.started_at < c.started_at + excluded.window_seconds then c.previous
-      when excluded.started_at < c.started_at + 2 * excluded.window_seconds then c.current
-      else 0 end,
-    current = case when excluded.started_at < c.started_at + excluded.window_seconds then c.current else 0 end + excluded.current
-  where app_private.rate_limit_used(c, excluded.window_seconds, excluded.started_at) + excluded.current
-    <= take_rate_limit_at_edge.max_count
-  returning
-    ceil(app_private.rate_limit_used(c, c.window_seconds, take_rate_limit_at_edge.now))::integer,
-    ceil(c.started_at + c.window_seconds)::bigint
-  into used, reset_at;
+  v_counter.current := v_counter.current + cost;
+  -- written only if the row is still what was read: where many come to the edge at once, one begins the window
+  if v_seen.key is null then
+    insert into app_private.rate_limit_counters (key, window_seconds, ends_at, decay, current)
+    values (take_rate_limit_at_edge.key, v_counter.window_seconds, v_counter.ends_at, v_counter.decay, v_counter.current)
+    on conflict do nothing;
+  else
+    update app_private.rate_limit_counters as c
+    set window_seconds = v_counter.window_seconds, ends_at = v_counter.ends_at, decay = v_counter.decay, current = v_counter.current
+    where c.key = take_rate_limit_at_edge.key
+      and c.window_seconds = v_seen.window_seconds and c.ends_at = v_seen.ends_at and c.current = v_seen.current;
+  end if;
+  if found then
+    outcome := row(app_private.rate_limit_used(v_counter, now), v_counter.ends_at, null::integer);
+  end if;
 end
 $function$;
-comment on function app_private.take_rate_limit_at_edge(bytea,double precision,integer,integer,double precision) is 'Takes a charge where a window begins: the key''s first, or the first after its window has ended or was given another length. Nulls, and nothing written, where it is over the limit; max_count is Infinity for what never refuses.';
+comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge where a window begins: the key''s first, or the first after its window has ended or was given another length. What is over the limit is refused here, and writes nothing. Null, and nothing written, where another session was first.';
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
@@ -3371,79 +3372,68 @@ $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Makes an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 when the address is taken. For the API''s identity code alone, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count integer, window_seconds integer, cost integer, enforced boolean, OUT allowed boolean, OUT used integer, OUT reset_at bigint, OUT retry_after integer)
- RETURNS record
+CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision DEFAULT date_part('epoch'::text, clock_timestamp()), OUT outcome app_private.rate_limit_outcome)
+ RETURNS app_private.rate_limit_outcome
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_now constant double precision := date_part('epoch', clock_timestamp());
 begin
-  -- nearly every charge falls into a running window and passes: one short statement. What does not match is neither locked
-  -- nor written, and is looked at again below. The share of the window before is that of rate_limit_used.
-  update app_private.rate_limit_counters as c
-  set current = c.current + take_rate_limit.cost
-  where c.key = take_rate_limit.key
-    and c.window_seconds = take_rate_limit.window_seconds and v_now < c.started_at + c.window_seconds
-    and (c.current + c.previous * (1 - (v_now - c.started_at) / c.window_seconds) + take_rate_limit.cost <= take_rate_limit.max_count
-      or not take_rate_limit.enforced)
-  returning
-    ceil(c.current + c.previous * (1 - (v_now - c.started_at) / c.window_seconds))::integer,
-    ceil(c.started_at + c.window_seconds)::bigint
-  into used, reset_at;
-  allowed := found;
-  if allowed then
-    return;
-  end if;
-  select t.used, t.reset_at into take_rate_limit.used, take_rate_limit.reset_at
-  from app_private.take_rate_limit_at_edge(
-    key, case when enforced then max_count::double precision else 'Infinity' end, window_seconds, cost, v_now) as t;
-  allowed := used is not null;
-  if not allowed then
-    select r.retry_after[1], r.reset_at[1] into take_rate_limit.retry_after, take_rate_limit.reset_at
-    from app_private.refused_rate_limits(
-      array[key], array[max_count], array[window_seconds], array[cost], array[enforced], v_now) as r;
-  end if;
+  loop
+    -- nearly every charge falls into a running window and passes: one statement of few operators, since to set each of them
+    -- up takes longer than to run it. What does not match is neither locked nor written. The share of the window before is
+    -- that of rate_limit_used.
+    update app_private.rate_limit_counters as c
+    set current = c.current + take_rate_limit.cost
+    where c.key = take_rate_limit.key
+      and c.window_seconds = take_rate_limit.window_seconds and take_rate_limit.now < c.ends_at
+      and c.current + c.decay * (c.ends_at - take_rate_limit.now) + take_rate_limit.cost <= take_rate_limit.max_count
+    returning c.current + c.decay * (c.ends_at - take_rate_limit.now), c.ends_at, null::integer into outcome;
+    exit when found;
+    -- to the statement above again where another session has begun the window
+    outcome := app_private.take_rate_limit_at_edge(key, max_count, window_seconds, cost, now);
+    exit when outcome.reset_at is not null;
+  end loop;
 end
 $function$;
-grant execute on function app_public.take_rate_limit(bytea,integer,integer,integer,boolean) to forecourt_authenticator;
-comment on function app_public.take_rate_limit(bytea,integer,integer,integer,boolean) is 'Takes one charge, or refuses it and writes nothing: `used` of the window after it, `reset_at` in Unix seconds, `retry_after` in seconds where it is over its limit. What is not enforced is counted and never refused. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
+grant execute on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) to forecourt_authenticator;
+comment on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) is 'Takes one charge, or refuses it and writes nothing. What is not enforced has a max_count of Infinity: it is counted and never refused. The moment is that of the database''s clock, in Unix seconds. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts integer[], windows integer[], costs integer[], enforced boolean[], OUT allowed boolean, OUT used integer[], OUT reset_at bigint[], OUT retry_after integer[])
- RETURNS record
+CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts double precision[], windows double precision[], costs double precision[])
+ RETURNS SETOF app_private.rate_limit_outcome
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
   v_now constant double precision := date_part('epoch', clock_timestamp());
-  v_used integer;
-  v_reset_at bigint;
+  v_counter app_private.rate_limit_counters;
+  v_waits integer[];
+  v_outcome app_private.rate_limit_outcome;
 begin
-  select r.retry_after is null into allowed
-  from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
+  -- plain reads decide about a refusal: it writes nothing and waits for nobody
+  for v_index in 1 .. cardinality(keys) loop
+    select c.* into v_counter from app_private.rate_limit_counters as c where c.key = keys[v_index];
+    v_counter := app_private.rate_limit_counter_at(v_counter, windows[v_index], v_now);
+    v_waits[v_index] := app_private.rate_limit_wait(v_counter, max_counts[v_index], costs[v_index], v_now);
+  end loop;
+  if num_nonnulls(variadic v_waits) > 0 then
+    return query select null::double precision, v_now + wait, wait from unnest(v_waits) as wait;
+    return;
+  end if;
   -- keys come in ascending order, so that two calls never wait for each other
   for v_index in 1 .. cardinality(keys) loop
-    exit when not allowed;
-    select t.allowed, t.used, t.reset_at into take_rate_limits.allowed, v_used, v_reset_at
-    from app_public.take_rate_limit(
-      keys[v_index], max_counts[v_index], windows[v_index], costs[v_index], enforced[v_index]) as t;
-    used[v_index] := v_used;
-    reset_at[v_index] := v_reset_at;
-    if not allowed then
-      -- what this call has taken goes back
+    v_outcome := app_public.take_rate_limit(keys[v_index], max_counts[v_index], windows[v_index], costs[v_index], v_now);
+    return next v_outcome;
+    if v_outcome.used is null then
+      -- others have taken what was left, in the meantime: what this call has taken goes back
       update app_private.rate_limit_counters as c set current = c.current - taken.cost
       from unnest(keys[: v_index - 1], costs[: v_index - 1]) as taken (key, cost)
       where c.key = taken.key;
+      return;
     end if;
   end loop;
-  if not allowed then
-    used := null;
-    select r.retry_after, r.reset_at into take_rate_limits.retry_after, take_rate_limits.reset_at
-    from app_private.refused_rate_limits(keys, max_counts, windows, costs, enforced, v_now) as r;
-  end if;
 end
 $function$;
-grant execute on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) to forecourt_authenticator;
-comment on function app_public.take_rate_limits(bytea[],integer[],integer[],integer[],boolean[]) is 'Takes several charges of a request, or none: the arrays have one element a charge, keys in ascending order. By index what take_rate_limit gives for one. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
+grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
+comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes several charges of a request, or none: the arrays have one element a charge, keys in ascending order. Gives what take_rate_limit gives for one, a row a charge, in their order. Where one has not been taken, none has, and those after it may have no row. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';

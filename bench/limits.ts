@@ -1,5 +1,6 @@
 /** What rate limits cost: a request that passes them, the function that counts, and a refusal. */
 import { createHash } from 'node:crypto'
+import { type Outcome, TAKE_ONE } from '../src/http/limits/counters.ts'
 import type { Database } from './support/cluster.ts'
 import type { Load, Pace } from './support/jobs.ts'
 import { quoting } from './support/operations.ts'
@@ -23,7 +24,6 @@ import { copyWorld, type World } from './support/world.ts'
 const KEYS = 10_000
 /** Refusals whose traces are looked for, in a round. */
 const REFUSALS = 1_000
-const TAKE = 'select allowed, used, reset_at, retry_after from app_public.take_rate_limit($1, $2, $3, $4, $5)'
 /** What any limiter in Postgres has to do at least. */
 const UPSERT = `insert into bench_counters as c (key, current) values ($1, 1)
   on conflict (key) do update set current = c.current + 1 returning current`
@@ -74,7 +74,7 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
   const hot = [keyOf('hot')]
   return interleave(bench, {
     hot: run(
-      TAKE,
+      TAKE_ONE,
       hot.map(key => charge(key, NEVER)),
     ),
     hotPlain: run(
@@ -82,14 +82,14 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
       hot.map(key => [`\\x${key}`]),
     ),
     many: run(
-      TAKE,
+      TAKE_ONE,
       keys.map(key => charge(key, NEVER)),
     ),
     manyPlain: run(
       UPSERT,
       keys.map(key => [`\\x${key}`]),
     ),
-    refusal: run(TAKE, [charge(keyOf('refused'), '1')]),
+    refusal: run(TAKE_ONE, [charge(keyOf('refused'), '1')]),
   })
 }
 
@@ -107,13 +107,13 @@ async function measureRefusals({ rounds, progress }: Bench, { superuser }: Datab
   progress.expect(rounds)
   try {
     const values = charge(keyOf('attacked'), '1')
-    await client.query(TAKE, values)
+    await client.query(TAKE_ONE, values)
     for (let round = 0; round < rounds; round++) {
       progress.step(`round ${round + 1} of ${rounds}: bytes of a refusal`)
       const before = await written()
       for (let refusal = 0; refusal < REFUSALS; refusal++) {
-        const { rows } = await client.query<{ allowed: boolean }>(TAKE, values)
-        if (rows[0]?.allowed !== false) throw new Error('it should have been refused')
+        const { rows } = await client.query<Outcome>(TAKE_ONE, values)
+        if (rows[0]?.used !== null) throw new Error('it should have been refused')
       }
       bytes.push(((await written()) - before) / REFUSALS)
     }
@@ -129,7 +129,7 @@ function keyOf(name: string): string {
 
 /** The parameters of one charge, as text. */
 function charge(key: string, max: string): string[] {
-  return [`\\x${key}`, max, '60', '1', 'true']
+  return [`\\x${key}`, max, '60', '1']
 }
 
 type Requests = Record<'off' | 'on' | 'offCrowd' | 'onCrowd', Load[]>

@@ -1,22 +1,17 @@
-/** The counters in the database, as the limiter and as time itself see them. Time is moved by `started_at`. */
+/** The counters in the database, as the limiter and as time itself see them. Time is moved by `ends_at`. */
 import type pg from 'pg'
+import { type Outcome, TAKE_ALL, TAKE_ONE } from '../../src/http/limits/counters.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 
 export type Charge = { key: string; max?: number; window?: number; cost?: number; enforced?: boolean }
 export type Taken = {
   allowed: boolean
-  used: number[]
-  reset_at: string[]
-  retry_after: (number | null)[] | null
+  used: (number | null)[]
+  reset_at: (number | null)[]
+  retry_after: (number | null)[]
 }
 type Queryable = Pick<pg.ClientBase, 'query'>
 
-const TAKE =
-  'select allowed, used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4, $5)'
-/** As the limiter asks for the one charge that most requests have. */
-const TAKE_ONE = `
-  select allowed, array[used] as used, array[reset_at] as reset_at, array[retry_after] as retry_after
-  from app_public.take_rate_limit($1, $2, $3, $4, $5)`
 const NOW = 'extract(epoch from clock_timestamp())::double precision'
 
 let keys = 0
@@ -33,14 +28,18 @@ export async function cloneCounters() {
   async function take(charges: Charge[], db: Queryable = database.superuser): Promise<Taken> {
     const columns = [
       charges.map(({ key }) => bytes(key)),
-      charges.map(({ max = 10 }) => max),
+      charges.map(({ max = 10, enforced = true }) => (enforced ? max : Number.POSITIVE_INFINITY)),
       charges.map(({ window = 60 }) => window),
       charges.map(({ cost = 1 }) => cost),
-      charges.map(({ enforced = true }) => enforced),
     ]
     const one = charges.length === 1
-    const { rows } = await db.query<Taken>(one ? TAKE_ONE : TAKE, one ? columns.flat() : columns)
-    return rows[0] as Taken
+    const { rows } = await db.query<Outcome>(one ? TAKE_ONE : TAKE_ALL, one ? columns.flat() : columns)
+    return {
+      allowed: rows.every(({ used }) => used !== null),
+      used: rows.map(({ used }) => (used === null ? null : Math.ceil(used))),
+      reset_at: rows.map(({ reset_at }) => reset_at),
+      retry_after: rows.map(({ retry_after }) => retry_after),
+    }
   }
 
   async function takeTimes(times: number, charge: Charge): Promise<number> {
@@ -52,16 +51,16 @@ export async function cloneCounters() {
   /** As if so many seconds had passed. */
   async function pass(key: string, seconds: number): Promise<void> {
     await database.superuser.query(
-      'update app_private.rate_limit_counters set started_at = started_at - $2 where key = $1',
+      'update app_private.rate_limit_counters set ends_at = ends_at - $2 where key = $1',
       [bytes(key), seconds],
     )
   }
 
-  async function put(key: string, row: { previous: number; current: number; age: number; window?: number }) {
+  async function put(key: string, row: { previous: number; current: number; age: number }) {
     await database.superuser.query(
-      `insert into app_private.rate_limit_counters (key, window_seconds, started_at, previous, current)
-       values ($1, $2, ${NOW} - $3::integer, $4, $5)`,
-      [bytes(key), row.window ?? 60, row.age, row.previous, row.current],
+      `insert into app_private.rate_limit_counters (key, window_seconds, ends_at, decay, current)
+       values ($1, 60, ${NOW} - $2::integer + 60, $3::double precision / 60, $4)`,
+      [bytes(key), row.age, row.previous, row.current],
     )
   }
 

@@ -33,20 +33,16 @@ export type Counters = {
 /** What is known to be over its limit. */
 type Refusal = Readonly<{ policy: Policy; cost: number; until: number; resetAt: number }>
 
-/** Of one charge its figures, of several a list of each. */
-type Row = {
-  allowed: boolean
-  used: number | number[] | null
-  reset_at: string | string[] | null
-  retry_after: number | (number | null)[] | null
-}
+/** What became of a charge, as Postgres says it: `used` is null if it was not taken, `retry_after` unless it is over its limit. */
+export type Outcome = Readonly<{ used: number | null; reset_at: number | null; retry_after: number | null }>
 
 /** How long the database is left alone after it failed, in milliseconds; then one request tries. */
 const RETRY_MS = 1_000
-const COLUMNS = 'allowed, used, reset_at, retry_after'
-/** Nearly every request has one charge. */
-const TAKE_ONE = `select ${COLUMNS} from app_public.take_rate_limit($1, $2, $3, $4, $5)`
-const TAKE_ALL = `select ${COLUMNS} from app_public.take_rate_limits($1, $2, $3, $4, $5)`
+const NOT_TAKEN: Outcome = { used: null, reset_at: null, retry_after: null }
+/** Nearly every request has one charge. Called in FROM, the function would have its one row stored before it is read. */
+export const TAKE_ONE = `select (taken).used, (taken).reset_at, (taken).retry_after
+  from (select app_public.take_rate_limit($1, $2, $3, $4) as taken) as charge`
+export const TAKE_ALL = 'select used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4)'
 
 export function makeCounters({
   pool,
@@ -140,42 +136,37 @@ async function takeFromDatabase(
 ): Promise<Verdict> {
   const columns = [
     charges.map(({ key }) => key),
-    charges.map(({ policy }) => policy.maxCount),
+    charges.map(({ policy }) => (policy.mode === 'enforce' ? policy.maxCount : Number.POSITIVE_INFINITY)),
     charges.map(({ policy }) => policy.windowSeconds),
     charges.map(({ cost }) => cost),
-    charges.map(({ policy }) => policy.mode === 'enforce'),
   ]
   const one = charges.length === 1
-  const text = one ? TAKE_ONE : TAKE_ALL
   const statement = {
-    text,
+    text: one ? TAKE_ONE : TAKE_ALL,
     values: one ? columns.flat() : columns,
     ...(prepareStatements ? { name: one ? 'take_rate_limit' : 'take_rate_limits' } : {}),
   }
-  const row = await patience(waiting => query(pool, statement, waiting))
-  const [used, resetAt, retryAfter] = [row.used, row.reset_at, row.retry_after].map(value =>
-    [value ?? []].flat(),
-  )
-  const shadowed = charges.filter(
-    ({ policy }, index) => policy.mode === 'shadow' && Number(used?.[index] ?? 0) > policy.maxCount,
-  )
-  const verdicts = charges.map((charge, index) => ({
+  const rows = await patience(waiting => query(pool, statement, waiting))
+  const outcomes = charges.map((charge, index) => ({ charge, ...(rows[index] ?? NOT_TAKEN) }))
+  const allowed = outcomes.every(({ used }) => used !== null)
+  const shadowed = outcomes
+    .filter(
+      ({ charge: { policy }, used }) => allowed && policy.mode === 'shadow' && Number(used) > policy.maxCount,
+    )
+    .map(({ charge }) => charge)
+  const verdicts = outcomes.map(({ charge, used, reset_at, retry_after }) => ({
     shadowed,
-    allowed: row.allowed,
+    allowed,
     charge,
-    used: row.allowed ? Number(used?.[index] ?? 0) : charge.policy.maxCount,
-    resetAt: Number(resetAt?.[index] ?? 0),
-    retryAfter: Number(retryAfter?.[index] ?? 0),
+    used: allowed ? Math.ceil(Number(used)) : charge.policy.maxCount,
+    resetAt: Math.ceil(Number(reset_at)),
+    retryAfter: Number(retry_after),
   }))
-  if (row.allowed) return least(verdicts)
-  const refused = longest(verdicts)
-  if (refused.retryAfter > 0) return refused
-  // what refused has been given back in the meantime
-  return { ...refused, retryAfter: 1, resetAt: Math.ceil(Date.now() / 1000) + 1 }
+  return allowed ? least(verdicts) : longest(verdicts)
 }
 
 /** Nobody waits any more for what gets its connection after it was given up: it is not counted a second time. */
-async function query(pool: pg.Pool, statement: pg.QueryConfig, waiting: Waiting): Promise<Row> {
+async function query(pool: pg.Pool, statement: pg.QueryConfig, waiting: Waiting): Promise<Outcome[]> {
   const client = await pool.connect()
   if (waiting.givenUp) {
     client.release()
@@ -183,9 +174,8 @@ async function query(pool: pg.Pool, statement: pg.QueryConfig, waiting: Waiting)
   }
   let failure: Error | undefined
   try {
-    const { rows } = await client.query<Row>(statement)
-    if (rows[0] === undefined) throw new Error('take_rate_limits returns one row')
-    return rows[0]
+    const { rows } = await client.query<Outcome>(statement)
+    return rows
   } catch (error) {
     failure = error as Error
     throw error

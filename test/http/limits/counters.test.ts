@@ -19,12 +19,19 @@ test('exactly as many pass in the first window as the limit says', async () => {
   expect(await counters.takeTimes(5, { key })).toBe(0)
 })
 
-test('exactly as many pass when all come at once', async () => {
-  const key = newKey()
+/** How many pass of 40 that come at once. */
+async function crowd(key: string): Promise<number> {
   const answers = await Promise.allSettled(Array.from({ length: 40 }, () => counters.take([{ key }])))
-  const passed = answers.filter(answer => answer.status === 'fulfilled' && answer.value.allowed)
-  expect(passed).toHaveLength(10)
+  return answers.filter(answer => answer.status === 'fulfilled' && answer.value.allowed).length
+}
+
+test('exactly as many pass when all come at once, on a new key and where a window begins', async () => {
+  const key = newKey()
+  expect(await crowd(key)).toBe(10)
   expect((await counters.rowOf(key)).current).toBe(10)
+  await counters.pass(key, 90)
+  expect(await crowd(key)).toBe(5)
+  expect((await counters.rowOf(key)).current).toBe(5)
 })
 
 test('there is no second burst where a window ends', async () => {
@@ -47,6 +54,12 @@ test('the window before weighs as much as it still covers, and nothing once it i
   expect(await counters.takeTimes(10, { key: none })).toBe(10)
   await counters.pass(none, 120)
   expect(await counters.takeTimes(12, { key: none })).toBe(10)
+})
+
+test('where the clock has been set back, the window before weighs no more than whole', async () => {
+  const key = newKey()
+  await counters.put(key, { previous: 9, current: 0, age: -30 })
+  expect(await counters.takeTimes(2, { key })).toBe(1)
 })
 
 const waits: [number, number, number, number, number][] = [
