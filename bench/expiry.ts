@@ -1,18 +1,15 @@
 /** The nightly run over a million due subscriptions, beside one plain UPDATE of the same rows, and beside publications. */
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Database } from './support/cluster.ts'
-import type { Load } from './support/jobs.ts'
-import { memoryOf } from './support/memory.ts'
-import { publishing } from './support/operations.ts'
 import {
-  type Bench,
-  interleave,
-  LOAD_COLUMNS,
-  loadRow,
-  type Result,
-  type Row,
-  type Target,
-} from './support/scenario.ts'
+  BESIDE,
+  type Beside,
+  besidePublications,
+  besideTable,
+  besideTarget,
+  runJob,
+} from './support/beside.ts'
+import type { Database } from './support/cluster.ts'
+import { memoryOf } from './support/memory.ts'
+import { type Bench, interleave, type Result, type Row, type Target } from './support/scenario.ts'
 import { startApi, startWorker } from './support/servers.ts'
 import { figure, ratio } from './support/statistics.ts'
 import { fillSubscriptions } from './support/subscriptions.ts'
@@ -21,10 +18,7 @@ import { copyWorld, type World } from './support/world.ts'
 const FULL = 2_000_000
 const QUICK = 40_000
 
-/** Publications that go on at this rate, far below what the machine can do. */
-const BESIDE = { connections: 8, rate: 150 }
 const SAMPLE_MS = 5
-const POLL_MS = 20
 
 /** As a run of the worker does: whoever expires subscriptions by hand is recorded for each of them, which is not compared here. */
 const PLAIN_UPDATE = `
@@ -43,7 +37,7 @@ const OLDEST_TRANSACTION = `
   where a.datname = current_database() and a.application_name = 'forecourt worker' and a.backend_xid is not null`
 
 type Run = { seconds: number; peak: number | undefined }
-type Beside = { without: Load[]; during: Load; longestLock: number }
+type Watched = Beside & { longestLock: number }
 
 export async function expiry(bench: Bench): Promise<Result> {
   const { cluster, progress } = bench
@@ -96,62 +90,40 @@ async function runTask({ cluster }: Bench, database: Database): Promise<Run> {
   }
 }
 
-async function expire({ superuser }: Database): Promise<void> {
-  await superuser.query("select graphile_worker.add_job('expire_subscriptions', job_key := 'bench')")
-  for (;;) {
-    const { rows } = await superuser.query<{ last_error: string | null }>(
-      "select last_error from graphile_worker.jobs where key = 'bench'",
-    )
-    const [job] = rows
-    if (job === undefined) break
-    if (job.last_error !== null) throw new Error(`the job failed: ${job.last_error}`)
-    await sleep(POLL_MS)
-  }
-  const { rowCount } = await superuser.query(
+async function expire(database: Database): Promise<void> {
+  await runJob(database, 'expire_subscriptions')
+  const { rowCount } = await database.superuser.query(
     "select from app_public.dealer_subscriptions where status = 'active' and end_at <= clock_timestamp() limit 1",
   )
   if (rowCount !== 0) throw new Error('the job is done, and subscriptions are still due')
 }
 
 /** The same flow of publications before, during and after a run. */
-async function runBeside(bench: Bench, { database, dealers }: World): Promise<Beside> {
-  const { cluster, generator, warmup, seconds } = bench
+async function runBeside(bench: Bench, { database, dealers }: World): Promise<Watched> {
+  const { cluster } = bench
   const api = await startApi(cluster, database)
   const worker = await startWorker(cluster, database)
-  const flow = {
-    kind: 'http',
-    url: api.url,
-    requests: publishing(dealers),
-    ...BESIDE,
-    warmup,
-    seed: 1_000,
-  } as const
-  const quiet = () => generator.run({ ...flow, seconds: 3 * seconds })
+  let longestLock = 0
   try {
-    // the first publications of a server are slower than all others
-    await quiet()
-    const before = await quiet()
-    const busy = generator.start(flow)
-    await sleep(warmup * 1000)
-    let longestLock = 0
-    const samples = setInterval(async () => {
-      const { rows } = await database.superuser.query<{ age: number }>(OLDEST_TRANSACTION)
-      longestLock = Math.max(longestLock, rows[0]?.age ?? 0)
-    }, SAMPLE_MS)
-    try {
-      await expire(database)
-    } finally {
-      clearInterval(samples)
-    }
-    const during = await busy.stop()
-    return { without: [before, await quiet()], during, longestLock }
+    const beside = await besidePublications(bench, { url: api.url, dealers }, async () => {
+      const samples = setInterval(async () => {
+        const { rows } = await database.superuser.query<{ age: number }>(OLDEST_TRANSACTION)
+        longestLock = Math.max(longestLock, rows[0]?.age ?? 0)
+      }, SAMPLE_MS)
+      try {
+        await expire(database)
+      } finally {
+        clearInterval(samples)
+      }
+    })
+    return { ...beside, longestLock }
   } finally {
     await worker.stop()
     await api.stop()
   }
 }
 
-function report(total: number, { task, update }: Record<'task' | 'update', Run[]>, beside: Beside): Result {
+function report(total: number, { task, update }: Record<'task' | 'update', Run[]>, beside: Watched): Result {
   const due = total / 2
   const seconds = (runs: Run[]) => runs.map(run => run.seconds)
   const row = (name: string, runs: Run[]): Row => {
@@ -162,8 +134,6 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
   }
   const rows = [row('expire_subscriptions, a worker', task), row('one plain UPDATE', update)]
   const memory = rows[0]?.figures.memory
-  const without = figure(beside.without.map(({ p99 }) => p99))
-  const slower = figure([beside.during.p99 / without.median])
   const times = ratio(seconds(task), seconds(update))
   const targets: Target[] = [
     { name: 'all of it', measured: figure(seconds(task)), bound: 15, sense: 'at most', unit: 's' },
@@ -175,7 +145,7 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
       sense: 'at most',
       unit: 'ms',
     },
-    { name: 'p99 of publications', measured: slower, bound: 2, sense: 'at most', unit: 'x' },
+    besideTarget(beside),
   ]
   if (memory !== undefined) {
     targets.splice(2, 0, { name: 'peak memory', measured: memory, bound: 100, sense: 'at most', unit: 'MB' })
@@ -184,13 +154,7 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
     title: `${due.toLocaleString('en-US')} due of ${total.toLocaleString('en-US')} subscriptions`,
     tables: [
       { columns: { rate: 'rows /s', seconds: 'seconds', memory: 'peak MB' }, rows },
-      {
-        columns: { p50: LOAD_COLUMNS.p50, p99: LOAD_COLUMNS.p99, rate: LOAD_COLUMNS.rate },
-        rows: [
-          loadRow('publications without it', beside.without),
-          loadRow('publications beside it', [beside.during]),
-        ],
-      },
+      besideTable(beside),
     ],
     targets,
     notes: [

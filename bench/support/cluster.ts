@@ -98,7 +98,7 @@ async function untilAlone(client: pg.Client, database: string): Promise<void> {
  * As after a night of autovacuum, and with nothing left to write. Tables without a row stay as they are: once they are known
  * to be empty, statements are planned for empty tables, and those plans are kept.
  */
-export async function settle({ superuser }: Database): Promise<void> {
+export async function settle({ superuser }: Pick<Database, 'superuser'>): Promise<void> {
   const { rows } = await superuser.query<{ tables: string }>(`
     select string_agg(t.relid::regclass::text, ', ') as tables
     from pg_stat_user_tables as t where pg_relation_size(t.relid) > 0`)

@@ -1,6 +1,6 @@
 /** A past for a world: listings and their ledger rows, spread over all dealers and two years. */
 import type pg from 'pg'
-import { settle } from './cluster.ts'
+import { type Database, settle } from './cluster.ts'
 import type { Progress } from './progress.ts'
 import type { World } from './world.ts'
 
@@ -16,7 +16,7 @@ type Queryable = Pick<pg.ClientBase, 'query'>
  * German dealer's listings every 23rd was free, at most two in 30 days.
  */
 export async function fillLedger(
-  { database, fleetUserId }: World,
+  { database, fleetUserId }: { database: Pick<Database, 'superuser'> } & Pick<World, 'fleetUserId'>,
   rows: number,
   progress: Progress,
 ): Promise<void> {
@@ -67,10 +67,13 @@ async function dropIndexes(db: Queryable): Promise<string[]> {
   return rows.map(({ made }) => made)
 }
 
-/** How many listings each dealer has had, in the order of their keys. */
+/**
+ * How many listings each dealer has had, in the order of their keys. One moment for all of it: the id of a listing is of its
+ * time, and listing and ledger row are made by two statements.
+ */
 const PLAN = `
   create unlogged table bench_past as
-  select d.id, d.country, d.number, d.past, d.free, app_private.time_ordered_uuid() as subscription_id
+  select d.id, d.country, d.number, d.past, d.free, app_private.time_ordered_uuid() as subscription_id, now() as until
   from (
     select s.id, s.country, s.number, s.past, case when s.country = 'DE' then s.past / 23 else 0 end as free
     from (
@@ -97,7 +100,7 @@ const LISTINGS = `
   from (select * from bench_past where number >= $1 and number < $2 order by number) as d
   cross join lateral generate_series(1, d.past) as n
   cross join lateral (
-    select now() - interval '730 days' + (n - 0.5) / d.past * interval '729 days' as at
+    select d.until - interval '730 days' + (n - 0.5) / d.past * interval '729 days' as at
   ) as t`
 
 const PAST_LISTINGS = `

@@ -73,6 +73,18 @@ test('of many broken rows five a rule are kept as examples', async () => {
   expect(rows[0].findings[0].examples).toHaveLength(5)
 })
 
+test('who has gone through the listings is told apart, and their check is left out', async () => {
+  await database.superuser.query(
+    `set session_replication_role = 'replica'; delete from app_public.listings; reset session_replication_role`,
+  )
+  const { rows } = await database.owner.query(
+    `select c.broken, c.started_at = s.since as from_then
+     from (select now() - interval '1 minute' as since) as s cross join app_private.check_ledger(s.since) as c`,
+  )
+  expect(rows).toEqual([{ broken: 0, from_then: true }])
+  expect((await check()).rows).toMatchObject([{ broken: 1 }])
+})
+
 test('the task of the worker logs the result: a line where all is well, an error that names the rules where not', async () => {
   const recorded = recordLog('info')
   const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
@@ -85,6 +97,10 @@ test('the task of the worker logs the result: a line where all is well, an error
     expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
     await breakQuota()
     expect(await run(/1 rows of the books break a rule.*used quota is not/)).toMatchObject({ level: 50 })
+    await database.superuser.query(
+      `set session_replication_role = 'replica'; delete from app_public.listings; reset session_replication_role`,
+    )
+    expect(await run(/2 rows of the books break a rule.*has no listing/)).toMatchObject({ level: 50 })
   } finally {
     await worker.stop()
   }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
+import { brokenRules, listingsInOrder } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { BUY, buy, PAY } from '../support/purchases.ts'
 import { atOnce, interleave, tally } from '../support/sessions.ts'
@@ -44,9 +44,11 @@ function withBooks(work: (client: pg.PoolClient) => Promise<void>): Promise<void
 test('books that are in order break no rule', () =>
   withBooks(async client => {
     expect(await brokenRules(client)).toEqual([])
+    expect(await listingsInOrder(client)).toBe(true)
   }))
 
 const CONSUMED_ONCE = 'a listing past draft has not exactly one ledger row'
+const NO_LISTING = 'a ledger row has no listing past draft'
 const SAME_AMOUNTS = 'a paid listing has no invoice item of the same amounts'
 const ONE_LISTING = 'an item of a monthly invoice is of no listing, or of several'
 const QUOTA = 'used quota is not the number of ledger rows'
@@ -115,14 +117,14 @@ const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
       `delete from app_public.listings as l using app_public.listing_consumptions as lc
        where lc.listing_id = l.id and lc.source = 'free_quota'`,
     ],
-    rules: ['a ledger row has no listing past draft'],
+    rules: [NO_LISTING],
   },
   'a draft that was charged for': {
     plant: [
       `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
        where lc.listing_id = l.id and lc.source = 'paid_extra'`,
     ],
-    rules: ['a ledger row has no listing past draft'],
+    rules: [NO_LISTING],
   },
   'a total that is wrong': {
     plant: [
@@ -161,6 +163,49 @@ test.each(Object.entries(DEFECTS))('%s is found', (_defect, { plant, rules }) =>
     for (const sql of plant) changed = (await client.query(sql)).rowCount
     expect(changed).toBe(1)
     expect((await brokenRules(client)).map(({ rule }) => rule).sort()).toEqual([...rules].sort())
+    const ofListings = rules.filter(rule => rule === CONSUMED_ONCE || rule === NO_LISTING)
+    expect(await listingsInOrder(client)).toBe(ofListings.length === 0)
+  }),
+)
+
+/** Dealers in the order of their ids, with so many listings each. */
+async function makeSellers(client: pg.PoolClient, listings: number[]): Promise<string[]> {
+  const userId = await makeUser(client)
+  const dealerIds: string[] = []
+  for (let count = 0; count < listings.length; count += 1) dealerIds.push(await makeDealer(client, userId))
+  dealerIds.sort()
+  await become(client, { dealer: userId })
+  for (const [index, dealerId] of dealerIds.entries())
+    for (let number = 0; number < (listings[index] as number); number += 1) await publish(client, dealerId)
+  await client.query("reset role; set local session_replication_role = 'replica'")
+  return dealerIds
+}
+
+test('the listings are gone through dealers by dealers, and a dealer is never divided', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client)
+    const [first, , third, , last] = await makeSellers(client, [1, 1, 5, 0, 1])
+    const nextAfter = async (dealerId: string | undefined, size: number) => {
+      const { rows } = await client.query('select * from app_private.verify_listings_from($1, $2)', [
+        dealerId,
+        size,
+      ])
+      return rows[0]
+    }
+    expect(await nextAfter(first, 1)).toEqual({ in_order: true, next_dealer_id: third })
+    expect(await nextAfter(third, 1)).toEqual({ in_order: true, next_dealer_id: last })
+    expect(await nextAfter(last, 1)).toEqual({ in_order: true, next_dealer_id: null })
+    expect(await nextAfter(first, 8)).toEqual({ in_order: true, next_dealer_id: null })
+  }))
+
+test.each([0, 1, 2])('going through the listings passes over no dealer without one: dealer %d', index =>
+  rolledBack(database, async client => {
+    await makeCountry(client)
+    const dealerIds = await makeSellers(client, [1, 1, 1])
+    await client.query('delete from app_public.listings where dealer_id = $1', [dealerIds[index]])
+    for (const size of [1, 2, 10]) expect(await listingsInOrder(client, size)).toBe(false)
+    await client.query('delete from app_public.listing_consumptions where dealer_id = $1', [dealerIds[index]])
+    for (const size of [1, 2, 10]) expect(await listingsInOrder(client, size)).toBe(true)
   }),
 )
 
@@ -184,8 +229,10 @@ test('while dealers publish, buy, pay and cancel at once, no check finds anythin
   let busy = true
   const checks = (async () => {
     let findings: unknown[] = []
-    do findings = findings.concat(await brokenRules(database.owner))
-    while (busy)
+    do {
+      findings = findings.concat(await brokenRules(database.owner))
+      if (!(await listingsInOrder(database.owner))) findings.push('a part of the listings')
+    } while (busy)
     return findings
   })()
   const outcomes = await atOnce(database, { dealer: userId }, 20, async (client, index) => {

@@ -1,0 +1,31 @@
+/** The past that the benchmark gives its dealers: as large as it was asked for, and in order. */
+import { expect, test } from '@jest/globals'
+import { fillLedger } from '../../bench/support/history.ts'
+import { brokenRules } from '../support/conservation.ts'
+import { cloneDatabase } from '../support/database.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+
+const SILENT = { begin() {}, expect() {}, step() {}, clear() {} }
+
+test('a past that is filled in twice breaks no rule of the books', async () => {
+  const database = await cloneDatabase()
+  try {
+    const fleetUserId = await makeUser(database.owner)
+    for (const country of ['DE', 'AT']) {
+      await makeCountry(database.owner, { country, freeListings: country === 'DE' ? 2 : 0 })
+      await makePackage(database.owner, { country })
+      for (let number = 0; number < 3; number += 1) await makeDealer(database.owner, fleetUserId, country)
+    }
+    const world = { database, fleetUserId }
+    await fillLedger(world, 40, SILENT)
+    await fillLedger(world, 260, SILENT)
+    const { rows } = await database.owner.query(
+      `select (select count(*)::integer from app_public.listings) as listings,
+         (select count(*)::integer from app_public.listing_consumptions) as consumptions`,
+    )
+    expect(rows).toEqual([{ listings: 300, consumptions: 300 }])
+    expect(await brokenRules(database.owner)).toEqual([])
+  } finally {
+    await database.drop()
+  }
+})
