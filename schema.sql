@@ -1447,7 +1447,7 @@ end
 $function$;
 comment on function app_private.begin_job_run(text,text) is 'Opens a run of a task and returns its id. Closes those of the task whose connection is gone, gives their jobs free, and forgets runs of more than 90 days ago. The run lives as long as this connection, or until finish_job_run.';
 
-CREATE OR REPLACE FUNCTION app_private.check_ledger()
+CREATE OR REPLACE FUNCTION app_private.check_ledger(listings_in_order_since timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_private.ledger_checks
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
@@ -1456,14 +1456,14 @@ declare
   v_check app_private.ledger_checks;
 begin
   v_check.id := app_private.time_ordered_uuid();
-  v_check.started_at := clock_timestamp();
+  v_check.started_at := coalesce(listings_in_order_since, clock_timestamp());
   select coalesce(sum(r.broken), 0)::integer, coalesce(jsonb_agg(to_jsonb(r) order by r.rule), '[]')
   into v_check.broken, v_check.findings
   from (
     select f.rule, count(*) as broken,
       jsonb_agg(jsonb_build_object('dealer_id', f.dealer_id, 'id', f.id, 'detail', f.detail)) filter (where f.number <= 5) as examples
     from (
-      select v.*, row_number() over (partition by v.rule) as number from app_private.verify_ledger() as v
+      select v.*, row_number() over (partition by v.rule) as number from app_private.verify_ledger(listings => listings_in_order_since is null) as v
     ) as f
     group by f.rule
   ) as r;
@@ -1478,7 +1478,7 @@ begin
   return v_check;
 end
 $function$;
-comment on function app_private.check_ledger() is 'Verifies the books, keeps the result in ledger_checks, and alerts, once a day (UTC), when anything is broken.';
+comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the books, keeps the result in ledger_checks, and alerts, once a day (UTC), when anything is broken. Who has gone through all listings by verify_listings_from and found them in order says since when; they are left out then.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -2714,7 +2714,7 @@ AS $function$
 $function$;
 comment on function app_private.verify_invoices() is 'Invoices whose totals are not the sums of their items, items without their invoice (`id` is the invoice''s), and items in another currency or country than it (`id` is the item''s).';
 
-CREATE OR REPLACE FUNCTION app_private.verify_ledger()
+CREATE OR REPLACE FUNCTION app_private.verify_ledger(listings boolean DEFAULT true)
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE plpgsql
  STABLE
@@ -2724,16 +2724,18 @@ CREATE OR REPLACE FUNCTION app_private.verify_ledger()
 AS $function$
 begin
   -- one core and modest memory: publications have the rest; one rule after the other, so that none holds memory for the next
-  return query select * from app_private.verify_listings();
+  if listings then
+    return query select * from app_private.verify_listings();
+  end if;
   return query select * from app_private.verify_subscriptions();
   return query select * from app_private.verify_paid_extras();
   return query select * from app_private.verify_invoices();
   return query select * from app_private.verify_purchases();
 end
 $function$;
-comment on function app_private.verify_ledger() is 'The invariants of the books: a row for each one that is broken and where, none when all is well. Reads every row once or twice by set operations, on the one snapshot of the calling statement, and takes no lock on rows.';
+comment on function app_private.verify_ledger(boolean) is 'The invariants of the books: a row for each one that is broken and where, none when all is well. Reads every row once or twice by set operations, on the one snapshot of the calling statement, and takes no lock on rows. Without `listings`: all rules but those of verify_listings.';
 
-CREATE OR REPLACE FUNCTION app_private.verify_listings()
+CREATE OR REPLACE FUNCTION app_private.verify_listings(first_dealer_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid, last_dealer_id uuid DEFAULT 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE sql
  STABLE
@@ -2743,9 +2745,14 @@ AS $function$
   with differing as materialized (
     select coalesce(l.dealer_id, lc.dealer_id) as dealer_id, coalesce(l.id, lc.listing_id) as id,
       l.id is not null as is_listing, coalesce(lc.ledger_rows, 0) as ledger_rows
-    from app_public.listings as l
+    from (
+      select dealer_id, id from app_public.listings where dealer_id between first_dealer_id and last_dealer_id
+    ) as l
     full join (
-      select dealer_id, listing_id, count(*) as ledger_rows from app_public.listing_consumptions group by dealer_id, listing_id
+      select dealer_id, listing_id, count(*) as ledger_rows
+      from app_public.listing_consumptions
+      where dealer_id between first_dealer_id and last_dealer_id
+      group by dealer_id, listing_id
     ) as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
     where l.id is null or lc.ledger_rows is distinct from 1
   )
@@ -2761,9 +2768,34 @@ AS $function$
   select 'a ledger row has no listing past draft', l.dealer_id, l.id, jsonb_build_object('status', l.status)
   from app_public.listings as l
   join app_public.listing_consumptions as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
-  where l.status = 'draft'
+  where l.status = 'draft' and l.dealer_id between first_dealer_id and last_dealer_id
 $function$;
-comment on function app_private.verify_listings() is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing. `id` is the listing''s.';
+comment on function app_private.verify_listings(uuid,uuid) is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing, of all dealers or of those from one to another. `id` is the listing''s.';
+
+CREATE OR REPLACE FUNCTION app_private.verify_listings_from(first_dealer_id uuid, size integer DEFAULT 10000, OUT in_order boolean, OUT next_dealer_id uuid)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET max_parallel_workers_per_gather TO '0'
+AS $function$
+declare
+  v_last_dealer_id uuid;
+begin
+  select l.dealer_id into v_last_dealer_id
+  from app_public.listings as l
+  where l.dealer_id >= first_dealer_id
+  order by l.dealer_id
+  offset size limit 1;
+  in_order := not exists (
+    select from app_private.verify_listings(first_dealer_id, coalesce(v_last_dealer_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')));
+  -- of both tables: a row of the ledger may be of a dealer that has no listing
+  next_dealer_id := least(
+    (select l.dealer_id from app_public.listings as l where l.dealer_id > v_last_dealer_id order by l.dealer_id limit 1),
+    (select lc.dealer_id from app_public.listing_consumptions as lc where lc.dealer_id > v_last_dealer_id order by lc.dealer_id limit 1));
+end
+$function$;
+comment on function app_private.verify_listings_from(uuid,integer) is 'Whether verify_listings finds nothing at the dealer and those that follow, up to about `size` listings and to the end of a dealer; and which dealer is next, null at the end. A statement each, and the check of a large ledger holds up nobody.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_paid_extras()
  RETURNS SETOF app_private.ledger_fault
