@@ -89,17 +89,18 @@ async function startApi(databaseUrl: string): Promise<{ child: ChildProcess; por
   return { child, port: Number(/:(\d+)\/graphql/.exec(output)?.[1]) }
 }
 
-function requestOf({ dealerId, token }: Seller): string {
+/** What a seller sends, before and after the key that is new each time: the generator is to take little of the processors. */
+function requestOf({ dealerId, token }: Seller): [string, string] {
   const input = {
     dealerId,
-    idempotencyKey: randomUUID(),
     title: 'A car',
     module: 'auto',
     price: '9900',
     currency: 'EUR',
+    idempotencyKey: '00000000-0000-0000-0000-000000000000',
   }
   const body = JSON.stringify({ query: QUERY, variables: { input } })
-  return [
+  const text = [
     'POST /graphql HTTP/1.1',
     'host: localhost',
     'content-type: application/json',
@@ -108,39 +109,59 @@ function requestOf({ dealerId, token }: Seller): string {
     '',
     body,
   ].join('\r\n')
+  const [before = '', after = ''] = text.split(input.idempotencyKey)
+  return [before, after]
+}
+
+/** Sends requests over one connection, one after another; gives the status of each. */
+async function connectTo(port: number): Promise<{ send(text: string): Promise<string>; close(): void }> {
+  const socket = connect(port, '127.0.0.1').setNoDelay().setEncoding('latin1')
+  await once(socket, 'connect')
+  let text = ''
+  let answered = (_status: string) => {}
+  socket.on('data', chunk => {
+    text += chunk
+    const head = text.indexOf('\r\n\r\n')
+    if (head < 0) return
+    const length = Number(/content-length: (\d+)/i.exec(text)?.[1])
+    if (text.length < head + 4 + length) return
+    const status = text.slice(9, 12)
+    text = ''
+    answered(status)
+  })
+  return {
+    send: request =>
+      new Promise(resolve => {
+        answered = resolve
+        socket.write(request)
+      }),
+    close: () => socket.destroy(),
+  }
 }
 
 /** One connection that sends a request every so many milliseconds; 0: as soon as it has an answer. */
 async function client(
   port: number,
-  sellers: Seller[],
+  requests: [string, string][],
   interval: number,
   until: () => boolean,
   times: Times,
 ): Promise<void> {
-  const socket = connect(port, '127.0.0.1').setNoDelay().setEncoding('latin1')
-  await once(socket, 'connect')
+  const connection = await connectTo(port)
   let due = performance.now() + Math.random() * interval
   while (!until()) {
     const wait = due - performance.now()
     if (wait > 0) await sleep(wait)
     due = Math.max(due + interval, performance.now() - interval)
     const startedAt = performance.now()
-    socket.write(requestOf(sellers[Math.floor(Math.random() * sellers.length)] as Seller))
-    let text = ''
-    for (;;) {
-      const [data] = await once(socket, 'data')
-      text += data
-      const head = text.indexOf('\r\n\r\n')
-      const length = Number(/content-length: (\d+)/i.exec(text)?.[1])
-      if (head > 0 && text.length >= head + 4 + length) break
-    }
+    const [before, after] = requests[Math.floor(Math.random() * requests.length)] as [string, string]
+    const status = await connection.send(before + randomUUID() + after)
     const took = performance.now() - startedAt
-    if (text.startsWith('HTTP/1.1 200')) times.accepted.push(took)
-    else if (text.startsWith('HTTP/1.1 503')) times.refused.push(took)
+    if (status === '200') times.accepted.push(took)
+    else if (status === '503') times.refused.push(took)
     else times.other += 1
   }
-  socket.destroy()
+  connection.close()
 }
 
 /** Of the API so far, in seconds. */
@@ -149,7 +170,12 @@ async function processorTime(port: number): Promise<number> {
   return Number(/^process_cpu_seconds_total (\S+)/m.exec(text)?.[1])
 }
 
-async function load(port: number, sellers: Seller[], connections: number, rate = 0): Promise<Times> {
+async function load(
+  port: number,
+  requests: [string, string][],
+  connections: number,
+  rate = 0,
+): Promise<Times> {
   const times: Times = { accepted: [], refused: [], other: 0, processor: 0 }
   const settled: Times = { accepted: [], refused: [], other: 0, processor: 0 }
   let phase = times
@@ -161,7 +187,7 @@ async function load(port: number, sellers: Seller[], connections: number, rate =
     processor: 0,
   }
   const clients = Array.from({ length: connections }, () =>
-    client(port, sellers, rate && (1000 * connections) / rate, () => ended, record),
+    client(port, requests, rate && (1000 * connections) / rate, () => ended, record),
   )
   // a burst is let in at first; what counts is what follows
   await sleep(1_500)
@@ -200,15 +226,15 @@ const directory = mkdtempSync(join(tmpdir(), 'forecourt-overload-'))
 const server = await startEmbedded({ directory, log: () => {} })
 try {
   await migrate({ databaseUrl: server.ownerUrl, includeCurrent: true, log: () => {} })
-  const sellers = await makeSellers(server.ownerUrl)
+  const requests = (await makeSellers(server.ownerUrl)).map(requestOf)
   const { child, port } = await startApi(server.ownerUrl)
   try {
-    await load(port, sellers, CONNECTIONS)
+    await load(port, requests, CONNECTIONS)
     for (let round = 0; round < ROUNDS; round += 1) {
-      const capacity = await load(port, sellers, CONNECTIONS)
+      const capacity = await load(port, requests, CONNECTIONS)
       show('capacity', capacity)
       const rate = (10 * capacity.accepted.length) / seconds
-      show('overload', await load(port, sellers, 10 * CONNECTIONS, rate))
+      show('overload', await load(port, requests, 10 * CONNECTIONS, rate))
     }
   } finally {
     child.kill('SIGTERM')
