@@ -1,4 +1,5 @@
 /** Brings a database to the newest migration: graphile-worker's schema first, then ours. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Logger } from '@graphile/logger'
 import { current, migrate as runCommitted } from 'graphile-migrate'
 import { runMigrations } from 'graphile-worker'
@@ -8,6 +9,7 @@ import { migrationsFolder } from './migrations.ts'
 
 /** Any constant: whoever migrates holds this session lock, and the next one waits for it. */
 const MIGRATION_LOCK = 5_080_001
+const RETRY_MS = 200
 
 export type MigrateOptions = {
   /** The owner's URL. */
@@ -26,7 +28,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
   await client.connect()
   try {
     await requireSupportedServer(client)
-    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+    await takeLock(client)
     await runMigrations({ connectionString: databaseUrl })
     const settings = {
       connectionString: databaseUrl,
@@ -40,6 +42,17 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     await ensureAuthenticatorPassword(client, authenticator(options))
   } finally {
     await client.end()
+  }
+}
+
+/** Asks again and again: `create index concurrently` of who holds it would wait for a statement that waits for the lock, for ever. */
+async function takeLock(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [
+      MIGRATION_LOCK,
+    ])
+    if (rows[0]?.taken) return
+    await sleep(RETRY_MS)
   }
 }
 
