@@ -2778,6 +2778,7 @@ CREATE OR REPLACE FUNCTION app_private.verify_listings_from(first_dealer_id uuid
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
  SET max_parallel_workers_per_gather TO '0'
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 declare
   v_last_dealer_id uuid;
