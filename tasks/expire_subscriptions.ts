@@ -1,6 +1,7 @@
 /** Records the end of subscriptions, batch by batch, each its own transaction; as many workers as there are share the work. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { JobHelpers, Task, WithPgClient } from 'graphile-worker'
+import type { JobHelpers, Task } from 'graphile-worker'
+import { type Client, one } from '../src/worker/one.ts'
 
 /** Rows locked at once: for some milliseconds. */
 const BATCH_SIZE = 500
@@ -10,7 +11,6 @@ const TWO_LANES_FROM = 10_000
 const REST = 7
 const PROGRESS_MS = 5_000
 
-type Client = Parameters<Parameters<WithPgClient>[0]>[0]
 type Plan = { due: number; middle: string | null; until: string }
 type Batch = { expired: number; last_end_at: string; is_publishing: boolean }
 type Run = { id: string; mayGoOn: () => boolean; count: (expired: number) => void }
@@ -94,12 +94,6 @@ export function progressLine(done: number, left: number, seconds: number, now = 
   const rate = done / seconds
   const end = new Date(now + (left / rate) * 1000).toISOString()
   return `expired ${done} subscriptions, ${left} left, ${Math.round(rate)}/s, done at about ${end}`
-}
-
-/** The one row of an answer. */
-async function one<Row extends object>(client: Client, sql: string, values: unknown[] = []): Promise<Row> {
-  const { rows } = await client.query<Row>(sql, values)
-  return rows[0] as Row
 }
 
 export default expireSubscriptions

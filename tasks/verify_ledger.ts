@@ -1,9 +1,8 @@
 /** Verifies the books, keeps the result, and has operators told when a rule is broken. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Task, WithPgClient } from 'graphile-worker'
-import type pg from 'pg'
+import type { Task } from 'graphile-worker'
+import { type Client, one } from '../src/worker/one.ts'
 
-type Client = Parameters<Parameters<WithPgClient>[0]>[0]
 type Part = { in_order: boolean; next_dealer_id: string | null }
 type Check = { broken: number; seconds: number; rules: string[] }
 
@@ -51,11 +50,6 @@ async function verifyListings(client: Client, signal: AbortSignal | undefined): 
     dealer = part.next_dealer_id
   }
   return true
-}
-
-async function one<Row>(client: Client, sql: string, values: unknown[] = []): Promise<Row> {
-  const { rows } = await client.query<Row & pg.QueryResultRow>(sql, values)
-  return rows[0] as Row
 }
 
 export default verifyLedger
