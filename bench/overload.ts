@@ -231,6 +231,7 @@ try {
   try {
     await load(port, requests, CONNECTIONS)
     for (let round = 0; round < ROUNDS; round += 1) {
+      if (round > 0) await sleep(10_000)
       const capacity = await load(port, requests, CONNECTIONS)
       show('capacity', capacity)
       const rate = (10 * capacity.accepted.length) / seconds

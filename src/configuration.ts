@@ -109,7 +109,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     poolSize,
     prepareStatements: flag('PREPARED_STATEMENTS', true),
     // one waits for the database while another is read, planned or answered
-    maxInProgress: integer('MAX_IN_PROGRESS', 2 * poolSize, 1, 10_000),
+    maxInProgress: integer('MAX_IN_PROGRESS', poolSize, 1, 10_000),
     maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
     limiterDeadline: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),

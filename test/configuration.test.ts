@@ -34,7 +34,7 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     introspection: true,
     poolSize: 10,
     prepareStatements: true,
-    maxInProgress: 20,
+    maxInProgress: 10,
     maxConnections: 1000,
     instances: 1,
     limiterDeadline: 75,
@@ -97,8 +97,8 @@ test('each variable is read', () => {
         smtpUrl: 'smtps://user:hidden@mail.example.com',
       },
     },
-    // twice the pool, unless it is set
-    maxInProgress: 6,
+    // as many as connections, unless it is set
+    maxInProgress: 3,
     maxConnections: 50,
   })
   expect(readConfiguration({ ...env, MAX_IN_PROGRESS: '4' }).maxInProgress).toBe(4)

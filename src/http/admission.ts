@@ -2,8 +2,10 @@
  * How much is worked on at once. So many requests are in progress, some wait for a place, and the rest is refused before any
  * work is done for it: a queue that grows makes every answer late, and helps nobody.
  *
- * A burst may wait: it ends. Once somebody had to be refused, or the queue has not been empty for a while, it is no burst, and
- * only one may wait, so that a place that is given back is taken at once.
+ * A burst may wait: it ends. A queue that stands for longer is no burst, and has room for as many as are in progress: these are
+ * steady clients, whom waiting slows down to what can be served. Where that overflows it is an overload: half of the places are
+ * given out, which serves as many, for they hold each other up less, and one may wait, so that a place that is given back is
+ * taken at once. Who is let in is answered as fast as ever. After a while all places are tried anew.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Express } from 'express'
@@ -14,12 +16,15 @@ import type { AdmissionMetrics } from '../metrics/server.ts'
 import { GRAPHQL_RESPONSE } from './answers.ts'
 import { requestIdOf } from './requestLog.ts'
 
-/** Waiting requests to a place, in a burst. */
-const IN_BURST = 5
-/** Waiting requests in all, when it is none. */
+/** Waiting requests to a place: in a burst, and in a queue that stands. */
+const IN_BURST = 10
+const STANDING = 1
+/** Waiting requests in all, in an overload. */
 const IN_OVERLOAD = 1
 /** How long a queue may stand and be a burst, in milliseconds. */
 const BURST_MS = 500
+/** How long an overload is taken to last, in milliseconds. */
+const OVERLOAD_MS = 10_000
 /** How long nobody must have been refused before the next burst, in milliseconds. */
 const CALM_MS = 1_000
 /** Refusals are told of together, once in so many milliseconds. */
@@ -39,7 +44,7 @@ const REFUSAL = Buffer.from(
 
 /** The places. What waits is known by its callback, which is called once there is a place for it. */
 export type Places = {
-  /** Is there neither a place nor room to wait for one? */
+  /** Is there neither a place nor room to wait for one? Who asks and hears yes has been refused. */
   isFull(): boolean
   /** Takes a place and calls `admit`, now or later; false: neither. */
   enter(admit: () => void): boolean
@@ -55,19 +60,25 @@ export function makePlaces(places: number, now = () => performance.now()): Place
   const queue = new Set<() => void>()
   let taken = 0
   let burstAt = Number.NEGATIVE_INFINITY
+  let overloadAt = Number.NEGATIVE_INFINITY
   let refusedAt = Number.NEGATIVE_INFINITY
 
+  const isOverload = () => now() - overloadAt < OVERLOAD_MS
+  const open = () => (isOverload() ? Math.ceil(places / 2) : places)
+
   function isFull(): boolean {
-    if (taken < places || queue.size === 0) return false
-    const at = now()
-    const full = queue.size >= (at - burstAt < BURST_MS ? places * IN_BURST : IN_OVERLOAD)
-    if (full) refusedAt = at
-    return full
+    if (taken < open() || queue.size === 0) return false
+    const isBurst = now() - burstAt < BURST_MS
+    const room = isBurst ? places * IN_BURST : isOverload() ? IN_OVERLOAD : places * STANDING
+    if (queue.size < room) return false
+    refusedAt = now()
+    if (!isBurst && !isOverload()) overloadAt = refusedAt
+    return true
   }
   return {
     isFull,
     enter(admit) {
-      if (taken < places) {
+      if (taken < open()) {
         taken += 1
         admit()
         return true
@@ -79,14 +90,14 @@ export function makePlaces(places: number, now = () => performance.now()): Place
     },
     leave(admit) {
       if (queue.delete(admit)) return
-      const [next] = queue
-      if (next === undefined) {
-        taken -= 1
-        return
-      }
+      taken -= 1
       // the place goes on to who has waited longest
-      queue.delete(next)
-      next()
+      for (const next of queue) {
+        if (taken >= open()) return
+        queue.delete(next)
+        taken += 1
+        next()
+      }
     },
     taken: () => taken,
     waiting: () => queue.size,

@@ -13,8 +13,8 @@ import { type Answer, createListing, startServer, type TestServer } from '../sup
 import { holding, until } from '../support/waits.ts'
 
 const PLACES = 4
-/** So many may wait once a queue stands. */
-const WAITING = 1
+/** As many may wait once a queue stands. */
+const WAITING = PLACES
 /** Longer than a queue may stand and still be a burst. */
 const STANDING_MS = 700
 

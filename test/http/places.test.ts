@@ -45,45 +45,90 @@ test('who gives up while waiting is not admitted, and holds up nobody', () => {
   expect([admitted, taken(), waiting()]).toEqual([['a', 'b', 'd'], 2, 0])
 })
 
-test('a burst may wait, five to a place, and no more', () => {
+test('a burst may wait, ten to a place, and no more', () => {
   const { enter, isFull } = open()
   enter('a', 'b')
-  expect(enter(...names(10))).not.toContain(false)
+  expect(enter(...names(20))).not.toContain(false)
   expect(isFull()).toBe(true)
   expect(enter('too late')).toEqual([false])
 })
 
-test('a queue that stands is no burst: only one waits, however many places there are', () => {
-  const { enter, leave, isFull, pass, waiting } = open(8)
-  enter('a', ...names(7), 'c')
-  expect(isFull()).toBe(false)
+test('a queue that stands is no burst: as many wait as are in progress', () => {
+  const { enter, leave, isFull, pass, waiting } = open(4)
+  enter(...names(4), 'c')
   pass(500)
-  expect(isFull()).toBe(true)
-  expect(enter('d')).toEqual([false])
+  expect(enter('d', 'e', 'f')).toEqual([true, true, true])
+  leave('b0')
+  expect([isFull(), waiting()]).toEqual([false, 3])
+  expect(enter('g', 'refused')).toEqual([true, false])
+})
+
+/** Four places, a queue that has stood until it overflowed, and the refusal that makes an overload of it. */
+function overload() {
+  const places = open(4)
+  places.enter(...names(4), 'c')
+  places.pass(500)
+  expect(places.enter('d', 'e', 'f', 'refused')).toEqual([true, true, true, false])
+  return places
+}
+
+test('in an overload half of the places are given out, and one waits', () => {
+  const { enter, leave, taken, waiting, admitted } = overload()
+  for (const name of names(2)) leave(name)
+  expect([taken(), waiting()]).toEqual([2, 4])
+  leave('b2')
+  expect([taken(), waiting(), admitted.at(-1)]).toEqual([2, 3, 'c'])
+  for (const name of ['b3', 'c']) leave(name)
+  expect([taken(), waiting(), admitted.slice(-2)]).toEqual([2, 1, ['d', 'e']])
+  expect(enter('g')).toEqual([false])
+  leave('d')
+  expect(enter('g', 'h')).toEqual([true, false])
+})
+
+test('an overload ends after ten seconds: all places are given out, in the order of the queue, and as many may wait', () => {
+  const { enter, leave, pass, taken, waiting, admitted } = overload()
+  pass(9_999)
+  expect(enter('g')).toEqual([false])
+  for (const name of names(3)) leave(name)
+  expect([taken(), waiting()]).toEqual([2, 3])
+  pass(1)
+  leave('b3')
+  expect([taken(), waiting(), admitted.slice(-3)]).toEqual([4, 0, ['d', 'e', 'f']])
+  expect(enter(...names(4, 'g'))).not.toContain(false)
+  expect([taken(), waiting()]).toEqual([4, 4])
+})
+
+test('a burst that is too large is refused in part, and makes no overload', () => {
+  const { enter, leave, pass, taken, waiting } = open(2)
+  enter('a', 'b')
+  expect(enter(...names(21)).filter(entered => !entered)).toEqual([false])
+  pass(500)
   leave('a')
-  expect([isFull(), waiting()]).toEqual([false, 0])
-  expect(enter('e')).toEqual([true])
+  expect([taken(), waiting()]).toEqual([2, 19])
 })
 
 test('after a refusal the next burst may come once nobody was refused for a second', () => {
-  const { enter, leave, isFull, pass } = open()
-  enter('a', 'b', 'c')
+  const { enter, leave, pass } = open(1)
+  enter('a', 'b')
   pass(500)
   expect(enter('refused')).toEqual([false])
   leave('a')
-  pass(999)
-  enter('d')
-  expect(isFull()).toBe(true)
   leave('b')
+  pass(999)
+  expect(enter('c', 'd', 'no burst')).toEqual([true, true, false])
+  leave('c')
+  leave('d')
   pass(1_000)
-  expect(enter('e', 'f')).toEqual([true, true])
+  expect(enter('e', 'f', 'g')).toEqual([true, true, true])
 })
 
-test('a process with one place lets one wait', () => {
-  const { enter, pass } = open(1)
+test('a process with one place lets one wait, in an overload too', () => {
+  const { enter, leave, pass } = open(1)
   enter('a')
   pass(10_000)
   expect(enter('b')).toEqual([true])
   pass(500)
   expect(enter('c')).toEqual([false])
+  leave('a')
+  expect(enter('d', 'e')).toEqual([true, false])
 })
