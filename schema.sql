@@ -1658,14 +1658,14 @@ end
 $function$;
 comment on function app_private.enforce_subscription_state() is 'Trigger: refuses what breaks the states of a subscription, to every role. What that is, is the trigger''s condition, which costs a legitimate change a fraction of a call.';
 
-CREATE OR REPLACE FUNCTION app_private.expire_batch(batch_size integer, from_at timestamp with time zone, until_at timestamp with time zone, OUT expired integer, OUT last_end_at timestamp with time zone)
- RETURNS record
+CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[])
+ RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
-  v_until constant timestamptz := least(until_at, v_now);
   v_ids uuid[];
   v_dealer_ids uuid[];
 begin
@@ -1673,30 +1673,30 @@ begin
   with due as (
     select s.dealer_id, s.ctid
     from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at >= from_at and s.end_at <= v_until
-    order by s.end_at
-    limit expire_batch.batch_size
+    -- whatever lies there by now: if it is due, it is expired
+    where s.ctid = any (tids) and s.status = 'active' and s.end_at <= v_now
     for update skip locked
   ), changed as (
     update app_public.dealer_subscriptions as s
     set status = 'expired', updated_at = v_now
     from due
-    -- locked as it is, the row is where it was found; no second look at an index
+    -- locked as it is, the row is where it was found; no look at an index
     where s.dealer_id = due.dealer_id and s.ctid = due.ctid
-    returning s.dealer_id, s.id, s.end_at
+    returning s.dealer_id, s.id
   )
-  select count(*)::integer, array_agg(c.id), array_agg(c.dealer_id), max(c.end_at)
-  into expired, v_ids, v_dealer_ids, last_end_at
-  from changed as c;
+  select array_agg(c.id), array_agg(c.dealer_id) into v_ids, v_dealer_ids from changed as c;
   perform set_config('forecourt.expires_in_batch', '', true);
-  if expired > 0 then
-    perform app_private.write_audit_log(
-      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', expired, 'ids', to_jsonb(v_ids)));
-    perform app_private.activate_pending_subscriptions(v_dealer_ids);
+  if v_ids is null then
+    return 0;
   end if;
+  perform app_private.write_audit_log(
+    'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null,
+    jsonb_build_object('count', cardinality(v_ids), 'ids', to_jsonb(v_ids)));
+  perform app_private.activate_pending_subscriptions(v_dealer_ids);
+  return cardinality(v_ids);
 end
 $function$;
-comment on function app_private.expire_batch(integer,timestamp with time zone,timestamp with time zone) is 'Expires up to `batch_size` active subscriptions whose end lies in this range and has come, oldest end first, starts those that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns how many expired, and the last of their ends, from which the next batch goes on: before it lie dead index entries, and to walk over them with each batch makes a long run quadratic.';
+comment on function app_private.expire_rows(tid[]) is 'Expires the active subscriptions in these places of the table whose end has come, except those that somebody holds, starts those that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns how many expired.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
  RETURNS integer
@@ -1706,14 +1706,27 @@ AS $function$
 declare
   -- how far this session has got
   v_from constant timestamptz := coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz;
-  v_batch record;
+  v_now constant timestamptz := clock_timestamp();
+  v_tids tid[];
+  v_last_end_at timestamptz;
 begin
   if batch_size is null or batch_size < 1 then
     raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
   end if;
-  v_batch := app_private.expire_batch(batch_size, v_from, 'infinity');
-  perform set_config('forecourt.expired_until', coalesce(v_batch.last_end_at::text, ''), false);
-  if v_batch.expired = 0 and v_from > '-infinity' then
+  select array_agg(d.ctid), max(d.end_at) into v_tids, v_last_end_at
+  from (
+    select s.ctid, s.end_at
+    from app_public.dealer_subscriptions as s
+    where s.status = 'active' and s.end_at >= v_from and s.end_at <= v_now
+    order by s.end_at
+    limit batch_size
+    for update skip locked
+  ) as d;
+  perform set_config('forecourt.expired_until', coalesce(v_last_end_at::text, ''), false);
+  if v_tids is not null then
+    return app_private.expire_rows(v_tids);
+  end if;
+  if v_from > '-infinity' then
     -- it begins anew, once, for what was skipped, or was given an earlier end meanwhile; without locks first, for the walk over
     -- all that is dead takes a while
     perform from app_public.dealer_subscriptions as s
@@ -1724,10 +1737,8 @@ begin
       return app_private.expire_subscriptions(batch_size);
     end if;
   end if;
-  if v_batch.expired = 0 then
-    perform app_private.end_expiry();
-  end if;
-  return v_batch.expired;
+  perform app_private.end_expiry();
+  return 0;
 end
 $function$;
 comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop on one connection, each call a transaction: the session remembers how far it has got. Raises FC010 for a size below 1.';
@@ -1754,6 +1765,29 @@ begin
 end
 $function$;
 comment on function app_private.expiry_metrics() is 'When expiry last succeeded, in Unix seconds (no row before the first run), and how many subscriptions its runs have ended. See operation_metrics.';
+
+CREATE OR REPLACE FUNCTION app_private.find_due_batches(from_at timestamp with time zone, until_at timestamp with time zone, batch_size integer, batches integer)
+ RETURNS TABLE(tids tid[], last_end_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET enable_sort TO 'off'
+AS $function$
+  select array_agg(b.tid order by b.tid), max(max(b.end_at)) over ()
+  from (
+    select d.tid, d.end_at, (row_number() over (order by d.tid) - 1) / batch_size as number
+    from (
+      select s.ctid as tid, s.end_at
+      from app_public.dealer_subscriptions as s
+      where s.status = 'active' and s.end_at >= from_at and s.end_at <= until_at
+      order by s.end_at
+      limit batch_size * batches
+    ) as d
+  ) as b
+  group by b.number
+  order by b.number
+$function$;
+comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'The oldest due subscriptions of a range of ends, as so many batches of places in the table, in their order there: who is neighbours with whom is on the same pages of the table and of most indexes, which the oldest 500 of all are not. And the last end in all of them, from which the next call goes on: before it lie dead index entries, and to walk over them each time makes a long run quadratic.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -2431,7 +2465,7 @@ end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 when the dealer is closed or may not publish.';
 
-CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, batch_size integer, from_at timestamp with time zone, until_at timestamp with time zone, OUT expired integer, OUT last_end_at timestamp with time zone, OUT is_publishing boolean)
+CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
@@ -2441,15 +2475,14 @@ begin
   perform set_config('synchronous_commit', 'off', true);
   -- pages that it pushes out of the buffers go to the disk bit by bit: written back in a surge, they hold up the commits of others
   perform set_config('backend_flush_after', '256kB', true);
-  select b.expired, b.last_end_at into run_expiry_batch.expired, run_expiry_batch.last_end_at
-  from app_private.expire_batch(batch_size, from_at, until_at) as b;
+  expired := app_private.expire_rows(tids);
   update app_private.job_runs as r set counted = r.counted + run_expiry_batch.expired
   where r.id = run_expiry_batch.run_id and run_expiry_batch.expired > 0;
   is_publishing := coalesce(
     (select l.created_at from app_public.listings as l order by l.id desc limit 1) > clock_timestamp() - interval '1 second', false);
 end
 $function$;
-comment on function app_private.run_expiry_batch(uuid,integer,timestamp with time zone,timestamp with time zone) is 'One batch of a run, and its count in job_runs, in one transaction: whatever becomes of the worker, the two agree. As expire_batch; and whether a listing was made within the last second, so that the run can step back.';
+comment on function app_private.run_expiry_batch(uuid,tid[]) is 'One batch of a run, and its count in job_runs, in one transaction: whatever becomes of the worker, the two agree. As expire_rows; and whether a listing was made within the last second, so that the run can step back.';
 
 CREATE OR REPLACE FUNCTION app_private.schedule_expiry(dealer_id uuid, at timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2741,7 +2774,8 @@ CREATE OR REPLACE FUNCTION app_private.verify_listings(first_dealer_id uuid DEFA
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  -- both sides come in order from their primary keys alone: the tables are read only where they differ
+  -- both sides come in order from their primary keys alone: the tables are read only where they differ, row by row, for a join
+  -- is planned for as many as the statistics expect, and where these are wrong it reads a whole table for each range
   with differing as materialized (
     select coalesce(l.dealer_id, lc.dealer_id) as dealer_id, coalesce(l.id, lc.listing_id) as id,
       l.id is not null as is_listing, coalesce(lc.ledger_rows, 0) as ledger_rows
@@ -2758,8 +2792,7 @@ AS $function$
   )
   select 'a listing past draft has not exactly one ledger row', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
   from differing as d
-  join app_public.listings as l on l.dealer_id = d.dealer_id and l.id = d.id
-  where l.status <> 'draft'
+  where (select l.status from app_public.listings as l where l.dealer_id = d.dealer_id and l.id = d.id) <> 'draft'
   union all
   select 'a ledger row has no listing past draft', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
   from differing as d
@@ -2767,8 +2800,8 @@ AS $function$
   union all
   select 'a ledger row has no listing past draft', l.dealer_id, l.id, jsonb_build_object('status', l.status)
   from app_public.listings as l
-  join app_public.listing_consumptions as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
   where l.status = 'draft' and l.dealer_id between first_dealer_id and last_dealer_id
+    and (select lc.dealer_id from app_public.listing_consumptions as lc where lc.dealer_id = l.dealer_id and lc.listing_id = l.id) is not null
 $function$;
 comment on function app_private.verify_listings(uuid,uuid) is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing, of all dealers or of those from one to another. `id` is the listing''s.';
 

@@ -5,21 +5,25 @@ import { type Client, one } from '../src/worker/one.ts'
 
 /** Rows locked at once: for some milliseconds. */
 const BATCH_SIZE = 500
+/** Looked up at once, to be made in the order of the table. */
+const BATCHES = 32
 /** From so many on a run has two lanes, each on a connection of its own: one begins with the oldest end, one in the middle. */
 const TWO_LANES_FROM = 10_000
-/** While listings are made, a lane rests so many times as long as its batch took: two take a quarter of one processor. */
-const REST = 7
+/** While listings are made, a lane rests so many times as long as its batch took: two take a fifth of one processor. */
+const REST = 9
 const PROGRESS_MS = 5_000
 
 type Plan = { due: number; middle: string | null; until: string }
-type Batch = { expired: number; last_end_at: string; is_publishing: boolean }
+type DueBatch = { tids: string; last_end_at: string }
+type Batch = { expired: number; is_publishing: boolean }
 type Run = { id: string; mayGoOn: () => boolean; count: (expired: number) => void }
 
-// times as text: a Date has no microseconds
+// times as text: a Date has no microseconds; places of rows as text: they come back as they are
 const PLAN = `select p.due::integer, p.middle::text, p.until_at::text as until
   from app_private.plan_expiry() as p`
-const BATCH = `select b.expired, b.last_end_at::text, b.is_publishing
-  from app_private.run_expiry_batch($1, ${BATCH_SIZE}, $2, $3) as b`
+const DUE_BATCHES = `select b.tids::text, b.last_end_at::text
+  from app_private.find_due_batches($1, $2, ${BATCH_SIZE}, ${BATCHES}) as b`
+const BATCH = 'select b.expired, b.is_publishing from app_private.run_expiry_batch($1, $2) as b'
 
 /** The connection of the first lane is what the run is known by in `job_runs`. */
 const expireSubscriptions: Task = (_payload, { abortSignal, addJob, job, logger, query, withPgClient }) =>
@@ -53,17 +57,24 @@ const expireSubscriptions: Task = (_payload, { abortSignal, addJob, job, logger,
     }
   })
 
-/** Batch by batch, the oldest end in the range first; false: it was stopped before it was done. */
+/** Batch by batch, about the oldest end in the range first; false: it was stopped before it was done. */
 async function expireRange(client: Client, run: Run, from: string, until: string): Promise<boolean> {
   for (let at = from; ; ) {
-    const startedAt = performance.now()
-    const batch = await one<Batch>(client, BATCH, [run.id, at, until])
-    if (batch.expired === 0) return true
-    run.count(batch.expired)
-    // a batch that is not full is the last but one: what is nearly done is done
-    if (batch.expired === BATCH_SIZE && !run.mayGoOn()) return false
-    at = batch.last_end_at
-    if (batch.is_publishing) await sleep(REST * (performance.now() - startedAt))
+    let startedAt = performance.now()
+    const { rows: batches } = await client.query<DueBatch>(DUE_BATCHES, [at, until])
+    let expired = 0
+    for (const { tids } of batches) {
+      if (!run.mayGoOn()) return false
+      const batch = await one<Batch>(client, BATCH, [run.id, tids])
+      run.count(batch.expired)
+      expired += batch.expired
+      if (batch.is_publishing) await sleep(REST * (performance.now() - startedAt))
+      startedAt = performance.now()
+    }
+    const last = batches[0]?.last_end_at
+    // what is left of so short a range is held by others
+    if (last === undefined || (last === at && expired === 0)) return true
+    at = last
   }
 }
 

@@ -35,30 +35,33 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-type PlanNode = { 'Node Type': string; 'Index Name'?: string; 'Subplan Name'?: string; Plans?: PlanNode[] }
+type PlanNode = { 'Node Type': string; 'Index Name'?: string; Plans?: PlanNode[] }
+type Plan = { 'Query Text': string; Plan: PlanNode }
 
 function walk(node: PlanNode): PlanNode[] {
   return [node, ...(node.Plans ?? []).flatMap(walk)]
 }
 
-/** The plan of the statement that takes the batch, as the server runs it inside the function. */
-async function batchPlan(client: pg.PoolClient): Promise<string[]> {
-  const plans: PlanNode[] = []
+/** How the statements inside the functions that `sql` calls limit, lock, sort and read, as the server runs them. */
+async function explain(client: pg.PoolClient, sql: string): Promise<{ text: string; steps: string[] }[]> {
+  const plans: Plan[] = []
   const collect = (notice: { message?: string | undefined }) => {
     const json = notice.message?.match(/plan:\n(\{[\s\S]*\})/)?.[1]
-    if (json?.includes('skip locked') && json.includes("'expired'")) plans.push(JSON.parse(json).Plan)
+    if (json !== undefined) plans.push(JSON.parse(json))
   }
   client.on('notice', collect)
-  await client.query(EXPIRE)
+  await client.query(sql)
   client.removeListener('notice', collect)
-  const due = plans.flatMap(walk).find(node => node['Subplan Name'] === 'CTE due')
-  return due === undefined
-    ? []
-    : walk(due).map(node => [node['Node Type'], node['Index Name']].filter(Boolean).join(' '))
+  return plans.map(({ 'Query Text': text, Plan: plan }) => ({
+    text,
+    steps: walk(plan)
+      .map(node => [node['Node Type'], node['Index Name']].filter(Boolean).join(' '))
+      .filter(step => /^(Limit|LockRows|(Seq|Index|Bitmap|Tid).* Scan)/.test(step)),
+  }))
 }
 
 test.each(['force_custom_plan', 'force_generic_plan'])(
-  'the owner, under row-level security, reads the batch in the order of an index, without a sort: %s',
+  'the owner, under row-level security, finds what is due in the order of an index, and a batch by its places: %s',
   async mode => {
     const client = await database.superuser.connect()
     try {
@@ -70,11 +73,16 @@ test.each(['force_custom_plan', 'force_generic_plan'])(
       )
       await client.query("set local auto_explain.log_format = 'json'; set local client_min_messages = 'log'")
       await become(client, 'owner')
-      expect(await batchPlan(client)).toEqual([
-        'Limit',
-        'LockRows',
-        'Index Scan ix_dealer_subscriptions_active_end_at',
-      ])
+      const byIndex = 'Index Scan ix_dealer_subscriptions_active_end_at'
+      const found = await explain(
+        client,
+        "select from app_private.find_due_batches('-infinity', now(), 500, 32)",
+      )
+      expect(found.find(({ text }) => text.includes('row_number'))?.steps).toEqual(['Limit', byIndex])
+      const expired = await explain(client, EXPIRE)
+      const [taken, rows] = expired.filter(({ text }) => text.includes('skip locked'))
+      expect(taken?.steps).toEqual(['Limit', 'LockRows', byIndex])
+      expect(rows?.steps).toEqual(['LockRows', 'Tid Scan', 'Tid Scan'])
     } finally {
       await client.query('rollback')
       client.release()

@@ -113,10 +113,12 @@ test('a run at the very moment of the end expires, one a microsecond before does
     // the clock of the run stands still
     await client.query('reset role')
     const { rows } = await client.query(
-      "select pg_get_functiondef('app_private.expire_batch'::regproc) as text",
+      `select pg_get_functiondef(f) as text
+       from unnest('{app_private.expire_subscriptions,app_private.expire_rows}'::regproc[]) as f`,
     )
-    const standing = rows[0].text.replace('clock_timestamp()', "current_setting('test.now')::timestamptz")
-    await client.query(standing)
+    for (const { text } of rows) {
+      await client.query(text.replaceAll('clock_timestamp()', "current_setting('test.now')::timestamptz"))
+    }
     const at = (offset: number) =>
       client.query(
         `select set_config('test.now', (end_at - $2 * interval '1 microsecond')::text, true)
@@ -127,66 +129,6 @@ test('a run at the very moment of the end expires, one a microsecond before does
     expect(await expire(client)).toBe(0)
     await at(0)
     expect(await expire(client)).toBe(1)
-  }))
-
-test('a batch stays within its range, and says where it has got to', () =>
-  rolledBack(database, async client => {
-    const ends: string[] = []
-    for (const days of [4, 3, 2, 1]) {
-      const id = await makeEnded(client, `${days} days`)
-      ends.push(
-        await single(client, 'select end_at::text from app_public.dealer_subscriptions where id = $1', [id]),
-      )
-    }
-    const batch = async (from: string | undefined, until: string | undefined) => {
-      const sql = 'select expired, last_end_at::text from app_private.expire_batch(2, $1, $2)'
-      return (await client.query(sql, [from, until])).rows[0]
-    }
-    expect(await batch(ends[1], ends[2])).toEqual({ expired: 2, last_end_at: ends[2] })
-    expect(await batch(ends[1], ends[2])).toEqual({ expired: 0, last_end_at: null })
-    expect(await batch(ends[1], 'infinity')).toEqual({ expired: 1, last_end_at: ends[3] })
-    expect(await batch('-infinity', 'infinity')).toEqual({ expired: 1, last_end_at: ends[0] })
-  }))
-
-test('the plan of a run counts what is due now, and finds the end in the middle', () =>
-  rolledBack(database, async client => {
-    const plan = async () =>
-      (await client.query('select due::integer, middle, until_at from app_private.plan_expiry()')).rows[0]
-    expect(await plan()).toEqual({ due: 0, middle: null, until_at: expect.any(Date) })
-    const ids: string[] = []
-    for (const days of [5, 4, 3, 2, 1]) ids.push(await makeEnded(client, `${days} days`))
-    await makeSubscription(client, await makeDealer(client, userId), { packageId })
-    const end = 'select end_at from app_public.dealer_subscriptions where id = $1'
-    const { due, middle, until_at } = await plan()
-    expect([due, middle]).toEqual([5, await single(client, end, [ids[2]])])
-    expect(Math.abs(until_at - Date.now())).toBeLessThan(60_000)
-  }))
-
-test('a batch of a run is counted, and tells whether a listing was made within the last second', () =>
-  rolledBack(database, async client => {
-    const dealerId = await makeDealer(client, userId)
-    const runId = await single(
-      client,
-      `insert into app_private.job_runs (task, backend_pid, backend_started_at)
-       values ('expire_subscriptions', 0, now()) returning id`,
-    )
-    const batch = async () =>
-      single(
-        client,
-        "select is_publishing from app_private.run_expiry_batch($1, 10, '-infinity', 'infinity')",
-        [runId],
-      )
-    await makeEnded(client, '1 day')
-    expect(await batch()).toBe(false)
-    await become(client, { dealer: userId })
-    await client.query(PUBLISH, [dealerId])
-    await become(client, 'owner')
-    expect(await batch()).toBe(true)
-    await client.query('select pg_sleep(1.1)')
-    expect(await batch()).toBe(false)
-    expect(
-      await single(client, 'select counted::integer from app_private.job_runs where id = $1', [runId]),
-    ).toBe(1)
   }))
 
 test('a batch holds at least one', () =>

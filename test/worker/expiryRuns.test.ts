@@ -197,7 +197,7 @@ test('while listings are made a run rests between its batches, many times as lon
   await startWorker()
   await untilNoJob()
   const { rows } = await database.superuser.query(`
-    select lead(began_at) over (order by began_at) - max(ended_at) > 6 * (max(ended_at) - began_at) as rested
+    select lead(began_at) over (order by began_at) - max(ended_at) > 8 * (max(ended_at) - began_at) as rested
     from public.batches group by began_at order by began_at`)
   expect(rows.map(({ rested }) => rested)).toEqual([true, true, true, null])
 })
