@@ -4,6 +4,7 @@ import { expiry } from './expiry.ts'
 import { growth, LEAST_ROWS } from './growth.ts'
 import { limits } from './limits.ts'
 import { login } from './login.ts'
+import { overload } from './overload.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { startup } from './startup.ts'
@@ -16,7 +17,16 @@ import type { Scenario } from './support/scenario.ts'
 import type { Named } from './support/table.ts'
 import { makeWorld } from './support/world.ts'
 
-const scenarios: Record<string, Scenario> = { publish, read, login, limits, expiry, growth, startup }
+const scenarios: Record<string, Scenario> = {
+  publish,
+  read,
+  login,
+  limits,
+  overload,
+  expiry,
+  growth,
+  startup,
+}
 const USAGE = `Usage: npm run bench -- [--quick] [${Object.keys(scenarios).join('] [')}]`
 
 const FULL = { rounds: 5, warmup: 1, seconds: 3 }

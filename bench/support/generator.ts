@@ -1,10 +1,11 @@
 /** The load generator: a process of its own that is told one job after another. */
 import { verify } from '@node-rs/argon2'
-import type { Job, Load } from './jobs.ts'
+import type { Job, Load, Times } from './jobs.ts'
 import { httpMessage, type Line, type Message, openHttp, openSql, sqlMessage } from './lines.ts'
 import { percentile, seededRandom } from './statistics.ts'
 
 const KEY_SEED = 20_260_101
+const REFUSAL = 'HTTP/1.1 503'
 
 /** Counts on over all jobs, so that no key comes twice. */
 const nextBits = seededRandom(KEY_SEED)
@@ -37,7 +38,9 @@ async function run(job: Job): Promise<Load> {
   const lines = await Promise.all(Array.from({ length: job.connections }, () => openLine(job)))
   const messages = messagesOf(job)
   const random = seededRandom(job.seed)
-  const latencies: number[] = []
+  const answered: number[] = []
+  const refused: number[] = []
+  const mayRefuse = job.kind === 'http' && job.mayRefuse
   const faults: string[] = []
   const begin = performance.now() + job.warmup * 1000
   const end = job.seconds === undefined ? Number.POSITIVE_INFINITY : begin + job.seconds * 1000
@@ -54,26 +57,36 @@ async function run(job: Job): Promise<Load> {
       const [before, after] = messages[Math.floor(random() * messages.length)] ?? ['']
       const fault = await line.exchange(after === undefined ? before : before + newKey() + after)
       const now = performance.now()
-      if (fault !== undefined) {
+      const isRefused = mayRefuse && fault?.startsWith(REFUSAL)
+      if (fault !== undefined && !isRefused) {
         faults.push(fault)
         return
       }
-      if (now >= begin && now <= end) latencies.push(now - due)
+      if (now < begin || now > end) continue
+      if (isRefused) refused.push(now - due)
+      else answered.push(now - due)
     }
   }
   await Promise.all(lines.map(talk))
   const seconds = (Math.min(end, performance.now()) - begin) / 1000
   const { user, system } = process.cpuUsage(cpu)
   for (const line of lines) line.close()
+  return {
+    ...timesOf(answered, seconds),
+    ...(mayRefuse ? { refused: timesOf(refused, seconds) } : {}),
+    cpu: (user + system) / 1_000_000 / seconds,
+    errors: faults.length,
+    ...(faults[0] === undefined ? {} : { fault: faults[0] }),
+  }
+}
+
+function timesOf(latencies: number[], seconds: number): Times {
   const sorted = Float64Array.from(latencies).sort()
   return {
     count: sorted.length,
     rate: sorted.length / seconds,
     p50: percentile(sorted, 0.5),
     p99: percentile(sorted, 0.99),
-    cpu: (user + system) / 1_000_000 / seconds,
-    errors: faults.length,
-    ...(faults[0] === undefined ? {} : { fault: faults[0] }),
   }
 }
 

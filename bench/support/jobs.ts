@@ -15,7 +15,13 @@ export type Pace = {
 /** `$key` in a body is a new UUID each time. */
 export type HttpRequest = { path: string; token?: string; body: string }
 
-export type HttpJob = Pace & { kind: 'http'; url: string; requests: HttpRequest[] }
+export type HttpJob = Pace & {
+  kind: 'http'
+  url: string
+  requests: HttpRequest[]
+  /** 503 is an answer, and is counted by itself. */
+  mayRefuse?: boolean
+}
 
 /** One prepared statement, over the wire protocol. Values are text; `$key` is a new UUID each time. */
 export type SqlJob = Pace & { kind: 'sql'; url: string; setup: string[]; text: string; values: string[][] }
@@ -25,13 +31,17 @@ export type PasswordJob = Pace & { kind: 'password'; hash: string; password: str
 
 export type Job = HttpJob | SqlJob | PasswordJob
 
-export type Load = {
+export type Times = {
   count: number
   /** Answers a second. */
   rate: number
   /** Milliseconds. */
   p50: number
   p99: number
+}
+
+export type Load = Times & {
+  refused?: Times
   /** Share of one core that the generator itself took. */
   cpu: number
   errors: number
