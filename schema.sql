@@ -689,6 +689,7 @@ create table app_public.dealer_users (
   constraint dealer_users_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id)
 );
 CREATE INDEX ix_dealer_users_user_id ON app_public.dealer_users USING btree (user_id) INCLUDE (dealer_id);
+CREATE TRIGGER dealer_users_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.dealer_users FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('dealer_id', 'user_id');
 alter table app_public.dealer_users enable row level security;
 alter table app_public.dealer_users force row level security;
 create policy all_owner on app_public.dealer_users for all to owner using (true) with check (true);
@@ -851,6 +852,7 @@ CREATE INDEX ix_invoices_id ON app_public.invoices USING btree (id);
 CREATE UNIQUE INDEX ux_invoices_open_month ON app_public.invoices USING btree (dealer_id, period_start, country, currency) WHERE ((kind = 'monthly'::app_public.invoice_kind) AND (status = 'draft'::app_public.invoice_status));
 CREATE TRIGGER invoices_final_never_changed BEFORE UPDATE ON app_public.invoices FOR EACH ROW WHEN ((old.status <> 'draft'::app_public.invoice_status)) EXECUTE FUNCTION app_private.refuse_change();
 CREATE TRIGGER invoices_never_removed BEFORE DELETE OR TRUNCATE ON app_public.invoices FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER invoices_of_admin_audited AFTER INSERT ON app_public.invoices FOR EACH ROW WHEN ((current_setting('role'::text, true) = 'forecourt_admin'::text)) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER invoices_state_audited AFTER UPDATE OF status ON app_public.invoices FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app_private.audit_state_change('INVOICE');
 alter table app_public.invoices enable row level security;
 alter table app_public.invoices force row level security;
@@ -1109,6 +1111,7 @@ create table app_public.users (
 );
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin ON app_public.users FOR EACH ROW WHEN ((old.is_admin <> new.is_admin)) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_made_audited AFTER INSERT ON app_public.users FOR EACH ROW WHEN (new.is_admin) EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER users_admin_removed_audited AFTER DELETE ON app_public.users FOR EACH ROW WHEN (old.is_admin) EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.users enable row level security;
 alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
@@ -1435,8 +1438,10 @@ begin
     -- else its job, and the queue of that, stay locked for 4 hours
     perform graphile_worker.force_unlock_workers(v_dead);
   end if;
+  -- what was counted stays: a metric adds it up, and may not fall
   delete from app_private.job_runs as r
-  where r.task = begin_job_run.task and r.started_at < clock_timestamp() - 90 * interval '24 hours' and r.finished_at is not null;
+  where r.task = begin_job_run.task and r.counted = 0 and r.finished_at is not null
+    and r.started_at < clock_timestamp() - 90 * interval '24 hours';
   insert into app_private.job_runs (task, worker_id, backend_pid, backend_started_at)
   select begin_job_run.task, begin_job_run.worker_id, a.pid, a.backend_start
   from pg_stat_activity as a
@@ -1445,7 +1450,7 @@ begin
   return v_id;
 end
 $function$;
-comment on function app_private.begin_job_run(text,text) is 'Opens a run of a task and returns its id. Closes those of the task whose connection is gone, gives their jobs free, and forgets runs of more than 90 days ago. The run lives as long as this connection, or until finish_job_run.';
+comment on function app_private.begin_job_run(text,text) is 'Opens a run of a task and returns its id. Closes those of the task whose connection is gone, gives their jobs free, and forgets runs of more than 90 days ago in which there was nothing to do. The run lives as long as this connection, or until finish_job_run.';
 
 CREATE OR REPLACE FUNCTION app_private.check_ledger(listings_in_order_since timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_private.ledger_checks
@@ -1772,6 +1777,7 @@ CREATE OR REPLACE FUNCTION app_private.find_due_batches(from_at timestamp with t
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   select array_agg(b.tid order by b.tid), max(max(b.end_at)) over ()
   from (
@@ -1787,7 +1793,7 @@ AS $function$
   group by b.number
   order by b.number
 $function$;
-comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'The oldest due subscriptions of a range of ends, as so many batches of places in the table, in their order there: who is neighbours with whom is on the same pages of the table and of most indexes, which the oldest 500 of all are not. And the last end in all of them, from which the next call goes on: before it lie dead index entries, and to walk over them each time makes a long run quadratic.';
+comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'The active subscriptions of a range of ends, the oldest ends first, cut into at most `batches` batches in the order of the table, as their places there: neighbours share pages of the table and of most indexes, which the oldest 500 of all do not. And the last end in all of them, from which the next call goes on: before it lie dead index entries, and to walk over them each time makes a long run quadratic.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -2792,7 +2798,7 @@ AS $function$
   )
   select 'a listing past draft has not exactly one ledger row', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
   from differing as d
-  where (select l.status from app_public.listings as l where l.dealer_id = d.dealer_id and l.id = d.id) <> 'draft'
+  where (select l.status from app_public.listings as l where l.dealer_id = d.dealer_id and l.id = d.id limit 1) <> 'draft'
   union all
   select 'a ledger row has no listing past draft', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
   from differing as d
@@ -2801,7 +2807,7 @@ AS $function$
   select 'a ledger row has no listing past draft', l.dealer_id, l.id, jsonb_build_object('status', l.status)
   from app_public.listings as l
   where l.status = 'draft' and l.dealer_id between first_dealer_id and last_dealer_id
-    and (select lc.dealer_id from app_public.listing_consumptions as lc where lc.dealer_id = l.dealer_id and lc.listing_id = l.id) is not null
+    and (select count(*) from app_public.listing_consumptions as lc where lc.dealer_id = l.dealer_id and lc.listing_id = l.id) > 0
 $function$;
 comment on function app_private.verify_listings(uuid,uuid) is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing, of all dealers or of those from one to another. `id` is the listing''s.';
 

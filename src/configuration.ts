@@ -28,7 +28,7 @@ export type Configuration = Readonly<{
   poolSize: number
   /** Off behind a pooler that hands out connections by transaction and does not know prepared statements. */
   prepareStatements: boolean
-  /** GraphQL requests that are worked on at once; a few more may wait. */
+  /** GraphQL requests that are worked on at once; others may wait: `src/http/admission.ts`. */
   maxInProgress: number
   maxConnections: number
   /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */

@@ -16,7 +16,7 @@ const PROGRESS_MS = 5_000
 type Plan = { due: number; middle: string | null; until: string }
 type DueBatch = { tids: string; last_end_at: string }
 type Batch = { expired: number; is_publishing: boolean }
-type Run = { id: string; mayGoOn: () => boolean; count: (expired: number) => void }
+type Run = { id: string; signal: AbortSignal | undefined; count: (expired: number) => void }
 
 // times as text: a Date has no microseconds; places of rows as text: they come back as they are
 const PLAN = `select p.due::integer, p.middle::text, p.until_at::text as until
@@ -36,7 +36,7 @@ const expireSubscriptions: Task = (_payload, { abortSignal, addJob, job, logger,
     try {
       const { due, middle, until } = await one<Plan>(client, PLAN)
       const progress = makeProgress(due, logger)
-      const run: Run = { id, mayGoOn: () => !abortSignal?.aborted, count: progress.count }
+      const run: Run = { id, signal: abortSignal, count: progress.count }
       const lanes =
         middle === null || due < TWO_LANES_FROM
           ? [expireRange(client, run, '-infinity', until)]
@@ -64,11 +64,11 @@ async function expireRange(client: Client, run: Run, from: string, until: string
     const { rows: batches } = await client.query<DueBatch>(DUE_BATCHES, [at, until])
     let expired = 0
     for (const { tids } of batches) {
-      if (!run.mayGoOn()) return false
+      if (run.signal?.aborted) return false
       const batch = await one<Batch>(client, BATCH, [run.id, tids])
       run.count(batch.expired)
       expired += batch.expired
-      if (batch.is_publishing) await sleep(REST * (performance.now() - startedAt))
+      if (batch.is_publishing) await rest(REST * (performance.now() - startedAt), run.signal)
       startedAt = performance.now()
     }
     const last = batches[0]?.last_end_at
@@ -78,21 +78,31 @@ async function expireRange(client: Client, run: Run, from: string, until: string
   }
 }
 
+/** A stop cuts it short. */
+async function rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(milliseconds, undefined, { signal }).catch(() => {})
+}
+
 /** Waits for each, whatever becomes of the others: their connections are in use until then. */
 async function allOf<Value>(promises: Promise<Value>[]): Promise<Value[]> {
   await Promise.allSettled(promises)
   return Promise.all(promises)
 }
 
-function makeProgress(due: number, logger: JobHelpers['logger']) {
-  const startedAt = performance.now()
+/** Counts what has been expired, and logs it every few seconds. `clock`: in milliseconds. */
+export function makeProgress(
+  due: number,
+  logger: Pick<JobHelpers['logger'], 'info'>,
+  clock = () => performance.now(),
+) {
+  const startedAt = clock()
   let loggedAt = startedAt
   let done = 0
   return {
     done: () => done,
     count(expired: number) {
       done += expired
-      const now = performance.now()
+      const now = clock()
       if (now - loggedAt < PROGRESS_MS) return
       loggedAt = now
       logger.info(progressLine(done, Math.max(0, due - done), (now - startedAt) / 1000))

@@ -3,7 +3,7 @@
  * work is done for it: a queue that grows makes every answer late, and helps nobody.
  *
  * A burst may wait: it ends. A queue that stands for longer is no burst, and has room for as many as are in progress: these are
- * steady clients, whom waiting slows down to what can be served. Where that overflows it is an overload: half of the places are
+ * steady clients, whom waiting slows down to what can be served. Where refusals go on it is an overload: half of the places are
  * given out, which serves as many, for they hold each other up less, and one may wait, so that a place that is given back is
  * taken at once. Who is let in is answered as fast as ever. After a while all places are tried anew.
  */
@@ -21,12 +21,14 @@ const IN_BURST = 10
 const STANDING = 1
 /** Waiting requests in all, in an overload. */
 const IN_OVERLOAD = 1
-/** How long a queue may stand and be a burst, in milliseconds. */
+/** How long a queue may stand and be a burst, and how long refusals go on before it is an overload, in milliseconds. */
 const BURST_MS = 500
 /** How long an overload is taken to last, in milliseconds. */
 const OVERLOAD_MS = 10_000
 /** How long nobody must have been refused before the next burst, in milliseconds. */
 const CALM_MS = 1_000
+/** How long a request waits for a place before it is refused, in milliseconds: as long as for a connection. */
+const PATIENCE_MS = 5_000
 /** Refusals are told of together, once in so many milliseconds. */
 const REPORT_MS = 5_000
 /** Seconds after which a refused client may try again. */
@@ -60,8 +62,9 @@ export function makePlaces(places: number, now = () => performance.now()): Place
   const queue = new Set<() => void>()
   let taken = 0
   let burstAt = Number.NEGATIVE_INFINITY
-  let overloadAt = Number.NEGATIVE_INFINITY
   let refusedAt = Number.NEGATIVE_INFINITY
+  let refusingSince = Number.NEGATIVE_INFINITY
+  let overloadAt = Number.NEGATIVE_INFINITY
 
   const isOverload = () => now() - overloadAt < OVERLOAD_MS
   const open = () => (isOverload() ? Math.ceil(places / 2) : places)
@@ -71,33 +74,41 @@ export function makePlaces(places: number, now = () => performance.now()): Place
     const isBurst = now() - burstAt < BURST_MS
     const room = isBurst ? places * IN_BURST : isOverload() ? IN_OVERLOAD : places * STANDING
     if (queue.size < room) return false
-    refusedAt = now()
-    if (!isBurst && !isOverload()) overloadAt = refusedAt
+    noteRefusal(now())
     return true
+  }
+  function noteRefusal(at: number): void {
+    if (at - refusedAt >= CALM_MS) refusingSince = at
+    refusedAt = at
+    if (at - refusingSince >= BURST_MS && !isOverload()) overloadAt = at
+  }
+  /** A place goes on to who has waited longest; some become free by the clock, when an overload ends. */
+  function handOn(): void {
+    for (const next of queue) {
+      if (taken >= open()) return
+      queue.delete(next)
+      taken += 1
+      next()
+    }
   }
   return {
     isFull,
     enter(admit) {
+      handOn()
       if (taken < open()) {
         taken += 1
         admit()
         return true
       }
       if (isFull()) return false
-      if (queue.size === 0 && now() - refusedAt >= CALM_MS) burstAt = now()
+      if (queue.size === 0 && !isOverload() && now() - refusedAt >= CALM_MS) burstAt = now()
       queue.add(admit)
       return true
     },
     leave(admit) {
       if (queue.delete(admit)) return
       taken -= 1
-      // the place goes on to who has waited longest
-      for (const next of queue) {
-        if (taken >= open()) return
-        queue.delete(next)
-        taken += 1
-        next()
-      }
+      handOn()
     },
     taken: () => taken,
     waiting: () => queue.size,
@@ -161,18 +172,27 @@ export function refuseWhenFull(app: RequestListener, { places, refuse }: Admissi
 /** Behind the body: from here on a request costs something, until its answer is made. */
 export function installAdmission(app: Express, { places, refuse }: Admission): void {
   app.use('/graphql', (request, response, next) => {
-    const admit = () => next()
     let entered = true
     const leave = () => {
+      clearTimeout(patience)
       if (entered) places.leave(admit)
       entered = false
     }
+    const giveUp = () => {
+      leave()
+      outcomeOf(request).codes.push('service_unavailable')
+      refuse(request, response)
+    }
+    const admit = () => {
+      clearTimeout(patience)
+      next()
+    }
+    const patience = setTimeout(giveUp, PATIENCE_MS)
     // the answer is made: who reads it slowly holds no place meanwhile
     response.once('prefinish', leave)
     response.once('close', leave)
     if (places.enter(admit)) return
     entered = false
-    outcomeOf(request).codes.push('service_unavailable')
-    refuse(request, response)
+    giveUp()
   })
 }

@@ -1,7 +1,7 @@
 /** The audit trail as admins read it: by action, resource, actor and time, page by page. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { makeAdmin } from '../support/seller.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { makeUser } from '../support/world.ts'
@@ -107,13 +107,16 @@ test.each([
   ['actor', `actor = '${actor}'`],
   ['time', SPAN],
   ['action and time', `action = 'WANTED' and ${SPAN}`],
-])('a page by %s, wherever it begins, is read from an index in its order', async (_what, filter) => {
-  for (const from of ['true', "(created_at, id) > (now(), '00000000-0000-0000-0000-000000000000')"]) {
-    const { rows } = await database.superuser.query(
-      `explain (costs off) select * from app_public.audit_logs where ${filter} and ${from} order by created_at, id limit 101`,
-    )
-    const plan = rows.map(row => row['QUERY PLAN']).join('\n')
-    expect(plan).not.toMatch(/->\s+(Incremental )?Sort|Seq Scan/)
-    expect(plan).toMatch(/Index Scan/)
-  }
-})
+])('a page by %s, wherever it begins, is read by an admin from an index in its order', (_what, filter) =>
+  rolledBack(database, async client => {
+    await become(client, { admin: actor })
+    for (const from of ['true', "(created_at, id) > (now(), '00000000-0000-0000-0000-000000000000')"]) {
+      const { rows } = await client.query(
+        `explain (costs off) select * from app_public.audit_logs where ${filter} and ${from} order by created_at, id limit 101`,
+      )
+      const plan = rows.map(row => row['QUERY PLAN']).join('\n')
+      expect(plan).not.toMatch(/->\s+(Incremental )?Sort|Seq Scan/)
+      expect(plan).toMatch(/Index Scan/)
+    }
+  }),
+)

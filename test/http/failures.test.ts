@@ -247,7 +247,7 @@ test('a database that takes no connections is service_unavailable', async () => 
 })
 
 test('a statement that is cancelled is service_unavailable, and so is waiting too long for a connection', async () => {
-  const small = await startServer(database, { POOL_SIZE: '1' })
+  const small = await startServer(database, { POOL_SIZE: '1', MAX_IN_PROGRESS: '2' })
   try {
     await holding(database, 'lock table app_public.listings in access exclusive mode', [], async () => {
       const slow = small.call('{ listings { totalCount } }')

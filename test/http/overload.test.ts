@@ -10,7 +10,7 @@ import { metric } from '../support/limits.ts'
 import { type RecordedLog, recordLog } from '../support/log.ts'
 import { makeSeller } from '../support/seller.ts'
 import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
-import { holding, until } from '../support/waits.ts'
+import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 
 const PLACES = 4
 /** As many may wait once a queue stands. */
@@ -110,6 +110,24 @@ test('who goes away while waiting leaves the queue, and the next one may wait', 
     for (const answer of await Promise.all(first)) expect(answer.status).toBe(200)
   })
   await untilAdmission(0, 0)
+})
+
+test('who has waited five seconds for a place is 503', async () => {
+  const narrow = await startServer(database, { MAX_IN_PROGRESS: '1' })
+  try {
+    await holding(database, 'lock table app_public.listings in access exclusive mode', [], async release => {
+      const first = narrow.call('{ listings { totalCount } }')
+      await untilWaitingForLock(database)
+      const { status, errors, headers } = await narrow.call('{ __typename }')
+      const code = errors[0]?.extensions.code
+      expect([status, code, headers.get('retry-after')]).toEqual([503, 'service_unavailable', '1'])
+      await release()
+      expect((await first).status).toBe(200)
+    })
+    expect((await narrow.call('{ __typename }')).status).toBe(200)
+  } finally {
+    await narrow.stop()
+  }
 })
 
 test('refusals are told of together in the log, not one by one', async () => {

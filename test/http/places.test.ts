@@ -63,12 +63,14 @@ test('a queue that stands is no burst: as many wait as are in progress', () => {
   expect(enter('g', 'refused')).toEqual([true, false])
 })
 
-/** Four places, a queue that has stood until it overflowed, and the refusal that makes an overload of it. */
+/** Four places, a queue that has stood until it overflowed, and refusals for half a second, which make an overload of it. */
 function overload() {
   const places = open(4)
   places.enter(...names(4), 'c')
   places.pass(500)
   expect(places.enter('d', 'e', 'f', 'refused')).toEqual([true, true, true, false])
+  places.pass(500)
+  expect(places.enter('refused')).toEqual([false])
   return places
 }
 
@@ -92,19 +94,38 @@ test('an overload ends after ten seconds: all places are given out, in the order
   for (const name of names(3)) leave(name)
   expect([taken(), waiting()]).toEqual([2, 3])
   pass(1)
-  leave('b3')
-  expect([taken(), waiting(), admitted.slice(-3)]).toEqual([4, 0, ['d', 'e', 'f']])
-  expect(enter(...names(4, 'g'))).not.toContain(false)
-  expect([taken(), waiting()]).toEqual([4, 4])
+  expect(enter('g')).toEqual([true])
+  expect([taken(), waiting(), admitted.slice(-2)]).toEqual([4, 2, ['d', 'e']])
+  expect(enter('h', 'i', 'j')).toEqual([true, true, false])
+})
+
+test('there is no burst in an overload', () => {
+  const { enter, leave, pass, waiting } = overload()
+  for (const name of [...names(4), 'c', 'd', 'e', 'f']) leave(name)
+  pass(2_000)
+  expect(enter('g', 'h', 'i', 'j')).toEqual([true, true, true, false])
+  expect(waiting()).toBe(1)
 })
 
 test('a burst that is too large is refused in part, and makes no overload', () => {
   const { enter, leave, pass, taken, waiting } = open(2)
   enter('a', 'b')
   expect(enter(...names(21)).filter(entered => !entered)).toEqual([false])
-  pass(500)
+  pass(499)
+  expect(enter('c')).toEqual([false])
   leave('a')
   expect([taken(), waiting()]).toEqual([2, 19])
+})
+
+test('what a short stall leaves is refused until it has been worked off, and makes no overload', () => {
+  const { enter, leave, pass, taken } = open(2)
+  enter('a', 'b', ...names(15))
+  pass(500)
+  expect(enter('c')).toEqual([false])
+  pass(400)
+  expect(enter('d')).toEqual([false])
+  for (const name of ['a', 'b', ...names(14)]) leave(name)
+  expect([enter('e'), taken()]).toEqual([[true], 2])
 })
 
 test('after a refusal the next burst may come once nobody was refused for a second', () => {
@@ -114,7 +135,7 @@ test('after a refusal the next burst may come once nobody was refused for a seco
   expect(enter('refused')).toEqual([false])
   leave('a')
   leave('b')
-  pass(999)
+  pass(499)
   expect(enter('c', 'd', 'no burst')).toEqual([true, true, false])
   leave('c')
   leave('d')

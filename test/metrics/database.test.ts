@@ -138,6 +138,25 @@ test('expiry has last succeeded when its last run without an error ended, and ha
   })
 })
 
+test('runs of long ago are forgotten, but not what they have expired: a total never falls', async () => {
+  await rolledBack(database, async client => {
+    const before = await figures(client)
+    await client.query('reset role')
+    await client.query(
+      `insert into app_private.job_runs (task, started_at, finished_at, counted, backend_pid, backend_started_at)
+       select 'expire_subscriptions', at, at, counted, 0, at
+       from unnest('{0,5}'::integer[]) as counted, (select now() - interval '91 days') as t (at)`,
+    )
+    await client.query("select app_private.begin_job_run('expire_subscriptions')")
+    expect((await figures(client)).subscriptions_expired_total).toBe(
+      Number(before.subscriptions_expired_total ?? 0) + 5,
+    )
+    await client.query('reset role')
+    const old = "from app_private.job_runs where started_at < now() - interval '90 days'"
+    expect((await client.query(`select counted::integer ${old}`)).rows).toEqual([{ counted: 5 }])
+  })
+})
+
 test('the books are as the last check has found them', async () => {
   await rolledBack(database, async client => {
     expect(await figures(client)).not.toHaveProperty('ledger_broken_rows')

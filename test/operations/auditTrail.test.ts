@@ -114,8 +114,11 @@ test('who becomes an admin, or is one no longer, is recorded, without name and a
 
 test('a dealer that is closed or suspended is recorded; one that is made is not', () =>
   rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
     const entries = await trail(client, async () => {
-      const dealerId = await makeDealer(client, userId)
+      await client.query(
+        "insert into app_public.dealers (company_name, country, dealer_type) values ('Other', 'DE', 'general')",
+      )
       await client.query('update app_public.dealers set can_publish = false where id = $1', [dealerId])
     })
     expect(entries).toEqual([entry('UPDATE', 'dealers', { can_publish: true }, { can_publish: false })])
@@ -162,6 +165,49 @@ test('an expiry by hand is recorded for each; one by the run, as a batch', () =>
       client.query("update app_public.dealer_subscriptions set status = 'expired' where id = $1", [again]),
     )
     expect(later).toHaveLength(1)
+  }))
+
+test('who may act for a dealer is recorded from its first owner on', () =>
+  rolledBack(database, async client => {
+    const entries = await trail(client, async () => {
+      await become(client, { dealer: userId })
+      await client.query("select app_public.create_dealer('A dealer', 'DE', 'general')")
+      await become(client, 'owner')
+      const newest = 'where dealer_id = (select id from app_public.dealers order by id desc limit 1)'
+      await client.query(`update app_public.dealer_users set role = 'staff' ${newest}`)
+      await client.query(`delete from app_public.dealer_users ${newest}`)
+    })
+    const member = { dealer_id: expect.any(String), user_id: userId }
+    expect(entries).toEqual([
+      entry('INSERT', 'dealer_users', null, expect.objectContaining({ ...member, role: 'owner' })),
+      entry('UPDATE', 'dealer_users', { ...member, role: 'owner' }, { ...member, role: 'staff' }),
+      entry('DELETE', 'dealer_users', expect.objectContaining({ ...member, role: 'staff' }), null),
+    ])
+  }))
+
+test('a purchase of an admin is recorded at once, one of a dealer when it is paid', () =>
+  rolledBack(database, async client => {
+    const dealers = [await makeDealer(client, userId), await makeDealer(client, userId)]
+    const purchase = (as: { admin: string } | { dealer: string }, dealerId = '') =>
+      trail(client, async () => {
+        await become(client, as)
+        await buy(client, dealerId, packageId)
+      })
+    expect(await purchase({ dealer: userId }, dealers[0])).toEqual([])
+    expect(await purchase({ admin: userId }, dealers[1])).toEqual([
+      entry('INSERT', 'invoices', null, expect.objectContaining({ dealer_id: dealers[1], status: 'draft' })),
+    ])
+  }))
+
+test('an admin that is removed is recorded, another user is not', () =>
+  rolledBack(database, async client => {
+    const ids = [await makeUser(client), await makeUser(client)]
+    await client.query('update app_public.users set is_admin = true where id = $1', [ids[0]])
+    const entries = await trail(client, async () => {
+      await client.query('delete from app_private.user_passwords where user_id = any ($1)', [ids])
+      await client.query('delete from app_public.users where id = any ($1)', [ids])
+    })
+    expect(entries).toEqual([entry('DELETE', 'users', expect.objectContaining({ id: ids[0] }), null)])
   }))
 
 test('a publication writes nothing to the trail, whatever pays for it', () =>

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
-import { progressLine } from '../../tasks/expire_subscriptions.ts'
+import { makeProgress, progressLine } from '../../tasks/expire_subscriptions.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { type RecordedLog, recordLog } from '../support/log.ts'
 import { expiryFaults, makeMany, recordNight, runs } from '../support/nights.ts'
@@ -269,6 +269,15 @@ test('a run that fails says why', async () => {
   expect(await runs(database)).toEqual([
     expect.objectContaining({ counted: '0', error: expect.stringMatching(/does not exist/) }),
   ])
+})
+
+test('progress is logged once in five seconds, and counts all that was done', () => {
+  let time = 0
+  const lines: string[] = []
+  const progress = makeProgress(2_000, { info: line => void lines.push(line) }, () => time)
+  for (time of [1_000, 4_999, 5_000, 9_999]) progress.count(500)
+  expect(lines).toEqual([expect.stringMatching(/^expired 1500 subscriptions, 500 left, 300\/s, /)])
+  expect(progress.done()).toBe(2_000)
 })
 
 test('progress is what is done, what is left, how fast, and when it ends', () => {

@@ -75,10 +75,42 @@ test('every file in tasks/ is a task of the worker, and every task of the worker
   expect(Object.keys(taskList).sort()).toEqual(files.map(file => file.replace(/\.ts$/, '')).sort())
 })
 
-test('the crontab parses and names tasks that there are', async () => {
-  const items = parseCrontab(await readFile(new URL('crontab', tasks), 'utf8'))
-  expect(items.length).toBeGreaterThan(0)
-  for (const { task } of items) expect(Object.keys(taskList)).toContain(task)
+test('the crontab runs every task that is not asked for by an event, each at its time', async () => {
+  const lines = (await readFile(new URL('crontab', tasks), 'utf8')).split('\n')
+  const times = lines.filter(line => /^[\d*]/.test(line)).map(line => line.split(' '))
+  expect(Object.fromEntries(times.map(([min, hour, , , , task]) => [task, `${hour}:${min}`]))).toEqual({
+    expire_subscriptions: '0:0',
+    remove_idle_rate_limit_counters: '*:7',
+    maintain_audit_logs: '0:20',
+    verify_ledger: '2:30',
+    remove_old_alerts: '3:15',
+    alert_pricing_gaps: '6:0',
+  })
+  for (const [, , ...days] of times) expect(days.slice(0, 3)).toEqual(['*', '*', '*'])
+  const items = parseCrontab(lines.join('\n'))
+  expect(items.map(({ task }) => task).sort()).toEqual(
+    Object.keys(taskList)
+      .filter(task => task !== 'send_alert')
+      .sort(),
+  )
+})
+
+test.each([
+  'remove_idle_rate_limit_counters',
+  'maintain_audit_logs',
+  'verify_ledger',
+  'remove_old_alerts',
+  'alert_pricing_gaps',
+])('the worker runs %s, and it succeeds', async task => {
+  await withWorker(async () => {
+    await untilDone()
+    await database.owner.query('select graphile_worker.add_job($1)', [task])
+    await until('the job is done', async () =>
+      recorded.lines.some(({ msg }) => String(msg).includes(`(${task},`) && /success/.test(String(msg))),
+    )
+    await untilDone()
+  })
+  expect(recorded.lines.filter(({ level }) => Number(level) >= 50)).toEqual([])
 })
 
 test('subscriptions are expired daily at 00:00 UTC and at no other time, made up for, one run at a time', async () => {

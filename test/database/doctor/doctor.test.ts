@@ -134,15 +134,17 @@ test('the doctor finds who sits idle in a transaction, and says whom it cannot s
     const client = await database.owner.connect()
     try {
       await client.query(`create temp view pg_stat_activity as
-        select datname, pid, usename, application_name, backend_type, state, query, xact_start,
-          state_change - interval '2 hours' as state_change
+        select datname, pid, usename, application_name, backend_type, state, query,
+          xact_start - interval '2 hours' as xact_start, state_change - interval '2 hours' as state_change
         from pg_catalog.pg_stat_activity`)
       const all = await examine({ client, now: Date.now, poolSize: 10, instances: 1 })
       const found = all.flatMap(({ findings }) =>
         findings.map(({ verdict, finding }) => `${verdict} ${finding}`),
       )
       expect(found).toContainEqual(
-        expect.stringMatching(/^FAIL process \d+ .* idle in transaction for 02:00:0/),
+        expect.stringMatching(
+          /^FAIL process \d+ .* in a transaction for .*, idle in transaction since 02:00:0/,
+        ),
       )
     } finally {
       client.release(true)

@@ -50,6 +50,15 @@ test('the doctor finds pools that the server has no room for', async () => {
   await expectFinding(await findingsAfter('select', { instances: 20, poolSize: 20 }), 'WARN', /may open 525/)
 })
 
+test('the doctor says which of the missed tasks is made up for after any time', async () => {
+  const found = await findingsAfter(
+    `${crontabRan('expire_subscriptions', '8 days')}; ${crontabRan('verify_ledger', '8 days')}`,
+  )
+  const remedy = (task: string) => found.find(({ finding }) => finding.startsWith(`${task} was due`))?.remedy
+  expect(remedy('expire_subscriptions')).toMatch(/a worker that starts makes up for it/)
+  expect(remedy('verify_ledger')).toMatch(/slots of that time are not made up for/)
+})
+
 test('the doctor names no crontab task as missed that was queued at its last time', async () => {
   const items = parseCrontab(await readFile('tasks/crontab', 'utf8'))
   const ran = items.map(({ identifier }) => crontabRan(identifier, '0')).join(';')

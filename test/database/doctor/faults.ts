@@ -255,6 +255,28 @@ export const faults: [string, string, Finding['verdict'], RegExp][] = [
     /expire_subscriptions was due .*/,
   ],
   [
+    'a transaction that goes on, though it sent something a moment ago',
+    pretending(
+      'pg_stat_activity',
+      `current_database() as datname, 1 as pid, 'somebody' as usename, '' as application_name, 'client backend' as backend_type,
+       'idle in transaction' as state, '' as query, now() - interval '3 hours' as xact_start, now() - interval '30 seconds' as state_change`,
+      '(values (1)) as one',
+    ),
+    'FAIL',
+    /in a transaction for 03:00:.*, idle in transaction since 00:00:3/,
+  ],
+  [
+    'a statement that takes long',
+    pretending(
+      'pg_stat_activity',
+      `current_database() as datname, 1 as pid, 'somebody' as usename, '' as application_name, 'client backend' as backend_type,
+       'active' as state, '' as query, now() - interval '6 minutes' as xact_start, now() - interval '6 minutes' as state_change`,
+      '(values (1)) as one',
+    ),
+    'WARN',
+    /in a transaction for 00:06:.*, active since/,
+  ],
+  [
     'a task that no worker knows',
     crontabRan('expire_subscriptions', '0'),
     'WARN',

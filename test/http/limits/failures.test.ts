@@ -106,10 +106,12 @@ async function breakerOpens(): Promise<void> {
   })
 }
 
-async function limiterConnections(): Promise<number> {
+async function limiterConnections(waitingFor?: string): Promise<number> {
   const { rows } = await database.superuser.query(
     `select count(*)::integer as count from pg_stat_activity
-     where datname = current_database() and application_name = 'forecourt limits'`,
+     where datname = current_database() and application_name = 'forecourt limits'
+       and ($1::text is null or wait_event_type = $1)`,
+    [waitingFor],
   )
   return rows[0].count
 }
@@ -154,6 +156,7 @@ test('a lock held on the counters delays nobody, leaves no statement behind, and
     expect((await errors('lock_timeout')) + (await errors('deadline'))).toBeGreaterThan(before)
     await breakerOpens()
     expect(await limiterConnections()).toBeLessThanOrEqual(8)
+    await until('no statement waits for the lock', async () => (await limiterConnections('Lock')) === 0)
     await release()
   })
   const start = performance.now()
