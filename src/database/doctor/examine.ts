@@ -13,7 +13,7 @@ const folder = new URL('checks/', import.meta.url)
 const FIRST = ['server', migrations]
 const REST = [
   ...['owner', 'extensions', 'roles', 'grants', 'row_security', 'functions', 'constraints', 'indexes'],
-  ...['vacuum', 'sessions', 'wal', 'settings', connections, clock, 'jobs', crontab],
+  ...['vacuum', 'bloat', 'sessions', 'wal', 'settings', connections, clock, 'jobs', crontab],
 ]
 
 /** Runs every check, also past one that cannot be run. Changes nothing. */

@@ -170,6 +170,20 @@ export const faults: [string, string, Finding['verdict'], RegExp][] = [
     /ix_t \(\d+ MB\) was not used/,
   ],
   [
+    'a table that takes many times what is in it',
+    `create table app_private.t with (fillfactor = 10) as select repeat('x', 60) as x from generate_series(1, 130000);
+     analyze app_private.t; grant select on app_private.t to public`,
+    'WARN',
+    /^app_private\.t takes 1\d\d MB for rows of about 1\d MB/,
+  ],
+  [
+    'an index that takes many times what is in it',
+    `create table app_private.t as select generate_series(1, 600000) as n;
+     create index i on app_private.t (n) with (fillfactor = 10)`,
+    'WARN',
+    /^app_private\.i takes 1?\d\d MB, 2\d\d bytes for each entry/,
+  ],
+  [
     'autovacuum switched off for a table',
     `alter table ${vatRates} set (autovacuum_enabled = off)`,
     'WARN',
