@@ -21,6 +21,13 @@ const slot = (isUsed: boolean, status: string) =>
     `'standby' as slot_name, ${isUsed} as active, '${status}' as wal_status, pg_current_wal_lsn() as restart_lsn`,
     '(values (1)) as one',
   )
+const session = (state: string, transaction: string, since: string) =>
+  pretending(
+    'pg_stat_activity',
+    `current_database() as datname, 1 as pid, 'somebody' as usename, '' as application_name, 'client backend' as backend_type,
+     '${state}' as state, '' as query, now() - interval '${transaction}' as xact_start, now() - interval '${since}' as state_change`,
+    '(values (1)) as one',
+  )
 export const crontabRan = (id: string, ago: string) => `
   insert into graphile_worker._private_known_crontabs values ('${id}', now() - interval '9 days', now() - interval '${ago}')`
 const job = (columns: string, values: string) => `
@@ -270,23 +277,13 @@ export const faults: [string, string, Finding['verdict'], RegExp][] = [
   ],
   [
     'a transaction that goes on, though it sent something a moment ago',
-    pretending(
-      'pg_stat_activity',
-      `current_database() as datname, 1 as pid, 'somebody' as usename, '' as application_name, 'client backend' as backend_type,
-       'idle in transaction' as state, '' as query, now() - interval '3 hours' as xact_start, now() - interval '30 seconds' as state_change`,
-      '(values (1)) as one',
-    ),
+    session('idle in transaction', '3 hours', '30 seconds'),
     'FAIL',
     /in a transaction for 03:00:.*, idle in transaction since 00:00:3/,
   ],
   [
     'a statement that takes long',
-    pretending(
-      'pg_stat_activity',
-      `current_database() as datname, 1 as pid, 'somebody' as usename, '' as application_name, 'client backend' as backend_type,
-       'active' as state, '' as query, now() - interval '6 minutes' as xact_start, now() - interval '6 minutes' as state_change`,
-      '(values (1)) as one',
-    ),
+    session('active', '6 minutes', '6 minutes'),
     'WARN',
     /in a transaction for 00:06:.*, active since/,
   ],
