@@ -108,7 +108,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     introspection: flag('INTROSPECTION', !production),
     poolSize,
     prepareStatements: flag('PREPARED_STATEMENTS', true),
-    // one waits for the database while another is read, planned or answered
+    // none waits for a connection; while one is read, planned or answered, there are others for the database to work on
     maxInProgress: integer('MAX_IN_PROGRESS', poolSize, 1, 10_000),
     maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),

@@ -1,4 +1,4 @@
-/** Records the end of subscriptions, batch by batch, each its own transaction; as many workers as there are share the work. */
+/** Records the end of subscriptions, batch by batch, each its own transaction; a worker that starts meanwhile shares the work. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobHelpers, Task } from 'graphile-worker'
 import { type Client, one } from '../src/worker/one.ts'

@@ -18,16 +18,17 @@ const CHECK = `
 
 const verifyLedger: Task = async (_payload, { abortSignal, logger, query, withPgClient }) => {
   const [check] = await withPgClient(async client => {
-    const { rows } = await client.query<{ pid: number; now: Date }>(
+    const { pid, now } = await one<{ pid: number; now: Date }>(
+      client,
       'select pg_backend_pid() as pid, clock_timestamp() as now',
     )
     // a statement may run for a minute, and a stop does not wait that long; the job is tried again
-    const cancel = () => query('select pg_cancel_backend($1)', [rows[0]?.pid]).catch(() => {})
+    const cancel = () => query('select pg_cancel_backend($1)', [pid]).catch(() => {})
     abortSignal?.addEventListener('abort', cancel)
     try {
       const inOrder = await verifyListings(client, abortSignal)
       // what is broken is looked for once more, at once and on one snapshot, to be counted and named
-      return (await client.query<Check>(CHECK, [inOrder ? rows[0]?.now : null])).rows
+      return (await client.query<Check>(CHECK, [inOrder ? now : null])).rows
     } finally {
       abortSignal?.removeEventListener('abort', cancel)
     }

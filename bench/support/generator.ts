@@ -5,8 +5,6 @@ import { httpMessage, type Line, type Message, openHttp, openSql, sqlMessage } f
 import { percentile, seededRandom } from './statistics.ts'
 
 const KEY_SEED = 20_260_101
-/** What an overloaded server answers; 503 alone may be a database that is gone. */
-const REFUSAL = 'Too many requests are in progress'
 
 /** Counts on over all jobs, so that no key comes twice. */
 const nextBits = seededRandom(KEY_SEED)
@@ -41,7 +39,7 @@ async function run(job: Job): Promise<Load> {
   const random = seededRandom(job.seed)
   const answered: number[] = []
   const refused: number[] = []
-  const mayRefuse = job.kind === 'http' && job.mayRefuse
+  const refusal = job.kind === 'http' ? job.refusal : undefined
   const faults: string[] = []
   const begin = performance.now() + job.warmup * 1000
   const end = job.seconds === undefined ? Number.POSITIVE_INFINITY : begin + job.seconds * 1000
@@ -58,7 +56,7 @@ async function run(job: Job): Promise<Load> {
       const [before, after] = messages[Math.floor(random() * messages.length)] ?? ['']
       const fault = await line.exchange(after === undefined ? before : before + newKey() + after)
       const now = performance.now()
-      const isRefused = mayRefuse && fault?.includes(REFUSAL)
+      const isRefused = refusal !== undefined && fault?.includes(refusal)
       if (fault !== undefined && !isRefused) {
         faults.push(fault)
         return
@@ -74,7 +72,7 @@ async function run(job: Job): Promise<Load> {
   for (const line of lines) line.close()
   return {
     ...timesOf(answered, seconds),
-    ...(mayRefuse ? { refused: timesOf(refused, seconds) } : {}),
+    ...(refusal === undefined ? {} : { refused: timesOf(refused, seconds) }),
     cpu: (user + system) / 1_000_000 / seconds,
     errors: faults.length,
     ...(faults[0] === undefined ? {} : { fault: faults[0] }),

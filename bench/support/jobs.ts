@@ -19,8 +19,8 @@ export type HttpJob = Pace & {
   kind: 'http'
   url: string
   requests: HttpRequest[]
-  /** 503 is an answer, and is counted by itself. */
-  mayRefuse?: boolean
+  /** An answer that is a fault and has this text is no fault, but is counted by itself. */
+  refusal?: string
 }
 
 /** One prepared statement, over the wire protocol. Values are text; `$key` is a new UUID each time. */

@@ -24,7 +24,7 @@ const IN_OVERLOAD = 1
 /** How long a queue may stand and be a burst, and how long refusals go on before it is an overload, in milliseconds. */
 const BURST_MS = 500
 /** How long an overload is taken to last, in milliseconds. */
-const OVERLOAD_MS = 10_000
+export const OVERLOAD_MS = 10_000
 /** How long nobody must have been refused before the next burst, in milliseconds. */
 const CALM_MS = 1_000
 /** How long a request waits for a place before it is refused, in milliseconds: as long as for a connection. */
@@ -33,11 +33,12 @@ const PATIENCE_MS = 5_000
 const REPORT_MS = 5_000
 /** Seconds after which a refused client may try again. */
 const RETRY_AFTER = 1
+export const REFUSAL_MESSAGE = 'Too many requests are in progress. Please try again in a second.'
 const REFUSAL = Buffer.from(
   JSON.stringify({
     errors: [
       {
-        message: 'Too many requests are in progress. Please try again in a second.',
+        message: REFUSAL_MESSAGE,
         extensions: { code: 'service_unavailable' satisfies ErrorCode },
       },
     ],

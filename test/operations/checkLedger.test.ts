@@ -23,6 +23,11 @@ afterEach(() => database.drop())
 const check = () => database.owner.query('select * from app_private.check_ledger()')
 const breakQuota = (used = 0) =>
   database.superuser.query('update app_public.dealer_subscriptions set used_listing_quota = $1', [used])
+/** Past the triggers that keep it from happening. */
+const loseListings = () =>
+  database.superuser.query(
+    `set session_replication_role = 'replica'; delete from app_public.listings; reset session_replication_role`,
+  )
 
 async function alerts(): Promise<{ key: string; details: Record<string, unknown> }[]> {
   const { rows } = await database.owner.query(
@@ -74,9 +79,7 @@ test('of many broken rows five a rule are kept as examples', async () => {
 })
 
 test('who has gone through the listings is told apart, and their check is left out', async () => {
-  await database.superuser.query(
-    `set session_replication_role = 'replica'; delete from app_public.listings; reset session_replication_role`,
-  )
+  await loseListings()
   const { rows } = await database.owner.query(
     `select c.broken, c.started_at = s.since as from_then
      from (select now() - interval '1 minute' as since) as s cross join app_private.check_ledger(s.since) as c`,
@@ -97,9 +100,7 @@ test('the task of the worker logs the result: a line where all is well, an error
     expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
     await breakQuota()
     expect(await run(/1 rows of the books break a rule.*used quota is not/)).toMatchObject({ level: 50 })
-    await database.superuser.query(
-      `set session_replication_role = 'replica'; delete from app_public.listings; reset session_replication_role`,
-    )
+    await loseListings()
     expect(await run(/2 rows of the books break a rule.*has no listing/)).toMatchObject({ level: 50 })
   } finally {
     await worker.stop()

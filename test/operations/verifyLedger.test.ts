@@ -58,6 +58,12 @@ const ONE_SUBSCRIPTION = 'a paid package has not exactly one subscription'
 const ANY_QUOTA =
   'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_used_within_included'
 
+const CONSUME_TWICE = [
+  'alter table app_public.listing_consumptions drop constraint listing_consumptions_pkey',
+  `insert into app_public.listing_consumptions
+   select * from app_public.listing_consumptions where source = 'free_quota'`,
+]
+
 const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
   'a unit that was not taken': {
     plant: ['update app_public.dealer_subscriptions set used_listing_quota = 0'],
@@ -105,11 +111,7 @@ const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
     rules: [CONSUMED_ONCE],
   },
   'a listing that was consumed twice': {
-    plant: [
-      'alter table app_public.listing_consumptions drop constraint listing_consumptions_pkey',
-      `insert into app_public.listing_consumptions
-       select * from app_public.listing_consumptions where source = 'free_quota'`,
-    ],
+    plant: CONSUME_TWICE,
     rules: [CONSUMED_ONCE],
   },
   'a ledger row whose listing is gone': {
@@ -128,9 +130,7 @@ const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
   },
   'a draft that was charged for twice': {
     plant: [
-      'alter table app_public.listing_consumptions drop constraint listing_consumptions_pkey',
-      `insert into app_public.listing_consumptions
-       select * from app_public.listing_consumptions where source = 'free_quota'`,
+      ...CONSUME_TWICE,
       `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
        where lc.listing_id = l.id and lc.source = 'free_quota'`,
     ],
