@@ -1,6 +1,6 @@
 /** What rate limits cost: a request that passes them, the function that counts, and a refusal. */
 import { createHash } from 'node:crypto'
-import { type Outcome, TAKE_ONE } from '../src/http/limits/counters.ts'
+import { type Outcome, TAKE_ONE } from '../src/limits/counters.ts'
 import type { Database } from './support/cluster.ts'
 import type { Load, Pace } from './support/jobs.ts'
 import { quoting } from './support/operations.ts'

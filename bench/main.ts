@@ -1,5 +1,5 @@
 /** `npm run bench`: what Forecourt does in a second, beside the same work done otherwise, on the same machine in the same run. */
-import { endServersWithProcess } from '../scripts/support/servers.ts'
+import { endServersWithProcess } from '../scripts/support/databases.ts'
 import { expiry } from './expiry.ts'
 import { growth, LEAST_ROWS } from './growth.ts'
 import { limits } from './limits.ts'

@@ -1,7 +1,8 @@
 /** Ten times as many publications as the server can take: what becomes of those that it lets in, and of those that it refuses. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readConfiguration } from '../src/configuration.ts'
-import { OVERLOAD_MS, REFUSAL_MESSAGE } from '../src/http/admission.ts'
+import { REFUSAL_MESSAGE } from '../src/http/admission.ts'
+import { OVERLOAD_MS } from '../src/http/slots.ts'
 import type { Load } from './support/jobs.ts'
 import { publishing } from './support/operations.ts'
 import { type Bench, LOAD_COLUMNS, loadRow, p99Of, type Result, type Target } from './support/scenario.ts'

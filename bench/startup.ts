@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { newDirectory, removeWithProcess } from '../scripts/support/servers.ts'
+import { newDirectory, removeWithProcess } from '../scripts/support/databases.ts'
 import { outputFile } from './support/cluster.ts'
 import { type Memory, memberOf, memoryOf } from './support/memory.ts'
 import { publishing } from './support/operations.ts'

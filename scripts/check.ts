@@ -4,14 +4,21 @@ import { describeSchema } from './catalog/snapshot.ts'
 import { checkAlerts } from './checks/alerts.ts'
 import { errorRegistry } from './checks/errorRegistry.ts'
 import { fixturesEqualDatabase } from './checks/fixtures.ts'
+import { importsPointDown } from './checks/imports.ts'
 import { lintMigrations } from './checks/migrations.ts'
 import { checkPlpgsql } from './checks/plpgsql.ts'
 import { makeSnapshots } from './checks/snapshots.ts'
 import { tidy } from './checks/tidy.ts'
 import { type Check, report, runTool, Skipped } from './support/check.ts'
+import {
+  asClient,
+  type Database,
+  endServersWithProcess,
+  migrated15,
+  migrated18,
+} from './support/databases.ts'
 import { difference } from './support/difference.ts'
 import { requirePostgres15 } from './support/postgres15.ts'
-import { asClient, type Database, endServersWithProcess, migrated15, migrated18 } from './support/servers.ts'
 
 endServersWithProcess()
 const on18 = ready(migrated18)
@@ -21,6 +28,7 @@ const checks: Check[] = [
   { name: 'types: tsc', run: () => runTool('tsc', ['-p', '.']) },
   { name: 'lint and format: biome', run: () => runTool('biome', ['check', '.']) },
   { name: 'house rules: lengths, heads of functions', run: tidy },
+  { name: 'imports point one way', run: importsPointDown },
   { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
   { name: 'alerts: promtool', run: checkAlerts },
   { name: 'migrations: squawk', run: lintMigrations },

@@ -1,7 +1,7 @@
 /** `npm run fix`: writes schema.graphql and schema.sql anew, from a throw-away database. */
 import { writeFile } from 'node:fs/promises'
 import { makeSnapshots } from './checks/snapshots.ts'
-import { endServersWithProcess, migrated18 } from './support/servers.ts'
+import { endServersWithProcess, migrated18 } from './support/databases.ts'
 
 endServersWithProcess()
 const { ownerUrl } = await migrated18()

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Skipped } from './support/check.ts'
-import { bare15, endServersWithProcess } from './support/servers.ts'
+import { bare15, endServersWithProcess } from './support/databases.ts'
 
 endServersWithProcess()
 try {

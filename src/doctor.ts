@@ -1,10 +1,11 @@
 /** `npm run db:doctor`: examines the database as its owner. Ends with 1 when something needs to be done at once. */
+import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { readConfiguration } from './configuration.ts'
-import { describe, examine, isHealthy } from './database/doctor/examine.ts'
-import { findEmbedded } from './database/embedded.ts'
+import { describe, examine, isHealthy } from './doctor/examine.ts'
+import { findEmbedded } from './embedded/embedded.ts'
 
-const dataDirectory = new URL('../.data', import.meta.url).pathname
+const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 
 async function main(): Promise<boolean> {
   // not the API's process: what it needs beyond the database may be missing here

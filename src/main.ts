@@ -1,11 +1,12 @@
 /** Reads the configuration, starts the roles that were asked for, and stops them in order. */
 import './graphileEnvironment.ts'
+import { fileURLToPath } from 'node:url'
 import type { Api } from './api.ts'
 import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
-import { demoAccounts, demoPassword, makeDemoData } from './database/demo.ts'
+import { demoAccounts, demoPassword, makeDemoData } from './demo/demo.ts'
 import { type Logger, makeLog } from './log.ts'
 
-const dataDirectory = new URL('../.data', import.meta.url).pathname
+const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate'
 /** A terminal sends Ctrl-C to npm and to us, and npm passes it on: what comes this soon is the same one. */
 const SAME_SIGNAL_MS = 1_000
@@ -57,7 +58,7 @@ async function openDatabase(configuration: Configuration, log: Logger): Promise<
     return { url: databaseUrl, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }
   // only where it runs
-  const { readOrCreateSecret, startEmbedded } = await import('./database/embedded.ts')
+  const { readOrCreateSecret, startEmbedded } = await import('./embedded/embedded.ts')
   const server = await startEmbedded({ directory: dataDirectory, log: message => log.info(message) })
   started.push({ what: 'database', stop: () => server.stop() })
   const secret = jwtSecret ?? readOrCreateSecret(dataDirectory, 'jwt-secret')

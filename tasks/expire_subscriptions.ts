@@ -1,7 +1,7 @@
 /** Records the end of subscriptions, batch by batch, each its own transaction; a worker that starts meanwhile shares the work. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobHelpers, Task } from 'graphile-worker'
-import { type Client, one } from '../src/worker/one.ts'
+import { type Client, one } from '../src/database/oneRow.ts'
 
 /** Rows locked at once: for some milliseconds. */
 const BATCH_SIZE = 500

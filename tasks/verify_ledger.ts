@@ -1,7 +1,7 @@
 /** Verifies the books, keeps the result, and has operators told when a rule is broken. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Task } from 'graphile-worker'
-import { type Client, one } from '../src/worker/one.ts'
+import { type Client, one } from '../src/database/oneRow.ts'
 
 type Part = { in_order: boolean; next_dealer_id: string | null }
 type Check = { broken: number; seconds: number; rules: string[] }

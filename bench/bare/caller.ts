@@ -1,6 +1,6 @@
 /** The caller's role and claims for one transaction, as the API sets them. */
 import type pg from 'pg'
-import type { Identity } from '../../src/http/tokens.ts'
+import type { Identity } from '../../src/request/identity.ts'
 
 const CLAIMS = {
   name: 'claims',

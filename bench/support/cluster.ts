@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { newDirectory } from '../../scripts/support/servers.ts'
-import { startEmbedded } from '../../src/database/embedded.ts'
+import { newDirectory } from '../../scripts/support/databases.ts'
 import { migrate } from '../../src/database/migrate.ts'
+import { startEmbedded } from '../../src/embedded/embedded.ts'
 
 export type Database = {
   name: string

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { Express, RequestHandler } from 'express'
 import pg from 'pg'
 import { authenticator } from '../../src/database/authenticator.ts'
-import { makeTokens } from '../../src/http/tokens.ts'
+import { makeTokens } from '../../src/identity/tokens.ts'
 
 const { DATABASE_URL = '', JWT_SECRET = '', POOL_SIZE = '10' } = process.env
 

@@ -1,6 +1,7 @@
 /** Who sells in the benchmark: dealers whose listings are paid for in three ways, with a member and a token each. */
-import { makeTokens } from '../../src/http/tokens.ts'
-import { hashPassword } from '../../src/passwords.ts'
+
+import { hashPassword } from '../../src/identity/passwords.ts'
+import { makeTokens } from '../../src/identity/tokens.ts'
 import { type Cluster, type Database, jwtSecret } from './cluster.ts'
 
 export type Dealer = { dealerId: string; userId: string; email: string; token: string }

@@ -1,10 +1,10 @@
 /** One registry of errors in three places: what SQL raises, the table of the API, and the page that clients read. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { ownSqlstates } from '../../src/graphql/errors.ts'
+import { ownSqlstates } from '../../src/request/errors.ts'
 import { currentMigration, fixtures, type Source, sources } from '../support/sources.ts'
 
-const TABLE = 'src/graphql/errors.ts'
+const TABLE = 'src/request/errors.ts'
 const PAGE = 'docs/errors.md'
 
 type Entry = { sqlstate: string; code: string; raisedBy: string }

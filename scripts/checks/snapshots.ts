@@ -12,7 +12,7 @@ import { startApi } from '../../src/api.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { makeLog } from '../../src/log.ts'
 import { describeSchema } from '../catalog/snapshot.ts'
-import { asClient } from '../support/servers.ts'
+import { asClient } from '../support/databases.ts'
 
 /** File → text, made from a migrated database. */
 export async function makeSnapshots(databaseUrl: string): Promise<Record<string, string>> {

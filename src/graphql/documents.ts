@@ -1,6 +1,6 @@
 /**
- * From the text of a request to a document that may be executed: tokens, syntax, limits, validation, in this order, so
- * that each step meets only what the one before has let through. Whatever is refused is `invalid_input`, and HTTP 400.
+ * Decides whether a document may be executed: tokens, syntax, limits, validation, in this order, so that no rule of the
+ * validation meets a large document. A refusal is `invalid_input` with HTTP 400.
  */
 import {
   type DocumentNode,
@@ -8,14 +8,12 @@ import {
   type GraphQLSchema,
   Kind,
   NoSchemaIntrospectionCustomRule,
-  parse,
-  Source,
   type ValidationRule,
   validate,
 } from 'grafast/graphql'
-import { assertTokens, documentLimits, limitErrors } from './documentLimits.ts'
-import { refuseRequest } from './outcome.ts'
-import { requestOf } from './request.ts'
+import { type ParsedDocument, parseDocument } from '../request/document.ts'
+import { refuseRequest } from '../request/outcome.ts'
+import { requestOf } from '../request/request.ts'
 
 /** What reading a document needs. */
 export interface DocumentOptions {
@@ -28,47 +26,33 @@ type Reading =
   | { document: DocumentNode; errors?: undefined }
   | { document?: undefined; errors: GraphQLError[] }
 
-/** Documents that are kept. The plan of an operation is kept by its document, so that this decides about plans as well. */
-const cacheSize = 500
-/** Characters of a document that is kept. 1000 tokens seldom need more, unless they are made of comments. */
-const cachedLength = 20_000
 /** One is enough to act on; each costs time. */
 const maximumErrors = 5
 
-/** A function that reads documents and remembers them. */
+/** A function that validates documents, each once while it is cached. */
 export function makeDocumentReader(
   schema: GraphQLSchema,
   options: DocumentOptions,
 ): (query: string) => Reading {
-  const known = new Map<string, Reading>()
+  const known = new WeakMap<ParsedDocument, Reading>()
   return query => {
-    const before = known.get(query)
-    const reading = before ?? readDocument(schema, query, options)
-    if (query.length <= cachedLength) {
-      // A Map lists its keys in the order of their insertion: the first is the one unused for longest.
-      known.delete(query)
-      known.set(query, reading)
-      if (known.size > cacheSize) known.delete(known.keys().next().value ?? '')
-    }
+    const parsed = parseDocument(query)
+    const reading = known.get(parsed) ?? readDocument(schema, parsed, options)
+    known.set(parsed, reading)
     return reading
   }
 }
 
-/** Reads one document. */
-export function readDocument(schema: GraphQLSchema, query: string, options: DocumentOptions): Reading {
-  try {
-    const source = new Source(query, 'GraphQL request')
-    assertTokens(source)
-    const document = parse(source, { maxLexicalTokens: documentLimits.tokens })
-    const refused = [...limitErrors(document), ...unknownOperations(schema, document)]
-    if (refused.length > 0) return { errors: refused }
-    const { rules, hideSuggestions } = options
-    const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: maximumErrors })
-    return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
-  } catch (error) {
-    if (error instanceof GraphQLError) return { errors: [asInvalidInput(error)] }
-    throw error
-  }
+function readDocument(
+  schema: GraphQLSchema,
+  { document, errors }: ParsedDocument,
+  { rules, hideSuggestions }: DocumentOptions,
+): Reading {
+  if (document === undefined) return { errors: errors.map(asInvalidInput) }
+  const refused = [...errors, ...unknownOperations(schema, document)]
+  if (refused.length > 0) return { errors: refused }
+  const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: maximumErrors })
+  return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
 }
 
 /** A subscription, where the schema has none, would be found out by the planner only. */
@@ -79,7 +63,7 @@ function unknownOperations(schema: GraphQLSchema, { definitions }: DocumentNode)
     .map(node => asInvalidInput(new GraphQLError(`This API has no ${node.operation}.`, { nodes: [node] })))
 }
 
-/** Puts the reader in the place of grafserv's own. */
+/** Replaces grafserv's own reader of documents. */
 export function makeDocumentsPlugin(options: { introspection: boolean }): GraphileConfig.Plugin {
   return {
     name: 'DocumentsPlugin',

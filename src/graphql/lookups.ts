@@ -4,7 +4,7 @@
  */
 import { type FieldArgs, first, lambda, type Step } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
-import { ApiError } from './errors.ts'
+import { ApiError } from '../request/errors.ts'
 
 const typeDefs = gql`
   extend type Query {

@@ -1,6 +1,6 @@
 /** No page without an end: every connection, nested ones too, gives 20 rows unless asked, and 100 at most. */
 import { constant, type FieldArgs, lambda, type Step } from 'grafast'
-import { ApiError } from './errors.ts'
+import { ApiError } from '../request/errors.ts'
 
 /** Rows of a page where the client does not say, and the most that it may ask for. */
 export const pageLimit = { default: 20, maximum: 100 } as const

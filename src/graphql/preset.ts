@@ -5,16 +5,16 @@
  * `@behavior +mutationField` on a function.
  */
 import { PgSimplifyInflectionPreset } from '@graphile/simplify-inflection'
-import { getOperationAST } from 'grafast/graphql'
 import type { Pool } from 'pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
-import type { Identity } from '../http/tokens.ts'
+import { operationOf } from '../request/document.ts'
+import type { ConstraintMessages, Fault } from '../request/errors.ts'
+import type { Identity } from '../request/identity.ts'
+import { requestOf } from '../request/request.ts'
 import { makeDocumentsPlugin } from './documents.ts'
-import type { ConstraintMessages, Fault } from './errors.ts'
 import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
 import { makeService } from './pgService.ts'
-import { requestOf } from './request.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
 
@@ -158,8 +158,7 @@ const NamesPlugin: GraphileConfig.Plugin = {
 
 function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.ExecutionArgs) {
   const request = requestOf(requestContext)
-  const operation = getOperationAST(args.document, args.operationName)
-  const isQuery = operation?.operation === 'query'
+  const isQuery = operationOf(args.document, args.operationName)?.type === 'query'
   return { request, pgSettings: pgSettings(request?.identity, request?.ip, isQuery) }
 }
 

@@ -3,18 +3,19 @@
  * of the first error if no root field succeeded, and what nobody foresaw goes to the log under the request's id.
  */
 import { type GrafastExecutionArgs, isSafeError } from 'grafast'
-import {
-  type ExecutionResult,
-  type FormattedExecutionResult,
-  GraphQLError,
-  getOperationAST,
-  Kind,
-} from 'grafast/graphql'
+import { type ExecutionResult, type FormattedExecutionResult, GraphQLError, Kind } from 'grafast/graphql'
 import type { Result } from 'postgraphile/grafserv'
-import { rootFields } from './documentLimits.ts'
-import { type ConstraintMessages, databaseError, type Fault, fault, rootCause, toFault } from './errors.ts'
-import { type Operation, outcomeOf, refuseRequest } from './outcome.ts'
-import { type ApiRequest, requestOf } from './request.ts'
+import { operationOf } from '../request/document.ts'
+import {
+  type ConstraintMessages,
+  databaseError,
+  type Fault,
+  fault,
+  rootCause,
+  toFault,
+} from '../request/errors.ts'
+import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
+import { type ApiRequest, requestOf } from '../request/request.ts'
 
 /** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
 export interface FaultReport {
@@ -85,11 +86,11 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
   }
 }
 
-function describeOperation({ document, operationName }: GrafastExecutionArgs): Operation | undefined {
-  const operation = getOperationAST(document, operationName)
-  if (!operation) return undefined
-  const fields = [...rootFields(document, operation).values()].map(field => field.name)
-  return { type: operation.operation, name: operation.name?.value, fields }
+function describeOperation({ document, operationName }: GrafastExecutionArgs): ExecutedOperation | undefined {
+  const operation = operationOf(document, operationName)
+  if (operation === undefined) return undefined
+  const { type, name, rootFields } = operation
+  return { type, name, fields: [...rootFields.values()].map(field => field.name) }
 }
 
 /** A plan that fails to be made may throw instead of giving a result. */
@@ -185,14 +186,14 @@ function clientError(error: GraphQLError, told: Fault, requestId?: string): Grap
   return client
 }
 
-/** A field that is null without an error of its own is a success: there was nothing to give. `__typename` is no field. */
+/** A field that is null without an error counts as a success. `__typename` does not count as a field. */
 function someFieldSucceeded({ data, errors }: ExecutionResult, args: GrafastExecutionArgs): boolean {
-  const operation = getOperationAST(args.document, args.operationName)
-  if (!data || !operation) return false
+  const operation = operationOf(args.document, args.operationName)
+  if (!data || operation === undefined) return false
   const failed = new Set(errors?.map(({ path }) => path?.[0]))
-  const fields = rootFields(args.document, operation)
   return Object.entries(data).some(
-    ([key, value]) => fields.get(key)?.name !== '__typename' && (value !== null || !failed.has(key)),
+    ([key, value]) =>
+      operation.rootFields.get(key)?.name !== '__typename' && (value !== null || !failed.has(key)),
   )
 }
 

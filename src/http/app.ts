@@ -1,17 +1,18 @@
 /** The express app, as install functions in the order in which a request meets them. */
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
+import type { Tokens } from '../identity/tokens.ts'
+import { installLimits, type LimiterOptions } from '../limits/limiter.ts'
 import type { Logger } from '../log.ts'
 import { installRequestMetrics, type RequestMetrics } from '../metrics/requests.ts'
+import type { Reading } from '../metrics/startMetrics.ts'
 import { type Admission, installAdmission } from './admission.ts'
+import { installIdentity, installTokenRefusal } from './authentication.ts'
 import { installBody, installBodyRefusal } from './body.ts'
-import { installErrors } from './errors.ts'
+import { installErrors } from './errorHandlers.ts'
 import { installHealth } from './health.ts'
-import { installIdentity, installTokenRefusal } from './identity.ts'
-import { installLimits, type LimiterOptions } from './limits/limiter.ts'
-import { installMetrics, type Reading } from './metrics.ts'
+import { installMetrics } from './metricsRoute.ts'
 import { installRequestLog } from './requestLog.ts'
-import type { Tokens } from './tokens.ts'
 
 export type AppOptions = {
   log: Logger

@@ -1,9 +1,9 @@
 /** An id for each request, and a log line once it is answered. */
 import { randomUUID } from 'node:crypto'
 import type { Express, Request } from 'express'
-import { outcomeOf } from '../graphql/outcome.ts'
 import type { Logger } from '../log.ts'
-import type {} from './request.ts'
+import { outcomeOf } from '../request/outcome.ts'
+import type {} from '../request/request.ts'
 
 /** No room for more than an id. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/

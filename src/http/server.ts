@@ -2,41 +2,41 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** Longest that answers in progress may hold up a stop, in milliseconds. */
+/** Longest that a stop waits for answers in progress, in milliseconds. */
 const DRAIN_MS = 10_000
 
-/** Longest that a client may take, in milliseconds. */
-export type Patience = Readonly<{
-  /** To send the head of a request. */
+/** Timeouts for slow clients, in milliseconds. */
+export type ClientTimeouts = Readonly<{
+  /** For sending the head of a request. */
   head: number
-  /** To send all of it. */
+  /** For sending all of a request. */
   request: number
-  /** To read the answer. */
+  /** For reading the answer. */
   answer: number
 }>
 
-const PATIENCE: Patience = { head: 5_000, request: 15_000, answer: 30_000 }
-/** A connection without a request is kept for longer than a proxy keeps it, so that the proxy is the one to close it. */
+const TIMEOUTS: ClientTimeouts = { head: 5_000, request: 15_000, answer: 30_000 }
+/** Longer than the idle timeout of common proxies (60 s), so that the proxy closes a connection and never sends on a closed one. */
 const IDLE_MS = 65_000
 
-export function makeServer(maxConnections: number, patience = PATIENCE): Server {
+export function makeServer(maxConnections: number, timeouts = TIMEOUTS): Server {
   const server = createServer({
-    headersTimeout: patience.head,
-    requestTimeout: patience.request,
+    headersTimeout: timeouts.head,
+    requestTimeout: timeouts.request,
     keepAliveTimeout: IDLE_MS,
-    connectionsCheckingInterval: Math.min(1_000, patience.head),
+    connectionsCheckingInterval: Math.min(1_000, timeouts.head),
   })
-  // more than these would only wait: closed at once, they can try another process
+  // further connections are closed immediately, so that the client can try another process
   server.maxConnections = maxConnections
-  server.on('request', (_request, response) => cutOffSlowReader(response, patience.answer))
+  server.on('request', (_request, response) => cutOffSlowReader(response, timeouts.answer))
   return server
 }
 
-/** Ends the connection of a client that does not read its answer: it would hold the answer in memory for ever. */
-function cutOffSlowReader(response: ServerResponse, patience: number): void {
+/** Closes the connection of a client that does not read its answer; otherwise the answer stays in memory for ever. */
+function cutOffSlowReader(response: ServerResponse, timeout: number): void {
   response.once('prefinish', () => {
     if (response.writableFinished || response.writableLength === 0) return
-    const timer = setTimeout(() => response.destroy(), patience).unref()
+    const timer = setTimeout(() => response.destroy(), timeout).unref()
     response.once('close', () => clearTimeout(timer))
   })
 }
@@ -53,11 +53,11 @@ export function listen(server: Server, host: string, port: number): Promise<stri
   })
 }
 
-/** Takes no new connections, lets running requests finish, and cuts off what has not by the deadline. */
+/** Accepts no new connections, waits for running requests, and closes the connections that are left after DRAIN_MS. */
 export async function drain(server: Server): Promise<void> {
   if (!server.listening) return
   const closed = new Promise<void>(resolve => server.close(() => resolve()))
-  // a keep-alive connection becomes idle only once its answer is out
+  // a keep-alive connection becomes idle only after its answer is sent
   const sweep = setInterval(() => server.closeIdleConnections(), 50)
   const deadline = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
   server.closeIdleConnections()

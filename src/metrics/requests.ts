@@ -4,7 +4,7 @@
  */
 import type { Express, Request, Response } from 'express'
 import { Counter, Histogram, type Registry } from 'prom-client'
-import { outcomeOf } from '../graphql/outcome.ts'
+import { outcomeOf } from '../request/outcome.ts'
 
 const ROUTES = ['/', '/graphql', '/healthz', '/readyz', '/metrics']
 /** Seconds: fine around what a publication takes. */

@@ -1,4 +1,5 @@
 /** The worker: runs the tasks of `tasks/`, and the crontab beside them. */
+import { fileURLToPath } from 'node:url'
 import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
 import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
@@ -11,7 +12,7 @@ import verifyLedger from '../../tasks/verify_ledger.ts'
 import type { AlertChannel } from '../alerts/channel.ts'
 import type { Logger as Log } from '../log.ts'
 
-const crontabFile = new URL('../../tasks/crontab', import.meta.url).pathname
+const crontabFile = fileURLToPath(new URL('../../tasks/crontab', import.meta.url))
 
 /** Every task by the name under which the crontab and the database ask for it. */
 export function makeTaskList(channels: readonly AlertChannel[]): TaskList {

@@ -16,8 +16,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from '@jest/globals'
 import pg from 'pg'
-import { type EmbeddedServer, startEmbedded } from '../../src/database/embedded.ts'
 import { migrate } from '../../src/database/migrate.ts'
+import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts'
 import { makeCountry, makeDealer, makeUser } from '../support/world.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'forecourt-restore-'))

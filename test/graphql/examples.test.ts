@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Kind, parse, print } from 'graphql'
-import { demoPassword, makeDemoData } from '../../src/database/demo.ts'
+import { demoPassword, makeDemoData } from '../../src/demo/demo.ts'
 import { examples } from '../../src/graphql/examples.ts'
+import { startServer, type TestServer } from '../support/apiServer.ts'
 import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 
 let database: TestDatabase
 let server: TestServer

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { buildSchema } from 'grafast/graphql'
+import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
   buyPackage,
@@ -14,7 +15,6 @@ import {
   register,
 } from '../support/operations.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
 import { makePackage, makeSubscription } from '../support/world.ts'
 

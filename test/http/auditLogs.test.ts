@@ -1,9 +1,9 @@
 /** The audit trail as admins read it: by action, resource, actor and time, page by page. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { startServer, type TestServer } from '../support/apiServer.ts'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { makeAdmin } from '../support/seller.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 import { makeUser } from '../support/world.ts'
 
 const ROWS = 12_000

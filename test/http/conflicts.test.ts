@@ -1,10 +1,10 @@
 /** A 409 for missing configuration leaves a trace, although its transaction is rolled back. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { recordLog } from '../support/log.ts'
 import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
-import { createListing, startServer, type TestServer } from '../support/server.ts'
 import { holding, until } from '../support/waits.ts'
 import { makePackage } from '../support/world.ts'
 

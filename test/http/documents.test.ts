@@ -1,8 +1,8 @@
 /** What a document may hold: beyond it 400 with the limit in `detail`, and nothing runs. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 import { makeUser } from '../support/world.ts'
 
 let database: TestDatabase

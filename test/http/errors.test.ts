@@ -1,6 +1,7 @@
 /** Each code of the contract with its status, on both media types, and nothing of the inside in any of the bodies. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import {
@@ -12,7 +13,6 @@ import {
   register,
 } from '../support/operations.ts'
 import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
-import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
 import { makePackage, makeSubscription } from '../support/world.ts'
 
 const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']

@@ -2,12 +2,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
 import { expectedMigrations } from '../../src/database/migrations.ts'
+import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import { recordLog } from '../support/log.ts'
 import { createDealer, login, quoteListing, register } from '../support/operations.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
-import { createListing, startServer, type TestServer } from '../support/server.ts'
 
 const recorded = recordLog()
 

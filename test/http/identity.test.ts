@@ -1,9 +1,9 @@
 /** Accounts: registering, logging in, and what happens to whoever guesses. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { type Answer, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { createDealer, login, register, tallyAnswers } from '../support/operations.ts'
-import { type Answer, startServer, type TestServer } from '../support/server.ts'
 import { makeCountry } from '../support/world.ts'
 
 let database: TestDatabase

@@ -1,10 +1,10 @@
 /** What the domain refuses names its field (422); what is no value of its type is refused with the document (400). */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, createDealer, register } from '../support/operations.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
-import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
 import { makePackage } from '../support/world.ts'
 
 let database: TestDatabase

@@ -4,12 +4,13 @@ import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import express from 'express'
-import { installAdmission, makePlaces } from '../../src/http/admission.ts'
+import { installAdmission } from '../../src/http/admission.ts'
+import { makeSlots } from '../../src/http/slots.ts'
+import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { metric } from '../support/limits.ts'
 import { type RecordedLog, recordLog } from '../support/log.ts'
 import { makeSeller } from '../support/seller.ts'
-import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 
 const PLACES = 4
@@ -157,9 +158,9 @@ test('who sends a body slowly takes no place', async () => {
 })
 
 test('who does not read the answer has given its place back', async () => {
-  const places = makePlaces(1)
+  const slots = makeSlots(1)
   const app = express()
-  installAdmission(app, { places, refuse: () => {} })
+  installAdmission(app, { slots, refuse: () => {} })
   app.use((_request, response) => void response.end(Buffer.alloc(64_000_000)))
   const plain = app.listen(0, '127.0.0.1')
   await once(plain, 'listening')
@@ -168,7 +169,7 @@ test('who does not read the answer has given its place back', async () => {
     socket.write('GET /graphql HTTP/1.1\r\nhost: x\r\n\r\n')
     await once(socket, 'data')
     socket.pause()
-    expect(places.taken()).toBe(0)
+    expect(slots.inUse()).toBe(0)
   } finally {
     socket.destroy()
     plain.close()

@@ -1,11 +1,11 @@
 /** The waterfall of publication, from the client to the ledger and back. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import { createListing, type Listing, startServer, type TestServer } from '../support/apiServer.ts'
 import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { quoteListing, tallyAnswers } from '../support/operations.ts'
 import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
-import { createListing, type Listing, startServer, type TestServer } from '../support/server.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 import { makeSubscription } from '../support/world.ts'
 

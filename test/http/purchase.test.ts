@@ -1,6 +1,7 @@
 /** Buying a package, paying for it, and ending it, through HTTP. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
+import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
@@ -12,7 +13,6 @@ import {
   tallyAnswers,
 } from '../support/operations.ts'
 import { joinCountry, makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { createListing, startServer, type TestServer } from '../support/server.ts'
 import { makePackage, makeSubscription } from '../support/world.ts'
 
 let database: TestDatabase

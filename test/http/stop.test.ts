@@ -1,9 +1,9 @@
 /** A server that is stopped while it is busy: whatever it has accepted is answered. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
+import { createListing, startServer } from '../support/apiServer.ts'
 import { cloneDatabase } from '../support/database.ts'
 import { makeSeller } from '../support/seller.ts'
-import { createListing, startServer } from '../support/server.ts'
 import { until } from '../support/waits.ts'
 
 test('a stop in the middle of a crowd loses no answer: every listing that was made was told of', async () => {

@@ -12,8 +12,8 @@ import {
   Kind,
   parse,
 } from 'graphql'
+import { jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { jwtSecret, startServer, type TestServer } from '../support/server.ts'
 
 let database: TestDatabase, development: TestServer, production: TestServer, schema: GraphQLSchema
 

@@ -1,10 +1,10 @@
 /** Who sees which rows, how many of them at once, and how their values are written. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, payInvoice } from '../support/operations.ts'
 import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
-import { type Answer, createListing, startServer, type TestServer } from '../support/server.ts'
 import { makePackage } from '../support/world.ts'
 
 type Row = Record<string, unknown>

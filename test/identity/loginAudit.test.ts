@@ -1,8 +1,8 @@
 /** Failed logins in the audit trail: which account and from where, the same for an account that does not exist, and never more than pass the limit. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { login, register } from '../support/operations.ts'
-import { startServer, type TestServer } from '../support/server.ts'
 import { committed } from '../support/sessions.ts'
 
 const KNOWN = 'known@example.com'

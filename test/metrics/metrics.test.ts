@@ -3,10 +3,10 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { metric, onlyLimits } from '../support/limits.ts'
 import { makeSeller } from '../support/seller.ts'
-import { createListing, startServer, type TestServer } from '../support/server.ts'
 import { holding, until } from '../support/waits.ts'
 
 let database: TestDatabase

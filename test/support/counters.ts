@@ -1,6 +1,6 @@
 /** The counters in the database, as the limiter and as time itself see them. Time is moved by `ends_at`. */
 import type pg from 'pg'
-import { type Outcome, TAKE_ALL, TAKE_ONE } from '../../src/http/limits/counters.ts'
+import { type Outcome, TAKE_ALL, TAKE_ONE } from '../../src/limits/counters.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 
 export type Charge = { key: string; max?: number; window?: number; cost?: number; enforced?: boolean }

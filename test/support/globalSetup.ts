@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { type EmbeddedServer, startEmbedded } from '../../src/database/embedded.ts'
 import { migrate } from '../../src/database/migrate.ts'
+import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts'
 import globalTeardown from './globalTeardown.ts'
 
 declare global {

@@ -1,9 +1,9 @@
 /** Limits for tests: two processes on one database, policies that take effect before the test goes on, raw requests. */
 import { randomUUID } from 'node:crypto'
+import type { Answer, TestServer } from './apiServer.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 import { type RecordedLog, recordLog } from './log.ts'
 import { startProcess } from './process.ts'
-import type { Answer, TestServer } from './server.ts'
 import { until } from './waits.ts'
 
 export type Limited = {

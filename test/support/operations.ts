@@ -1,6 +1,6 @@
 /** The operations that tests send, with the types of what they answer. */
 import { randomUUID } from 'node:crypto'
-import type { Answer, TestServer } from './server.ts'
+import type { Answer, TestServer } from './apiServer.ts'
 
 export type Quote = {
   source: string

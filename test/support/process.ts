@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { argumentsOf, projectDirectory } from '../../scripts/support/commands.ts'
+import { clientOf, jwtSecret, type TestServer } from './apiServer.ts'
 import type { TestDatabase } from './database.ts'
 import { type RecordedLog, recordLog } from './log.ts'
-import { clientOf, jwtSecret, type TestServer } from './server.ts'
 import { until } from './waits.ts'
 
 /** Starts it on a free port. What it logs goes to `log`; `stop` ends it as Ctrl-C does. */

@@ -1,6 +1,7 @@
 /** Sellers: users with a dealer and a token, each in a country of its own, so that no test meets another's rows. */
+
+import type { TestServer } from './apiServer.ts'
 import type { TestDatabase } from './database.ts'
-import type { TestServer } from './server.ts'
 import { type Country, makeCountry, makeDealer, makeUser } from './world.ts'
 
 export type Seller = { userId: string; dealerId: string; token: string; country: string }

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeProgress, progressLine } from '../../tasks/expire_subscriptions.ts'
@@ -12,7 +13,7 @@ import { committed } from '../support/sessions.ts'
 import { until } from '../support/waits.ts'
 import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
 
-const workerProcess = new URL('../support/workerProcess.ts', import.meta.url).pathname
+const workerProcess = fileURLToPath(new URL('../support/workerProcess.ts', import.meta.url))
 const SOUND = { left_over: 0, too_early: 0, miscounted: 0, listed_twice: 0, unmatched: 0 }
 
 let database: TestDatabase

@@ -1,0 +1,68 @@
+/** The same SQL behind a bare express and pg: what is left for anyone between HTTP and Postgres to lose. */
+import express, { type Express, type Request, type Response } from 'express'
+import type pg from 'pg'
+import type { Identity } from '../../src/request/identity.ts'
+import { listen, makePool, requireToken } from '../support/express.ts'
+import { asCaller } from './caller.ts'
+import { PAGE_SIZE, type Read, reads } from './reads.ts'
+
+/** Answers as `createListing` does. */
+const PUBLISH = {
+  name: 'publish',
+  text: `
+    select l.id, upper(l.status::text) as status, l.title, upper(c.source::text) as source,
+      c.net_amount, c.vat_rate, c.gross_amount, c.currency
+    from app_public.create_listing($1, $2, $3, $4, $5, $6) as l
+    cross join lateral app_public.consumption_of_listing(l.dealer_id, l.id) as c`,
+}
+
+async function publish(pool: pg.Pool, identity: Identity, body: Record<string, string>) {
+  const { dealerId, idempotencyKey, title, module, price, currency } = body
+  const values = [dealerId, idempotencyKey, title, module, price, currency]
+  const row = await asCaller(pool, identity, 'read write', async client => {
+    const { rows } = await client.query({ ...PUBLISH, values })
+    return rows[0]
+  })
+  const consumption = {
+    source: row.source,
+    netAmount: row.net_amount,
+    vatRate: row.vat_rate,
+    grossAmount: row.gross_amount,
+    currency: row.currency,
+  }
+  return { createListing: { listing: { id: row.id, status: row.status, title: row.title, consumption } } }
+}
+
+async function answerRead(pool: pg.Pool, identity: Identity, read: Read, body: Record<string, string>) {
+  return asCaller(pool, identity, 'read only', async client => {
+    const { rows } = await client.query({ name: read.name, text: read.text, values: read.values(body) })
+    return read.answer(rows)
+  })
+}
+
+/** As many bytes as ours answers, from nowhere: what the generator can do at most. */
+function installCeiling(app: Express): void {
+  let answer: unknown = {}
+  app.post('/ceiling/set', (request, response) => {
+    answer = request.body
+    response.json({ data: null })
+  })
+  app.post('/ceiling', (_request, response) => {
+    response.json(answer)
+  })
+}
+
+const pool = makePool({ name: 'forecourt bench bare', as: 'authenticator' })
+const bare = express()
+bare.use(express.json())
+installCeiling(bare)
+bare.use(requireToken())
+const route = (path: string, work: (identity: Identity, body: Record<string, string>) => Promise<unknown>) =>
+  bare.post(path, async (request: Request, response: Response) => {
+    response.json({ data: await work(response.locals.identity, request.body) })
+  })
+route('/publish', (identity, body) => publish(pool, identity, body))
+for (const read of reads(PAGE_SIZE)) {
+  route(`/${read.name}`, (identity, body) => answerRead(pool, identity, read, body))
+}
+listen(bare)

@@ -1,0 +1,46 @@
+/** Mounts PostGraphile on the app. */
+import type { Server } from 'node:http'
+import type { Express } from 'express'
+import type { GraphQLSchema } from 'grafast/graphql'
+import type pg from 'pg'
+import { type PostGraphileInstance, postgraphile } from 'postgraphile'
+import { grafserv } from 'postgraphile/grafserv/express/v4'
+import type { ConstraintMessages } from '../request/errors.ts'
+
+/** Builds the schema, so that a database that is down fails the start and not the first request. */
+export async function makeGraphql(preset: GraphileConfig.Preset): Promise<PostGraphileInstance> {
+  const instance = postgraphile(preset)
+  await instance.getSchema()
+  return instance
+}
+
+export async function installGraphql(
+  app: Express,
+  server: Server,
+  instance: PostGraphileInstance,
+): Promise<void> {
+  await instance.createServ(grafserv).addTo(app, server)
+}
+
+/** What the breach of a constraint is told as: comments on constraints that begin with `@field name`. */
+export async function readConstraintMessages(pool: pg.Pool): Promise<ConstraintMessages> {
+  const { rows } = await pool.query<{ name: string; comment: string }>(`
+    select c.conname as name, obj_description(c.oid, 'pg_constraint') as comment
+    from pg_constraint as c
+    where c.connamespace = 'app_public'::regnamespace and obj_description(c.oid, 'pg_constraint') like '@field %'
+  `)
+  return new Map(
+    rows.map(({ name, comment }) => {
+      const [tag = '', ...message] = comment.split('\n')
+      return [name, { field: tag.slice('@field '.length), message: message.join('\n') }]
+    }),
+  )
+}
+
+/** Root fields of the schema, as `Mutation.login`. */
+export function rootFieldNames(schema: GraphQLSchema): Set<string> {
+  const types = [schema.getQueryType(), schema.getMutationType()]
+  return new Set(
+    types.flatMap(type => Object.keys(type?.getFields() ?? {}).map(field => `${type?.name}.${field}`)),
+  )
+}

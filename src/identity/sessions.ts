@@ -1,0 +1,100 @@
+/** `register` and `login`: mutations whose work is done in TypeScript, because a password is hashed outside the database. */
+import { context, object, type Step, sideEffect } from 'grafast'
+import { extendSchema, gql } from 'postgraphile/utils'
+import type { ApiRequest } from '../request/request.ts'
+
+/** Input of `register`. */
+export interface Registration {
+  readonly email: string
+  readonly password: string
+  readonly fullName: string
+}
+
+/** Input of `login`. */
+export type Credentials = Omit<Registration, 'fullName'>
+
+/** What both answer. */
+export interface Session {
+  readonly accessToken: string
+  /** ISO 8601, UTC. */
+  readonly expiresAt: string
+  readonly user: { readonly id: string; readonly email: string; readonly fullName: string }
+}
+
+/** Does the work. Refusals are thrown as `ApiError`, or come from the database with a SQLSTATE of ours. */
+export interface Accounts {
+  readonly register: (input: Registration, context: SessionContext) => Promise<Session>
+  readonly login: (input: Credentials, context: SessionContext) => Promise<Session>
+}
+
+/** Who asks: for the address of the client and the id of the request. */
+export interface SessionContext {
+  readonly request: ApiRequest | undefined
+}
+
+const typeDefs = gql`
+  type SessionUser {
+    id: UUID!
+    email: String!
+    fullName: String!
+  }
+
+  "A signed-in user, and the token to send as \`Authorization: Bearer <accessToken>\`."
+  type Session {
+    accessToken: String!
+    expiresAt: Datetime!
+    user: SessionUser!
+  }
+
+  input RegisterInput {
+    email: String!
+    password: String!
+    fullName: String!
+  }
+
+  type RegisterPayload {
+    session: Session!
+  }
+
+  input LoginInput {
+    email: String!
+    password: String!
+  }
+
+  type LoginPayload {
+    session: Session!
+  }
+
+  extend type Mutation {
+    "Makes an account and signs it in."
+    register(input: RegisterInput!): RegisterPayload
+    "Signs in. The answer is the same whichever of the two is wrong."
+    login(input: LoginInput!): LoginPayload
+  }
+`
+
+type Work<Input> = (input: Input, context: SessionContext) => Promise<Session>
+
+/** Adds `register` and `login` to the schema. */
+export function makeSessionsPlugin(accounts: Accounts): GraphileConfig.Plugin {
+  return extendSchema(
+    {
+      typeDefs,
+      objects: {
+        Mutation: {
+          plans: {
+            register: (_$root, args) => sessionPlan(args.getRaw('input'), accounts.register),
+            login: (_$root, args) => sessionPlan(args.getRaw('input'), accounts.login),
+          },
+        },
+      },
+    },
+    'SessionsPlugin',
+  )
+}
+
+function sessionPlan<Input>($input: Step<Input>, work: Work<Input>) {
+  const $request = context().get('request')
+  const $session = sideEffect([$input, $request] as const, ([input, request]) => work(input, { request }))
+  return object({ session: $session })
+}

@@ -1,0 +1,55 @@
+/** Access tokens: JWTs of one fixed algorithm, issuer and audience. */
+import { jwtVerify, SignJWT } from 'jose'
+import { LRUCache } from 'lru-cache'
+import type { Identity } from '../request/identity.ts'
+
+export type AccessToken = { accessToken: string; expiresAt: string }
+
+const ALGORITHM = 'HS256'
+const ISSUER = 'forecourt'
+const AUDIENCE = 'forecourt'
+const LIFETIME_SECONDS = 8 * 60 * 60
+const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
+
+export type Tokens = {
+  issue(identity: Identity): Promise<AccessToken>
+  /** Rejects whatever is not exactly what `issue` makes and still valid. */
+  verify(token: string): Promise<Identity>
+}
+
+export function makeTokens(secret: string): Tokens {
+  const key = new TextEncoder().encode(secret)
+  /** A client sends the same token with each request: its signature is checked once. */
+  const verified = new LRUCache<string, { identity: Identity; expiresAt: number }>({ max: 20_000 })
+  return {
+    async issue({ userId, role }) {
+      const issuedAt = Math.floor(Date.now() / 1000)
+      const expiresAt = issuedAt + LIFETIME_SECONDS
+      const accessToken = await new SignJWT({ role })
+        .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT' })
+        .setSubject(userId)
+        .setIssuer(ISSUER)
+        .setAudience(AUDIENCE)
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(expiresAt)
+        .sign(key)
+      return { accessToken, expiresAt: new Date(expiresAt * 1000).toISOString() }
+    },
+    async verify(token) {
+      const known = verified.get(token)
+      if (known !== undefined && Date.now() < known.expiresAt) return known.identity
+      const { payload } = await jwtVerify(token, key, {
+        algorithms: [ALGORITHM],
+        issuer: ISSUER,
+        audience: AUDIENCE,
+        requiredClaims: ['sub', 'role', 'iat', 'exp'],
+      })
+      const { sub, role, exp = 0 } = payload
+      if (sub === undefined || !UUID.test(sub)) throw new Error('the subject is no user id')
+      if (role !== 'dealer' && role !== 'admin') throw new Error('the role is unknown')
+      const identity: Identity = Object.freeze({ userId: sub, role })
+      verified.set(token, { identity, expiresAt: exp * 1000 })
+      return identity
+    },
+  }
+}

@@ -1,0 +1,47 @@
+/** The deadline of a charge. It moves while the database answers other requests, because a queue is no failure. */
+
+/** Longest wait in total, in milliseconds. */
+const LONGEST_WAIT_MS = 1_000
+
+/** `expired`: the caller has its rejection already, so work that has not begun must not begin. */
+export type Attempt = { expired: boolean }
+
+export type WithDeadline = <Value>(work: (attempt: Attempt) => Promise<Value>) => Promise<Value>
+
+/** Rejects with the code ETIMEDOUT when the database has answered nobody for `silenceMs`, or after LONGEST_WAIT_MS. */
+export function makeDeadline(silenceMs: number): WithDeadline {
+  const longest = Math.max(LONGEST_WAIT_MS, silenceMs)
+  let answeredAt = 0
+  return work =>
+    new Promise((resolve, reject) => {
+      const startedAt = performance.now()
+      const attempt = { expired: false }
+      let timer: NodeJS.Timeout | undefined
+      const check = () => {
+        if (attempt.expired) return
+        const now = performance.now()
+        const left = Math.min(Math.max(startedAt, answeredAt) + silenceMs - now, startedAt + longest - now)
+        // if this process was busy, an answer may already be in the socket: setImmediate lets Node read it first
+        if (left > 0) timer = setTimeout(() => setImmediate(check), left)
+        else expire()
+      }
+      const expire = () => {
+        attempt.expired = true
+        reject(Object.assign(new Error('the database does not answer'), { code: 'ETIMEDOUT' }))
+      }
+      work(attempt).then(
+        value => {
+          clearTimeout(timer)
+          answeredAt = performance.now()
+          attempt.expired = true
+          resolve(value)
+        },
+        error => {
+          clearTimeout(timer)
+          attempt.expired = true
+          reject(error)
+        },
+      )
+      check()
+    })
+}

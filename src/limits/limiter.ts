@@ -1,0 +1,143 @@
+/** The middleware: classify, charge, refuse. express-rate-limit sets the headers, over a store that makes the one call. */
+import type { Express, Request, RequestHandler, Response } from 'express'
+import { rateLimit, type Store } from 'express-rate-limit'
+import type { Logger } from '../log.ts'
+import { addressOf } from '../request/address.ts'
+import { type FieldCounts, operationOf, parseDocument } from '../request/document.ts'
+import { fault, tooManyRequests } from '../request/errors.ts'
+import { outcomeOf } from '../request/outcome.ts'
+import type { ApiRequest } from '../request/request.ts'
+import { type Charge, chargesOf, type Subject } from './charges.ts'
+import type { Counters, Verdict } from './counters.ts'
+import type { LimitMetrics } from './limitMetrics.ts'
+import type { Policy, PolicySource } from './policies.ts'
+
+export type LimiterOptions = {
+  policies: PolicySource
+  counters: Counters
+  metrics: LimitMetrics
+  /** Keys of the counters are HMACs under it. */
+  secret: string
+  log: Logger
+}
+
+type State = { charges: readonly Charge[]; fields: FieldCounts; verdict?: Verdict | undefined }
+
+const states = new WeakMap<object, State>()
+const NOTHING: FieldCounts = new Map()
+
+/** How often a field was charged to this request; for the tripwire inside GraphQL. */
+export function chargedTimes(request: object, field: string): number {
+  return fieldsOf(request).get(field) ?? 0
+}
+
+/** Root field, as `Mutation.login` → how often the request selects it, as far as its document was read. */
+export function fieldsOf(request: object): FieldCounts {
+  return states.get(request)?.fields ?? NOTHING
+}
+
+export function installLimits(app: Express, options: LimiterOptions): void {
+  app.use('/graphql', makeLimiter(options))
+}
+
+function makeLimiter(options: LimiterOptions): RequestHandler {
+  const { policies, counters, metrics, secret } = options
+  /** Of each request under way, by its id here: a store is given a key and nothing else. */
+  const pending = new Map<string, State>()
+  let lastKey = 0
+
+  const store: Store = {
+    async increment(key) {
+      const state = pending.get(key)
+      pending.delete(key)
+      if (state === undefined) throw new Error('a request is charged once')
+      state.verdict = await counters.take(state.charges)
+      const { verdict } = state
+      if (verdict === undefined) throw new Error('a request without charges is skipped')
+      count(state, metrics)
+      for (const { name } of verdict.shadowed) logShadow(options.log, name)
+      const { maxCount } = verdict.charge.policy
+      const totalHits = verdict.allowed ? Math.max(1, Math.min(verdict.used, maxCount)) : maxCount + 1
+      return { totalHits, resetTime: new Date(verdict.resetAt * 1000) }
+    },
+    decrement: () => {},
+    resetKey: () => {},
+  }
+
+  return rateLimit({
+    store,
+    skip(request) {
+      const state = begin(request, policies, secret, metrics)
+      return state.charges.length === 0
+    },
+    keyGenerator(request) {
+      const key = String(++lastKey)
+      pending.set(key, states.get(request) as State)
+      return key
+    },
+    limit: request => states.get(request)?.verdict?.charge.policy.maxCount ?? 1,
+    retryAfter: request => states.get(request)?.verdict?.retryAfter ?? 1,
+    legacyHeaders: true,
+    standardHeaders: false,
+    handler: (request, response) => refuse(request, response, options.log),
+    // keys are the requests' own numbers, so what it checks of keys and stores does not apply
+    validate: false,
+  })
+}
+
+function begin(request: Request, policies: PolicySource, secret: string, metrics: LimitMetrics): State {
+  const fields = selectedFields(request.body, metrics)
+  const subject: Subject = { identity: request.identity, address: addressOf(request) }
+  const state: State = { charges: chargesOf(policies.current(), subject, fields, secret), fields }
+  states.set(request, state)
+  return state
+}
+
+/** Empty where the document cannot be read: it is not executed either, and GraphQL refuses it. */
+function selectedFields(body: unknown, { unclassified }: LimitMetrics): FieldCounts {
+  const { query, operationName } = Object(body) as { query?: unknown; operationName?: unknown }
+  const document = typeof query === 'string' ? parseDocument(query).document : undefined
+  const name = typeof operationName === 'string' ? operationName : undefined
+  const operation = document && operationOf(document, name)
+  if (operation !== undefined) return operation.counts
+  unclassified.inc({
+    reason: typeof query !== 'string' ? 'no_document' : document === undefined ? 'syntax' : 'operation',
+  })
+  return NOTHING
+}
+
+function count({ charges, verdict }: State, metrics: LimitMetrics): void {
+  for (const { policy } of charges) {
+    metrics.checks.inc({ policy: policy.scope, outcome: outcomeOfPolicy(policy, verdict) })
+  }
+}
+
+function outcomeOfPolicy(policy: Policy, verdict: Verdict | undefined): string {
+  if (verdict?.shadowed.some(charge => charge.policy === policy)) return 'shadow_refused'
+  return verdict?.allowed === false && verdict.charge.policy === policy ? 'refused' : 'allowed'
+}
+
+/** For whoever tries a limit before it is enforced. */
+export function logShadow(log: Logger, limit: string): void {
+  log.warn({ limit }, 'a rate limit that only watches is exceeded')
+}
+
+/** For people who look for who is in trouble, or makes it. The address of an IPv6 client is its prefix. */
+export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: string): void {
+  const { requestId, identity } = request ?? {}
+  const record = { requestId, scope, user: identity?.userId, address: addressOf(request) }
+  log.warn(record, 'refused by a rate limit')
+}
+
+function refuse(request: Request, response: Response, log: Logger): void {
+  const verdict = states.get(request)?.verdict
+  if (verdict === undefined) throw new Error('only a verdict refuses')
+  const { charge, retryAfter } = verdict
+  const { scope } = charge.policy
+  outcomeOf(request).codes.push('rate_limit_exceeded')
+  logRefusal(log, request, scope)
+  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfter)
+  const extensions = { code, detail, meta }
+  response.status(fault(code).status).type('application/json; charset=utf-8')
+  response.send(JSON.stringify({ errors: [{ message, extensions }] }))
+}

@@ -1,0 +1,128 @@
+/** The rate limits in force: the rows of `rate_limit_policies`, read again whenever a DBA changes one. */
+import pg from 'pg'
+import type { Logger } from '../log.ts'
+
+export type Policy = Readonly<{
+  scope: string
+  subject: 'ip' | 'user' | 'user_or_ip' | 'account'
+  /** Root fields that count, as `Mutation.login`. */
+  fields: readonly string[]
+  maxCount: number
+  windowSeconds: number
+  cost: number
+  mode: 'enforce' | 'shadow' | 'off'
+  fallback: 'local' | 'refuse'
+}>
+
+export type Policies = Readonly<{
+  all: readonly Policy[]
+  /** Fields of every policy that is not off. */
+  limitedFields: ReadonlySet<string>
+  loadedAt: number
+}>
+
+export type PolicySource = {
+  current(): Policies
+  /** Policies may name these fields only from now on. Throws if a policy in force names another field. */
+  restrictTo(fields: ReadonlySet<string>): void
+  stop(): Promise<void>
+}
+
+type Options = {
+  pool: pg.Pool
+  /** For LISTEN, which needs its own connection. */
+  config: pg.ClientConfig
+  log: Logger
+  onLoad: (policies: Policies) => void
+  onFault: () => void
+}
+
+/** NOTIFY reports a change at once; the poll finds a change that was made while the listener was disconnected. */
+const POLL_MS = 750
+const SELECT = `
+  select scope, subject, fields, max_count as "maxCount", window_seconds as "windowSeconds", cost, mode, fallback
+  from app_public.rate_limit_policies order by scope`
+
+/** Loads the policies and keeps them up to date. When they cannot be read, the last good ones stay in force. */
+export async function watchPolicies(options: Options): Promise<PolicySource> {
+  const { pool, log } = options
+  let policies = await load(pool)
+  let known: ReadonlySet<string> | undefined
+  let stopped = false
+  let listener: pg.Client | undefined
+  options.onLoad(policies)
+
+  async function reload(): Promise<void> {
+    try {
+      const loaded = await load(pool)
+      if (JSON.stringify(loaded.all) === JSON.stringify(policies.all)) return
+      if (known !== undefined) assertKnown(loaded, known)
+      policies = loaded
+      options.onLoad(loaded)
+      log.info({ policies: loaded.all.length }, 'rate limits changed')
+    } catch (error) {
+      options.onFault()
+      log.warn({ reason: reasonOf(error) }, 'rate limits could not be read; the last ones stay in force')
+    }
+  }
+
+  async function listen(): Promise<void> {
+    const client = new pg.Client({ ...options.config, application_name: 'forecourt limits listener' })
+    const forget = () => {
+      if (listener === client) listener = undefined
+    }
+    client.on('error', forget)
+    client.on('end', forget)
+    client.on('notification', () => void reload())
+    try {
+      await client.connect()
+      await client.query('listen rate_limit_policies')
+      listener = client
+      if (stopped) await client.end()
+    } catch {
+      // the next poll tries again
+      client.end().catch(() => {})
+    }
+  }
+
+  await listen()
+  let busy = Promise.resolve()
+  const poll = setInterval(() => {
+    busy = busy.then(async () => {
+      if (stopped) return
+      if (listener === undefined) await listen()
+      await reload()
+    })
+  }, POLL_MS)
+  return {
+    current: () => policies,
+    restrictTo(fields) {
+      assertKnown(policies, fields)
+      known = fields
+    },
+    async stop() {
+      stopped = true
+      clearInterval(poll)
+      await busy
+      await listener?.end().catch(() => {})
+    },
+  }
+}
+
+/** A policy with a field that the schema does not have would silently limit nothing. */
+function assertKnown(policies: Policies, known: ReadonlySet<string>): void {
+  const unknown = policies.all.flatMap(({ fields }) => fields.filter(field => !known.has(field)))
+  if (unknown.length > 0)
+    throw new Error(`Rate limits name fields that the API does not have: ${unknown.join(', ')}.`)
+}
+
+/** The database refuses to delete a policy: a limit ends by its `mode`, which people can see. */
+async function load(pool: pg.Pool): Promise<Policies> {
+  const { rows: all } = await pool.query<Policy>(SELECT)
+  const limitedFields = new Set(all.flatMap(({ mode, fields }) => (mode === 'off' ? [] : fields)))
+  return { all, limitedFields, loadedAt: Date.now() }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

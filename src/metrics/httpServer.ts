@@ -1,0 +1,46 @@
+/** What the HTTP server reports about itself: connections, and requests that are let in or refused. */
+import type { Server } from 'node:http'
+import { Counter, Gauge, type Registry } from 'prom-client'
+
+export type AdmissionMetrics = ReturnType<typeof makeAdmissionMetrics>
+
+export function makeAdmissionMetrics(registry: Registry) {
+  const registers = [registry]
+  return {
+    /** Reports how many slots are in use and how many requests are queued, whenever the metrics are read. */
+    watch(slots: { inUse(): number; queued(): number }): void {
+      gauge('admission_in_progress', 'GraphQL requests in progress.', registry, () => slots.inUse())
+      gauge('admission_waiting', 'GraphQL requests that wait for a slot.', registry, () => slots.queued())
+    },
+    refused: new Counter({
+      name: 'admission_refused_total',
+      help: 'GraphQL requests refused at once because too many were in progress.',
+      registers,
+    }),
+  }
+}
+
+export function reportConnections(server: Server, registry: Registry): void {
+  const dropped = new Counter({
+    name: 'http_connections_dropped_total',
+    help: 'Connections closed at once because there were too many.',
+    registers: [registry],
+  })
+  server.on('drop', () => dropped.inc())
+  const count = () =>
+    new Promise<number>((resolve, reject) => {
+      server.getConnections((error, connections) => (error ? reject(error) : resolve(connections)))
+    })
+  gauge('http_connections', 'Open connections of clients.', registry, count)
+}
+
+function gauge(name: string, help: string, registry: Registry, read: () => number | Promise<number>): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    async collect() {
+      this.set(await read())
+    },
+  })
+}

@@ -1,0 +1,100 @@
+/**
+ * A GraphQL document, lexed and parsed once for every reader: the limits, the validation, the plan and the log all look at the
+ * same parsed document. The cache also decides how long plans live, because Grafast keeps a plan by its document.
+ */
+import {
+  type DocumentNode,
+  GraphQLError,
+  getOperationAST,
+  type OperationTypeNode,
+  parse,
+  Source,
+} from 'grafast/graphql'
+import { LRUCache } from 'lru-cache'
+import { assertTokens, documentLimits, limitErrors, type RootFields, rootFields } from './documentLimits.ts'
+
+/** The document where its syntax is right, and the limits that it breaks; without a document the one error says why. */
+export type ParsedDocument = Readonly<{ document?: DocumentNode; errors: readonly GraphQLError[] }>
+
+/** Root field, as `Mutation.login` → how often the operation selects it. */
+export type FieldCounts = ReadonlyMap<string, number>
+
+/** The operation of a document that a request runs. */
+export type Operation = Readonly<{
+  type: `${OperationTypeNode}`
+  name: string | undefined
+  rootFields: RootFields
+  /** One for each response key. Empty for a document that is refused for two mutation fields: nothing of it runs. */
+  counts: FieldCounts
+}>
+
+const NO_FIELDS: FieldCounts = new Map()
+
+/** At most 500 documents, and 4 MB of their text: a document may be 100 kB of comments. */
+const documents = new LRUCache<string, ParsedDocument>({
+  max: 500,
+  maxSize: 4_000_000,
+  sizeCalculation: (_parsed, query) => query.length + 1,
+})
+
+/** By the name that the request gives. Only names that the document has are kept, so a client cannot fill this. */
+const operations = new WeakMap<DocumentNode, Map<string | undefined, Operation>>()
+
+/** Never throws. */
+export function parseDocument(query: string): ParsedDocument {
+  const known = documents.get(query)
+  if (known !== undefined) return known
+  const parsed = readDocument(new Source(query, 'GraphQL request'))
+  documents.set(query, parsed)
+  return parsed
+}
+
+function readDocument(source: Source): ParsedDocument {
+  try {
+    const document = parse(source, { maxTokens: documentLimits.tokens })
+    return { document, errors: limitErrors(document) }
+  } catch (error) {
+    return { errors: [refusal(source, error)] }
+  }
+}
+
+/** The parser tells a document with too many tokens by its prose alone, so the tokens are counted again. */
+function refusal(source: Source, error: unknown): GraphQLError {
+  try {
+    assertTokens(source)
+  } catch (error) {
+    if (error instanceof GraphQLError) return error
+  }
+  if (error instanceof GraphQLError) return error
+  throw error
+}
+
+/** The operation that a request runs; undefined where the document has none of that name, or several and no name is given. */
+export function operationOf(document: DocumentNode, name: string | null | undefined): Operation | undefined {
+  const key = name ?? undefined
+  const known = operations.get(document)?.get(key)
+  if (known !== undefined) return known
+  const node = getOperationAST(document, key)
+  if (!node) return undefined
+  const fields = rootFields(document, node)
+  const operation: Operation = {
+    type: node.operation,
+    name: node.name?.value,
+    rootFields: fields,
+    counts: countsOf(node.operation, fields),
+  }
+  const found = operations.get(document) ?? new Map<string | undefined, Operation>()
+  operations.set(document, found.set(key, operation))
+  return operation
+}
+
+function countsOf(type: `${OperationTypeNode}`, fields: RootFields): FieldCounts {
+  const selected = [...fields.values()].filter(({ name }) => name !== '__typename')
+  if (type === 'mutation' && selected.length > documentLimits.mutationFields) return NO_FIELDS
+  const counts = new Map<string, number>()
+  for (const { name } of selected) {
+    const field = `${type === 'mutation' ? 'Mutation' : 'Query'}.${name}`
+    counts.set(field, (counts.get(field) ?? 0) + 1)
+  }
+  return counts
+}

@@ -1,0 +1,37 @@
+/** The fields that our middleware sets on a request, for express and for GraphQL plans alike. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+// Declares `requestContext.node`.
+import type {} from 'postgraphile/grafserv/express/v4'
+import type { Identity } from './identity.ts'
+
+type RequestFields = {
+  /** Given by a proxy in `X-Request-Id`, or made here; answered in the same header. */
+  requestId?: string
+  /** The verified user; absent for a visitor. */
+  identity?: Identity
+}
+
+/** The request as the GraphQL part sees it. */
+export interface ApiRequest extends IncomingMessage, Readonly<RequestFields> {
+  /** The client's address, as express sees it behind the proxies that it trusts. */
+  readonly ip?: string | undefined
+  /** The response of this request. */
+  readonly res?: ServerResponse | undefined
+}
+
+declare global {
+  namespace Express {
+    interface Request extends RequestFields {}
+  }
+  namespace Grafast {
+    interface Context {
+      /** The HTTP request, for plans that are written in TypeScript. */
+      request?: ApiRequest | undefined
+    }
+  }
+}
+
+/** The HTTP request of a GraphQL request; undefined where a schema is executed without a server. */
+export function requestOf(context: Partial<Grafast.RequestContext> | undefined): ApiRequest | undefined {
+  return context?.node?.req
+}

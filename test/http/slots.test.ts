@@ -1,0 +1,155 @@
+/** The slots for requests: counted by a clock that the test sets. */
+import { expect, test } from '@jest/globals'
+import { makeSlots } from '../../src/http/slots.ts'
+
+/** Two slots, and requests that note that they were admitted. */
+function open(slots = 2) {
+  let time = 0
+  const admitted: string[] = []
+  const { enter, leave, ...rest } = makeSlots(slots, () => time)
+  const callbacks = new Map<string, () => void>()
+  const callback = (name: string) => {
+    const known = callbacks.get(name) ?? (() => void admitted.push(name))
+    callbacks.set(name, known)
+    return known
+  }
+  return {
+    ...rest,
+    admitted,
+    enter: (...names: string[]) => names.map(name => enter(callback(name))),
+    leave: (name: string) => leave(callback(name)),
+    pass(milliseconds: number) {
+      time += milliseconds
+    },
+  }
+}
+
+const names = (count: number, prefix = 'b') =>
+  Array.from({ length: count }, (_, index) => `${prefix}${index}`)
+
+test('requests are admitted up to the number of slots, and the others queue in the order of arrival', () => {
+  const { enter, leave, admitted, inUse, queued } = open()
+  expect(enter('a', 'b', 'c', 'd')).toEqual([true, true, true, true])
+  expect([admitted, inUse(), queued()]).toEqual([['a', 'b'], 2, 2])
+  leave('b')
+  expect([admitted, inUse(), queued()]).toEqual([['a', 'b', 'c'], 2, 1])
+  for (const name of ['a', 'c', 'd']) leave(name)
+  expect([admitted, inUse(), queued()]).toEqual([['a', 'b', 'c', 'd'], 0, 0])
+})
+
+test('a request that leaves the queue is not admitted, and the others keep their order', () => {
+  const { enter, leave, admitted, inUse, queued } = open()
+  enter('a', 'b', 'c', 'd')
+  leave('c')
+  leave('a')
+  expect([admitted, inUse(), queued()]).toEqual([['a', 'b', 'd'], 2, 0])
+})
+
+test('a burst may queue ten requests a slot, and no more', () => {
+  const { enter, refuseIfFull } = open()
+  enter('a', 'b')
+  expect(enter(...names(20))).not.toContain(false)
+  expect(refuseIfFull()).toBe(true)
+  expect(enter('too late')).toEqual([false])
+})
+
+test('a queue older than half a second may hold as many requests as there are slots', () => {
+  const { enter, leave, refuseIfFull, pass, queued } = open(4)
+  enter(...names(4), 'c')
+  pass(500)
+  expect(enter('d', 'e', 'f')).toEqual([true, true, true])
+  leave('b0')
+  expect([refuseIfFull(), queued()]).toEqual([false, 3])
+  expect(enter('g', 'refused')).toEqual([true, false])
+})
+
+/** Four slots, a queue that has stood until it overflowed, and refusals for half a second, which make an overload of it. */
+function overload() {
+  const slots = open(4)
+  slots.enter(...names(4), 'c')
+  slots.pass(500)
+  expect(slots.enter('d', 'e', 'f', 'refused')).toEqual([true, true, true, false])
+  slots.pass(500)
+  expect(slots.enter('refused')).toEqual([false])
+  return slots
+}
+
+test('in an overload half of the slots are given out, and one waits', () => {
+  const { enter, leave, inUse, queued, admitted } = overload()
+  for (const name of names(2)) leave(name)
+  expect([inUse(), queued()]).toEqual([2, 4])
+  leave('b2')
+  expect([inUse(), queued(), admitted.at(-1)]).toEqual([2, 3, 'c'])
+  for (const name of ['b3', 'c']) leave(name)
+  expect([inUse(), queued(), admitted.slice(-2)]).toEqual([2, 1, ['d', 'e']])
+  expect(enter('g')).toEqual([false])
+  leave('d')
+  expect(enter('g', 'h')).toEqual([true, false])
+})
+
+test('an overload ends after ten seconds: all slots are given out, in the order of the queue, and as many may wait', () => {
+  const { enter, leave, pass, inUse, queued, admitted } = overload()
+  pass(9_999)
+  expect(enter('g')).toEqual([false])
+  for (const name of names(3)) leave(name)
+  expect([inUse(), queued()]).toEqual([2, 3])
+  pass(1)
+  expect(enter('g')).toEqual([true])
+  expect([inUse(), queued(), admitted.slice(-2)]).toEqual([4, 2, ['d', 'e']])
+  expect(enter('h', 'i', 'j')).toEqual([true, true, false])
+})
+
+test('there is no burst in an overload', () => {
+  const { enter, leave, pass, queued } = overload()
+  for (const name of [...names(4), 'c', 'd', 'e', 'f']) leave(name)
+  pass(2_000)
+  expect(enter('g', 'h', 'i', 'j')).toEqual([true, true, true, false])
+  expect(queued()).toBe(1)
+})
+
+test('a burst that is too large is refused in part, and makes no overload', () => {
+  const { enter, leave, pass, inUse, queued } = open(2)
+  enter('a', 'b')
+  expect(enter(...names(21)).filter(entered => !entered)).toEqual([false])
+  pass(499)
+  expect(enter('c')).toEqual([false])
+  leave('a')
+  expect([inUse(), queued()]).toEqual([2, 19])
+})
+
+test('what a short stall leaves is refused until it has been worked off, and makes no overload', () => {
+  const { enter, leave, pass, inUse } = open(2)
+  enter('a', 'b', ...names(15))
+  pass(500)
+  expect(enter('c')).toEqual([false])
+  pass(400)
+  expect(enter('d')).toEqual([false])
+  for (const name of ['a', 'b', ...names(14)]) leave(name)
+  expect([enter('e'), inUse()]).toEqual([[true], 2])
+})
+
+test('after a refusal the next burst may come once nobody was refused for a second', () => {
+  const { enter, leave, pass } = open(1)
+  enter('a', 'b')
+  pass(500)
+  expect(enter('refused')).toEqual([false])
+  leave('a')
+  leave('b')
+  pass(499)
+  expect(enter('c', 'd', 'no burst')).toEqual([true, true, false])
+  leave('c')
+  leave('d')
+  pass(1_000)
+  expect(enter('e', 'f', 'g')).toEqual([true, true, true])
+})
+
+test('a process with one place lets one wait, in an overload too', () => {
+  const { enter, leave, pass } = open(1)
+  enter('a')
+  pass(10_000)
+  expect(enter('b')).toEqual([true])
+  pass(500)
+  expect(enter('c')).toEqual([false])
+  leave('a')
+  expect(enter('d', 'e')).toEqual([true, false])
+})

@@ -1,0 +1,164 @@
+/** Access tokens: what does not verify is refused everywhere, and never taken for a visitor. */
+import { createHmac, randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
+import { jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { makeUser } from '../support/world.ts'
+
+let database: TestDatabase
+let server: TestServer
+let userId: string
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  server = await startServer(database)
+  userId = await makeUser(database.owner)
+})
+
+afterAll(async () => {
+  await server.stop()
+  await database.drop()
+})
+
+const now = () => Math.floor(Date.now() / 1000)
+
+/** The claims of a token as the API issues it, with changes; undefined takes a claim away. */
+function claims(changes: Record<string, unknown> = {}): JWTPayload {
+  const issued = {
+    sub: userId,
+    role: 'dealer',
+    iss: 'forecourt',
+    aud: 'forecourt',
+    iat: now(),
+    exp: now() + 600,
+  }
+  return { ...issued, ...changes }
+}
+
+function sign(payload: JWTPayload, { alg = 'HS256', secret = jwtSecret } = {}): Promise<string> {
+  return new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret))
+}
+
+/** A token with any header at all, signed as HS256. */
+function forge(header: object, payload: object): string {
+  const parts = [header, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
+  const signature = createHmac('sha256', jwtSecret).update(parts.join('.')).digest('base64url')
+  return [...parts, signature].join('.')
+}
+
+/** What stands in the header `Authorization`, by what is wrong with it. */
+const refused: Record<string, () => string | Promise<string>> = {
+  'no scheme': async () => sign(claims()),
+  'another scheme': () => `Basic ${Buffer.from('admin:admin').toString('base64')}`,
+  'no token': () => 'Bearer',
+  'two tokens': async () => `Bearer ${await sign(claims())} ${await sign(claims())}`,
+  'a token that is none': () => 'Bearer garbage',
+  'three parts that are none': () => 'Bearer a.b.c',
+  'the algorithm none': async () => `Bearer ${new UnsecuredJWT(claims()).encode()}`,
+  'the algorithm none with a signature': () => `Bearer ${forge({ alg: 'none' }, claims())}`,
+  'the algorithm HS512': async () => `Bearer ${await sign(claims(), { alg: 'HS512' })}`,
+  'another secret': async () => `Bearer ${await sign(claims(), { secret: 'x'.repeat(40) })}`,
+  'a signature of another payload': async () => {
+    const [head, , signature] = (await sign(claims())).split('.')
+    const payload = Buffer.from(JSON.stringify(claims({ role: 'admin' }))).toString('base64url')
+    return `Bearer ${head}.${payload}.${signature}`
+  },
+  'an end in the past': async () => `Bearer ${await sign(claims({ iat: now() - 600, exp: now() - 1 }))}`,
+  'a beginning in the future': async () => `Bearer ${await sign(claims({ nbf: now() + 600 }))}`,
+  'another issuer': async () => `Bearer ${await sign(claims({ iss: 'elsewhere' }))}`,
+  'another audience': async () => `Bearer ${await sign(claims({ aud: 'elsewhere' }))}`,
+  'a role that is unknown': async () => `Bearer ${await sign(claims({ role: 'owner' }))}`,
+  'the role of the visitor': async () => `Bearer ${await sign(claims({ role: 'visitor' }))}`,
+  'a list of roles': async () => `Bearer ${await sign(claims({ role: ['admin'] }))}`,
+  'a subject that is no UUID': async () => `Bearer ${await sign(claims({ sub: '1' }))}`,
+  'a subject with more behind the UUID': async () => `Bearer ${await sign(claims({ sub: `${userId}\n` }))}`,
+  ...Object.fromEntries(
+    ['sub', 'role', 'iss', 'aud', 'iat', 'exp'].map(claim => [
+      `no claim ${claim}`,
+      async () => `Bearer ${await sign(claims({ [claim]: undefined }))}`,
+    ]),
+  ),
+}
+
+const email = `${randomUUID()}@example.com`
+const registration = `mutation {
+  register(input: {email: "${email}", password: "long enough", fullName: "Test"}) { session { expiresAt } }
+}`
+const post = (query: string) => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify({ query }),
+})
+
+/** Each of them is served without a token. */
+const routes: Record<string, [string, RequestInit]> = {
+  'a query': ['/graphql', post('{ listings { totalCount } }')],
+  'a mutation': ['/graphql', post(registration)],
+  'a document that is refused': ['/graphql', post('{')],
+  GraphiQL: ['/', {}],
+}
+
+test.each(Object.keys(refused))('a token with %s is refused wherever GraphQL is served', async fault => {
+  const authorization = (await refused[fault]?.()) ?? ''
+  for (const [path, init] of Object.values(routes)) {
+    const headers = { ...init.headers, authorization }
+    const response = await fetch(server.url + path, { ...init, headers })
+    const { data, errors } = JSON.parse(await response.text())
+    expect([response.status, data, errors]).toEqual([
+      401,
+      undefined,
+      [{ message: expect.any(String), extensions: { code: 'unauthenticated' } }],
+    ])
+    expect(response.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"')
+  }
+  const { rowCount } = await database.superuser.query('select from app_public.users where email = $1', [
+    email,
+  ])
+  expect(rowCount).toBe(0)
+})
+
+test('an answer does not tell what is wrong with a token', async () => {
+  const [path, init] = routes['a query'] as [string, RequestInit]
+  const bodies = new Set<string>()
+  for (const authorize of Object.values(refused)) {
+    const headers = { ...init.headers, authorization: await authorize() }
+    bodies.add(await (await fetch(server.url + path, { ...init, headers })).text())
+  }
+  expect(bodies.size).toBe(1)
+})
+
+test('a token as the API issues it is accepted, however its scheme is written', async () => {
+  const token = await server.tokenFor(userId)
+  for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
+    const headers = { authorization: `${scheme} ${token}` }
+    const { data } = await server.call('{ currentUser { id } }', { headers })
+    expect(data).toEqual({ currentUser: { id: userId } })
+  }
+})
+
+test('the role of the token decides: an admin reads the audit trail, a dealer does not', async () => {
+  const query = '{ auditLogs { totalCount } }'
+  const asAdmin = await server.call(query, { token: await server.tokenFor(userId, 'admin') })
+  expect([asAdmin.status, asAdmin.errors]).toEqual([200, []])
+  const asDealer = await server.call(query, { token: await server.tokenFor(userId) })
+  expect([asDealer.status, asDealer.errors[0]?.extensions.code]).toEqual([403, 'forbidden'])
+})
+
+test('a token lives on: what one server issues another with the same secret accepts', async () => {
+  const other = await startServer(database)
+  try {
+    const token = await server.tokenFor(userId)
+    expect((await other.call('{ currentUser { id } }', { token })).data).toEqual({
+      currentUser: { id: userId },
+    })
+  } finally {
+    await other.stop()
+  }
+})
+
+test('a token of a user that is no more is not a failure of ours', async () => {
+  const query = `mutation { createDealer(input: {companyName: "X", country: "DE", dealerType: GENERAL}) { dealer { id } } }`
+  const { status } = await server.call(query, { token: await server.tokenFor(randomUUID()) })
+  expect(status).toBeLessThan(500)
+})

@@ -1,0 +1,200 @@
+/** What a client is told, and that the limits hold over all instances, whoever changes them. */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import {
+  type Change,
+  type Limited,
+  metric,
+  onlyLimits,
+  quotes,
+  refusedBy,
+  remaining,
+  startLimited,
+  told,
+} from '../support/limits.ts'
+import { makeAdmin } from '../support/seller.ts'
+import { until } from '../support/waits.ts'
+import { makeUser } from '../support/world.ts'
+
+let limited: Limited
+let one: TestServer
+let two: TestServer
+
+beforeAll(async () => {
+  limited = await startLimited()
+  ;[one, two] = limited.servers
+})
+
+afterAll(async () => {
+  await limited.stop()
+})
+
+const turn = (number: number) => (number % 2 ? one : two)
+const only = (limits: Record<string, Change>) => onlyLimits(limited, limits)
+const read = (server: TestServer) => server.call('{ __typename }')
+const limitOf = ({ headers }: Answer<unknown>) => Number(headers.get('x-ratelimit-limit'))
+
+test('an allowed answer tells the limit, what is left and when the window ends; a refusal is the contract, byte by byte', async () => {
+  await only({ listing_create: { max: 3, window: 60 } })
+  const userId = await makeUser(limited.database.owner)
+  const token = await one.tokenFor(userId)
+  const startedAt = Date.now() / 1000
+  for (const left of ['2', '1', '0']) {
+    const { headers, errors } = await createListing(turn(Number(left)), token, randomUUID())
+    expect(errors[0]?.extensions.code).not.toBe('rate_limit_exceeded')
+    const rate = ['limit', 'remaining'].map(name => headers.get(`x-ratelimit-${name}`))
+    expect([...rate, headers.get('retry-after')]).toEqual(['3', left, null])
+    const reset = headers.get('x-ratelimit-reset') ?? ''
+    expect(reset).toMatch(/^\d{10}$/)
+    expect(Math.abs(Number(reset) - startedAt - 60)).toBeLessThan(2)
+  }
+  for (const server of [one, two, one]) {
+    const { status, headers, text } = await createListing(server, token, randomUUID())
+    const seconds = headers.get('retry-after') ?? ''
+    expect(seconds).toMatch(/^[1-9]\d*$/)
+    expect(text).toBe(
+      `{"errors":[{"message":"Too many requests. Please try again in ${seconds} seconds.","extensions":{"code":"rate_limit_exceeded","detail":{"scope":"listing_create"},"meta":{"limit_key":"user:${userId}:listing_create","retry_after_seconds":${seconds}}}}]}`,
+    )
+    const names = ['content-type', 'content-length', 'x-ratelimit-limit', 'x-ratelimit-remaining']
+    expect([status, ...names.map(name => headers.get(name))]).toEqual([
+      429,
+      'application/json; charset=utf-8',
+      String(Buffer.byteLength(text)),
+      '3',
+      '0',
+    ])
+    const reset = Number(headers.get('x-ratelimit-reset'))
+    expect(Math.abs(reset - Date.now() / 1000 - Number(seconds))).toBeLessThan(2)
+    expect([...headers.keys()].filter(name => /^ratelimit/.test(name))).toEqual([])
+  }
+})
+
+test('after the seconds of Retry-After, and not before, the next one passes', async () => {
+  await only({ public_read: { max: 2, window: 2 } })
+  const answers = [await read(one), await read(two), await read(one)]
+  expect(answers.map(told)).toEqual(['200', '200', '429 rate_limit_exceeded'])
+  await sleep(Number(answers[2]?.headers.get('retry-after')) * 1000 + 50)
+  expect(told(await read(one))).toBe('200')
+})
+
+test('a request that one of its scopes refuses takes nothing from the other', async () => {
+  await only({ pricing_quote: { max: 3 }, public_read: { max: 50 } })
+  for (let number = 0; number < 3; number += 1) await turn(number).call(`{ ${quotes(1)} }`)
+  // more than is left, and by another server, so that nothing is known beforehand
+  for (let number = 0; number < 10; number += 1)
+    expect(refusedBy(await turn(number).call(`{ ${quotes(1)} }`))).toBe('pricing_quote')
+  expect(remaining(await read(one))).toBe(46)
+})
+
+test('a cost that is too high does not lock out the lower one that still fits', async () => {
+  await only({ pricing_quote: { max: 10 } })
+  await one.call(`{ ${quotes(5)} }`)
+  expect(refusedBy(await one.call(`{ ${quotes(6)} }`))).toBe('pricing_quote')
+  const next = await one.call(`{ ${quotes(2)} }`)
+  expect([refusedBy(next), remaining(next)]).toEqual([undefined, 3])
+})
+
+test.each(['heard of', 'polled, as nobody listens'])(
+  'a limit changed by UPDATE holds within a second on both servers: %s',
+  async how => {
+    await only({ public_read: { max: 500 } })
+    expect([limitOf(await read(one)), limitOf(await read(two))]).toEqual([500, 500])
+    if (how !== 'heard of') {
+      await limited.database.superuser.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt limits listener'",
+      )
+    }
+    await limited.database.owner.query(
+      "update app_public.rate_limit_policies set max_count = 7 where scope = 'public_read'",
+    )
+    const startedAt = performance.now()
+    const changed = async () => limitOf(await read(one)) === 7 && limitOf(await read(two)) === 7
+    await until('both servers have the new limit', changed)
+    expect(performance.now() - startedAt).toBeLessThan(1_000)
+  },
+)
+
+test('a raised limit frees at once whom the old one had refused', async () => {
+  await only({ public_read: { max: 1 } })
+  expect([told(await read(one)), told(await read(one))]).toEqual(['200', '429 rate_limit_exceeded'])
+  await limited.database.owner.query(
+    "update app_public.rate_limit_policies set max_count = 900 where scope = 'public_read'",
+  )
+  await until('the next one passes', async () => (await read(one)).status === 200, 1)
+})
+
+test('the mode shadow lets through, counts and logs; the mode off does none of it', async () => {
+  const outcome = 'rate_limit_checks_total{policy="public_read",outcome="shadow_refused"}'
+  const counted = async () => (await metric(one, outcome)) + (await metric(two, outcome))
+  const lines = () =>
+    limited.log.lines.filter(({ msg }) => msg === 'a rate limit that only watches is exceeded')
+  await only({ public_read: { max: 2, mode: 'shadow' } })
+  const [before, linesBefore] = [await counted(), lines().length]
+  for (let number = 0; number < 5; number += 1) expect(told(await read(turn(number)))).toBe('200')
+  expect((await counted()) - before).toBe(3)
+  await until('all three are logged', () => lines().length - linesBefore === 3)
+  expect(lines().at(-1)).toMatchObject({ limit: 'ip:127.0.0.1:public_read', level: 40 })
+  await only({ public_read: { max: 2, mode: 'off' } })
+  for (let number = 0; number < 5; number += 1) {
+    const answer = await read(turn(number))
+    expect([told(answer), remaining(answer)]).toEqual(['200', undefined])
+  }
+  expect((await counted()) - before).toBe(3)
+})
+
+test('a refusal is a warning in the log with its scope and the user or address, and without the token', async () => {
+  await only({ pricing_quote: { max: 1 } })
+  const userId = await makeUser(limited.database.owner)
+  const token = await one.tokenFor(userId)
+  for (let number = 0; number < 2; number += 1) await one.call(`{ ${quotes(1)} }`, { token })
+  const find = () =>
+    limited.log.lines.find(({ msg, user }) => msg === 'refused by a rate limit' && user === userId)
+  await until('it is logged', () => find() !== undefined)
+  expect(find()).toMatchObject({ level: 40, scope: 'pricing_quote', address: '127.0.0.1' })
+  expect(limited.log.text()).not.toContain(token)
+  const text = await (await fetch(`${one.url}/metrics`)).text()
+  expect(text).not.toMatch(new RegExp(`${userId}|127\\.0\\.0\\.1`))
+})
+
+const setFields = (fields: string) =>
+  limited.database.owner.query(
+    "update app_public.rate_limit_policies set fields = $1 where scope = 'pricing_quote'",
+    [fields],
+  )
+
+test('a policy that names an unknown field is an error at start, and in a running server keeps the last good ones', async () => {
+  await only({ pricing_quote: { max: 40 } })
+  const faults = await metric(one, 'rate_limit_config_errors_total')
+  try {
+    await setFields('{Query.quoteListings}')
+    await expect(startServer(limited.database)).rejects.toThrow(/Query\.quoteListings/)
+    await until('it is noticed', async () => (await metric(one, 'rate_limit_config_errors_total')) > faults)
+    expect(remaining(await one.call(`{ ${quotes(3)} }`))).toBe(37)
+  } finally {
+    await setFields('{Query.quoteListing}')
+  }
+})
+
+test('an admin reads the policies in GraphQL, and nobody else; nobody changes them there', async () => {
+  await only({})
+  const query =
+    '{ rateLimitPolicies(first: 100) { nodes { scope maxCount windowSeconds mode fields } totalCount } }'
+  type Policies = { rateLimitPolicies: { nodes: { scope: string }[]; totalCount: number } }
+  const { data } = await one.call<Policies>(query, { token: await makeAdmin(limited.database, one) })
+  expect(data.rateLimitPolicies.nodes.map(({ scope }) => scope).sort()).toEqual([
+    'auth_account',
+    'auth_login',
+    'auth_register',
+    'checkout_init',
+    'listing_create',
+    'pricing_quote',
+    'public_read',
+  ])
+  const dealer = await one.tokenFor(await makeUser(limited.database.owner))
+  expect([told(await one.call(query)), told(await one.call(query, { token: dealer }))]).toEqual([
+    '401 unauthenticated',
+    '403 forbidden',
+  ])
+})

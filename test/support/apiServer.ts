@@ -1,0 +1,116 @@
+/** The real server on a test database, and a client that speaks HTTP with it. */
+import { randomUUID } from 'node:crypto'
+import { type Api, startApi } from '../../src/api.ts'
+import { readConfiguration } from '../../src/configuration.ts'
+import { makeTokens } from '../../src/identity/tokens.ts'
+import { type Logger, makeLog } from '../../src/log.ts'
+import type { Role } from '../../src/request/identity.ts'
+import type { TestDatabase } from './database.ts'
+
+export const jwtSecret = 'a secret of tests, long enough for anyone'
+
+export type Answer<Data> = {
+  status: number
+  headers: Headers
+  /** The body as it came. */
+  text: string
+  data: Data
+  errors: {
+    message: string
+    path?: string[]
+    extensions: { code: string; detail?: Record<string, unknown>; meta?: unknown; requestId?: string }
+  }[]
+}
+
+export type CallOptions = {
+  token?: string
+  variables?: Record<string, unknown>
+  accept?: string
+  headers?: Record<string, string>
+}
+
+export type TestServer = Api & {
+  /** Sends an operation. `Data` is what the test expects to find. */
+  call<Data = Record<string, never>>(query: string, options?: CallOptions): Promise<Answer<Data>>
+  tokenFor(userId: string, role?: Role): Promise<string>
+}
+
+export async function startServer(
+  database: TestDatabase,
+  env: Record<string, string> = {},
+  log: Logger = makeLog('silent'),
+): Promise<TestServer> {
+  const configuration = readConfiguration({
+    PORT: '0',
+    DATABASE_URL: database.ownerUrl,
+    DEMO_DATA: '0',
+    ...env,
+  })
+  const api = await startApi(configuration, { databaseUrl: database.ownerUrl, jwtSecret, log })
+  return { ...api, ...clientOf(api.url) }
+}
+
+/** A client of the server at this URL, which signs tokens with the secret of the tests. */
+export function clientOf(url: string): Omit<TestServer, 'stop'> {
+  const tokens = makeTokens(jwtSecret)
+  return {
+    url,
+    call: (query, options = {}) => send(url, query, options),
+    async tokenFor(userId, role = 'dealer') {
+      return (await tokens.issue({ userId, role })).accessToken
+    },
+  }
+}
+
+async function send<Data>(url: string, query: string, options: CallOptions): Promise<Answer<Data>> {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: options.accept ?? 'application/graphql-response+json',
+      ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+      ...options.headers,
+    },
+    body: JSON.stringify({ query, variables: options.variables ?? {} }),
+  })
+  const text = await response.text()
+  const { data, errors = [] } = JSON.parse(text) as Partial<Answer<Data>>
+  return { status: response.status, headers: response.headers, text, data: data as Data, errors }
+}
+
+export type Listing = {
+  id: string
+  status: string
+  title: string
+  consumption: { source: string; netAmount: string; vatRate: string; grossAmount: string; currency: string }
+}
+
+/** The operation of most tests. */
+export const CREATE_LISTING = `mutation ($input: CreateListingInput!) {
+  createListing(input: $input) {
+    listing { id status title consumption { source netAmount vatRate grossAmount currency } }
+  }
+}`
+
+/** Publishes over HTTP. */
+export function createListing(
+  server: TestServer,
+  token: string,
+  dealerId: string,
+  input: Record<string, unknown> = {},
+) {
+  return server.call<{ createListing: { listing: Listing } | null }>(CREATE_LISTING, {
+    token,
+    variables: {
+      input: {
+        dealerId,
+        idempotencyKey: randomUUID(),
+        title: 'A car',
+        module: 'auto',
+        price: '9900',
+        currency: 'EUR',
+        ...input,
+      },
+    },
+  })
+}
