@@ -7,10 +7,10 @@ import {
   type Limited,
   metric,
   onlyLimits,
+  outcomeOf,
   refusedBy,
   remaining,
   startLimited,
-  told,
 } from '../support/limits.ts'
 import { register, type Session, tallyAnswers } from '../support/operations.ts'
 import { until } from '../support/waits.ts'
@@ -53,7 +53,7 @@ function login(email: string, from: string, guess = 'wrong password', server = o
 
 async function fail(times: number, email: string, from: string): Promise<string[]> {
   const found: string[] = []
-  for (let number = 0; number < times; number += 1) found.push(told(await login(email, from)))
+  for (let number = 0; number < times; number += 1) found.push(outcomeOf(await login(email, from)))
   return found
 }
 
@@ -69,10 +69,10 @@ test.each(Object.entries(targets))(
     for (let number = 0; number < 20; number += 1) {
       const server = number % 2 ? one : two
       const spelled = number % 3 ? email : ` ${email.toUpperCase()} `
-      found.push(told(await login(spelled, `203.0.113.${number}`, `wrong ${number}`, server)))
+      found.push(outcomeOf(await login(spelled, `203.0.113.${number}`, `wrong ${number}`, server)))
     }
     expect(found).toEqual([...wrong(5), ...Array.from({ length: 15 }, () => REFUSED)])
-    expect(told(await login(email, '203.0.113.200', password))).toBe(REFUSED)
+    expect(outcomeOf(await login(email, '203.0.113.200', password))).toBe(REFUSED)
   },
 )
 
@@ -102,7 +102,7 @@ test('existing and unknown account look alike at each of seven attempts: status,
   for (let attempt = 1; attempt <= 7; attempt += 1) {
     const seen = await login(existing, STRANGER)
     expect(look(await login(unknown, STRANGER))).toEqual(look(seen))
-    expect(told(seen)).toBe(attempt <= 5 ? WRONG : REFUSED)
+    expect(outcomeOf(seen)).toBe(attempt <= 5 ? WRONG : REFUSED)
   }
 })
 
@@ -113,7 +113,7 @@ test('existing and unknown account take the same time: medians within 5 %', asyn
   const [existing, unknown] = [await makeAccount(), newEmail()]
   const took = async (email: string) => {
     const startedAt = performance.now()
-    expect(told(await login(email, STRANGER))).toBe(WRONG)
+    expect(outcomeOf(await login(email, STRANGER))).toBe(WRONG)
     return performance.now() - startedAt
   }
   const times = { existing: [] as number[], unknown: [] as number[] }
@@ -171,26 +171,26 @@ test('the refusal is the contract, with a key that tells neither the address nor
 
 test("a stranger's failures do not lock the owner out of an address from which the account was logged in to", async () => {
   const email = await makeAccount()
-  expect(told(await login(email, OWNER, password))).toBe('200')
+  expect(outcomeOf(await login(email, OWNER, password))).toBe('200')
   expect(await fail(6, email, STRANGER)).toEqual([...wrong(5), REFUSED])
-  for (const server of [one, two]) expect(told(await login(email, OWNER, password, server))).toBe('200')
-  expect(told(await login(email, STRANGER, password))).toBe(REFUSED)
-  expect(told(await login(email, '198.51.100.8', password))).toBe(REFUSED)
+  for (const server of [one, two]) expect(outcomeOf(await login(email, OWNER, password, server))).toBe('200')
+  expect(outcomeOf(await login(email, STRANGER, password))).toBe(REFUSED)
+  expect(outcomeOf(await login(email, '198.51.100.8', password))).toBe(REFUSED)
 })
 
 test('the sixth failure from the known address is refused too, and locks nobody else out', async () => {
   const email = await makeAccount()
   await login(email, OWNER, password)
   expect(await fail(6, email, OWNER)).toEqual([...wrong(5), REFUSED])
-  expect(told(await login(email, OWNER, password))).toBe(REFUSED)
-  expect(told(await login(email, STRANGER, password))).toBe('200')
+  expect(outcomeOf(await login(email, OWNER, password))).toBe(REFUSED)
+  expect(outcomeOf(await login(email, STRANGER, password))).toBe('200')
 })
 
 test('an account of the attacker makes the address known for that account alone', async () => {
   const [mine, yours] = [await makeAccount(), await makeAccount()]
   await login(mine, STRANGER, password)
   await fail(5, yours, '203.0.113.2')
-  expect(told(await login(yours, STRANGER, password))).toBe(REFUSED)
+  expect(outcomeOf(await login(yours, STRANGER, password))).toBe(REFUSED)
 })
 
 test('a known address is known for 30 days, and by its /56 where it is IPv6', async () => {
@@ -198,13 +198,13 @@ test('a known address is known for 30 days, and by its /56 where it is IPv6', as
   await login(email, '2001:db8:1:100::1', password)
   await login(email, OWNER, password)
   await fail(5, email, STRANGER)
-  expect(told(await login(email, '2001:db8:1:1ff::99', password))).toBe('200')
-  expect(told(await login(email, '2001:db8:1:200::1', password))).toBe(REFUSED)
+  expect(outcomeOf(await login(email, '2001:db8:1:1ff::99', password))).toBe('200')
+  expect(outcomeOf(await login(email, '2001:db8:1:200::1', password))).toBe(REFUSED)
   await limited.database.superuser.query(
     "update app_private.known_addresses set last_login_at = last_login_at - 30 * interval '24 hours'",
   )
   for (const address of ['2001:db8:1:1ff::99', OWNER])
-    expect(told(await login(email, address, password))).toBe(REFUSED)
+    expect(outcomeOf(await login(email, address, password))).toBe(REFUSED)
 })
 
 test('no header of a client behind the proxy makes it the known address', async () => {
@@ -217,7 +217,7 @@ test('no header of a client behind the proxy makes it the known address', async 
     'x-real-ip': OWNER,
   }
   const answer = await one.call(LOGIN, { headers, variables: { input: { email, password } } })
-  expect([told(answer), refusedBy(answer)]).toEqual([REFUSED, 'auth_account'])
+  expect([outcomeOf(answer), refusedBy(answer)]).toEqual([REFUSED, 'auth_account'])
 })
 
 test('changes to the policy auth_account by UPDATE take effect at once: limit, window and mode', async () => {
@@ -234,7 +234,7 @@ test('changes to the policy auth_account by UPDATE take effect at once: limit, w
   await limited.database.superuser.query(
     "update app_private.login_failures set window_started_at = window_started_at - interval '1 second'",
   )
-  expect(told(await login(email, STRANGER))).toBe(WRONG)
+  expect(outcomeOf(await login(email, STRANGER))).toBe(WRONG)
   await change("window_seconds = 900, max_count = 1, mode = 'shadow'")
   const shadowed = () =>
     metric(one, 'rate_limit_checks_total{policy="auth_account",outcome="shadow_refused"}')
@@ -249,8 +249,8 @@ test('logins of one address count on it as well, whatever the accounts', async (
   await onlyLimits(limited, { auth_account: { max: 5, window: 900 }, auth_login: { max: 3 } })
   for (let number = 0; number < 3; number += 1) {
     const answer = await login(newEmail(), STRANGER, 'wrong password', number % 2 ? one : two)
-    expect([told(answer), remaining(answer)]).toEqual([WRONG, 2 - number])
+    expect([outcomeOf(answer), remaining(answer)]).toEqual([WRONG, 2 - number])
   }
   expect(refusedBy(await login(newEmail(), STRANGER))).toBe('auth_login')
-  expect(told(await login(newEmail(), OWNER))).toBe(WRONG)
+  expect(outcomeOf(await login(newEmail(), OWNER))).toBe(WRONG)
 })
