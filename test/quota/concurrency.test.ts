@@ -129,7 +129,7 @@ test.each([
   const dealerId = await dealerIn('AT')
   const subscriptionId = await makeSubscription(database.owner, dealerId, {
     packageId: await makePackage(database.owner),
-    endAt: "clock_timestamp() + interval '1 second'",
+    endAt: "clock_timestamp() + interval '2 seconds'",
   })
   await interleave(
     database,

@@ -1,4 +1,4 @@
-/** Many at once on several processes: exactly as many pass as the limit says. */
+/** Parallel requests to two processes: exactly as many pass as the limit allows. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { Answer, TestServer } from '../support/apiServer.ts'
@@ -13,15 +13,15 @@ import {
 } from '../support/limits.ts'
 import { register, tallyAnswers } from '../support/operations.ts'
 
-/** What refuses here is a limit, and never that too many are in progress. */
-const letIn = { MAX_IN_PROGRESS: '64' }
+/** Enough slots for all clients, so that only a limit refuses. */
+const manySlots = { MAX_IN_PROGRESS: '64' }
 
 let limited: Limited
 let one: TestServer
 let two: TestServer
 
 beforeAll(async () => {
-  limited = await startLimited(letIn)
+  limited = await startLimited(manySlots)
   ;[one, two] = limited.servers
 })
 
@@ -31,8 +31,8 @@ const turn = (number: number) => (number % 2 ? one : two)
 const only = (limits: Record<string, Change>) => onlyLimits(limited, limits)
 const read = (server: TestServer) => server.call('{ __typename }')
 
-/** Sends `count` requests, 64 of them at any time. */
-async function crowd<Value>(count: number, send: (number: number) => Promise<Value>): Promise<Value[]> {
+/** Sends `count` requests from 64 parallel clients. */
+async function inParallel<Value>(count: number, send: (number: number) => Promise<Value>): Promise<Value[]> {
   const found: Value[] = []
   let next = 0
   const client = async () => {
@@ -42,20 +42,20 @@ async function crowd<Value>(count: number, send: (number: number) => Promise<Val
   return found
 }
 
-test('of 160 requests of 64 parallel clients to two processes exactly 100 pass', async () => {
+test('of 160 requests from 64 parallel clients to two processes exactly 100 pass', async () => {
   await only({ pricing_quote: { max: 100, window: 60 } })
   const token = await one.tokenFor(randomUUID())
-  const answers = await crowd(160, number => turn(number).call(`{ ${quotes(1)} }`, { token }))
+  const answers = await inParallel(160, number => turn(number).call(`{ ${quotes(1)} }`, { token }))
   expect(answers.filter(answer => refusedBy(answer) === undefined)).toHaveLength(100)
 })
 
-test('of 160 requests of 64 parallel anonymous clients to two processes exactly 100 pass', async () => {
+test('of 160 requests from 64 parallel anonymous clients to two processes exactly 100 pass', async () => {
   await only({ public_read: { max: 100, window: 60 } })
-  const answers = await crowd(160, number => read(turn(number)))
+  const answers = await inParallel(160, number => read(turn(number)))
   expect(tallyAnswers(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
 })
 
-test('requests with several scopes at once, in any order, end without a deadlock and with the exact count', async () => {
+test('parallel requests with several limits each, in any order, cause no deadlock and are counted exactly', async () => {
   await only({ pricing_quote: { max: 1000 }, auth_register: { max: 1000 }, public_read: { max: 90 } })
   const kinds: ((server: TestServer) => Promise<Answer<unknown>>)[] = [
     server => server.call(`{ ${quotes(1)} }`),
@@ -63,7 +63,7 @@ test('requests with several scopes at once, in any order, end without a deadlock
     read,
   ]
   const pick = () => kinds[Math.floor(Math.random() * kinds.length)] ?? read
-  const answers: Answer<unknown>[] = await crowd(150, number => pick()(turn(number)))
+  const answers: Answer<unknown>[] = await inParallel(150, number => pick()(turn(number)))
   const refused = answers.filter(answer => refusedBy(answer) !== undefined)
   expect([refused.length, new Set(refused.map(refusedBy))]).toEqual([60, new Set(['public_read'])])
   expect(answers.filter(({ status }) => status >= 500)).toEqual([])
