@@ -8,9 +8,9 @@ import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 import { makeTokens } from '../src/identity/tokens.ts'
 import { jwtSecret } from './support/apiServer.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from './support/database.ts'
-import { recordNight } from './support/nights.ts'
+import { recordExpiryRun } from './support/expiryRuns.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/testData.ts'
 import { holding, until, untilWaitingForLock } from './support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/world.ts'
 
 let database: TestDatabase
 const children: ChildProcess[] = []
@@ -18,7 +18,7 @@ const children: ChildProcess[] = []
 beforeAll(async () => {
   database = await cloneDatabase()
   await makeCountry(database.owner)
-  await recordNight(database)
+  await recordExpiryRun(database)
 })
 
 afterEach(async () => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser, single } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser, single } from '../support/testData.ts'
 
 let database: TestDatabase
 

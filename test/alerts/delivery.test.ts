@@ -2,22 +2,27 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { AlertConfiguration } from '../../src/configuration.ts'
 import { startWorkerRole } from '../../src/worker/role.ts'
+import {
+  type MailServer,
+  startMailServer,
+  startWebhookReceiver,
+  type WebhookReceiver,
+} from '../support/alertReceivers.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { type MailInbox, startMailInbox, startWebhookInbox, type WebhookInbox } from '../support/inbox.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
+import { single } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { single } from '../support/world.ts'
 
 let database: TestDatabase
 let recorded: RecordedLog
-let webhook: WebhookInbox
-let mail: MailInbox
+let webhook: WebhookReceiver
+let mail: MailServer
 
 beforeEach(async () => {
   recorded = recordLog('info')
   database = await cloneDatabase()
-  webhook = await startWebhookInbox()
-  mail = await startMailInbox()
+  webhook = await startWebhookReceiver()
+  mail = await startMailServer()
 })
 
 afterEach(async () => {
@@ -117,7 +122,7 @@ test('an alert arrives by e-mail at every recipient, with an id that is the same
 
 test('a webhook that answers 500 twice is tried again, and takes the alert once', () =>
   withWorker(viaWebhook(), async () => {
-    webhook.answers.push(500, 500)
+    webhook.nextStatuses.push(500, 500)
     const id = await raise()
     await untilDone()
     expect(webhook.received.map(({ headers }) => headers['idempotency-key'])).toEqual([id, id, id])
@@ -129,7 +134,7 @@ test('a webhook that answers 500 twice is tried again, and takes the alert once'
 
 test('a webhook that redirects or breaks off has not taken the alert', () =>
   withWorker(viaWebhook(), async () => {
-    webhook.answers.push(302, 0)
+    webhook.nextStatuses.push(302, 0)
     await raise()
     await untilDone()
     expect(webhook.received).toHaveLength(3)

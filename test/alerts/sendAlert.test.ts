@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { atOnce } from '../support/sessions.ts'
+import { concurrently } from '../support/transactions.ts'
 
 const SEND = 'select app_private.send_alert($1, $2, $3) as is_new'
 
@@ -39,7 +39,7 @@ test('a transaction that is rolled back sends nothing', async () => {
 })
 
 test('the same kind and key is sent once, however often and in how many transactions at once', async () => {
-  const outcomes = await atOnce(database, 'owner', 20, async (client, index) => {
+  const outcomes = await concurrently(database, 'owner', 20, async (client, index) => {
     const { rows } = await client.query(SEND, ['test_alert', 'a', `Attempt ${index}.`])
     return rows[0].is_new
   })

@@ -9,7 +9,7 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { makeCountry, makeDealer, makeUser, publish } from '../support/world.ts'
+import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string

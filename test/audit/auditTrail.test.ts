@@ -11,7 +11,7 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string

@@ -1,9 +1,9 @@
 /** The past that the benchmark gives its dealers: as large as it was asked for, and in order. */
 import { expect, test } from '@jest/globals'
 import { fillLedger } from '../../bench/support/history.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 
 const SILENT = { begin() {}, expect() {}, step() {}, clear() {} }
 

@@ -3,11 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { charge } from '../../bench/peer/money.ts'
 import { type Publication, type Published, publish } from '../../bench/peer/publish.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { charges, footprint, sources } from '../support/ledger.ts'
+import { brokenRules, countDealerRows, countSources, readCharges } from '../support/ledger.ts'
 import { newCountry } from '../support/seller.ts'
-import { committed, tally } from '../support/sessions.ts'
 import {
   type Country,
   makeCountry,
@@ -15,7 +13,8 @@ import {
   makeSubscription,
   makeUser,
   publish as publishInSql,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { committed, countOutcomes } from '../support/transactions.ts'
 
 let database: TestDatabase
 
@@ -44,8 +43,8 @@ const times = <Value>(count: number, work: () => Promise<Value>) =>
 test('fifty at once with 2 free, 10 included and a price are 2 + 10 + 38, and the books agree', async () => {
   const seller = await makeSeller({ freeListings: 2 })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
-  expect(tally(await times(50, () => sell(seller)))).toEqual({ ok: 50 })
-  const paidBy = await sources(database.owner, seller.dealerId)
+  expect(countOutcomes(await times(50, () => sell(seller)))).toEqual({ ok: 50 })
+  const paidBy = await countSources(database.owner, seller.dealerId)
   expect(paidBy).toEqual({ free_quota: 2, subscription_quota: 10, paid_extra: 38 })
   expect(await brokenRules(database.superuser)).toEqual([])
 })
@@ -53,8 +52,8 @@ test('fifty at once with 2 free, 10 included and a price are 2 + 10 + 38, and th
 test('fifty at once with 10 included and no price: ten succeed, forty are refused and leave nothing', async () => {
   const seller = await makeSeller({ price: null })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
-  expect(tally(await times(50, () => sell(seller)))).toEqual({ ok: 10, pricing_config_missing: 40 })
-  expect(await footprint(database.owner, seller.dealerId)).toMatchObject({
+  expect(countOutcomes(await times(50, () => sell(seller)))).toEqual({ ok: 10, pricing_config_missing: 40 })
+  expect(await countDealerRows(database.owner, seller.dealerId)).toMatchObject({
     listings: 10,
     consumptions: 10,
     used: 10,
@@ -67,7 +66,7 @@ test('the same key twenty times at once is one listing, and every answer is the 
   const idempotencyKey = randomUUID()
   const answers = await Promise.all(Array.from({ length: 20 }, () => sell(seller, { idempotencyKey })))
   expect(new Set(answers.map(answer => JSON.stringify(answer))).size).toBe(1)
-  expect(await charges(database.owner, seller.dealerId)).toEqual(['paid_extra 5.95'])
+  expect(await readCharges(database.owner, seller.dealerId)).toEqual(['paid_extra 5.95'])
 })
 
 test('the same key with another title is refused', async () => {
@@ -108,8 +107,8 @@ test('five listings in a row are charged exactly as the SQL function charges the
     await sell(theirs)
     await committed(database, { dealer: ours.userId }, client => publishInSql(client, ours.dealerId))
   }
-  const charged = await charges(database.owner, theirs.dealerId)
-  expect(charged).toEqual(await charges(database.owner, ours.dealerId))
+  const charged = await readCharges(database.owner, theirs.dealerId)
+  expect(charged).toEqual(await readCharges(database.owner, ours.dealerId))
   expect(charged.at(-1)).toBe('paid_extra 5.95')
 })
 

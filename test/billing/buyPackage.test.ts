@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import {
   type As,
   become,
@@ -10,10 +9,10 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { footprint } from '../support/ledger.ts'
-import { BUY, bought, buy, PAY, paid } from '../support/purchases.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { brokenRules, countDealerRows } from '../support/ledger.ts'
+import { BUY, buy, buyAndCommit, PAY, payAndCommit } from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const NOTHING = { invoices: 0, items: 0, checkouts: 0, subscriptions: 0 }
 
@@ -45,7 +44,7 @@ function asUser(as: As, work: (client: pg.PoolClient) => Promise<void>): Promise
 
 test('a purchase is a draft invoice with price and VAT of this moment, open for 14 days', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   const invoices = await database.owner.query('select * from app_public.invoices where dealer_id = $1', [
     dealerId,
   ])
@@ -87,25 +86,35 @@ test('a purchase is a draft invoice with price and VAT of this moment, open for 
   expect(checkouts.rows).toEqual([
     { invoice_id: invoiceId, provider: 'manual', url: null, closed_at: null, offer: '14 days' },
   ])
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ subscriptions: 0 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({ subscriptions: 0 })
 })
 
 test('the same key 20 times at once makes one invoice and one checkout', async () => {
   const dealerId = await newDealer()
   const key = randomUUID()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client =>
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client =>
     buy(client, dealerId, packageId, key),
   )
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect(new Set(outcomes.map(outcome => outcome.status === 'fulfilled' && outcome.value)).size).toBe(1)
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 1, items: 1, checkouts: 1 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    invoices: 1,
+    items: 1,
+    checkouts: 1,
+  })
 })
 
 test('of 20 purchases at once one is made and 19 are refused', async () => {
   const dealerId = await newDealer()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => buy(client, dealerId, packageId))
-  expect(tally(outcomes)).toEqual({ ok: 1, FC008: 19 })
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 1, items: 1, checkouts: 1 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client =>
+    buy(client, dealerId, packageId),
+  )
+  expect(countOutcomes(outcomes)).toEqual({ ok: 1, FC008: 19 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    invoices: 1,
+    items: 1,
+    checkouts: 1,
+  })
 })
 
 test('the same key with another package or other addresses is refused, also while the first is on its way', async () => {
@@ -123,7 +132,7 @@ test('the same key with another package or other addresses is refused, also whil
   const both = { buyer: { dealer: userId }, other: { dealer: userId } }
   await interleave(database, both, async ({ buyer, other }) => {
     await buyer.query(buyWith, first)
-    const waiting = await other.waits(buyWith, others[0])
+    const waiting = await other.startBlocked(buyWith, others[0])
     await buyer.commit()
     expect(await sqlstate(waiting.result)).toBe('FC007')
   })
@@ -131,16 +140,20 @@ test('the same key with another package or other addresses is refused, also whil
     for (const values of others) expect(await refusal(client, buyWith, values)).toBe('FC007')
     await client.query(buyWith, first)
   })
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 1, items: 1, checkouts: 1 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    invoices: 1,
+    items: 1,
+    checkouts: 1,
+  })
 })
 
 test('a second purchase is refused while one is open, and goes through once that is paid', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
-  expect(await sqlstate(bought(database, userId, dealerId, packageId))).toBe('FC008')
-  await paid(database, invoiceId)
-  await bought(database, userId, dealerId, packageId)
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 2, checkouts: 2 })
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
+  expect(await sqlstate(buyAndCommit(database, userId, dealerId, packageId))).toBe('FC008')
+  await payAndCommit(database, invoiceId)
+  await buyAndCommit(database, userId, dealerId, packageId)
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({ invoices: 2, checkouts: 2 })
 })
 
 test('an open purchase whose offer has expired is voided by the next one, and is payable no more', async () => {
@@ -186,7 +199,7 @@ test('a package has to be on sale, and in the country of the dealer', async () =
     expect(await refusal(client, BUY, [dealerId, endedId, randomUUID()])).toBe('FC004')
     expect(await refusal(client, BUY, [dealerId, randomUUID(), randomUUID()])).toBe('FC004')
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toMatchObject(NOTHING)
+    expect(await countDealerRows(client, dealerId)).toMatchObject(NOTHING)
   })
 })
 
@@ -201,7 +214,7 @@ test('the gate comes before the package: without currency or VAT rate nothing is
     await become(client, { dealer: userId })
     for (const id of attempts) expect(await refusal(client, BUY, [dealerId, id, randomUUID()])).toBe('FC005')
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toMatchObject(NOTHING)
+    expect(await countDealerRows(client, dealerId)).toMatchObject(NOTHING)
   }))
 
 test('a package is sold where no price of a listing is configured', () =>
@@ -243,7 +256,7 @@ test('strangers, visitors and unknown dealers are refused, and nothing is writte
       expect(await refusal(client, BUY, [id, packageId, randomUUID()])).toBe(expected)
     })
   }
-  expect(await footprint(database.owner, dealerId)).toMatchObject(NOTHING)
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject(NOTHING)
 })
 
 test.each([

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { brokenRules } from '../support/ledger.ts'
 import { buy, PAY } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser, publish, single } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser, publish, single } from '../support/testData.ts'
 
 const admin = { admin: randomUUID() }
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { makeAdmin } from '../support/seller.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 const ROWS = 12_000
 const actor = randomUUID()

@@ -3,10 +3,10 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { recordLog } from '../support/log.ts'
-import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makePackage } from '../support/testData.ts'
 import { holding, until } from '../support/waits.ts'
-import { makePackage } from '../support/world.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -106,7 +106,7 @@ test('what is ambiguous is recorded as such', async () => {
 
 test('other refusals are not recorded', async () => {
   const seller = await makeSeller(database, server)
-  const stranger = await joinCountry(database, server, seller.country)
+  const stranger = await makeSellerIn(database, server, seller.country)
   expect((await publish({ ...seller, token: stranger.token })).status).toBe(403)
   expect((await createListing(server, seller.token, seller.dealerId, { title: '' })).status).toBe(422)
   expect(await metric(seller.country)).toEqual([])

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer

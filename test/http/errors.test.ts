@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import {
   buyPackage,
   cancelSubscription,
@@ -11,9 +10,10 @@ import {
   payInvoice,
   quoteListing,
   register,
-} from '../support/operations.ts'
-import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
+} from '../support/graphqlOperations.ts'
+import { expectNoInternals, readInternalNames } from '../support/internals.ts'
+import { makeAdmin, makeSeller, makeSellerIn, newCountry, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 
 const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
   names = await readInternalNames(database)
   admin = await makeAdmin(database, started)
   seller = await makeSeller(database, started)
-  stranger = await joinCountry(database, started, seller.country)
+  stranger = await makeSellerIn(database, started, seller.country)
   packageId = await makePackage(database.owner, { country: seller.country })
 })
 
@@ -47,7 +47,7 @@ function accepting(accept: string): TestServer {
 
 /** A dealer in a country that lacks something, or has something twice. */
 async function sellerIn(change: 'no currency' | 'no VAT' | 'no price' | 'two prices' | 'two VAT rates') {
-  if (change === 'no currency') return joinCountry(database, started, newCountry())
+  if (change === 'no currency') return makeSellerIn(database, started, newCountry())
   const options = {
     ...(change === 'no VAT' ? { vatRate: null } : {}),
     ...(change === 'no price' ? { price: null } : {}),
@@ -218,7 +218,7 @@ const cases: Case[] = [
     409,
     { code: 'conflict' },
     async s => {
-      const { token, dealerId } = await joinCountry(database, started, seller.country)
+      const { token, dealerId } = await makeSellerIn(database, started, seller.country)
       await buyPackage(s, token, { dealerId, packageId })
       return buyPackage(s, token, { dealerId, packageId })
     },
@@ -228,7 +228,7 @@ const cases: Case[] = [
     402,
     { code: 'quota_exhausted' },
     async s => {
-      const { token, dealerId } = await joinCountry(database, started, seller.country)
+      const { token, dealerId } = await makeSellerIn(database, started, seller.country)
       await makeSubscription(database.owner, dealerId, { packageId, listings: 0, overage: 'block' })
       return createListing(s, token, dealerId)
     },

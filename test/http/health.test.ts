@@ -4,9 +4,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '
 import { expectedMigrations } from '../../src/database/migrations.ts'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { createDealer, login, quoteListing, register } from '../support/graphqlOperations.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
-import { recordLog } from '../support/log.ts'
-import { createDealer, login, quoteListing, register } from '../support/operations.ts'
+import { recordLog } from '../support/recordedLog.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
 
 const recorded = recordLog()

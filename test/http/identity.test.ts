@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { createDealer, login, register, tallyAnswers } from '../support/operations.ts'
-import { makeCountry } from '../support/world.ts'
+import { countResponses, createDealer, login, register } from '../support/graphqlOperations.ts'
+import { makeCountry } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -86,7 +86,7 @@ test('an e-mail address is one whatever its case and the spaces around it', asyn
   const { data } = await register(server, { email: ` ${email.toUpperCase()} `, password })
   expect(data.register?.session.user.email).toBe(email)
   expect((await login(server, `  ${email.toUpperCase()}`, password)).status).toBe(200)
-  expect(tallyAnswers([await register(server, { email, password })])).toEqual({ '409 conflict': 1 })
+  expect(countResponses([await register(server, { email, password })])).toEqual({ '409 conflict': 1 })
 })
 
 test('an e-mail address that is taken is a conflict that names the field', async () => {
@@ -99,7 +99,7 @@ test('an e-mail address that is taken is a conflict that names the field', async
 test('of 20 registrations of one address at once one succeeds', async () => {
   const email = newEmail()
   const answers = await Promise.all(Array.from({ length: 20 }, () => register(server, { email, password })))
-  expect(tallyAnswers(answers)).toEqual({ 200: 1, '409 conflict': 19 })
+  expect(countResponses(answers)).toEqual({ 200: 1, '409 conflict': 19 })
 })
 
 test('a password has 8 to 128 characters, each counted once however many bytes it takes', async () => {
@@ -142,18 +142,18 @@ test('who makes a dealer is its owner and sees it, and nobody else does', async 
   const stranger = (await register(server, { email: newEmail(), password })).data.register?.session
     .accessToken
   const refusal = await server.call(query, { token: stranger ?? '', variables })
-  expect(tallyAnswers([refusal])).toEqual({ '404 not_found': 1 })
+  expect(countResponses([refusal])).toEqual({ '404 not_found': 1 })
 })
 
 test('a visitor makes no dealer', async () => {
   const query = `mutation { createDealer(input: {companyName: "X", country: "DE", dealerType: GENERAL}) { dealer { id } } }`
-  expect(tallyAnswers([await server.call(query)])).toEqual({ '401 unauthenticated': 1 })
+  expect(countResponses([await server.call(query)])).toEqual({ '401 unauthenticated': 1 })
 })
 
 test('a wrong password and an unknown address get the same status, body and headers', async () => {
   const wrong = await login(server, await makeAccount(), 'wrong password')
   const unknown = await login(server, newEmail(), 'wrong password')
-  expect(tallyAnswers([wrong])).toEqual({ '401 invalid_credentials': 1 })
+  expect(countResponses([wrong])).toEqual({ '401 invalid_credentials': 1 })
   expect(wrong.errors[0]?.extensions).toEqual({ code: 'invalid_credentials' })
   expect([unknown.status, unknown.text]).toEqual([wrong.status, wrong.text])
   expect(stableHeaders(unknown)).toEqual(stableHeaders(wrong))
@@ -167,7 +167,7 @@ test('the sixth failure in a row is rate_limit_exceeded, and looks the same for 
     for (let attempt = 0; attempt < 6; attempt += 1)
       answers.push(await login(server, email, 'wrong password'))
     const last = answers.pop() as Answer<unknown>
-    expect(tallyAnswers(answers)).toEqual({ '401 invalid_credentials': 5 })
+    expect(countResponses(answers)).toEqual({ '401 invalid_credentials': 5 })
     const seconds = Number(last.headers.get('retry-after'))
     expect(seconds).toBeGreaterThan(890)
     expect(seconds).toBeLessThanOrEqual(900)
@@ -206,7 +206,7 @@ test.each(Object.entries(targets))(
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, number) => login(number % 2 ? server : other, email, `wrong ${number}`)),
     )
-    expect(tallyAnswers(answers)).toEqual({ '401 invalid_credentials': 5, '429 rate_limit_exceeded': 15 })
+    expect(countResponses(answers)).toEqual({ '401 invalid_credentials': 5, '429 rate_limit_exceeded': 15 })
     expect(await failures(email)).toBe(20)
   },
 )
@@ -214,7 +214,7 @@ test.each(Object.entries(targets))(
 test('while an account is locked the right password is refused as well, and after the window it is taken', async () => {
   const email = await makeAccount()
   for (let attempt = 0; attempt < 5; attempt += 1) await login(server, email, 'wrong password')
-  expect(tallyAnswers([await login(server, email, password)])).toEqual({ '429 rate_limit_exceeded': 1 })
+  expect(countResponses([await login(server, email, password)])).toEqual({ '429 rate_limit_exceeded': 1 })
   await database.owner.query(
     "update app_private.login_failures set window_started_at = window_started_at - interval '900 seconds'",
   )
@@ -224,7 +224,7 @@ test('while an account is locked the right password is refused as well, and afte
 test('logging in with the right password, 20 times at once too, is no failure', async () => {
   const email = await makeAccount()
   const answers = await Promise.all(Array.from({ length: 20 }, () => login(server, email, password)))
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
+  expect(countResponses(answers)).toEqual({ 200: 20 })
   expect(await failures(email)).toBe(0)
 })
 

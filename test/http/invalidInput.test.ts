@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { buyPackage, createDealer, register } from '../support/operations.ts'
+import { buyPackage, createDealer, register } from '../support/graphqlOperations.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
-import { makePackage } from '../support/world.ts'
+import { makePackage } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer

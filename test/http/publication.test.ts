@@ -2,12 +2,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { createListing, type Listing, startServer, type TestServer } from '../support/apiServer.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { quoteListing, tallyAnswers } from '../support/operations.ts'
-import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
+import { countResponses, quoteListing } from '../support/graphqlOperations.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makeSubscription } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makeSubscription } from '../support/world.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -87,7 +87,7 @@ test('of 50 publications at once 2 are free, 10 use the subscription and 38 are 
   const seller = await makeSeller(database, server, { freeListings: 2 })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })
   const answers = await publishAtOnce(seller, 50)
-  expect(tallyAnswers(answers)).toEqual({ 200: 50 })
+  expect(countResponses(answers)).toEqual({ 200: 50 })
   const sources = { free_quota: 2, subscription_quota: 10, paid_extra: 38 }
   expect(await countSources(seller.dealerId)).toEqual(sources)
   const told = answers.map(({ data }) => data.createListing?.listing.consumption.source)
@@ -99,7 +99,7 @@ test('of 50 publications at once 2 are free, 10 use the subscription and 38 are 
 
 test('of 20 publications at once of a dealer without a subscription 2 are free and 18 are charged', async () => {
   const seller = await makeSeller(database, server, { freeListings: 2 })
-  expect(tallyAnswers(await publishAtOnce(seller, 20))).toEqual({ 200: 20 })
+  expect(countResponses(await publishAtOnce(seller, 20))).toEqual({ 200: 20 })
   expect(await countSources(seller.dealerId)).toEqual({ free_quota: 2, paid_extra: 18 })
 })
 
@@ -107,7 +107,7 @@ test('of 50 publications at once without a price and without free quota 10 succe
   const seller = await makeSeller(database, server, { price: null })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })
   const answers = await publishAtOnce(seller, 50)
-  expect(tallyAnswers(answers)).toEqual({ 200: 10, '409 pricing_config_missing': 40 })
+  expect(countResponses(answers)).toEqual({ 200: 10, '409 pricing_config_missing': 40 })
   expect(await countSources(seller.dealerId)).toEqual({ subscription_quota: 10 })
   expect(await countRows(seller.dealerId)).toEqual({ listings: 10, ledger: 10, invoices: 0, items: 0 })
 })
@@ -140,7 +140,7 @@ test('a missing VAT rate is told before a missing price, even where the listing 
 test('the same key 20 times at once makes one listing and one ledger row, and gives 20 equal answers', async () => {
   const seller = await makeSeller(database, server)
   const answers = await publishAtOnce(seller, 20, { idempotencyKey: randomUUID() })
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
+  expect(countResponses(answers)).toEqual({ 200: 20 })
   expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
   expect(await countRows(seller.dealerId)).toEqual({ listings: 1, ledger: 1, invoices: 1, items: 1 })
 })
@@ -189,7 +189,7 @@ test.each(Object.keys(otherPayloads))(
 
 test('a key belongs to its dealer: another dealer uses the same key for a listing of its own', async () => {
   const seller = await makeSeller(database, server)
-  const other = await joinCountry(database, server, seller.country)
+  const other = await makeSellerIn(database, server, seller.country)
   const idempotencyKey = randomUUID()
   const one = await publish(seller, { idempotencyKey })
   const two = await publish(other, { idempotencyKey, title: 'Another car' })
@@ -198,7 +198,7 @@ test('a key belongs to its dealer: another dealer uses the same key for a listin
 
 test('publishing for a dealer of somebody else is forbidden and writes nothing', async () => {
   const seller = await makeSeller(database, server)
-  const stranger = await joinCountry(database, server, seller.country)
+  const stranger = await makeSellerIn(database, server, seller.country)
   const { status, errors, data } = await createListing(server, stranger.token, seller.dealerId)
   expect([status, errors[0]?.extensions, data]).toEqual([
     403,

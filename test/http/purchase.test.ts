@@ -2,18 +2,18 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
   buyPackage,
   cancelSubscription,
+  countResponses,
   type Invoice,
   payInvoice,
-  subscriptions,
-  tallyAnswers,
-} from '../support/operations.ts'
-import { joinCountry, makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
+  readSubscriptions,
+} from '../support/graphqlOperations.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { makeAdmin, makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -79,11 +79,11 @@ test('a purchase is a draft invoice with VAT; paid by an admin it becomes an act
     invoice: { id: expect.any(String), status: 'DRAFT', grossTotal: '58.31' },
     url: null,
   })
-  expect(await subscriptions(server, buyer.token)).toEqual([])
+  expect(await readSubscriptions(server, buyer.token)).toEqual([])
   const invoiceId = answer.data.buyPackage?.checkout.invoice.id as string
   const paid = await payInvoice(server, admin, invoiceId)
   expect([paid.status, paid.data.payInvoice]).toEqual([200, { invoice: { id: invoiceId, status: 'PAID' } }])
-  const [subscription, ...others] = await subscriptions(server, buyer.token)
+  const [subscription, ...others] = await readSubscriptions(server, buyer.token)
   expect(others).toEqual([])
   expect(subscription).toMatchObject({ status: 'ACTIVE', includedListingQuota: 3 })
   const days = (Date.parse(subscription?.endAt ?? '') - Date.parse(subscription?.startAt ?? '')) / 86_400_000
@@ -100,7 +100,7 @@ test('what was bought is what is got: a package that changes between purchase an
     [buyer.packageId],
   )
   await payInvoice(server, admin, invoice.id)
-  expect(await subscriptions(server, buyer.token)).toMatchObject([{ includedListingQuota: 3 }])
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([{ includedListingQuota: 3 }])
   const { data } = await server.call<{ invoices: { nodes: unknown[] } }>(
     '{ invoices { nodes { status netTotal vatTotal grossTotal items { nodes { netAmount vatRate } } } } }',
     { token: buyer.token },
@@ -122,7 +122,7 @@ test('the same purchase 20 times at once is one invoice and 20 equal answers', a
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => buyPackage(server, buyer.token, { ...inputOf(buyer), idempotencyKey })),
   )
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
+  expect(countResponses(answers)).toEqual({ 200: 20 })
   expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 1, checkouts: 1, subscriptions: 0 })
 })
@@ -132,7 +132,7 @@ test('20 purchases at once under keys of their own are one open checkout and 19 
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => buyPackage(server, buyer.token, inputOf(buyer))),
   )
-  expect(tallyAnswers(answers)).toEqual({ 200: 1, '409 conflict': 19 })
+  expect(countResponses(answers)).toEqual({ 200: 1, '409 conflict': 19 })
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 1, checkouts: 1, subscriptions: 0 })
 })
 
@@ -155,9 +155,9 @@ test('paying 20 times at once makes one subscription, and each time answers that
   const buyer = await makeBuyer()
   const { id } = await buy(buyer)
   const answers = await Promise.all(Array.from({ length: 20 }, () => payInvoice(server, admin, id)))
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
+  expect(countResponses(answers)).toEqual({ 200: 20 })
   expect(new Set(answers.map(({ data }) => data.payInvoice?.invoice.status))).toEqual(new Set(['PAID']))
-  expect(await subscriptions(server, buyer.token)).toHaveLength(1)
+  expect(await readSubscriptions(server, buyer.token)).toHaveLength(1)
   const { rows } = await database.superuser.query(
     "select count(*)::int from app_public.audit_logs where action = 'PAY_INVOICE' and resource_id = $1",
     [id],
@@ -169,13 +169,13 @@ test('bought while one is active it is PENDING, and starts in the run that expir
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
-  expect(await subscriptions(server, buyer.token)).toMatchObject([
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { status: 'ACTIVE' },
     { status: 'PENDING', startAt: null, endAt: null },
   ])
   await endActive(buyer)
   await database.owner.query('select app_private.expire_subscriptions()')
-  expect(await subscriptions(server, buyer.token)).toMatchObject([
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { status: 'EXPIRED' },
     { status: 'ACTIVE', startAt: expect.any(String), endAt: expect.any(String) },
   ])
@@ -184,7 +184,7 @@ test('bought while one is active it is PENDING, and starts in the run that expir
 test('a cancelled subscription keeps its quota until its end, and cancelling again changes nothing', async () => {
   const buyer = await makeBuyer(1)
   await buyAndPay(buyer)
-  const [before] = await subscriptions(server, buyer.token)
+  const [before] = await readSubscriptions(server, buyer.token)
   const id = before?.id as string
   const first = await cancelSubscription(server, buyer.token, id)
   expect([first.status, first.data.cancelSubscription?.subscription]).toEqual([
@@ -201,12 +201,12 @@ test('a pending subscription that is cancelled never starts', async () => {
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
-  const [active, pending] = await subscriptions(server, buyer.token)
+  const [active, pending] = await readSubscriptions(server, buyer.token)
   const { data } = await cancelSubscription(server, buyer.token, pending?.id as string)
   expect(data.cancelSubscription?.subscription).toMatchObject({ status: 'CANCELLED', startAt: null })
   await endActive(buyer)
   await database.owner.query('select app_private.expire_subscriptions()')
-  expect(await subscriptions(server, buyer.token)).toMatchObject([
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { id: active?.id, status: 'EXPIRED' },
     { id: pending?.id, status: 'CANCELLED', startAt: null },
   ])
@@ -217,36 +217,36 @@ test('an ended subscription cannot be cancelled, whether or not its end was reco
   const { country, dealerId, packageId, token } = buyer
   const ended = { country, packageId, endAt: "now() - interval '1 second'" }
   const id = await makeSubscription(database.owner, dealerId, ended)
-  expect(tallyAnswers([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
+  expect(countResponses([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
   await database.owner.query('select app_private.expire_subscriptions()')
-  expect(tallyAnswers([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
+  expect(countResponses([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
 })
 
 test('only an admin pays an invoice: its own dealer is forbidden, a visitor unauthenticated', async () => {
   const buyer = await makeBuyer()
   const { id } = await buy(buyer)
-  expect(tallyAnswers([await payInvoice(server, buyer.token, id)])).toEqual({ '403 forbidden': 1 })
+  expect(countResponses([await payInvoice(server, buyer.token, id)])).toEqual({ '403 forbidden': 1 })
   const anonymous = await server.call(
     'mutation ($id: UUID!) { payInvoice(input: {invoiceId: $id}) { invoice { id } } }',
     {
       variables: { id },
     },
   )
-  expect(tallyAnswers([anonymous])).toEqual({ '401 unauthenticated': 1 })
-  expect(await subscriptions(server, buyer.token)).toEqual([])
+  expect(countResponses([anonymous])).toEqual({ '401 unauthenticated': 1 })
+  expect(await readSubscriptions(server, buyer.token)).toEqual([])
 })
 
 test('buying or cancelling for a dealer of somebody else is forbidden and writes nothing', async () => {
   const buyer = await makeBuyer()
-  const stranger = await joinCountry(database, server, buyer.country)
+  const stranger = await makeSellerIn(database, server, buyer.country)
   const purchase = await buyPackage(server, stranger.token, inputOf(buyer))
-  expect(tallyAnswers([purchase])).toEqual({ '403 forbidden': 1 })
+  expect(countResponses([purchase])).toEqual({ '403 forbidden': 1 })
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 0, checkouts: 0, subscriptions: 0 })
   await buyAndPay(buyer)
-  const [subscription] = await subscriptions(server, buyer.token)
+  const [subscription] = await readSubscriptions(server, buyer.token)
   const cancellation = await cancelSubscription(server, stranger.token, subscription?.id as string)
-  expect(tallyAnswers([cancellation])).toEqual({ '403 forbidden': 1 })
-  expect(await subscriptions(server, buyer.token)).toEqual([subscription])
+  expect(countResponses([cancellation])).toEqual({ '403 forbidden': 1 })
+  expect(await readSubscriptions(server, buyer.token)).toEqual([subscription])
 })
 
 test('the gate stands before the purchase too: without a VAT rate it is pricing_config_missing', async () => {

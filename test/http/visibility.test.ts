@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { buyPackage, payInvoice } from '../support/operations.ts'
-import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
-import { makePackage } from '../support/world.ts'
+import { buyPackage, payInvoice } from '../support/graphqlOperations.ts'
+import { makeAdmin, makeSeller, makeSellerIn, newCountry, type Seller } from '../support/seller.ts'
+import { makePackage } from '../support/testData.ts'
 
 type Row = Record<string, unknown>
 
@@ -194,7 +194,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{1
 const UTC = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 
 test('ids are time-ordered UUIDs and times are UTC, ISO 8601, with a Z', async () => {
-  await joinCountry(database, server, newCountry())
+  await makeSellerIn(database, server, newCountry())
   const [listing] = await nodes('listings(first: 100)', 'id dealerId createdAt updatedAt', ann.token)
   const [subscription] = await nodes(
     'dealerSubscriptions',

@@ -8,8 +8,8 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { atOnce, committed, interleave, tally } from '../support/sessions.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
+import { committed, concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 type Attempt = {
   user_id: string | null
@@ -75,10 +75,10 @@ async function moveWindowBack(email: string, interval: string): Promise<void> {
 }
 
 test('20 wrong passwords at once are 20 failures, and exactly 5 of them get to see the hash', async () => {
-  const outcomes = await atOnce(database, 'authenticator', 20, client =>
+  const outcomes = await concurrently(database, 'authenticator', 20, client =>
     begin(client, 'parallel@example.com'),
   )
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   const attempts = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []))
   expect(attempts.filter(({ password_hash }) => password_hash !== null)).toHaveLength(5)
   expect(attempts.filter(({ retry_after_seconds }) => retry_after_seconds !== null)).toHaveLength(15)
@@ -86,7 +86,7 @@ test('20 wrong passwords at once are 20 failures, and exactly 5 of them get to s
 })
 
 test('20 attempts at once on an unknown address are counted alike', async () => {
-  const outcomes = await atOnce(database, 'authenticator', 20, client =>
+  const outcomes = await concurrently(database, 'authenticator', 20, client =>
     begin(client, 'nobody-at-once@example.com'),
   )
   const attempts = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []))
@@ -97,7 +97,9 @@ test('20 attempts at once on an unknown address are counted alike', async () => 
 test('an attempt waits for the one before it to be counted', () =>
   interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
     await first.query("select app_public.begin_login('queue@example.com', '192.0.2.1')")
-    const waiting = await second.waits("select app_public.begin_login('queue@example.com', '192.0.2.1')")
+    const waiting = await second.startBlocked(
+      "select app_public.begin_login('queue@example.com', '192.0.2.1')",
+    )
     await first.commit()
     await waiting.result
     await second.commit()

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { login, register } from '../support/operations.ts'
-import { committed } from '../support/sessions.ts'
+import { login, register } from '../support/graphqlOperations.ts'
+import { committed } from '../support/transactions.ts'
 
 const KNOWN = 'known@example.com'
 const PASSWORD = 'correct horse battery'

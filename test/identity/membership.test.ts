@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeDealer, makeUser, single } from '../support/world.ts'
+import { makeDealer, makeUser, single } from '../support/testData.ts'
 
 const CREATE = 'select * from app_public.create_dealer($1, $2, $3)'
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { committed, interleave, sqlstate } from '../support/sessions.ts'
+import { committed, interleave, sqlstate } from '../support/transactions.ts'
 
 const REGISTER = 'select * from app_public.register_user($1, $2, $3)'
 const HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'
@@ -63,7 +63,7 @@ test('an address that is taken is refused however it is written', () =>
 test('of two registrations of one address at once the second waits and is refused', () =>
   interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
     await first.query(REGISTER, ['race@example.com', 'First', HASH])
-    const waiting = await second.waits(REGISTER, ['Race@example.com', 'Second', HASH])
+    const waiting = await second.startBlocked(REGISTER, ['Race@example.com', 'Second', HASH])
     await first.commit()
     expect(await sqlstate(waiting.result)).toBe('FC008')
   }))
@@ -71,7 +71,7 @@ test('of two registrations of one address at once the second waits and is refuse
 test('a registration that waited for one that failed goes through', () =>
   interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
     await first.query(REGISTER, ['again@example.com', 'First', HASH])
-    const waiting = await second.waits(REGISTER, ['again@example.com', 'Second', HASH])
+    const waiting = await second.startBlocked(REGISTER, ['again@example.com', 'Second', HASH])
     await first.rollback()
     const { rows } = await waiting.result
     expect(rows).toEqual([expect.objectContaining({ trimmed_full_name: 'Second' })])

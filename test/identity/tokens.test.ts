@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer

@@ -2,10 +2,10 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { recordLog } from '../support/log.ts'
-import { committed } from '../support/sessions.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/world.ts'
 
 let database: TestDatabase
 

@@ -2,10 +2,9 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules, listingsInOrder } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { brokenRules, listingsInOrder } from '../support/ledger.ts'
 import { BUY, buy, PAY } from '../support/purchases.ts'
-import { atOnce, interleave, tally } from '../support/sessions.ts'
 import {
   makeCountry,
   makeDealer,
@@ -13,7 +12,8 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 let database: TestDatabase
 
@@ -204,7 +204,7 @@ test('while dealers publish, buy, pay and cancel at once, no check finds anythin
     } while (busy)
     return findings
   })()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, async (client, index) => {
+  const outcomes = await concurrently(database, { dealer: userId }, 20, async (client, index) => {
     const dealerId = dealerIds[index % dealerIds.length] as string
     for (let number = 0; number < 5; number += 1) {
       await publish(client, dealerId)
@@ -221,7 +221,7 @@ test('while dealers publish, buy, pay and cancel at once, no check finds anythin
     }
   })
   busy = false
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect(await checks).toEqual([])
   expect(await brokenRules(database.owner)).toEqual([])
   const { rows } = await database.owner.query(

@@ -1,9 +1,9 @@
 /** The part of the reconciliation that is made in steps: the listings, dealers by dealers. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { listingsInOrder } from '../support/conservation.ts'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makeUser, publish } from '../support/world.ts'
+import { listingsInOrder } from '../support/ledger.ts'
+import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
 
 let database: TestDatabase
 

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { Answer, TestServer } from '../support/apiServer.ts'
+import { countResponses, register } from '../support/graphqlOperations.ts'
 import {
   type Change,
   type Limited,
@@ -11,7 +12,6 @@ import {
   refusedBy,
   startLimited,
 } from '../support/limits.ts'
-import { register, tallyAnswers } from '../support/operations.ts'
 
 /** What refuses here is a limit, and never that too many are in progress. */
 const letIn = { MAX_IN_PROGRESS: '64' }
@@ -52,7 +52,7 @@ test('of 160 requests of 64 parallel clients to two processes exactly 100 pass',
 test('of 160 requests of 64 parallel anonymous clients to two processes exactly 100 pass', async () => {
   await only({ public_read: { max: 100, window: 60 } })
   const answers = await crowd(160, number => read(turn(number)))
-  expect(tallyAnswers(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
+  expect(countResponses(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
 })
 
 test('requests with several scopes at once, in any order, end without a deadlock and with the exact count', async () => {

@@ -2,11 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { startApiProcess } from '../support/apiProcess.ts'
 import type { Answer, TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { login, quoteListing, register, tallyAnswers } from '../support/operations.ts'
-import { startProcess } from '../support/process.ts'
-import { type Relay, startRelay, swallow } from '../support/relay.ts'
+import { countResponses, login, quoteListing, register } from '../support/graphqlOperations.ts'
+import { type Relay, startRelay, startSilentServer } from '../support/relay.ts'
 import { holding, until } from '../support/waits.ts'
 
 const LOCK = 'lock table app_private.rate_limit_counters in access exclusive mode'
@@ -23,7 +23,7 @@ beforeAll(async () => {
   relay = await startRelay(database.ownerUrl)
   const env = { INSTANCES: '2', TRUST_PROXY: '127.0.0.1' }
   const behindRelay = { ...database, ownerUrl: relay.url }
-  servers = await Promise.all([startProcess(behindRelay, env), startProcess(behindRelay, env)])
+  servers = await Promise.all([startApiProcess(behindRelay, env), startApiProcess(behindRelay, env)])
   await change("max_count = 6, mode = 'enforce'", 'public_read')
 })
 
@@ -61,7 +61,7 @@ async function attack(times: number, server = client()): Promise<Record<string, 
     expect(answer.took).toBeLessThan(QUICK)
     answers.push(answer)
   }
-  return tallyAnswers(answers)
+  return countResponses(answers)
 }
 
 async function metric(name: string, number = 0): Promise<number> {
@@ -151,7 +151,7 @@ test('a lock held on the counters delays nobody, leaves no statement behind, and
   const before = (await errors('lock_timeout')) + (await errors('deadline'))
   await holding(database, LOCK, [], async release => {
     const answers = await Promise.all(Array.from({ length: 40 }, () => read()))
-    expect(tallyAnswers(answers)).toEqual({ 200: 3, '429 rate_limit_exceeded': 37 })
+    expect(countResponses(answers)).toEqual({ 200: 3, '429 rate_limit_exceeded': 37 })
     expect(await attack(5)).toEqual({ '429 rate_limit_exceeded': 5 })
     expect((await errors('lock_timeout')) + (await errors('deadline'))).toBeGreaterThan(before)
     await breakerOpens()
@@ -195,11 +195,11 @@ test('connections that go silent delay nobody, and fresh ones take their place',
 
 test('a backend that never answers delays nobody, and is noticed when it answers again', async () => {
   await relay.cut()
-  const speak = await swallow(relay)
+  const speak = await startSilentServer(relay)
   try {
     expect(await attack(10)).toEqual({ 200: 3, '429 rate_limit_exceeded': 7 })
     const burst = await Promise.all(Array.from({ length: 40 }, () => read()))
-    expect(tallyAnswers(burst)).toEqual({ '429 rate_limit_exceeded': 40 })
+    expect(countResponses(burst)).toEqual({ '429 rate_limit_exceeded': 40 })
     await breakerOpens()
   } finally {
     await speak()
@@ -240,8 +240,8 @@ test('a restart in the middle of an attack opens no gap: every connection ends, 
   await attacking
   expect(Math.max(...answers.map(({ took }) => took))).toBeLessThan(QUICK)
   // what the shared counters have left, and the share of the instance
-  expect(tallyAnswers(answers)[200]).toBeLessThanOrEqual(4 + 3)
-  expect(Object.keys(tallyAnswers(answers)).sort()).toEqual(['200', '429 rate_limit_exceeded'])
+  expect(countResponses(answers)[200]).toBeLessThanOrEqual(4 + 3)
+  expect(Object.keys(countResponses(answers)).sort()).toEqual(['200', '429 rate_limit_exceeded'])
 })
 
 test('login and registration never fail open', async () => {
@@ -252,10 +252,10 @@ test('login and registration never fail open', async () => {
   try {
     const logins = []
     for (let time = 0; time < 8; time++) logins.push(await login(client(), 'a@example.com', 'wrong password'))
-    expect(tallyAnswers(logins)).toEqual({ '503 service_unavailable': 2, '429 rate_limit_exceeded': 6 })
+    expect(countResponses(logins)).toEqual({ '503 service_unavailable': 2, '429 rate_limit_exceeded': 6 })
     const input = { email: 'b@example.com', password: 'a long password' }
     const answer = await register(client(), input)
-    expect(tallyAnswers([answer])).toEqual({ '429 rate_limit_exceeded': 1 })
+    expect(countResponses([answer])).toEqual({ '429 rate_limit_exceeded': 1 })
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   } finally {
     await relay.restore()

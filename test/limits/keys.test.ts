@@ -13,8 +13,8 @@ import {
   startLimited,
   told,
 } from '../support/limits.ts'
-import { recordLog } from '../support/log.ts'
-import { makeUser } from '../support/world.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeUser } from '../support/testData.ts'
 
 /** Two servers that trust nobody, and two on the same database behind a proxy. */
 let limited: Limited

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { footprint } from '../support/ledger.ts'
-import { makeCountry, makeDealer, makeUser } from '../support/world.ts'
+import { countDealerRows } from '../support/ledger.ts'
+import { makeCountry, makeDealer, makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string
@@ -91,7 +91,11 @@ test.each(REFUSED)('%s is refused and names the field %s', (_what, field, input)
     await become(client, { dealer: userId })
     expect(await refusedField(client, input)).toEqual({ code: '23514', field })
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toMatchObject({ listings: 0, consumptions: 0, invoices: 0 })
+    expect(await countDealerRows(client, dealerId)).toMatchObject({
+      listings: 0,
+      consumptions: 0,
+      invoices: 0,
+    })
   }),
 )
 

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import {
   type As,
   become,
@@ -10,8 +9,7 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { footprint, sources } from '../support/ledger.ts'
-import { atOnce, committed, interleave, sqlstate, tally } from '../support/sessions.ts'
+import { brokenRules, countDealerRows, countSources } from '../support/ledger.ts'
 import {
   makeCountry,
   makeDealer,
@@ -20,7 +18,8 @@ import {
   makeUser,
   publish,
   single,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { committed, concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const CREATE = `select * from app_public.create_listing(
   $1, $2, title => $3, module => $4, price => $5, currency => $6, description => $7, attributes => $8, images => $9)`
@@ -94,11 +93,17 @@ test('a listing is pending, in the order of its making, and belongs to who publi
 test('the same key 20 times at once makes one listing, one ledger row, and takes one unit', async () => {
   const dealerId = await subscribed()
   const key = randomUUID()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => publish(client, dealerId, key))
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client =>
+    publish(client, dealerId, key),
+  )
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   const ids = outcomes.map(outcome => outcome.status === 'fulfilled' && outcome.value)
   expect(new Set(ids).size).toBe(1)
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ listings: 1, consumptions: 1, used: 1 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    listings: 1,
+    consumptions: 1,
+    used: 1,
+  })
 })
 
 test('a repetition that waits for the first one answers with its listing', async () => {
@@ -107,12 +112,12 @@ test('a repetition that waits for the first one answers with its listing', async
   const both = { first: { dealer: userId }, second: { dealer: userId } }
   await interleave(database, both, async ({ first, second }) => {
     const { rows } = await first.query(CREATE, values)
-    const waiting = await second.waits(CREATE, values)
+    const waiting = await second.startBlocked(CREATE, values)
     await first.commit()
     expect((await waiting.result).rows).toEqual(rows)
     await second.commit()
   })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
 })
 
 test('another listing that waits under the same key is refused once the first is there, and made where it failed', async () => {
@@ -125,7 +130,7 @@ test('another listing that waits under the same key is refused once the first is
     const both = { first: { dealer: userId }, second: { dealer: userId } }
     await interleave(database, both, async ({ first, second }) => {
       await first.query(CREATE, [dealerId, key, ...INPUT])
-      const waiting = await second.waits(CREATE, [dealerId, key, 'Another car', ...INPUT.slice(1)])
+      const waiting = await second.startBlocked(CREATE, [dealerId, key, 'Another car', ...INPUT.slice(1)])
       await first[end]()
       if (expected === 'ok') expect((await waiting.result).rowCount).toBe(1)
       else expect(await sqlstate(waiting.result)).toBe(expected)
@@ -151,11 +156,11 @@ test.each(CHANGES)('the same key with another %s is refused and writes nothing',
     const key = randomUUID()
     await client.query(CREATE, [dealerId, key, ...INPUT])
     await become(client, 'owner')
-    const before = await footprint(client, dealerId)
+    const before = await countDealerRows(client, dealerId)
     await become(client, { dealer: userId })
     expect(await refusal(client, CREATE, [dealerId, key, ...INPUT.with(index, value)])).toBe('FC007')
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toEqual(before)
+    expect(await countDealerRows(client, dealerId)).toEqual(before)
   }),
 )
 
@@ -177,7 +182,7 @@ test('a key that another dealer has used is free', async () => {
     await publish(client, otherId, key, 'Another car'),
   ])
   expect(new Set(ids).size).toBe(2)
-  expect(await sources(database.owner, otherId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, otherId)).toEqual({ subscription_quota: 1 })
 })
 
 test('a repetition answers as the first time, whatever has changed since', () =>
@@ -207,7 +212,7 @@ test.each([
     expect(await refusal(client, CREATE, [dealerId, randomUUID(), ...INPUT])).toBe('FC003')
     expect(await refusal(client, 'select app_public.quote_listing($1)', [dealerId])).toBe('FC003')
   })
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ listings: 0, used: 0 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({ listings: 0, used: 0 })
 })
 
 test('a publication that waits while its dealer is suspended is refused', async () => {
@@ -217,7 +222,7 @@ test('a publication that waits while its dealer is suspended is refused', async 
     { staff: 'owner', publisher: { dealer: userId } },
     async ({ staff, publisher }) => {
       await staff.query('update app_public.dealers set can_publish = false where id = $1', [dealerId])
-      const waiting = await publisher.waits(CREATE, [dealerId, randomUUID(), ...INPUT])
+      const waiting = await publisher.startBlocked(CREATE, [dealerId, randomUUID(), ...INPUT])
       await staff.commit()
       expect(await sqlstate(waiting.result)).toBe('FC003')
     },
@@ -240,7 +245,7 @@ test('strangers, visitors and unknown dealers are refused, and nothing is writte
       expect(await refusal(client, 'select app_public.quote_listing($1)', [id])).toBe(expected)
     })
   }
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ listings: 0, used: 0 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({ listings: 0, used: 0 })
 })
 
 test('no role of the API writes listings or the ledger past the function', async () => {

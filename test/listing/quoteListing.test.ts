@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { footprint } from '../support/ledger.ts'
+import { countDealerRows } from '../support/ledger.ts'
 import {
   type Country,
   makeCountry,
@@ -10,7 +10,7 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 const QUOTE = 'select * from app_public.quote_listing($1)'
 
@@ -97,12 +97,12 @@ test('a quote in a currency without minor units is the charge as well', () =>
 test('a quote writes nothing: it works where only reading is allowed', () =>
   withDealer({ freeListings: 1 }, async (client, dealerId, userId) => {
     await makeSubscription(client, dealerId)
-    const before = await footprint(client, dealerId)
+    const before = await countDealerRows(client, dealerId)
     await become(client, { dealer: userId })
     await client.query('set transaction read only')
     expect(await quote(client, dealerId)).toMatchObject({ source: 'free_quota' })
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toEqual(before)
+    expect(await countDealerRows(client, dealerId)).toEqual(before)
   }))
 
 test('what would be refused is not quoted either, with the same code', () =>

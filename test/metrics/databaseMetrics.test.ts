@@ -6,9 +6,9 @@ import { reportDatabase } from '../../src/metrics/databaseMetrics.ts'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
-import { interleave } from '../support/sessions.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
+import { interleave } from '../support/transactions.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
 
 let database: TestDatabase
 let relay: Relay
@@ -197,7 +197,7 @@ test('sessions that wait for a lock are counted, and the longest wait is told', 
   await interleave(database, { holder: 'owner', waiter: 'owner' }, async ({ holder, waiter }) => {
     const lock = 'lock table app_public.currencies in access exclusive mode'
     await holder.query(lock)
-    const { result } = await waiter.waits(lock)
+    const { result } = await waiter.startBlocked(lock)
     const client = await database.superuser.connect()
     await client.query('begin')
     const waits = await figures(client)

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { interleave, sqlstate } from '../support/sessions.ts'
-import { makeCountry, makeUser } from '../support/world.ts'
+import { makeCountry, makeUser } from '../support/testData.ts'
+import { interleave, sqlstate } from '../support/transactions.ts'
 
 const VAT = 'insert into app_public.vat_rates (country, rate, valid) values ($1, $2, $3)'
 const PRICE = `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
@@ -74,7 +74,7 @@ test('two free quotas for one segment cannot hold at one moment; adjoining ones 
 test('of two VAT rates written at once for one moment the second waits and is refused', () =>
   interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(VAT, ['FR', 20, Y2024])
-    const waiting = await second.waits(VAT, ['FR', 21, Y2024])
+    const waiting = await second.startBlocked(VAT, ['FR', 21, Y2024])
     await first.commit()
     expect(await sqlstate(waiting.result)).toBe('23P01')
   }))

@@ -9,7 +9,7 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 const ITEM = `select unit_price_net, net_amount, vat_rate, vat_amount, gross_amount, currency, discount
   from app_private.price_item($1, row('EUR', $2, $3)::app_private.pricing_gate)`

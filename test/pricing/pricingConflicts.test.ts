@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { atOnce, committed, tally } from '../support/sessions.ts'
+import { committed, concurrently, countOutcomes } from '../support/transactions.ts'
 
 const RECORD = 'select app_public.record_pricing_conflicts($1)'
 
@@ -63,13 +63,13 @@ test('when a conflict was first seen stays, when it was last seen moves on', asy
 })
 
 test('1,000 conflicts of one kind within an hour make one alert, recorded by 20 at once', async () => {
-  const outcomes = await atOnce(database, 'authenticator', 20, async client => {
+  const outcomes = await concurrently(database, 'authenticator', 20, async client => {
     for (let time = 0; time < 5; time += 1) {
       await client.query(RECORD, [JSON.stringify([{ ...price, count: 10 }])])
       await client.query('commit; begin; set local role forecourt_authenticator')
     }
   })
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect(await conflicts()).toEqual([{ ...price, count: 1000 }])
   // a run over the full hour is the one case with two
   const { rows } = await database.owner.query(
@@ -93,10 +93,10 @@ test('another conflict, or the same in another hour, is another alert', async ()
 
 test('two that record the same conflicts in another order do not deadlock', async () => {
   const all = ['DE', 'AT', 'CH', 'FR', 'IT', 'ES'].map(country => ({ ...price, country }))
-  const outcomes = await atOnce(database, 'authenticator', 10, (client, index) =>
+  const outcomes = await concurrently(database, 'authenticator', 10, (client, index) =>
     client.query(RECORD, [JSON.stringify(index % 2 ? all : all.toReversed())]),
   )
-  expect(tally(outcomes)).toEqual({ ok: 10 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 10 })
   expect(await conflicts()).toHaveLength(6)
 })
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string

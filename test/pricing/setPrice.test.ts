@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { interleave, sqlstate } from '../support/sessions.ts'
-import { makeCountry } from '../support/world.ts'
+import { makeCountry } from '../support/testData.ts'
+import { interleave, sqlstate } from '../support/transactions.ts'
 
 const SET = "select * from app_private.set_price($1, 'dealer', 'pay_per_listing', $2, $3)"
 
@@ -128,7 +128,7 @@ test('of two prices set at once the second waits, and follows the first', async 
   await makeCountry(database.owner, { country: 'AT' })
   await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(SET, ['AT', '6', '2025-01-01Z'])
-    const waiting = await second.waits(SET, ['AT', '7', '2026-01-01Z'])
+    const waiting = await second.startBlocked(SET, ['AT', '7', '2026-01-01Z'])
     await first.commit()
     await waiting.result
     await second.commit()
@@ -144,7 +144,7 @@ test('of two prices set at once for one moment the second is refused and changes
   await makeCountry(database.owner, { country: 'FR' })
   await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(SET, ['FR', '6', '2025-01-01Z'])
-    const waiting = await second.waits(SET, ['FR', '7', '2025-01-01Z'])
+    const waiting = await second.startBlocked(SET, ['FR', '7', '2025-01-01Z'])
     await first.commit()
     expect(await sqlstate(waiting.result)).toBe('23P01')
   })
@@ -158,7 +158,7 @@ test('a first price that is set twice at once gets one version 1', async () => {
   await makeCountry(database.owner, { country: 'NL', price: null })
   await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(SET, ['NL', '6', '2025-01-01Z'])
-    const waiting = await second.waits(SET, ['NL', '7', '2026-01-01Z'])
+    const waiting = await second.startBlocked(SET, ['NL', '7', '2026-01-01Z'])
     await first.commit()
     await waiting.result
     await second.commit()

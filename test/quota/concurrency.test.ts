@@ -1,8 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { charges, sources } from '../support/ledger.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
+import { brokenRules, countSources, readCharges } from '../support/ledger.ts'
 import {
   makeCountry,
   makeDealer,
@@ -11,7 +9,8 @@ import {
   makeUser,
   publish,
   single,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const LOCK_DEALER = 'select from app_public.dealers where id = $1 for update'
@@ -40,9 +39,9 @@ const dealerIn = (country: string) => makeDealer(database.owner, userId, country
 test('50 publications at once take 2 free, 10 included and 38 at a price, and none fails', async () => {
   const dealerId = await dealerIn('DE')
   await makeSubscription(database.owner, dealerId, { listings: 10 })
-  const outcomes = await atOnce(database, { dealer: userId }, 50, client => publish(client, dealerId))
-  expect(tally(outcomes)).toEqual({ ok: 50 })
-  expect(await sources(database.owner, dealerId)).toEqual({
+  const outcomes = await concurrently(database, { dealer: userId }, 50, client => publish(client, dealerId))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 50 })
+  expect(await countSources(database.owner, dealerId)).toEqual({
     free_quota: 2,
     subscription_quota: 10,
     paid_extra: 38,
@@ -58,17 +57,17 @@ test('without free quota and price, 10 of 50 at once succeed and 40 are refused'
   const dealerId = await dealerIn('IT')
   const subscription = { listings: 10, packageId: await makePackage(database.owner) }
   await makeSubscription(database.owner, dealerId, subscription)
-  const outcomes = await atOnce(database, { dealer: userId }, 50, client => publish(client, dealerId))
-  expect(tally(outcomes)).toEqual({ ok: 10, FC005: 40 })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 10 })
+  const outcomes = await concurrently(database, { dealer: userId }, 50, client => publish(client, dealerId))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 10, FC005: 40 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 10 })
 })
 
 test('with a package that forbids overage, 5 of 20 at once succeed and 15 are refused', async () => {
   const dealerId = await dealerIn('AT')
   const packageId = await makePackage(database.owner)
   await makeSubscription(database.owner, dealerId, { packageId, listings: 5, overage: 'block' })
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => publish(client, dealerId))
-  expect(tally(outcomes)).toEqual({ ok: 5, FC009: 15 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client => publish(client, dealerId))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 5, FC009: 15 })
 })
 
 test('a publication waits for the one before it, and does not take the same last free listing', async () => {
@@ -80,12 +79,12 @@ test('a publication waits for the one before it, and does not take the same last
   const both = { first: { dealer: userId }, second: { dealer: userId } }
   await interleave(database, both, async ({ first, second }) => {
     await first.query(PUBLISH, [dealerId])
-    const waiting = await second.waits(PUBLISH, [dealerId])
+    const waiting = await second.startBlocked(PUBLISH, [dealerId])
     await first.commit()
     await waiting.result
     await second.commit()
   })
-  expect(await charges(database.owner, dealerId)).toEqual([
+  expect(await readCharges(database.owner, dealerId)).toEqual([
     'free_quota 0.00',
     'free_quota 0.00',
     'paid_extra 5.95',
@@ -101,12 +100,12 @@ test('a publication that failed gives its quota to the one that waited for it', 
   const both = { first: { dealer: userId }, second: { dealer: userId } }
   await interleave(database, both, async ({ first, second }) => {
     await first.query(PUBLISH, [dealerId])
-    const waiting = await second.waits(PUBLISH, [dealerId])
+    const waiting = await second.startBlocked(PUBLISH, [dealerId])
     await first.rollback()
     await waiting.result
     await second.commit()
   })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
 })
 
 test('dealers do not wait for each other', async () => {
@@ -119,7 +118,7 @@ test('dealers do not wait for each other', async () => {
     await second.commit()
     await first.commit()
   })
-  expect(await sources(database.owner, otherId)).toEqual({ paid_extra: 1 })
+  expect(await countSources(database.owner, otherId)).toEqual({ paid_extra: 1 })
 })
 
 test.each([
@@ -138,7 +137,7 @@ test.each([
       await holder.query(lock, [locked === 'dealer' ? dealerId : subscriptionId])
       const quote = await publisher.query('select source from app_public.quote_listing($1)', [dealerId])
       expect(quote.rows).toEqual([{ source: 'subscription_quota' }])
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
       await holder.query('select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1', [
         subscriptionId,
       ])
@@ -147,7 +146,7 @@ test.each([
       await publisher.commit()
     },
   )
-  expect(await charges(database.owner, dealerId)).toEqual(['paid_extra 5.95'])
+  expect(await readCharges(database.owner, dealerId)).toEqual(['paid_extra 5.95'])
 })
 
 test('a publication that waits while the last unit is taken away sees what is left', async () => {
@@ -163,7 +162,7 @@ test('a publication that waits while the last unit is taken away sees what is le
         'update app_public.dealer_subscriptions set end_at = clock_timestamp() where id = $1',
         [subscriptionId],
       )
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
       await holder.commit()
       expect(await sqlstate(waiting.result)).toBe('FC005')
     },
@@ -181,7 +180,7 @@ test('a publication that waits for the expiry run uses the subscription that the
     { sweeper: 'owner', publisher: { dealer: userId } },
     async ({ sweeper, publisher }) => {
       await sweeper.query('select app_private.expire_subscriptions()')
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
       await sweeper.commit()
       await waiting.result
       await publisher.commit()
@@ -199,12 +198,12 @@ test('a publication that waits for a cancellation still uses the quota that was 
   const both = { canceller: { dealer: userId }, publisher: { dealer: userId } }
   await interleave(database, both, async ({ canceller, publisher }) => {
     await canceller.query('select app_public.cancel_subscription($1)', [subscriptionId])
-    const waiting = await publisher.waits(PUBLISH, [dealerId])
+    const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
     await canceller.commit()
     await waiting.result
     await publisher.commit()
   })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
 })
 
 test('a quote does not wait for a publication, and tells what is committed', async () => {

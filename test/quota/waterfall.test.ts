@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { charges, footprint, sources } from '../support/ledger.ts'
+import { countDealerRows, countSources, readCharges } from '../support/ledger.ts'
 import {
   type Country,
   makeCountry,
@@ -11,7 +11,7 @@ import {
   makeUser,
   publish,
   single,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const DECIDE = `select source, free_remaining, subscription_remaining, subscription_id
@@ -42,7 +42,7 @@ test('two free, two included, and then 5.00 and 19 % VAT each: the worked exampl
   withDealer({ freeListings: 2 }, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { listings: 2 })
     for (let number = 1; number <= 7; number += 1) await publish(client, dealerId)
-    expect(await charges(client, dealerId)).toEqual([
+    expect(await readCharges(client, dealerId)).toEqual([
       'free_quota 0.00',
       'free_quota 0.00',
       'subscription_quota 0.00',
@@ -111,9 +111,9 @@ test('a package that forbids overage refuses what is beyond it, although there i
   withDealer({}, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { listings: 1, overage: 'block' })
     await publish(client, dealerId)
-    const before = await footprint(client, dealerId)
+    const before = await countDealerRows(client, dealerId)
     expect(await refusal(client, PUBLISH, [dealerId])).toBe('FC009')
-    expect(await footprint(client, dealerId)).toEqual(before)
+    expect(await countDealerRows(client, dealerId)).toEqual(before)
   }))
 
 test('once the package that forbids overage has ended, the price applies', () =>
@@ -124,14 +124,14 @@ test('once the package that forbids overage has ended, the price applies', () =>
       endAt: "now() - interval '1 second'",
     })
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ paid_extra: 1 })
   }))
 
 test('free listings come before a package that is used up and forbids overage', () =>
   withDealer({ freeListings: 1 }, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { listings: 0, overage: 'block' })
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ free_quota: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ free_quota: 1 })
     expect(await refusal(client, PUBLISH, [dealerId])).toBe('FC009')
   }))
 
@@ -139,7 +139,7 @@ test('a subscription past its end that nobody has swept gives no quota', () =>
   withDealer({ price: null }, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { endAt: "clock_timestamp() - interval '1 microsecond'" })
     expect(await refusal(client, PUBLISH, [dealerId])).toBe('FC005')
-    expect(await footprint(client, dealerId)).toMatchObject({ listings: 0, used: 0 })
+    expect(await countDealerRows(client, dealerId)).toMatchObject({ listings: 0, used: 0 })
   }))
 
 test('a subscription gives quota from its start to before its end', () =>
@@ -187,7 +187,7 @@ test('pending, expired and cancelled before their start: none of them gives quot
       [dealerId, packageId],
     )
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ paid_extra: 1 })
   }))
 
 test('of a cancelled and an active subscription the one that ends first is used first', () =>
@@ -236,7 +236,7 @@ test('what was free longer ago than the period is free again', () =>
     await client.query("set local session_replication_role = 'origin'; set local role forecourt_test_owner")
     await publish(client, dealerId)
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ free_quota: 3, paid_extra: 2 })
+    expect(await countSources(client, dealerId)).toEqual({ free_quota: 3, paid_extra: 2 })
   }))
 
 test('paid and included listings use up nothing of the free quota, nor do those of other dealers', () =>
@@ -251,8 +251,12 @@ test('paid and included listings use up nothing of the free quota, nor do those 
     await publish(client, otherId)
     await publish(client, dealerId)
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ subscription_quota: 1, free_quota: 1, paid_extra: 3 })
-    expect(await sources(client, otherId)).toEqual({ free_quota: 1 })
+    expect(await countSources(client, dealerId)).toEqual({
+      subscription_quota: 1,
+      free_quota: 1,
+      paid_extra: 3,
+    })
+    expect(await countSources(client, otherId)).toEqual({ free_quota: 1 })
   }))
 
 test('the free quota of private sellers is none of a dealer', () =>
@@ -262,7 +266,7 @@ test('the free quota of private sellers is none of a dealer', () =>
        values ('DE', 'individual', 9, 30, '[2020-01-01,)'), ('AT', 'dealer', 9, 30, '[2020-01-01,)')`,
     )
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ paid_extra: 1 })
   }))
 
 test('a free quota holds from its start to before its end', () =>

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import {
   type As,
   become,
@@ -10,9 +9,10 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { statuses } from '../support/purchases.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { subscriptionStatuses } from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const CANCEL = 'select * from app_public.cancel_subscription($1)'
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
@@ -84,8 +84,8 @@ test('a second cancellation changes nothing and answers the same', () =>
 test('20 cancellations at once are one', async () => {
   const dealerId = await makeDealer(database.owner, userId)
   const id = await makeSubscription(database.owner, dealerId, { packageId })
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => client.query(CANCEL, [id]))
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client => client.query(CANCEL, [id]))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect((await database.owner.query(AUDIT, [id])).rowCount).toBe(1)
 })
 
@@ -112,7 +112,7 @@ test('somebody else, nobody, and an unknown subscription are refused', () =>
       expect(await refusal(client, CANCEL, [subscriptionId])).toBe(expected)
     }
     await become(client, 'owner')
-    expect(await statuses(client, dealerId)).toEqual(['active'])
+    expect(await subscriptionStatuses(client, dealerId)).toEqual(['active'])
   }))
 
 test('a cancellation that waits for the expiry run comes too late', async () => {
@@ -121,11 +121,11 @@ test('a cancellation that waits for the expiry run comes too late', async () => 
   const both = { sweeper: 'owner', canceller: { dealer: userId } } as const
   await interleave(database, both, async ({ sweeper, canceller }) => {
     await sweeper.query(EXPIRE)
-    const waiting = await canceller.waits(CANCEL, [id])
+    const waiting = await canceller.startBlocked(CANCEL, [id])
     await sweeper.commit()
     expect(await sqlstate(waiting.result)).toBe('FC008')
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired'])
 })
 
 test('a cancellation that waits past the end comes too late', async () => {
@@ -135,12 +135,12 @@ test('a cancellation that waits past the end comes too late', async () => {
   const both = { holder: 'owner', canceller: { dealer: userId } } as const
   await interleave(database, both, async ({ holder, canceller }) => {
     await holder.query('select from app_public.dealers where id = $1 for update', [dealerId])
-    const waiting = await canceller.waits(CANCEL, [id])
+    const waiting = await canceller.startBlocked(CANCEL, [id])
     await holder.query('select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1', [
       id,
     ])
     await holder.commit()
     expect(await sqlstate(waiting.result)).toBe('FC008')
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active'])
 })

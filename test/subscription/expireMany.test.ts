@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makePackage } from '../support/world.ts'
+import { makeCountry, makePackage } from '../support/testData.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions(1000) as count'
 const TOTALS = `select

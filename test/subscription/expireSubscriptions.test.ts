@@ -1,11 +1,17 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { sources } from '../support/ledger.ts'
-import { statuses } from '../support/purchases.ts'
-import { interleave } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser, single } from '../support/world.ts'
+import { brokenRules, countSources } from '../support/ledger.ts'
+import { subscriptionStatuses } from '../support/purchases.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
+import { interleave } from '../support/transactions.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions($1) as count'
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
@@ -164,7 +170,7 @@ test('a subscription that a publication holds is skipped without waiting, and ta
       await publisher.commit()
     },
   )
-  expect(await sources(database.owner, dealerId)).toEqual({ paid_extra: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ paid_extra: 1 })
   const status = 'select status from app_public.dealer_subscriptions where id = $1'
   expect(await single(database.owner, status, [freeId])).toBe('expired')
   expect(await single(database.owner, status, [id])).toBe('active')
@@ -215,12 +221,12 @@ test('a publication that waits for a run that fails still finds its quota', asyn
         [id],
       )
       expect(await expire(sweeper)).toBe(1)
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
       await sweeper.rollback()
       await waiting.result
       await publisher.commit()
     },
   )
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
-  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active'])
 })

@@ -2,7 +2,14 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser, single } from '../support/world.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 

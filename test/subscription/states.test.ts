@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
 
 const STATES = ['pending', 'active', 'expired', 'cancelled'] as const
 const ALLOWED = ['pending → active', 'pending → cancelled', 'active → expired', 'active → cancelled']

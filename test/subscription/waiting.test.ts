@@ -1,11 +1,18 @@
 /** A subscription that waits starts when the one before it ends, however purchase and expiry run meet. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { bought, PAY, paid, scheduledRuns, statuses, stranded } from '../support/purchases.ts'
-import { atOnce, committed, interleave, tally } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { brokenRules } from '../support/ledger.ts'
+import {
+  buyAndCommit,
+  PAY,
+  payAndCommit,
+  scheduledExpiryRuns,
+  strandedDealers,
+  subscriptionStatuses,
+} from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { committed, concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
 const CANCEL_RUNNING = `select app_public.cancel_subscription(id) from app_public.dealer_subscriptions
@@ -30,14 +37,14 @@ afterAll(() => database.drop())
 
 afterEach(async () => {
   expect(await brokenRules(database.superuser)).toEqual([])
-  expect(await stranded(database.superuser)).toEqual([])
+  expect(await strandedDealers(database.superuser)).toEqual([])
 })
 
 /** A dealer that has bought and paid this many packages, one after the other. */
 async function subscribed(count: number): Promise<string> {
   const dealerId = await makeDealer(database.owner, userId)
   for (let number = 1; number <= count; number += 1) {
-    await paid(database, await bought(database, userId, dealerId, packageId))
+    await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
   }
   return dealerId
 }
@@ -50,10 +57,10 @@ test('the run that expires one starts the next in the same transaction', async (
   await end(dealerId)
   await interleave(database, { sweeper: 'owner', reader: 'owner' }, async ({ sweeper, reader }) => {
     expect((await sweeper.query(EXPIRE)).rows).toEqual([{ count: 1 }])
-    expect(await statuses(reader, dealerId)).toEqual(['active', 'pending'])
-    expect(await statuses(sweeper, dealerId)).toEqual(['expired', 'active'])
+    expect(await subscriptionStatuses(reader, dealerId)).toEqual(['active', 'pending'])
+    expect(await subscriptionStatuses(sweeper, dealerId)).toEqual(['expired', 'active'])
     await sweeper.commit()
-    expect(await statuses(reader, dealerId)).toEqual(['expired', 'active'])
+    expect(await subscriptionStatuses(reader, dealerId)).toEqual(['expired', 'active'])
   })
   const { rows } = await database.owner.query(
     `select (end_at - start_at)::text as length, start_at between now() - interval '1 minute' and now() as from_now
@@ -67,40 +74,40 @@ test('of several that wait the oldest starts, and the worker is told when to sta
   const dealerId = await subscribed(3)
   await end(dealerId)
   await database.owner.query(EXPIRE)
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active', 'pending'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active', 'pending'])
   const { rows } = await database.owner.query(
     "select end_at from app_public.dealer_subscriptions where dealer_id = $1 and status = 'active'",
     [dealerId],
   )
-  expect(await scheduledRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
 })
 
 test('one that was cancelled keeps the next waiting until its end has come, and no longer', async () => {
   const dealerId = await subscribed(2)
   await committed(database, { dealer: userId }, client => client.query(CANCEL_RUNNING, [dealerId]))
   await database.owner.query(EXPIRE)
-  expect(await statuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
   await end(dealerId)
   expect((await database.owner.query(EXPIRE)).rows).toEqual([{ count: 0 }])
-  expect(await statuses(database.owner, dealerId)).toEqual(['cancelled', 'active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'active'])
 })
 
 test('bought while a cancelled one still runs, the next waits for its end', async () => {
   const dealerId = await subscribed(1)
   await committed(database, { dealer: userId }, client => client.query(CANCEL_RUNNING, [dealerId]))
-  await paid(database, await bought(database, userId, dealerId, packageId))
-  expect(await statuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
-  expect(await scheduledRuns(database.superuser, dealerId)).toHaveLength(1)
+  await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toHaveLength(1)
   await end(dealerId)
   await database.owner.query(EXPIRE)
-  expect(await statuses(database.owner, dealerId)).toEqual(['cancelled', 'active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'active'])
 })
 
 test('paid after the end of one that nobody has swept, the next starts at once', async () => {
   const dealerId = await subscribed(1)
   await end(dealerId)
-  await paid(database, await bought(database, userId, dealerId, packageId))
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+  await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
   const { rows } = await database.owner.query(
     `select new_values from app_public.audit_logs where action = 'SYSTEM_EXPIRE'
      and new_values -> 'ids' ->> 0 in (select id::text from app_public.dealer_subscriptions where dealer_id = $1)`,
@@ -111,35 +118,35 @@ test('paid after the end of one that nobody has swept, the next starts at once',
 
 test('a payment that waits for the expiry run starts its subscription at once', async () => {
   const dealerId = await subscribed(1)
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await end(dealerId)
   await interleave(database, { sweeper: 'owner', payer: admin }, async ({ sweeper, payer }) => {
     await sweeper.query(EXPIRE)
-    const waiting = await payer.waits(PAY, [invoiceId])
+    const waiting = await payer.startBlocked(PAY, [invoiceId])
     await sweeper.commit()
     await waiting.result
     await payer.commit()
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
 test('a payment that waits for an expiry run that fails expires and starts by itself', async () => {
   const dealerId = await subscribed(1)
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await end(dealerId)
   await interleave(database, { sweeper: 'owner', payer: admin }, async ({ sweeper, payer }) => {
     await sweeper.query(EXPIRE)
-    const waiting = await payer.waits(PAY, [invoiceId])
+    const waiting = await payer.startBlocked(PAY, [invoiceId])
     await sweeper.rollback()
     await waiting.result
     await payer.commit()
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
 test('an expiry run that meets an unfinished payment leaves the dealer to it', async () => {
   const dealerId = await subscribed(1)
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await end(dealerId)
   await interleave(database, { sweeper: 'owner', payer: admin }, async ({ sweeper, payer }) => {
     await payer.query(PAY, [invoiceId])
@@ -148,7 +155,7 @@ test('an expiry run that meets an unfinished payment leaves the dealer to it', a
     await sweeper.commit()
     await payer.commit()
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
 test.each([
@@ -158,14 +165,14 @@ test.each([
   'a payment %s, and that waits past the end of the running one, starts its subscription at once',
   async (_how, as, pay) => {
     const dealerId = await subscribed(1)
-    const invoiceId = await bought(database, userId, dealerId, packageId)
+    const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
     await database.owner.query(
       "update app_public.dealer_subscriptions set end_at = clock_timestamp() + interval '0.5 seconds' where dealer_id = $1",
       [dealerId],
     )
     await interleave(database, { holder: 'owner', payer: as }, async ({ holder, payer }) => {
       await holder.query('select from app_public.dealers where id = $1 for update', [dealerId])
-      const waiting = await payer.waits(pay, [dealerId, invoiceId])
+      const waiting = await payer.startBlocked(pay, [dealerId, invoiceId])
       await holder.query(
         'select pg_sleep_until(end_at) from app_public.dealer_subscriptions where dealer_id = $1',
         [dealerId],
@@ -174,7 +181,7 @@ test.each([
       await waiting.result
       await payer.commit()
     })
-    expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+    expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
   },
 )
 
@@ -184,20 +191,20 @@ test('20 dealers pay while two runs sweep: each ends with one that runs and none
   for (let number = 1; number <= 20; number += 1) {
     const dealerId = await subscribed(1)
     dealerIds.push(dealerId)
-    invoiceIds.push(await bought(database, userId, dealerId, packageId))
+    invoiceIds.push(await buyAndCommit(database, userId, dealerId, packageId))
   }
   for (const dealerId of dealerIds) await end(dealerId)
   const sweep = () =>
     committed(database, 'owner', client => client.query('select app_private.expire_subscriptions(3)'))
   const [payments] = await Promise.all([
-    atOnce(database, admin, 20, (client, index) => client.query(PAY, [invoiceIds[index]])),
+    concurrently(database, admin, 20, (client, index) => client.query(PAY, [invoiceIds[index]])),
     (async () => {
       for (let run = 1; run <= 10; run += 1) await Promise.all([sweep(), sweep()])
     })(),
   ])
-  expect(tally(payments)).toEqual({ ok: 20 })
+  expect(countOutcomes(payments)).toEqual({ ok: 20 })
   for (const dealerId of dealerIds) {
-    expect(await statuses(database.owner, dealerId)).toEqual(['expired', 'active'])
+    expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
   }
 })
 
@@ -219,7 +226,7 @@ async function sweepDuringPublication(dealerId: string): Promise<void> {
 /** Whether a subscription of the dealer waits and nothing will look after it before the night; sweeps in the end. */
 async function isForgotten(dealerId: string): Promise<boolean> {
   const planned = await database.superuser.query('select from graphile_worker.jobs')
-  const waiting = (await statuses(database.owner, dealerId)).includes('pending')
+  const waiting = (await subscriptionStatuses(database.owner, dealerId)).includes('pending')
   await database.owner.query(EXPIRE)
   return waiting && planned.rowCount === 0
 }

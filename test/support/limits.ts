@@ -1,9 +1,9 @@
 /** Limits for tests: two processes on one database, policies that take effect before the test goes on, raw requests. */
 import { randomUUID } from 'node:crypto'
+import { startApiProcess } from './apiProcess.ts'
 import type { Answer, TestServer } from './apiServer.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
-import { type RecordedLog, recordLog } from './log.ts'
-import { startProcess } from './process.ts'
+import { type RecordedLog, recordLog } from './recordedLog.ts'
 import { until } from './waits.ts'
 
 export type Limited = {
@@ -22,7 +22,7 @@ const patient = { LIMITER_DEADLINE_MS: '30000' }
 export async function startLimited(env: Record<string, string> = {}): Promise<Limited> {
   const database = await cloneDatabase()
   const log = recordLog()
-  const start = () => startProcess(database, { ...patient, ...env }, log)
+  const start = () => startApiProcess(database, { ...patient, ...env }, log)
   const servers = await Promise.all([start(), start()])
   return {
     database,

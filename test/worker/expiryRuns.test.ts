@@ -7,11 +7,16 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeProgress, progressLine } from '../../tasks/expire_subscriptions.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
-import { expiryFaults, makeMany, recordNight, runs } from '../support/nights.ts'
-import { committed } from '../support/sessions.ts'
+import {
+  expiryAuditFaults,
+  makeDueSubscriptions,
+  readExpiryRuns,
+  recordExpiryRun,
+} from '../support/expiryRuns.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
 
 const workerProcess = fileURLToPath(new URL('../support/workerProcess.ts', import.meta.url))
 const SOUND = { left_over: 0, too_early: 0, miscounted: 0, listed_twice: 0, unmatched: 0 }
@@ -64,7 +69,7 @@ async function slowBatches(milliseconds: number): Promise<void> {
 }
 
 test('a worker that is killed 20 times in the middle of a run expires each subscription once, all told', async () => {
-  await makeMany(database, 60_000)
+  await makeDueSubscriptions(database, 60_000)
   await slowBatches(40)
   for (let kill = 1; kill <= 20; kill += 1) {
     const before = await begun()
@@ -79,10 +84,10 @@ test('a worker that is killed 20 times in the middle of a run expires each subsc
   await startWorker()
   await untilExpired(60_000)
   await until('every run has ended', async () =>
-    (await runs(database)).every(({ finished_at }) => finished_at !== null),
+    (await readExpiryRuns(database)).every(({ finished_at }) => finished_at !== null),
   )
-  expect(await expiryFaults(database)).toEqual(SOUND)
-  const all = await runs(database)
+  expect(await expiryAuditFaults(database)).toEqual(SOUND)
+  const all = await readExpiryRuns(database)
   expect(all.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(60_000)
   // a worker may have had two of them
   const died = all.filter(({ error }) => error === 'The worker of this run died.')
@@ -104,7 +109,7 @@ test('the job of a run whose worker died is given free by the next run', async (
   )
   await startWorker()
   await untilNoJob()
-  expect((await runs(database)).map(({ error }) => error)).toEqual([
+  expect((await readExpiryRuns(database)).map(({ error }) => error)).toEqual([
     'The worker of this run died.',
     null,
     null,
@@ -112,14 +117,14 @@ test('the job of a run whose worker died is given free by the next run', async (
 })
 
 test('a worker that is stopped ends at a batch, without a failure, and the next goes on', async () => {
-  await makeMany(database, 20_000)
+  await makeDueSubscriptions(database, 20_000)
   await slowBatches(50)
   await startWorker()
   await untilExpired(500)
   await workers.pop()?.stop()
   const done = await expired()
   expect([done % 500, done < 20_000]).toEqual([0, true])
-  expect(await runs(database)).toEqual([
+  expect(await readExpiryRuns(database)).toEqual([
     expect.objectContaining({
       counted: String(done),
       finished_at: expect.any(Date),
@@ -135,19 +140,19 @@ test('a worker that is stopped ends at a batch, without a failure, and the next 
   await startWorker()
   await untilExpired(20_000)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await expiryAuditFaults(database)).toEqual(SOUND)
 })
 
 test('a worker that starts while another is at it shares the work', async () => {
-  await makeMany(database, 20_000)
+  await makeDueSubscriptions(database, 20_000)
   await slowBatches(100)
   await startWorker()
   await untilExpired(500)
   await startWorker()
   await untilExpired(20_000)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
-  const busy = (await runs(database)).filter(({ counted }) => Number(counted) > 0)
+  expect(await expiryAuditFaults(database)).toEqual(SOUND)
+  const busy = (await readExpiryRuns(database)).filter(({ counted }) => Number(counted) > 0)
   expect(busy.length).toBeGreaterThanOrEqual(2)
   expect(busy.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(20_000)
 })
@@ -156,7 +161,7 @@ test.each([
   [9_999, 1],
   [10_000, 2],
 ])('a run over %d has %d lanes, and is one run', async (due, lanes) => {
-  await makeMany(database, due)
+  await makeDueSubscriptions(database, due)
   await database.superuser.query(`
     create table public.lanes (pid integer);
     grant insert on public.lanes to public;
@@ -171,8 +176,10 @@ test.each([
     'select count(distinct pid)::integer as lanes from public.lanes',
   )
   expect(rows).toEqual([{ lanes }])
-  expect(await runs(database)).toEqual([expect.objectContaining({ counted: String(due), error: null })])
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await readExpiryRuns(database)).toEqual([
+    expect.objectContaining({ counted: String(due), error: null }),
+  ])
+  expect(await expiryAuditFaults(database)).toEqual(SOUND)
 })
 
 test('while listings are made a run rests between its batches, many times as long as they take', async () => {
@@ -183,7 +190,7 @@ test('while listings are made a run rests between its batches, many times as lon
       dealerId,
     ])
   })
-  await makeMany(database, 2_000)
+  await makeDueSubscriptions(database, 2_000)
   await slowBatches(30)
   await database.superuser.query(`
     set session_replication_role = replica;
@@ -204,7 +211,7 @@ test('while listings are made a run rests between its batches, many times as lon
 })
 
 test('a run whose one lane fails ends both, says why, and leaves the rest to the next try', async () => {
-  await makeMany(database, 20_000)
+  await makeDueSubscriptions(database, 20_000)
   // the oldest of the older half cannot be expired
   await database.superuser.query(`
     create function public.refuse() returns trigger language plpgsql as
@@ -212,31 +219,31 @@ test('a run whose one lane fails ends both, says why, and leaves the rest to the
     create trigger refuse before update on app_public.dealer_subscriptions
       for each row execute function public.refuse()`)
   await startWorker()
-  await until('the run has ended', async () => (await runs(database))[0]?.finished_at != null, 30)
-  const [run] = await runs(database)
+  await until('the run has ended', async () => (await readExpiryRuns(database))[0]?.finished_at != null, 30)
+  const [run] = await readExpiryRuns(database)
   expect(run).toMatchObject({ error: 'not this one', counted: String(await expired()) })
   expect(await expired()).toBeGreaterThanOrEqual(10_000)
   await database.superuser.query('drop trigger refuse on app_public.dealer_subscriptions')
   await untilExpired(20_000)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await expiryAuditFaults(database)).toEqual(SOUND)
 })
 
 test("a new database's first night is made up for when its first worker starts", async () => {
-  await makeMany(database, 3)
+  await makeDueSubscriptions(database, 3)
   expect(await count('from graphile_worker._private_known_crontabs')).toBe(0)
   await startWorker()
   await untilExpired(3)
   await untilNoJob()
-  expect(await runs(database)).toEqual([expect.objectContaining({ counted: '3', error: null })])
+  expect(await readExpiryRuns(database)).toEqual([expect.objectContaining({ counted: '3', error: null })])
 })
 
 test.each([
   ['two days', '2 days'],
   ['nine days, more than the crontab looks back,', '9 days'],
 ])('%s without a worker are made up for', async (_how, ago) => {
-  await makeMany(database, 3)
-  await recordNight(database, ago)
+  await makeDueSubscriptions(database, 3)
+  await recordExpiryRun(database, ago)
   await database.superuser.query(
     `insert into graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
      values ('expire_subscriptions', now() - interval '30 days', date_trunc('minute', now()) - $1::interval)`,
@@ -245,7 +252,7 @@ test.each([
   await startWorker()
   await untilExpired(3)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await expiryAuditFaults(database)).toEqual(SOUND)
 })
 
 test('a run that came to its end since midnight is not made up for; one that failed, or of yesterday, is', async () => {
@@ -255,9 +262,9 @@ test('a run that came to its end since midnight is not made up for; one that fai
   }
   expect([await missed(), await missed()]).toEqual([true, true])
   expect(await jobs()).toBe(1)
-  await recordNight(database, '1 day')
+  await recordExpiryRun(database, '1 day')
   expect(await missed()).toBe(true)
-  await recordNight(database)
+  await recordExpiryRun(database)
   expect(await missed()).toBe(false)
   await database.superuser.query("update app_private.job_runs set error = 'It failed.'")
   expect(await missed()).toBe(true)
@@ -266,8 +273,8 @@ test('a run that came to its end since midnight is not made up for; one that fai
 test('a run that fails says why', async () => {
   await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
   await startWorker()
-  await until('the run has failed', async () => (await runs(database))[0]?.error != null)
-  expect(await runs(database)).toEqual([
+  await until('the run has failed', async () => (await readExpiryRuns(database))[0]?.error != null)
+  expect(await readExpiryRuns(database)).toEqual([
     expect.objectContaining({ counted: '0', error: expect.stringMatching(/does not exist/) }),
   ])
 })

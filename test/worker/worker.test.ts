@@ -5,11 +5,11 @@ import { parseCrontab } from 'graphile-worker'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeTaskList } from '../../src/worker/runner.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
-import { recordNight } from '../support/nights.ts'
+import { recordExpiryRun } from '../support/expiryRuns.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
 import { startRelay } from '../support/relay.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
 
 const tasks = new URL('../../tasks/', import.meta.url)
 const taskList = makeTaskList([])
@@ -23,7 +23,7 @@ beforeEach(async () => {
   recorded = recordLog('info')
   database = await cloneDatabase()
   await makeCountry(database.owner)
-  await recordNight(database)
+  await recordExpiryRun(database)
   due = await makeDue()
 })
 
