@@ -1,3 +1,4 @@
+/** Paying an invoice: the subscription that starts, repeated payments, and payments that meet other calls. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
@@ -36,7 +37,7 @@ afterEach(async () => {
 
 const newDealer = () => makeDealer(database.owner, userId)
 
-test('payment makes the subscription active at once, with the quotas that were bought', async () => {
+test('a payment starts the subscription immediately with the quotas that were bought', async () => {
   const dealerId = await newDealer()
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await payAndCommit(database, invoiceId)
@@ -65,7 +66,7 @@ test('payment makes the subscription active at once, with the quotas that were b
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([])
 })
 
-test('20 payments at once make one subscription and one entry in the audit trail', async () => {
+test('20 concurrent payments make one subscription and one entry in the audit trail', async () => {
   const dealerId = await newDealer()
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   const outcomes = await concurrently(
@@ -91,7 +92,7 @@ test('20 payments at once make one subscription and one entry in the audit trail
   ])
 })
 
-test('only an admin marks an invoice as paid, and only one that exists', async () => {
+test('only an admin can mark an invoice as paid, and the invoice must exist', async () => {
   const dealerId = await newDealer()
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   for (const as of ['visitor', { dealer: userId }] as const) {
@@ -112,7 +113,7 @@ test('only an admin marks an invoice as paid, and only one that exists', async (
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual([])
 })
 
-test('what changes after the purchase changes neither the invoice nor the subscription', () =>
+test('a change of the package or the VAT rate after the purchase affects neither invoice nor subscription', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
     await become(client, { dealer: userId })
@@ -146,7 +147,7 @@ test('what changes after the purchase changes neither the invoice nor the subscr
     ])
   }))
 
-test('bought while one is active, the next waits, and the worker is told when to look', async () => {
+test('a subscription that is bought while another is active stays pending, and an expiry job is scheduled for its start', async () => {
   const dealerId = await newDealer()
   await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
   await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
@@ -159,7 +160,7 @@ test('bought while one is active, the next waits, and the worker is told when to
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
 })
 
-test('an offer that has expired and that nobody has voided can still be paid', async () => {
+test('an expired purchase can be paid as long as it is not void', async () => {
   const dealerId = await newDealer()
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await database.owner.query(
@@ -171,9 +172,9 @@ test('an offer that has expired and that nobody has voided can still be paid', a
 })
 
 test.each([
-  ['payment comes first: the next purchase finds room', 'pay'],
-  ['the next purchase comes first: the voided invoice is refused', 'buy'],
-])('payment and next purchase meet over an expired offer; %s', async (_rule, first) => {
+  ['the next purchase succeeds if the payment comes first', 'pay'],
+  ['the payment is refused if the next purchase comes first', 'buy'],
+])('an expired purchase is paid during the next purchase: %s', async (_rule, first) => {
   const dealerId = await newDealer()
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await database.owner.query(
@@ -198,7 +199,7 @@ test.each([
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(first === 'pay' ? ['active'] : [])
 })
 
-test('a publication that waits for the payment uses the new subscription', async () => {
+test('a publication that waits for a payment uses the new subscription', async () => {
   const dealerId = await newDealer()
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await interleave(
