@@ -1,4 +1,4 @@
-/** A subscription that waits starts when the one before it ends, however purchase and expiry run meet. */
+/** A pending subscription starts when the one before it ends, in every order of purchase, payment and expiry run. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -15,9 +15,9 @@ import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testD
 import { committed, concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
-const CANCEL_RUNNING = `select app_public.cancel_subscription(id) from app_public.dealer_subscriptions
+const CANCEL_ACTIVE = `select app_public.cancel_subscription(id) from app_public.dealer_subscriptions
   where dealer_id = $1 and status = 'active'`
-const END = `update app_public.dealer_subscriptions
+const END_RUNNING = `update app_public.dealer_subscriptions
   set start_at = start_at - interval '40 days', end_at = clock_timestamp()
   where dealer_id = $1 and start_at is not null and end_at > clock_timestamp()`
 
@@ -40,8 +40,8 @@ afterEach(async () => {
   expect(await strandedDealers(database.superuser)).toEqual([])
 })
 
-/** A dealer that has bought and paid this many packages, one after the other. */
-async function subscribed(count: number): Promise<string> {
+/** Makes a dealer that has bought and paid this many packages, one after the other. */
+async function makeSubscribedDealer(count: number): Promise<string> {
   const dealerId = await makeDealer(database.owner, userId)
   for (let number = 1; number <= count; number += 1) {
     await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
@@ -49,17 +49,17 @@ async function subscribed(count: number): Promise<string> {
   return dealerId
 }
 
-/** Lets the running subscription of the dealer end now. */
-const end = (dealerId: string) => database.owner.query(END, [dealerId])
+/** Moves the end of the dealer's running subscription to now. */
+const endRunning = (dealerId: string) => database.owner.query(END_RUNNING, [dealerId])
 
-test('the run that expires one starts the next in the same transaction', async () => {
-  const dealerId = await subscribed(2)
-  await end(dealerId)
-  await interleave(database, { sweeper: 'owner', reader: 'owner' }, async ({ sweeper, reader }) => {
-    expect((await sweeper.query(EXPIRE)).rows).toEqual([{ count: 1 }])
+test('the run that expires a subscription starts the next one in the same transaction', async () => {
+  const dealerId = await makeSubscribedDealer(2)
+  await endRunning(dealerId)
+  await interleave(database, { expiryRun: 'owner', reader: 'owner' }, async ({ expiryRun, reader }) => {
+    expect((await expiryRun.query(EXPIRE)).rows).toEqual([{ count: 1 }])
     expect(await subscriptionStatuses(reader, dealerId)).toEqual(['active', 'pending'])
-    expect(await subscriptionStatuses(sweeper, dealerId)).toEqual(['expired', 'active'])
-    await sweeper.commit()
+    expect(await subscriptionStatuses(expiryRun, dealerId)).toEqual(['expired', 'active'])
+    await expiryRun.commit()
     expect(await subscriptionStatuses(reader, dealerId)).toEqual(['expired', 'active'])
   })
   const { rows } = await database.owner.query(
@@ -70,9 +70,9 @@ test('the run that expires one starts the next in the same transaction', async (
   expect(rows).toEqual([{ length: '30 days', from_now: true }])
 })
 
-test('of several that wait the oldest starts, and the worker is told when to start the next', async () => {
-  const dealerId = await subscribed(3)
-  await end(dealerId)
+test('the oldest pending subscription starts first, and a job is scheduled for the start of the next', async () => {
+  const dealerId = await makeSubscribedDealer(3)
+  await endRunning(dealerId)
   await database.owner.query(EXPIRE)
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active', 'pending'])
   const { rows } = await database.owner.query(
@@ -82,30 +82,30 @@ test('of several that wait the oldest starts, and the worker is told when to sta
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
 })
 
-test('one that was cancelled keeps the next waiting until its end has come, and no longer', async () => {
-  const dealerId = await subscribed(2)
-  await committed(database, { dealer: userId }, client => client.query(CANCEL_RUNNING, [dealerId]))
+test('a pending subscription waits until the end of a cancelled one and then starts', async () => {
+  const dealerId = await makeSubscribedDealer(2)
+  await committed(database, { dealer: userId }, client => client.query(CANCEL_ACTIVE, [dealerId]))
   await database.owner.query(EXPIRE)
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
-  await end(dealerId)
+  await endRunning(dealerId)
   expect((await database.owner.query(EXPIRE)).rows).toEqual([{ count: 0 }])
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'active'])
 })
 
-test('bought while a cancelled one still runs, the next waits for its end', async () => {
-  const dealerId = await subscribed(1)
-  await committed(database, { dealer: userId }, client => client.query(CANCEL_RUNNING, [dealerId]))
+test('a subscription that is bought while a cancelled one still runs waits for its end', async () => {
+  const dealerId = await makeSubscribedDealer(1)
+  await committed(database, { dealer: userId }, client => client.query(CANCEL_ACTIVE, [dealerId]))
   await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toHaveLength(1)
-  await end(dealerId)
+  await endRunning(dealerId)
   await database.owner.query(EXPIRE)
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'active'])
 })
 
-test('paid after the end of one that nobody has swept, the next starts at once', async () => {
-  const dealerId = await subscribed(1)
-  await end(dealerId)
+test('a payment after the end of the active subscription starts the next one, even before an expiry run', async () => {
+  const dealerId = await makeSubscribedDealer(1)
+  await endRunning(dealerId)
   await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
   const { rows } = await database.owner.query(
@@ -116,55 +116,55 @@ test('paid after the end of one that nobody has swept, the next starts at once',
   expect(rows).toEqual([{ new_values: { count: 1, ids: [expect.any(String)] } }])
 })
 
-test('a payment that waits for the expiry run starts its subscription at once', async () => {
-  const dealerId = await subscribed(1)
+test('a payment that waits for the expiry run starts its subscription immediately', async () => {
+  const dealerId = await makeSubscribedDealer(1)
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
-  await end(dealerId)
-  await interleave(database, { sweeper: 'owner', payer: admin }, async ({ sweeper, payer }) => {
-    await sweeper.query(EXPIRE)
+  await endRunning(dealerId)
+  await interleave(database, { expiryRun: 'owner', payer: admin }, async ({ expiryRun, payer }) => {
+    await expiryRun.query(EXPIRE)
     const waiting = await payer.startBlocked(PAY, [invoiceId])
-    await sweeper.commit()
+    await expiryRun.commit()
     await waiting.result
     await payer.commit()
   })
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
-test('a payment that waits for an expiry run that fails expires and starts by itself', async () => {
-  const dealerId = await subscribed(1)
+test('a payment that waits for a failing expiry run expires the old subscription and starts the new one', async () => {
+  const dealerId = await makeSubscribedDealer(1)
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
-  await end(dealerId)
-  await interleave(database, { sweeper: 'owner', payer: admin }, async ({ sweeper, payer }) => {
-    await sweeper.query(EXPIRE)
+  await endRunning(dealerId)
+  await interleave(database, { expiryRun: 'owner', payer: admin }, async ({ expiryRun, payer }) => {
+    await expiryRun.query(EXPIRE)
     const waiting = await payer.startBlocked(PAY, [invoiceId])
-    await sweeper.rollback()
+    await expiryRun.rollback()
     await waiting.result
     await payer.commit()
   })
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
-test('an expiry run that meets an unfinished payment leaves the dealer to it', async () => {
-  const dealerId = await subscribed(1)
+test('an expiry run skips a dealer with an uncommitted payment', async () => {
+  const dealerId = await makeSubscribedDealer(1)
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
-  await end(dealerId)
-  await interleave(database, { sweeper: 'owner', payer: admin }, async ({ sweeper, payer }) => {
+  await endRunning(dealerId)
+  await interleave(database, { expiryRun: 'owner', payer: admin }, async ({ expiryRun, payer }) => {
     await payer.query(PAY, [invoiceId])
-    await sweeper.query("set local lock_timeout to '1s'")
-    expect((await sweeper.query(EXPIRE)).rows).toEqual([{ count: 0 }])
-    await sweeper.commit()
+    await expiryRun.query("set local lock_timeout to '1s'")
+    expect((await expiryRun.query(EXPIRE)).rows).toEqual([{ count: 0 }])
+    await expiryRun.commit()
     await payer.commit()
   })
   expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired', 'active'])
 })
 
 test.each([
-  ['that an admin marks as made', admin, 'select app_public.pay_invoice($2) where $1::uuid is not null'],
-  ['that a provider reports', 'owner' as const, 'select app_private.settle_invoice($1, $2)'],
+  ['by an admin', admin, 'select app_public.pay_invoice($2) where $1::uuid is not null'],
+  ['from a payment provider', 'owner' as const, 'select app_private.settle_invoice($1, $2)'],
 ])(
-  'a payment %s, and that waits past the end of the running one, starts its subscription at once',
-  async (_how, as, pay) => {
-    const dealerId = await subscribed(1)
+  'a payment %s that waits until the running subscription has ended starts the next one immediately',
+  async (_case, as, pay) => {
+    const dealerId = await makeSubscribedDealer(1)
     const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
     await database.owner.query(
       "update app_public.dealer_subscriptions set end_at = clock_timestamp() + interval '0.5 seconds' where dealer_id = $1",
@@ -185,21 +185,21 @@ test.each([
   },
 )
 
-test('20 dealers pay while two runs sweep: each ends with one that runs and none that waits', async () => {
+test('after 20 concurrent payments during two expiry runs, each dealer has an active and no pending subscription', async () => {
   const dealerIds: string[] = []
   const invoiceIds: string[] = []
   for (let number = 1; number <= 20; number += 1) {
-    const dealerId = await subscribed(1)
+    const dealerId = await makeSubscribedDealer(1)
     dealerIds.push(dealerId)
     invoiceIds.push(await buyAndCommit(database, userId, dealerId, packageId))
   }
-  for (const dealerId of dealerIds) await end(dealerId)
-  const sweep = () =>
+  for (const dealerId of dealerIds) await endRunning(dealerId)
+  const expireBatch = () =>
     committed(database, 'owner', client => client.query('select app_private.expire_subscriptions(3)'))
   const [payments] = await Promise.all([
     concurrently(database, admin, 20, (client, index) => client.query(PAY, [invoiceIds[index]])),
     (async () => {
-      for (let run = 1; run <= 10; run += 1) await Promise.all([sweep(), sweep()])
+      for (let run = 1; run <= 10; run += 1) await Promise.all([expireBatch(), expireBatch()])
     })(),
   ])
   expect(countOutcomes(payments)).toEqual({ ok: 20 })
@@ -208,38 +208,38 @@ test('20 dealers pay while two runs sweep: each ends with one that runs and none
   }
 })
 
-/** The run that was planned for the end meets a publication that holds the dealer's rows. */
-async function sweepDuringPublication(dealerId: string): Promise<void> {
-  await end(dealerId)
+/** Ends the running subscription, and runs the expiry while a publication holds locks on the dealer's rows. */
+async function expireDuringPublication(dealerId: string): Promise<void> {
+  await endRunning(dealerId)
   await database.superuser.query('select graphile_worker.remove_job(key) from graphile_worker.jobs')
   const publish = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
-  const both = { publisher: { dealer: userId }, sweeper: 'owner' } as const
-  await interleave(database, both, async ({ publisher, sweeper }) => {
+  const both = { publisher: { dealer: userId }, expiryRun: 'owner' } as const
+  await interleave(database, both, async ({ publisher, expiryRun }) => {
     await publisher.query(publish, [dealerId])
-    await sweeper.query("set local lock_timeout to '1s'")
-    expect((await sweeper.query(EXPIRE)).rows).toEqual([{ count: 0 }])
-    await sweeper.commit()
+    await expiryRun.query("set local lock_timeout to '1s'")
+    expect((await expiryRun.query(EXPIRE)).rows).toEqual([{ count: 0 }])
+    await expiryRun.commit()
     await publisher.commit()
   })
 }
 
-/** Whether a subscription of the dealer waits and nothing will look after it before the night; sweeps in the end. */
-async function isForgotten(dealerId: string): Promise<boolean> {
-  const planned = await database.superuser.query('select from graphile_worker.jobs')
-  const waiting = (await subscriptionStatuses(database.owner, dealerId)).includes('pending')
+/** Whether the dealer has a pending subscription and no job is scheduled for it. Runs the expiry afterwards. */
+async function isPendingWithoutJob(dealerId: string): Promise<boolean> {
+  const scheduled = await database.superuser.query('select from graphile_worker.jobs')
+  const isPending = (await subscriptionStatuses(database.owner, dealerId)).includes('pending')
   await database.owner.query(EXPIRE)
-  return waiting && planned.rowCount === 0
+  return isPending && scheduled.rowCount === 0
 }
 
-test('a start behind an active one that was skipped because of a publication is made up for soon after', async () => {
-  const dealerId = await subscribed(2)
-  await sweepDuringPublication(dealerId)
-  expect(await isForgotten(dealerId)).toBe(false)
+test('a job is scheduled when a publication made the expiry run skip a start after an active subscription', async () => {
+  const dealerId = await makeSubscribedDealer(2)
+  await expireDuringPublication(dealerId)
+  expect(await isPendingWithoutJob(dealerId)).toBe(false)
 })
 
-test('a start behind a cancelled one that was skipped likewise is made up for soon after', async () => {
-  const dealerId = await subscribed(2)
-  await committed(database, { dealer: userId }, client => client.query(CANCEL_RUNNING, [dealerId]))
-  await sweepDuringPublication(dealerId)
-  expect(await isForgotten(dealerId)).toBe(false)
+test('a job is scheduled when a publication made the expiry run skip a start after a cancelled subscription', async () => {
+  const dealerId = await makeSubscribedDealer(2)
+  await committed(database, { dealer: userId }, client => client.query(CANCEL_ACTIVE, [dealerId]))
+  await expireDuringPublication(dealerId)
+  expect(await isPendingWithoutJob(dealerId)).toBe(false)
 })
