@@ -1,4 +1,4 @@
-/** Buying a package, paying for it, and ending it, through HTTP. */
+/** Buying a package, paying the invoice and cancelling the subscription over HTTP. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
@@ -53,7 +53,7 @@ async function buyAndPay(buyer: Buyer): Promise<void> {
   expect(status).toBe(200)
 }
 
-/** Lets the dealer's running subscription have ended. */
+/** Moves the end of the dealer's active subscription to now. */
 async function endActive({ dealerId }: Buyer): Promise<void> {
   await database.superuser.query(
     `update app_public.dealer_subscriptions set start_at = now() - interval '2 days', end_at = now()
@@ -72,15 +72,15 @@ async function countRows(dealerId: string): Promise<Record<string, number>> {
   return rows[0]
 }
 
-test('a purchase is a draft invoice with VAT; paid by an admin it becomes an active subscription with its quota', async () => {
+test('a purchase makes a draft invoice with VAT, and its payment makes an active subscription with its quota', async () => {
   const buyer = await makeBuyer(3)
-  const answer = await buyPackage(server, buyer.token, inputOf(buyer))
-  expect(answer.data.buyPackage?.checkout).toEqual({
+  const purchase = await buyPackage(server, buyer.token, inputOf(buyer))
+  expect(purchase.data.buyPackage?.checkout).toEqual({
     invoice: { id: expect.any(String), status: 'DRAFT', grossTotal: '58.31' },
     url: null,
   })
   expect(await readSubscriptions(server, buyer.token)).toEqual([])
-  const invoiceId = answer.data.buyPackage?.checkout.invoice.id as string
+  const invoiceId = purchase.data.buyPackage?.checkout.invoice.id as string
   const paid = await payInvoice(server, admin, invoiceId)
   expect([paid.status, paid.data.payInvoice]).toEqual([200, { invoice: { id: invoiceId, status: 'PAID' } }])
   const [subscription, ...others] = await readSubscriptions(server, buyer.token)
@@ -92,7 +92,7 @@ test('a purchase is a draft invoice with VAT; paid by an admin it becomes an act
   expect(data.createListing?.listing.consumption.source).toBe('SUBSCRIPTION_QUOTA')
 })
 
-test('what was bought is what is got: a package that changes between purchase and payment changes neither price nor quota', async () => {
+test('a change of the package after the purchase changes neither the price nor the quota', async () => {
   const buyer = await makeBuyer(3)
   const invoice = await buy(buyer)
   await database.owner.query(
@@ -116,27 +116,27 @@ test('what was bought is what is got: a package that changes between purchase an
   ])
 })
 
-test('the same purchase 20 times at once is one invoice and 20 equal answers', async () => {
+test('20 concurrent purchases with one key make one invoice and get 20 equal responses', async () => {
   const buyer = await makeBuyer()
   const idempotencyKey = randomUUID()
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 20 }, () => buyPackage(server, buyer.token, { ...inputOf(buyer), idempotencyKey })),
   )
-  expect(countResponses(answers)).toEqual({ 200: 20 })
-  expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+  expect(countResponses(responses)).toEqual({ 200: 20 })
+  expect(new Set(responses.map(({ text }) => text)).size).toBe(1)
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 1, checkouts: 1, subscriptions: 0 })
 })
 
-test('20 purchases at once under keys of their own are one open checkout and 19 conflicts', async () => {
+test('20 concurrent purchases with different keys make one open checkout and 19 conflicts', async () => {
   const buyer = await makeBuyer()
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 20 }, () => buyPackage(server, buyer.token, inputOf(buyer))),
   )
-  expect(countResponses(answers)).toEqual({ 200: 1, '409 conflict': 19 })
+  expect(countResponses(responses)).toEqual({ 200: 1, '409 conflict': 19 })
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 1, checkouts: 1, subscriptions: 0 })
 })
 
-test('the same key with another package or another URL is an idempotency_conflict', async () => {
+test('a used key with another package or URL gets idempotency_conflict', async () => {
   const buyer = await makeBuyer()
   const idempotencyKey = randomUUID()
   await buyPackage(server, buyer.token, { ...inputOf(buyer), idempotencyKey })
@@ -151,12 +151,12 @@ test('the same key with another package or another URL is an idempotency_conflic
   }
 })
 
-test('paying 20 times at once makes one subscription, and each time answers that the invoice is paid', async () => {
+test('20 concurrent payments make one subscription, and each response shows the invoice as paid', async () => {
   const buyer = await makeBuyer()
   const { id } = await buy(buyer)
-  const answers = await Promise.all(Array.from({ length: 20 }, () => payInvoice(server, admin, id)))
-  expect(countResponses(answers)).toEqual({ 200: 20 })
-  expect(new Set(answers.map(({ data }) => data.payInvoice?.invoice.status))).toEqual(new Set(['PAID']))
+  const responses = await Promise.all(Array.from({ length: 20 }, () => payInvoice(server, admin, id)))
+  expect(countResponses(responses)).toEqual({ 200: 20 })
+  expect(new Set(responses.map(({ data }) => data.payInvoice?.invoice.status))).toEqual(new Set(['PAID']))
   expect(await readSubscriptions(server, buyer.token)).toHaveLength(1)
   const { rows } = await database.superuser.query(
     "select count(*)::int from app_public.audit_logs where action = 'PAY_INVOICE' and resource_id = $1",
@@ -165,7 +165,7 @@ test('paying 20 times at once makes one subscription, and each time answers that
   expect(rows).toEqual([{ count: 1 }])
 })
 
-test('bought while one is active it is PENDING, and starts in the run that expires the other', async () => {
+test('a subscription that is bought while another is active is PENDING until the expiry run that ends the other', async () => {
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
@@ -181,7 +181,7 @@ test('bought while one is active it is PENDING, and starts in the run that expir
   ])
 })
 
-test('a cancelled subscription keeps its quota until its end, and cancelling again changes nothing', async () => {
+test('a cancelled subscription keeps its quota until its end, and a second cancellation changes nothing', async () => {
   const buyer = await makeBuyer(1)
   await buyAndPay(buyer)
   const [before] = await readSubscriptions(server, buyer.token)
@@ -197,7 +197,7 @@ test('a cancelled subscription keeps its quota until its end, and cancelling aga
   expect(data.createListing?.listing.consumption.source).toBe('SUBSCRIPTION_QUOTA')
 })
 
-test('a pending subscription that is cancelled never starts', async () => {
+test('a cancelled pending subscription never starts', async () => {
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
@@ -212,7 +212,7 @@ test('a pending subscription that is cancelled never starts', async () => {
   ])
 })
 
-test('an ended subscription cannot be cancelled, whether or not its end was recorded', async () => {
+test('an ended subscription cannot be cancelled, before or after the expiry run', async () => {
   const buyer = await makeBuyer()
   const { country, dealerId, packageId, token } = buyer
   const ended = { country, packageId, endAt: "now() - interval '1 second'" }
@@ -222,7 +222,7 @@ test('an ended subscription cannot be cancelled, whether or not its end was reco
   expect(countResponses([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
 })
 
-test('only an admin pays an invoice: its own dealer is forbidden, a visitor unauthenticated', async () => {
+test('only an admin can mark an invoice as paid: a dealer gets forbidden, a visitor unauthenticated', async () => {
   const buyer = await makeBuyer()
   const { id } = await buy(buyer)
   expect(countResponses([await payInvoice(server, buyer.token, id)])).toEqual({ '403 forbidden': 1 })
@@ -236,7 +236,7 @@ test('only an admin pays an invoice: its own dealer is forbidden, a visitor unau
   expect(await readSubscriptions(server, buyer.token)).toEqual([])
 })
 
-test('buying or cancelling for a dealer of somebody else is forbidden and writes nothing', async () => {
+test('buying or cancelling for a dealer of another user is forbidden and writes nothing', async () => {
   const buyer = await makeBuyer()
   const stranger = await makeSellerIn(database, server, buyer.country)
   const purchase = await buyPackage(server, stranger.token, inputOf(buyer))
@@ -249,7 +249,7 @@ test('buying or cancelling for a dealer of somebody else is forbidden and writes
   expect(await readSubscriptions(server, buyer.token)).toEqual([subscription])
 })
 
-test('the gate stands before the purchase too: without a VAT rate it is pricing_config_missing', async () => {
+test('a purchase without a VAT rate gets pricing_config_missing', async () => {
   const seller = await makeSeller(database, server, { vatRate: null })
   const packageId = await makePackage(database.owner, { country: seller.country })
   const { status, errors } = await buyPackage(server, seller.token, { dealerId: seller.dealerId, packageId })
