@@ -206,9 +206,9 @@ test('ids are time-ordered UUIDs, and times are ISO 8601 in UTC with a Z', async
   const [invoice] = await readNodes('invoices(orderBy: [ID_ASC])', 'id paidAt createdAt', ann.token)
   const [log] = await readNodes('auditLogs(condition: {action: "PAY_INVOICE"})', 'id createdAt', admin)
   const [gap] = await readNodes('pricingGaps', 'startsAt', admin)
-  for (const [name, value] of [listing, subscription, invoice, log, gap].flatMap(row =>
-    Object.entries(row ?? {}),
-  )) {
+  const rows = [listing, subscription, invoice, log, gap]
+  expect(rows).not.toContain(undefined)
+  for (const [name, value] of rows.flatMap(row => Object.entries(row ?? {}))) {
     expect([name, value]).toEqual([name, expect.stringMatching(/At$/.test(name) ? UTC : UUID)])
   }
 })
