@@ -66,7 +66,7 @@ test.each(API_ROLES)('%s cannot change or remove a row of the ledger or the audi
 )
 
 test.each(['forecourt_test_owner', 'none'])(
-  'even the owner and a superuser cannot change or remove such a row: %s',
+  'even the owner and a superuser cannot change or remove a row of these tables: %s',
   role =>
     withRows(async client => {
       await client.query(`set local role ${role}`)

@@ -143,7 +143,7 @@ test('a batch size below one is refused', () =>
     for (const size of [0, -1, null]) expect(await refusal(client, EXPIRE, [size])).toBe('FC010')
   }))
 
-test('no role of the API can run it', () =>
+test('no role of the API can run the expiry', () =>
   rolledBack(database, async client => {
     for (const as of ['visitor', 'authenticator', { dealer: userId }, { admin: userId }] as const) {
       await become(client, as)

@@ -31,7 +31,7 @@ async function attempt(client: pg.ClientBase, sql: string, values: unknown[]): P
 
 const PAIRS = STATES.flatMap(from => STATES.map(to => [from, to] as const))
 
-test.each(PAIRS)('the change from %s to %s has the same result for the owner and a superuser', (from, to) =>
+test.each(PAIRS)('only an allowed state change succeeds, even for a superuser: %s to %s', (from, to) =>
   rolledBack(database, async client => {
     const id = await makeSubscription(client, dealerId, { packageId, status: from })
     const times =
