@@ -3,8 +3,8 @@ import { afterEach, expect, test } from '@jest/globals'
 import { migrate } from '../../src/database/migrate.ts'
 import { expectedMigrations, migrationFault } from '../../src/database/migrations.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from '../support/database.ts'
+import { makeCountry } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry } from '../support/world.ts'
 
 const databases: TestDatabase[] = []
 

@@ -5,12 +5,18 @@ import { makePool } from '../../src/database/pool.ts'
 import { toFault } from '../../src/request/errors.ts'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import {
+  buyPackage,
+  cancelSubscription,
+  login,
+  payInvoice,
+  quoteListing,
+} from '../support/graphqlOperations.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
-import { buyPackage, cancelSubscription, login, payInvoice, quoteListing } from '../support/operations.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
-import { joinCountry, makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
+import { makeAdmin, makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
 
 const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
 
@@ -93,7 +99,7 @@ test('a write that waits too long for a lock is system_busy with Retry-After: 1,
     MEDIA_TYPES.flatMap(accept =>
       ['createListing', 'buyPackage', 'cancelSubscription', 'payInvoice'].map(async write => {
         const server = accepting(accept)
-        const { token, dealerId } = await joinCountry(database, started, seller.country)
+        const { token, dealerId } = await makeSellerIn(database, started, seller.country)
         dealers.push(dealerId)
         const subscriptionId = await makeSubscription(database.owner, dealerId, { packageId })
         const { data } = await buyPackage(started, token, { dealerId, packageId })

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { metric } from '../support/limits.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
 import { makeSeller } from '../support/seller.ts'
 import { holding, until } from '../support/waits.ts'
 

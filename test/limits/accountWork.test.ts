@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import { hashPassword } from '../../src/identity/passwords.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
+import { makeUser } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { makeUser } from '../support/world.ts'
 
 const ALLOWED = 5
 const GUESS = 'wrong password'
@@ -32,7 +32,7 @@ jest.unstable_mockModule('@node-rs/argon2', () => ({
 }))
 // loaded after the mock, which they use
 const { startServer } = await import('../support/apiServer.ts')
-const { login } = await import('../support/operations.ts')
+const { login } = await import('../support/graphqlOperations.ts')
 
 let database: TestDatabase
 let statements: Statements

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import type { Answer, TestServer } from '../support/apiServer.ts'
+import { countResponses, register, type Session } from '../support/graphqlOperations.ts'
 import {
   behindProxy,
   expectMoment,
@@ -13,7 +14,6 @@ import {
   remaining,
   startLimited,
 } from '../support/limits.ts'
-import { register, type Session, tallyAnswers } from '../support/operations.ts'
 import { until } from '../support/waits.ts'
 
 let limited: Limited
@@ -84,7 +84,7 @@ test.each(Object.entries(targets))(
     const all = Array.from({ length: 20 }, (_, n) =>
       login(email, `203.0.113.${n}`, `wrong ${n}`, n % 2 ? one : two),
     )
-    expect(tallyAnswers(await Promise.all(all))).toEqual({ [WRONG]: 5, [REFUSED]: 15 })
+    expect(countResponses(await Promise.all(all))).toEqual({ [WRONG]: 5, [REFUSED]: 15 })
   },
 )
 

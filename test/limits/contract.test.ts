@@ -16,8 +16,8 @@ import {
   startLimited,
 } from '../support/limits.ts'
 import { makeAdmin } from '../support/seller.ts'
+import { makeUser } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { makeUser } from '../support/world.ts'
 
 let limited: Limited
 let one: TestServer

@@ -14,7 +14,7 @@ import {
   sendRaw,
   startLimited,
 } from '../support/limits.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 let limited: Limited
 let one: TestServer

@@ -1,8 +1,8 @@
 /** The shared counters out of reach: quick answers, the limits of each process, and recovery without help. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals'
+import { countResponses, login, quoteListing, register } from '../support/graphqlOperations.ts'
 import { EXACT_COUNTING } from '../support/limits.ts'
-import { login, quoteListing, register, tallyAnswers } from '../support/operations.ts'
 import { until } from '../support/waits.ts'
 import { ANSWER_MS, type Outage, PROBE, startOutage } from './outage.ts'
 
@@ -73,8 +73,8 @@ test('a restart of the database during an attack lets no request through beyond 
   await attacking
   expect(Math.max(...answers.map(({ took }) => took))).toBeLessThan(ANSWER_MS)
   // the rest of the shared counter, and the share of the process
-  expect(tallyAnswers(answers)[200]).toBeLessThanOrEqual(4 + 3)
-  expect(Object.keys(tallyAnswers(answers)).sort()).toEqual(['200', '429 rate_limit_exceeded'])
+  expect(countResponses(answers)[200]).toBeLessThanOrEqual(4 + 3)
+  expect(Object.keys(countResponses(answers)).sort()).toEqual(['200', '429 rate_limit_exceeded'])
 })
 
 test('without the database, login and registration are still limited', async () => {
@@ -86,10 +86,10 @@ test('without the database, login and registration are still limited', async () 
     const logins = []
     for (let time = 0; time < 8; time++)
       logins.push(await login(outage.client(), 'a@example.com', 'wrong password'))
-    expect(tallyAnswers(logins)).toEqual({ '503 service_unavailable': 2, '429 rate_limit_exceeded': 6 })
+    expect(countResponses(logins)).toEqual({ '503 service_unavailable': 2, '429 rate_limit_exceeded': 6 })
     const input = { email: 'b@example.com', password: 'a long password' }
     const answer = await register(outage.client(), input)
-    expect(tallyAnswers([answer])).toEqual({ '429 rate_limit_exceeded': 1 })
+    expect(countResponses([answer])).toEqual({ '429 rate_limit_exceeded': 1 })
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   } finally {
     await outage.relay.restore()

@@ -14,8 +14,8 @@ import {
   remaining,
   startLimited,
 } from '../support/limits.ts'
-import { recordLog } from '../support/log.ts'
-import { makeUser } from '../support/world.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeUser } from '../support/testData.ts'
 
 /** On one database: a server that trusts no proxy, two that trust one, and one that trusts a chain of proxies. */
 let limited: Limited

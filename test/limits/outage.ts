@@ -2,11 +2,11 @@
 import { createHmac } from 'node:crypto'
 import { expect } from '@jest/globals'
 import pg from 'pg'
+import { startApiProcess } from '../support/apiProcess.ts'
 import { type Answer, jwtSecret, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { countResponses } from '../support/graphqlOperations.ts'
 import { metric as readMetric } from '../support/limits.ts'
-import { tallyAnswers } from '../support/operations.ts'
-import { startProcess } from '../support/process.ts'
 import { startRelay } from '../support/relay.ts'
 import { until } from '../support/waits.ts'
 
@@ -26,7 +26,7 @@ export async function startOutage(deadlineMs: string) {
   const relay = await startRelay(database.ownerUrl)
   const env = { INSTANCES: '2', TRUST_PROXY: '127.0.0.1', LIMITER_DEADLINE_MS: deadlineMs }
   const behindRelay = { ...database, ownerUrl: relay.url }
-  const servers = await Promise.all([startProcess(behindRelay, env), startProcess(behindRelay, env)])
+  const servers = await Promise.all([startApiProcess(behindRelay, env), startApiProcess(behindRelay, env)])
   const clients = makeClients(servers)
   const metric = (name: string, number = 0) => readMetric(servers[number] as TestServer, name)
   const outage = {
@@ -105,7 +105,7 @@ function makeClients(servers: TestServer[]) {
       expect(answer.took).toBeLessThan(ANSWER_MS)
       answers.push(answer)
     }
-    return tallyAnswers(answers)
+    return countResponses(answers)
   }
   const nextClient = () => {
     last++

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type { Answer, TestServer } from '../support/apiServer.ts'
+import { countResponses, register } from '../support/graphqlOperations.ts'
 import {
   type Change,
   type Limited,
@@ -11,7 +12,6 @@ import {
   refusedBy,
   startLimited,
 } from '../support/limits.ts'
-import { register, tallyAnswers } from '../support/operations.ts'
 
 /** Enough slots for all clients, so that only a limit refuses. */
 const manySlots = { MAX_IN_PROGRESS: '64' }
@@ -52,7 +52,7 @@ test('of 160 requests from 64 parallel clients to two processes exactly 100 pass
 test('of 160 requests from 64 parallel anonymous clients to two processes exactly 100 pass', async () => {
   await only({ public_read: { max: 100, window: 60 } })
   const answers = await inParallel(160, number => read(turn(number)))
-  expect(tallyAnswers(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
+  expect(countResponses(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
 })
 
 test('parallel requests with several limits each, in any order, cause no deadlock and are counted exactly', async () => {

@@ -1,8 +1,8 @@
 /** The shared counters locked or silent: answers at the deadline, the limits of each process, and recovery without help. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals'
-import { tallyAnswers } from '../support/operations.ts'
-import { swallow } from '../support/relay.ts'
+import { countResponses } from '../support/graphqlOperations.ts'
+import { startSilentServer } from '../support/relay.ts'
 import { holding, until } from '../support/waits.ts'
 import { ANSWER_MS, type Outage, startOutage } from './outage.ts'
 
@@ -25,7 +25,7 @@ test('a lock on the counters delays no request, leaves no statement waiting, and
   const before = (await outage.errors('lock_timeout')) + (await outage.errors('deadline'))
   await holding(outage.database, LOCK, [], async release => {
     const answers = await Promise.all(Array.from({ length: 40 }, () => outage.read()))
-    expect(tallyAnswers(answers)).toEqual({ 200: 3, '429 rate_limit_exceeded': 37 })
+    expect(countResponses(answers)).toEqual({ 200: 3, '429 rate_limit_exceeded': 37 })
     expect(await outage.attack(5)).toEqual({ '429 rate_limit_exceeded': 5 })
     expect((await outage.errors('lock_timeout')) + (await outage.errors('deadline'))).toBeGreaterThan(before)
     await outage.breakerOpens()
@@ -72,11 +72,11 @@ test('connections that go silent delay no request, and new connections replace t
 
 test('a database that accepts connections and never answers delays no request', async () => {
   await outage.relay.cut()
-  const speak = await swallow(outage.relay)
+  const speak = await startSilentServer(outage.relay)
   try {
     expect(await outage.attack(10)).toEqual({ 200: 3, '429 rate_limit_exceeded': 7 })
     const burst = await Promise.all(Array.from({ length: 40 }, () => outage.read()))
-    expect(tallyAnswers(burst)).toEqual({ '429 rate_limit_exceeded': 40 })
+    expect(countResponses(burst)).toEqual({ '429 rate_limit_exceeded': 40 })
     await outage.breakerOpens()
   } finally {
     await speak()

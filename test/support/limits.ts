@@ -1,10 +1,10 @@
 /** Test helpers for rate limits: two processes on one database, policies that are loaded before the test goes on, raw requests. */
 import { randomUUID } from 'node:crypto'
 import { expect } from '@jest/globals'
+import { startApiProcess } from './apiProcess.ts'
 import type { Answer, TestServer } from './apiServer.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
-import { type RecordedLog, recordLog } from './log.ts'
-import { startProcess } from './process.ts'
+import { type RecordedLog, recordLog } from './recordedLog.ts'
 import { until } from './waits.ts'
 
 export type Limited = {
@@ -26,7 +26,7 @@ export const EXACT_COUNTING = { LIMITER_DEADLINE_MS: '30000' }
 export async function startLimited(env: Record<string, string> = {}): Promise<Limited> {
   const database = await cloneDatabase()
   const log = recordLog()
-  const start = () => startProcess(database, { ...EXACT_COUNTING, ...env }, log)
+  const start = () => startApiProcess(database, { ...EXACT_COUNTING, ...env }, log)
   const servers = await Promise.all([start(), start()])
   return {
     database,

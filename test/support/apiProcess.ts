@@ -1,15 +1,15 @@
-/** The API as a process of its own, as `npm run api` starts it: what is counted over several processes needs several. */
+/** Runs the API in a separate process, as `npm run api` does. Tests of counters that processes share need several. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { argumentsOf, projectDirectory } from '../../scripts/support/commands.ts'
 import { clientOf, jwtSecret, type TestServer } from './apiServer.ts'
 import type { TestDatabase } from './database.ts'
-import { type RecordedLog, recordLog } from './log.ts'
+import { type RecordedLog, recordLog } from './recordedLog.ts'
 import { until } from './waits.ts'
 
-/** Starts it on a free port. What it logs goes to `log`; `stop` ends it as Ctrl-C does. */
-export async function startProcess(
+/** Starts an API process on a free port. Its log lines go to `log`; `stop` ends it like Ctrl-C. */
+export async function startApiProcess(
   database: Pick<TestDatabase, 'ownerUrl'>,
   env: Record<string, string> = {},
   log: RecordedLog = recordLog(),
@@ -36,7 +36,7 @@ export async function startProcess(
   const ended = once(child, 'close')
   await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 30)
   const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output) ?? []
-  if (url === undefined) throw new Error(`it has not started:\n${output}`)
+  if (url === undefined) throw new Error(`the API process did not start:\n${output}`)
   return {
     ...clientOf(url),
     async stop() {

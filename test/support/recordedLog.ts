@@ -1,4 +1,4 @@
-/** A log that a test can read. */
+/** A log that keeps its lines for a test to read. */
 import { type Logger, makeLog } from '../../src/log.ts'
 import { until } from './waits.ts'
 
@@ -6,12 +6,12 @@ export type LogLine = Record<string, unknown> & { msg: string }
 
 export type RecordedLog = {
   log: Logger
-  /** Takes a line that another process has logged. */
+  /** Adds a line that another process logged. */
   write(line: string): void
   lines: LogLine[]
-  /** Everything as it was written. */
+  /** The whole log as it was written. */
   text(): string
-  /** The line of a request, which is written once its answer is out. */
+  /** Waits for the line of a request: it is written after the response is sent. */
   request(requestId: string | null): Promise<LogLine>
 }
 

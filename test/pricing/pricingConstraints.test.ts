@@ -1,7 +1,8 @@
+/** Constraints on VAT rates, prices and free quotas: only one of each kind may be valid at a moment. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { interleave, sqlstate } from '../support/sessions.ts'
-import { makeCountry, makeUser } from '../support/world.ts'
+import { makeCountry, makeUser } from '../support/testData.ts'
+import { interleave, sqlstate } from '../support/transactions.ts'
 
 const VAT = 'insert into app_public.vat_rates (country, rate, valid) values ($1, $2, $3)'
 const PRICE = `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
@@ -10,7 +11,7 @@ const FREE = `insert into app_public.free_quota_configs (country, segment, quota
   values ($1, $2, 2, 30, $3)`
 const Y2024 = '[2024-01-01, 2025-01-01)'
 const Y2025 = '[2025-01-01, 2026-01-01)'
-/** Each shares at least one moment with 2024. */
+/** Each of these periods overlaps 2024. */
 const OVERLAPS = [
   Y2024,
   '[2024-12-31 23:59:59.999999, 2025-06-01)',
@@ -29,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-test('two VAT rates of a country cannot hold at one moment; adjoining ones can', () =>
+test('two VAT rates of a country cannot overlap, but can adjoin', () =>
   rolledBack(database, async client => {
     await client.query(VAT, ['DE', 19, Y2024])
     for (const overlap of OVERLAPS) expect(await refusal(client, VAT, ['DE', 16, overlap])).toBe('23P01')
@@ -38,15 +39,15 @@ test('two VAT rates of a country cannot hold at one moment; adjoining ones can',
     await client.query(VAT, ['AT', 20, Y2024])
   }))
 
-test('a VAT rate cannot be stretched over its neighbour', () =>
+test('a VAT rate cannot be extended into the period of another', () =>
   rolledBack(database, async client => {
     await client.query(VAT, ['DE', 19, Y2024])
     await client.query(VAT, ['DE', 16, Y2025])
-    const stretch = "update app_public.vat_rates set valid = '[2024-01-01, 2025-01-02)' where rate = 19"
-    expect(await refusal(client, stretch)).toBe('23P01')
+    const extend = "update app_public.vat_rates set valid = '[2024-01-01, 2025-01-02)' where rate = 19"
+    expect(await refusal(client, extend)).toBe('23P01')
   }))
 
-test('two prices for one thing cannot hold at one moment; adjoining ones and those for other things can', () =>
+test('two prices of the same kind cannot overlap, but can adjoin; prices of different kinds can overlap', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null })
     await makeCountry(client, { country: 'AT', price: null })
@@ -61,7 +62,7 @@ test('two prices for one thing cannot hold at one moment; adjoining ones and tho
     await client.query(PRICE, ['AT', 'dealer', 'pay_per_listing', 'EUR', 1, Y2024])
   }))
 
-test('two free quotas for one segment cannot hold at one moment; adjoining ones can', () =>
+test('two free quotas of a segment cannot overlap, but can adjoin', () =>
   rolledBack(database, async client => {
     await client.query(FREE, ['DE', 'dealer', Y2024])
     for (const overlap of OVERLAPS)
@@ -71,15 +72,15 @@ test('two free quotas for one segment cannot hold at one moment; adjoining ones 
     await client.query(FREE, ['AT', 'dealer', Y2024])
   }))
 
-test('of two VAT rates written at once for one moment the second waits and is refused', () =>
+test('the second of two concurrent inserts of overlapping VAT rates waits and is refused', () =>
   interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(VAT, ['FR', 20, Y2024])
-    const waiting = await second.waits(VAT, ['FR', 21, Y2024])
+    const waiting = await second.startBlocked(VAT, ['FR', 21, Y2024])
     await first.commit()
     expect(await sqlstate(waiting.result)).toBe('23P01')
   }))
 
-test('a price is in the currency of its country, and so is a package', () =>
+test('a price and a package must have the currency of their country', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null })
     await makeCountry(client, { country: 'CH', currency: 'CHF', price: null })
@@ -97,7 +98,7 @@ test('a price is in the currency of its country, and so is a package', () =>
     }
   }))
 
-test('a country has one currency, and keeps it once prices are in it', () =>
+test('a country has one currency, which cannot change while prices use it', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     await client.query("insert into app_public.currencies values ('CHF', 2)")
@@ -107,7 +108,7 @@ test('a country has one currency, and keeps it once prices are in it', () =>
     expect(await refusal(client, other)).toBe('23503')
   }))
 
-test('a rate, a price and a free quota lie within their bounds and hold for some time', () =>
+test('a VAT rate, a price and a free quota must be within their bounds and have a non-empty period', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null, vatRate: null })
     for (const rate of [-1, 100.01]) expect(await refusal(client, VAT, ['DE', rate, Y2024])).toBe('23514')
@@ -127,7 +128,7 @@ test('a rate, a price and a free quota lie within their bounds and hold for some
 
 const TABLES = ['currencies', 'country_currencies', 'vat_rates', 'price_configs', 'free_quota_configs']
 
-test('every role of the API reads the configuration and none writes it', () =>
+test('every role of the API can read the configuration, and none can write it', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { freeListings: 2 })
     const userId = await makeUser(client)

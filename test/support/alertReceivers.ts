@@ -1,4 +1,4 @@
-/** Where alerts arrive in tests: an HTTP server and an SMTP server, both real, that refuse when told to. */
+/** Servers that receive alerts in tests: a real HTTP server and a real SMTP server. A test can make them refuse. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -6,31 +6,31 @@ import { SMTPServer } from 'smtp-server'
 
 type Received = { headers: Record<string, unknown>; body: Record<string, unknown> }
 
-export type WebhookInbox = {
+export type WebhookReceiver = {
   url: string
-  /** Every request, refused ones too. */
+  /** Every request, including refused ones. */
   received: Received[]
-  /** The statuses of the next answers; 200 once they are used up. Status 0: no answer at all. */
-  answers: number[]
+  /** The statuses of the next responses; 200 when the list is empty. Status 0 closes the connection without a response. */
+  nextStatuses: number[]
   stop(): Promise<void>
 }
 
-export async function startWebhookInbox(): Promise<WebhookInbox> {
+export async function startWebhookReceiver(): Promise<WebhookReceiver> {
   const received: Received[] = []
-  const answers: number[] = []
+  const nextStatuses: number[] = []
   const server = createServer(async (request, response) => {
     received.push({ headers: request.headers, body: JSON.parse(await text(request)) })
-    const status = answers.shift() ?? 200
+    const status = nextStatuses.shift() ?? 200
     if (status === 0) request.destroy()
-    else response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end('no matter')
+    else response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end('ignored')
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {
-    // the path stands for the secret that such URLs hold
+    // the path plays the part of the secret in a real webhook URL
     url: `http://127.0.0.1:${port}/hooks/hush-hush`,
     received,
-    answers,
+    nextStatuses,
     async stop() {
       server.closeAllConnections()
       await new Promise(resolve => server.close(resolve))
@@ -40,15 +40,15 @@ export async function startWebhookInbox(): Promise<WebhookInbox> {
 
 export type Mail = { from: string; to: string[]; text: string }
 
-export type MailInbox = {
+export type MailServer = {
   url: string
   mails: Mail[]
-  /** How many of the next mails are refused for now. */
+  /** How many of the next mails the server refuses with a temporary error. */
   refusals: { left: number }
   stop(): Promise<void>
 }
 
-export async function startMailInbox(): Promise<MailInbox> {
+export async function startMailServer(): Promise<MailServer> {
   const mails: Mail[] = []
   const refusals = { left: 0 }
   const server = new SMTPServer({

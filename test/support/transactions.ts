@@ -1,45 +1,45 @@
-/** Connections that a test steers by name, and waits that look at the server instead of the clock. */
+/** Transactions that a test steers by name, and waits that ask the server instead of the clock. */
 import type pg from 'pg'
 import { type As, become, type TestDatabase } from './database.ts'
 import { until } from './waits.ts'
 
-export type Session = {
+export type OpenTransaction = {
   pid: number
   query<Row extends pg.QueryResultRow = pg.QueryResultRow>(
     sql: string,
     values?: unknown[],
   ): Promise<pg.QueryResult<Row>>
-  /** Sends a statement that must queue behind a lock, and comes back once the server says that it does. */
-  waits(sql: string, values?: unknown[]): Promise<{ result: Promise<pg.QueryResult> }>
+  /** Sends a statement that must wait for a lock, and returns once the server reports that it waits. */
+  startBlocked(sql: string, values?: unknown[]): Promise<{ result: Promise<pg.QueryResult> }>
   commit(): Promise<void>
   rollback(): Promise<void>
 }
 
-/** Opens a transaction for each name, and rolls back what `work` has left open. */
+/** Opens a transaction for each name, and rolls back those that `work` has left open. */
 export async function interleave<Name extends string>(
   database: TestDatabase,
   roles: Record<Name, As>,
-  work: (sessions: Record<Name, Session>) => Promise<void>,
+  work: (transactions: Record<Name, OpenTransaction>) => Promise<void>,
 ): Promise<void> {
   const clients: pg.PoolClient[] = []
-  const sessions: Partial<Record<Name, Session>> = {}
+  const transactions: Partial<Record<Name, OpenTransaction>> = {}
   let failed = true
   try {
     for (const name of Object.keys(roles) as Name[]) {
       const client = await database.superuser.connect()
       clients.push(client)
-      sessions[name] = await open(database, client, roles[name])
+      transactions[name] = await open(database, client, roles[name])
     }
-    await work(sessions as Record<Name, Session>)
+    await work(transactions as Record<Name, OpenTransaction>)
     failed = false
   } finally {
-    // after a failure one of them may still wait for a lock: the connection goes
+    // after a failure a transaction may still wait for a lock: close its connection instead of rolling back
     if (!failed) for (const client of clients) await client.query('rollback')
     for (const client of clients) client.release(failed)
   }
 }
 
-/** Runs `work` in a transaction that is committed. */
+/** Runs `work` in a transaction and commits it. */
 export async function committed<Value>(
   database: TestDatabase,
   as: As,
@@ -59,8 +59,8 @@ export async function committed<Value>(
   }
 }
 
-/** Runs `work` on `count` connections at once, each a transaction, none begun before all are open. */
-export async function atOnce<Value>(
+/** Runs `work` in `count` concurrent transactions. No `work` starts before all transactions are open. */
+export async function concurrently<Value>(
   database: TestDatabase,
   as: As,
   count: number,
@@ -80,8 +80,8 @@ export async function atOnce<Value>(
   )
 }
 
-/** How often each outcome came about: `ok`, or an SQLSTATE. */
-export function tally(outcomes: PromiseSettledResult<unknown>[]): Record<string, number> {
+/** How often each outcome occurred: `ok` or an SQLSTATE. */
+export function countOutcomes(outcomes: PromiseSettledResult<unknown>[]): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const outcome of outcomes) {
     const key = outcome.status === 'fulfilled' ? 'ok' : String(outcome.reason.code ?? outcome.reason)
@@ -90,7 +90,7 @@ export function tally(outcomes: PromiseSettledResult<unknown>[]): Record<string,
   return counts
 }
 
-/** The SQLSTATE with which something fails; an error when it does not fail. */
+/** The SQLSTATE with which `attempt` fails. Throws when it succeeds. */
 export async function sqlstate(attempt: Promise<unknown>): Promise<string> {
   try {
     await attempt
@@ -102,22 +102,22 @@ export async function sqlstate(attempt: Promise<unknown>): Promise<string> {
 
 async function begin(client: pg.PoolClient, as: As): Promise<void> {
   await client.query('begin')
-  // what waits for ever by mistake fails its test, and does not hang it
+  // a statement that waits forever by mistake fails the test instead of blocking it
   await client.query("set local statement_timeout to '15s'")
   await become(client, as)
 }
 
-async function open(database: TestDatabase, client: pg.PoolClient, as: As): Promise<Session> {
+async function open(database: TestDatabase, client: pg.PoolClient, as: As): Promise<OpenTransaction> {
   await begin(client, as)
   const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid')
   const pid = rows[0]?.pid ?? 0
   return {
     pid,
     query: (sql, values) => client.query(sql, values),
-    async waits(sql, values) {
+    async startBlocked(sql, values) {
       const result = client.query(sql, values)
       let ended = false
-      // whoever asks for the result gets the error as well
+      // the caller awaits `result` later and gets the error there; without this it counts as unhandled
       result
         .catch(() => {})
         .finally(() => {

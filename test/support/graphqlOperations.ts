@@ -1,4 +1,4 @@
-/** The operations that tests send, with the types of what they answer. */
+/** The GraphQL operations that tests send, with the types of their results. */
 import { randomUUID } from 'node:crypto'
 import type { Answer, TestServer } from './apiServer.ts'
 
@@ -64,8 +64,8 @@ export function cancelSubscription(server: TestServer, token: string, subscripti
   )
 }
 
-/** The subscriptions that the token's user may see, the oldest first. */
-export async function subscriptions(server: TestServer, token: string): Promise<Subscription[]> {
+/** Reads the subscriptions that the user of the token may see, oldest first. */
+export async function readSubscriptions(server: TestServer, token: string): Promise<Subscription[]> {
   const { data } = await server.call<{ dealerSubscriptions: { nodes: Subscription[] } }>(
     '{ dealerSubscriptions(first: 100) { nodes { id status startAt endAt includedListingQuota } } }',
     { token },
@@ -110,8 +110,8 @@ export function createDealer(server: TestServer, token: string, input: Record<st
   )
 }
 
-/** How often each outcome came about: the status, and the code of the first error. */
-export function tallyAnswers(answers: Answer<unknown>[]): Record<string, number> {
+/** How often each outcome occurred: the HTTP status, with the code of the first error if there is one. */
+export function countResponses(answers: Answer<unknown>[]): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const { status, errors } of answers) {
     const key = errors[0] ? `${status} ${errors[0].extensions.code}` : String(status)

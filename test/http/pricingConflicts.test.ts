@@ -1,12 +1,12 @@
-/** A 409 for missing configuration leaves a trace, although its transaction is rolled back. */
+/** Refusals for missing pricing configuration are recorded, although their transactions are rolled back. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { recordLog } from '../support/log.ts'
-import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makePackage } from '../support/testData.ts'
 import { holding, until } from '../support/waits.ts'
-import { makePackage } from '../support/world.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -24,7 +24,7 @@ afterAll(async () => {
 
 type Conflict = { pricing_type: string | null; configuration: string; code: string; count: number }
 
-async function conflictsIn(country: string): Promise<Conflict[]> {
+async function readConflicts(country: string): Promise<Conflict[]> {
   const { rows } = await database.owner.query<Conflict>(
     `select pricing_type, configuration, code, count::integer from app_private.pricing_conflicts
      where country = $1 and segment = 'dealer' order by configuration, pricing_type nulls last`,
@@ -33,10 +33,10 @@ async function conflictsIn(country: string): Promise<Conflict[]> {
   return rows
 }
 
-/** Comes back once as many conflicts of the country are written down. */
+/** Waits until this many conflicts of the country are recorded. */
 const untilRecorded = (country: string, count: number) =>
   until(`${count} conflicts are recorded`, async () => {
-    const recordedSoFar = await conflictsIn(country)
+    const recordedSoFar = await readConflicts(country)
     return recordedSoFar.reduce((sum, conflict) => sum + conflict.count, 0) >= count
   })
 
@@ -59,7 +59,7 @@ async function buy({ token, dealerId, country }: Seller) {
   )
 }
 
-async function metric(country: string): Promise<string[]> {
+async function readConflictMetrics(country: string): Promise<string[]> {
   const text = await (await fetch(`${server.url}/metrics`)).text()
   const lines = text.split('\n').filter(line => line.startsWith('pricing_conflicts_total{'))
   return lines.filter(line => line.includes(`country="${country}"`)).sort()
@@ -67,29 +67,29 @@ async function metric(country: string): Promise<string[]> {
 
 const missing = { code: 'pricing_config_missing', count: 1 }
 
-test('a listing, a quote and a package that are refused are recorded, each with what was missing and for what', async () => {
+test('a refused listing, quote and purchase are recorded with the missing configuration and the price type', async () => {
   const seller = await makeSeller(database, server, { vatRate: null })
-  const answers = [await publish(seller), await quote(seller), await buy(seller)]
-  expect(answers.map(({ status }) => status)).toEqual([409, 409, 409])
-  expect(answers.map(({ errors }) => errors[0]?.extensions.detail)).toMatchObject([
+  const responses = [await publish(seller), await quote(seller), await buy(seller)]
+  expect(responses.map(({ status }) => status)).toEqual([409, 409, 409])
+  expect(responses.map(({ errors }) => errors[0]?.extensions.detail)).toMatchObject([
     { missing: 'vat_rate', segment: 'DEALER', pricingType: 'PAY_PER_LISTING' },
     { missing: 'vat_rate', segment: 'DEALER', pricingType: 'PAY_PER_LISTING' },
     { missing: 'vat_rate', segment: 'DEALER' },
   ])
   await untilRecorded(seller.country, 3)
-  expect(await conflictsIn(seller.country)).toEqual([
+  expect(await readConflicts(seller.country)).toEqual([
     { ...missing, pricing_type: 'pay_per_listing', configuration: 'vat_rate', count: 2 },
     { ...missing, pricing_type: null, configuration: 'vat_rate' },
   ])
   const labels = (type: string) =>
     `{country="${seller.country}",pricing_type="${type}",code="pricing_config_missing"}`
-  expect(await metric(seller.country)).toEqual([
+  expect(await readConflictMetrics(seller.country)).toEqual([
     `pricing_conflicts_total${labels('none')} 1`,
     `pricing_conflicts_total${labels('pay_per_listing')} 2`,
   ])
 })
 
-test('what is ambiguous is recorded as such', async () => {
+test('an ambiguous price is recorded as ambiguous', async () => {
   const seller = await makeSeller(database, server)
   await database.owner.query(
     'alter table app_public.price_configs drop constraint price_configs_one_at_a_time',
@@ -99,20 +99,20 @@ test('what is ambiguous is recorded as such', async () => {
   )
   expect((await publish(seller)).status).toBe(409)
   await untilRecorded(seller.country, 1)
-  expect(await conflictsIn(seller.country)).toEqual([
+  expect(await readConflicts(seller.country)).toEqual([
     { pricing_type: 'pay_per_listing', configuration: 'price', code: 'pricing_config_ambiguous', count: 1 },
   ])
 })
 
 test('other refusals are not recorded', async () => {
   const seller = await makeSeller(database, server)
-  const stranger = await joinCountry(database, server, seller.country)
+  const stranger = await makeSellerIn(database, server, seller.country)
   expect((await publish({ ...seller, token: stranger.token })).status).toBe(403)
   expect((await createListing(server, seller.token, seller.dealerId, { title: '' })).status).toBe(422)
-  expect(await metric(seller.country)).toEqual([])
+  expect(await readConflictMetrics(seller.country)).toEqual([])
 })
 
-test('a storm of conflicts costs a statement a second, and loses none', async () => {
+test('200 conflicts are recorded with at most one statement a second, and none is lost', async () => {
   const seller = await makeSeller(database, server, { price: null })
   await database.owner.query(
     `create table public.recordings (at timestamptz default clock_timestamp());
@@ -123,20 +123,20 @@ test('a storm of conflicts costs a statement a second, and loses none', async ()
   )
   const started = Date.now()
   for (let round = 0; round < 5; round += 1) {
-    const answers = await Promise.all(Array.from({ length: 40 }, () => publish(seller)))
-    expect(answers.every(({ status }) => status === 409)).toBe(true)
+    const responses = await Promise.all(Array.from({ length: 40 }, () => publish(seller)))
+    expect(responses.every(({ status }) => status === 409)).toBe(true)
   }
   await untilRecorded(seller.country, 200)
   const seconds = (Date.now() - started) / 1000
   const recordings = await database.owner.query('select from public.recordings')
   // an insert with "on conflict" fires the triggers of both
   expect(recordings.rowCount).toBeLessThanOrEqual(2 * Math.ceil(seconds + 1))
-  expect(await conflictsIn(seller.country)).toEqual([
+  expect(await readConflicts(seller.country)).toEqual([
     { ...missing, pricing_type: 'pay_per_listing', configuration: 'price', count: 200 },
   ])
 })
 
-test('while conflicts cannot be written down, the answer is the same, and none is lost', async () => {
+test('a failure to record conflicts does not change the response and loses no conflict', async () => {
   const seller = await makeSeller(database, server, { price: null })
   await holding(
     database,
@@ -151,8 +151,8 @@ test('while conflicts cannot be written down, the answer is the same, and none i
       expect([again.status, again.errors[0]?.extensions.code]).toEqual([409, 'pricing_config_missing'])
     },
   )
-  // a stop writes down what is left
+  // a stop records the remaining conflicts
   await server.stop()
-  expect(await conflictsIn(seller.country)).toMatchObject([{ count: 2 }])
+  expect(await readConflicts(seller.country)).toMatchObject([{ count: 2 }])
   server = await startServer(database, {}, recorded.log)
 })

@@ -1,8 +1,8 @@
-/** Runs of the expiry as a worker has left them, for tests of what the next worker makes of it. */
+/** Expiry runs: records earlier ones, makes due subscriptions, and checks the result of a run. */
 import type { TestDatabase } from './database.ts'
 
-/** Records a run that came to its end this long ago: after `'0'` a worker that starts finds nothing to make up. */
-export async function recordNight({ superuser }: TestDatabase, ago = '0'): Promise<void> {
+/** Records a run that finished this long ago. With `'0'` a starting worker finds no missed run to catch up on. */
+export async function recordExpiryRun({ superuser }: TestDatabase, ago = '0'): Promise<void> {
   await superuser.query(
     `insert into app_private.job_runs (task, started_at, finished_at, backend_pid, backend_started_at)
      select 'expire_subscriptions', at, at, 0, at from (select clock_timestamp() - $1::interval) as t (at)`,
@@ -10,7 +10,7 @@ export async function recordNight({ superuser }: TestDatabase, ago = '0'): Promi
   )
 }
 
-export type Run = {
+export type ExpiryRun = {
   task: string
   started_at: Date
   finished_at: Date | null
@@ -18,17 +18,17 @@ export type Run = {
   error: string | null
 }
 
-/** All runs of the expiry, the oldest first. */
-export async function runs({ superuser }: TestDatabase): Promise<Run[]> {
-  const { rows } = await superuser.query<Run>(
+/** Reads all expiry runs, oldest first. */
+export async function readExpiryRuns({ superuser }: TestDatabase): Promise<ExpiryRun[]> {
+  const { rows } = await superuser.query<ExpiryRun>(
     `select task, started_at, finished_at, counted, error from app_private.job_runs
      where task = 'expire_subscriptions' order by started_at`,
   )
   return rows
 }
 
-/** Makes `due` subscriptions whose end has come, and one that runs on, each of a dealer of its own; the package must be there. */
-export async function makeMany({ superuser }: TestDatabase, due: number): Promise<void> {
+/** Makes `due` subscriptions that have ended and one that has not, each with its own dealer. A package must exist. */
+export async function makeDueSubscriptions({ superuser }: TestDatabase, due: number): Promise<void> {
   await superuser.query(
     `with made as (
        insert into app_public.dealers (company_name, country, dealer_type)
@@ -45,8 +45,8 @@ export async function makeMany({ superuser }: TestDatabase, due: number): Promis
   await superuser.query('analyze app_public.dealer_subscriptions')
 }
 
-/** What the audit trail says of the expired ones against what the table says; all of them zero when the books agree. */
-export async function expiryFaults({ superuser }: TestDatabase): Promise<Record<string, number>> {
+/** Compares the audit trail with the expired subscriptions. Every count is 0 when they agree. */
+export async function expiryAuditFaults({ superuser }: TestDatabase): Promise<Record<string, number>> {
   const { rows } = await superuser.query<Record<string, number>>(
     `with batches as (
        select (new_values ->> 'count')::integer as count, new_values -> 'ids' as ids

@@ -1,4 +1,4 @@
-/** Rows that tests begin with, written by the owner as a DBA would. */
+/** Rows that tests start with, written by the database owner, as a DBA would write them. */
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 
@@ -8,14 +8,14 @@ export type Country = {
   country?: string
   currency?: string
   minorUnits?: number
-  /** In percent; null: none is configured. */
+  /** In percent; null configures no rate. */
   vatRate?: number | null
-  /** Net price of a listing; null: none is configured. */
+  /** Net price of a listing; null configures no price. */
   price?: string | null
   freeListings?: number
 }
 
-/** Configures a country; Germany with 19 % VAT, 5.00 EUR a listing and nothing free unless told otherwise. */
+/** Configures a country. Default: Germany, 19 % VAT, 5.00 EUR a listing, no free listings. */
 export async function makeCountry(db: Queryable, options: Country = {}): Promise<string> {
   const {
     country = 'DE',
@@ -52,7 +52,7 @@ export async function makeCountry(db: Queryable, options: Country = {}): Promise
   return country
 }
 
-/** A user without a password that could be known. */
+/** Makes a user that cannot log in: its password hash matches no password. */
 export async function makeUser(db: Queryable, email = `${randomUUID()}@example.com`): Promise<string> {
   return single(db, 'select user_id as id from app_public.register_user($1, $2, $3)', [
     email,
@@ -61,7 +61,7 @@ export async function makeUser(db: Queryable, email = `${randomUUID()}@example.c
   ])
 }
 
-/** A dealer, with this user as its owner. */
+/** Makes a dealer with this user as its owner. */
 export async function makeDealer(db: Queryable, userId: string, country = 'DE'): Promise<string> {
   const id = await single(
     db,
@@ -103,7 +103,7 @@ export async function makePackage(db: Queryable, options: Package = {}): Promise
 
 export type Subscription = Package & { packageId?: string; status?: string; startAt?: string; endAt?: string }
 
-/** A subscription that was granted without an invoice, active from yesterday for 30 days unless told otherwise. Times are SQL. */
+/** Makes a subscription without an invoice. Default: active, started yesterday, 30 days long. Times are SQL expressions. */
 export async function makeSubscription(
   db: Queryable,
   dealerId: string,
@@ -127,7 +127,7 @@ export async function makeSubscription(
   )
 }
 
-/** Publishes through the SQL function as the current user of the transaction. */
+/** Publishes a listing through the SQL function, as the current user of the transaction. */
 export async function publish(
   db: Queryable,
   dealerId: string,
@@ -141,6 +141,7 @@ export async function publish(
   ])
 }
 
+/** Returns the first column of the only row. Throws unless there is exactly one row. */
 export async function single(db: Queryable, sql: string, values: unknown[] = []): Promise<string> {
   const { rows } = await db.query(sql, values)
   if (rows.length !== 1) throw new Error(`expected one row, got ${rows.length}`)
