@@ -92,8 +92,8 @@ test('no table of configuration can be changed or emptied unseen', async () => {
 
 test('emptying a table is one entry', () =>
   rolledBack(database, async client => {
-    const entries = await trail(client, () => client.query('truncate app_public.rate_limit_policies'))
-    expect(entries).toEqual([entry('TRUNCATE', 'rate_limit_policies', null, null)])
+    const entries = await trail(client, () => client.query('truncate app_public.vat_rates'))
+    expect(entries).toEqual([entry('TRUNCATE', 'vat_rates', null, null)])
   }))
 
 test('who becomes an admin, or is one no longer, is recorded, without name and address', () =>

@@ -177,29 +177,27 @@ test('a policy that names an unknown field is an error at start, and in a runnin
   }
 })
 
-test('deleting one policy does not end its limit, and is counted as a fault', async () => {
-  await only({ public_read: { max: 300 } })
+test('a policy is neither deleted nor renamed, not even by the owner: a limit ends by its mode', async () => {
   const { owner } = limited.database
-  const faults = await metric(one, 'rate_limit_config_errors_total')
-  await owner.query(
-    "create table saved as select * from app_public.rate_limit_policies where scope = 'public_read'",
-  )
-  await owner.query("delete from app_public.rate_limit_policies where scope = 'public_read'")
-  try {
-    await until('it is noticed', async () => (await metric(one, 'rate_limit_config_errors_total')) > faults)
-    expect(limitOf(await read(one))).toBe(300)
-  } finally {
-    await owner.query('insert into app_public.rate_limit_policies table saved')
-    await owner.query('drop table saved')
+  for (const sql of [
+    "delete from app_public.rate_limit_policies where scope = 'public_read'",
+    'delete from app_public.rate_limit_policies where false',
+    'truncate app_public.rate_limit_policies',
+    "update app_public.rate_limit_policies set scope = 'other' where scope = 'public_read'",
+  ]) {
+    const hint = expect.stringContaining("mode = 'off'")
+    await expect(owner.query(sql)).rejects.toMatchObject({ code: '55000', hint })
   }
 })
 
-test('deleting all policies keeps the last good ones in force and is counted as a fault', async () => {
+test('policies that a superuser deletes past the trigger stay in force, and are counted as a fault', async () => {
   await only({ public_read: { max: 300 } })
-  const { owner } = limited.database
+  const { owner, superuser } = limited.database
   const faults = await metric(one, 'rate_limit_config_errors_total')
   await owner.query('create table saved as table app_public.rate_limit_policies')
-  await owner.query('delete from app_public.rate_limit_policies')
+  await superuser.query(
+    "set session_replication_role = 'replica'; delete from app_public.rate_limit_policies; reset session_replication_role",
+  )
   try {
     await until('it is noticed', async () => (await metric(one, 'rate_limit_config_errors_total')) > faults)
     await sleep(1_000)
