@@ -97,8 +97,8 @@ test('every configuration table records inserts, updates, deletes and truncates'
 
 test('a truncate writes one entry', () =>
   rolledBack(database, async client => {
-    const entries = await entriesOf(client, () => client.query('truncate app_public.rate_limit_policies'))
-    expect(entries).toEqual([entry('TRUNCATE', 'rate_limit_policies', null, null)])
+    const entries = await entriesOf(client, () => client.query('truncate app_public.vat_rates'))
+    expect(entries).toEqual([entry('TRUNCATE', 'vat_rates', null, null)])
   }))
 
 test('a change of the admin flag is recorded without the name and e-mail address of the user', () =>

@@ -53,7 +53,7 @@ test('findings are stored with examples and raise one alert a day', async () => 
   const { rows } = await database.owner.query(
     'select broken, findings from app_private.ledger_checks order by id',
   )
-  const rule = 'used quota is not the number of ledger rows'
+  const rule = 'the used quota of a subscription is not the number of its ledger rows'
   const finding = { rule, broken: 1, examples: [expect.objectContaining({ detail: expect.anything() })] }
   expect(rows).toEqual([
     { broken: 1, findings: [finding] },
@@ -99,7 +99,9 @@ test('the worker task logs an info line without findings, and an error with the 
   try {
     expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
     await breakQuota()
-    expect(await run(/1 rows of the books break a rule.*used quota is not/)).toMatchObject({ level: 50 })
+    expect(await run(/1 rows of the books break a rule.*used quota of a subscription is not/)).toMatchObject({
+      level: 50,
+    })
     await deleteListings()
     expect(await run(/2 rows of the books break a rule.*has no listing/)).toMatchObject({ level: 50 })
   } finally {

@@ -47,21 +47,23 @@ test('a correct ledger breaks no rule', () =>
     expect(await listingsInOrder(client)).toBe(true)
   }))
 
-const CONSUMED_ONCE = 'a listing past draft has not exactly one ledger row'
-const NO_LISTING = 'a ledger row has no listing past draft'
-const SAME_AMOUNTS = 'a paid listing has no invoice item of the same amounts'
-const ONE_LISTING = 'an item of a monthly invoice is of no listing, or of several'
-const QUOTA = 'used quota is not the number of ledger rows'
-const TOTALS = 'totals of an invoice are not the sums of its items'
-const ONE_SUBSCRIPTION = 'a paid package has not exactly one subscription'
+const CONSUMED_ONCE = 'a listing does not have exactly one publication in the ledger'
+const NO_LISTING = 'a publication in the ledger has no listing'
+const SAME_AMOUNTS = 'a paid listing has no invoice item with the same amounts'
+const ONE_LISTING = 'an item of a monthly invoice does not belong to exactly one listing'
+const QUOTA = 'the used quota of a subscription is not the number of its ledger rows'
+const TOTALS = 'the totals of an invoice are not the sums of its items'
+const ONE_SUBSCRIPTION = 'a paid package does not have exactly one subscription'
 
 const ALLOW_ANY_QUOTA =
   'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_used_within_included'
 
 const DUPLICATE_LEDGER_ROW = [
-  'alter table app_public.listing_consumptions drop constraint listing_consumptions_pkey',
+  'drop index app_public.ux_listing_consumptions_one_publication',
   `insert into app_public.listing_consumptions
-   select * from app_public.listing_consumptions where source = 'free_quota'`,
+   select again.* from app_public.listing_consumptions as free,
+     jsonb_populate_record(free, jsonb_build_object('id', gen_random_uuid())) as again
+   where free.source = 'free_quota'`,
 ]
 
 const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
@@ -75,11 +77,11 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
   },
   'a quota that was used beyond its limit': {
     sql: [ALLOW_ANY_QUOTA, 'update app_public.dealer_subscriptions set included_listing_quota = 0'],
-    rules: ['used quota is beyond what is included'],
+    rules: ['the used quota of a subscription exceeds its included quota'],
   },
   'a deleted subscription': {
     sql: ['delete from app_public.dealer_subscriptions'],
-    rules: ['a ledger row uses a subscription that is not there', ONE_SUBSCRIPTION],
+    rules: ['a ledger row uses a subscription that does not exist', ONE_SUBSCRIPTION],
   },
   'a ledger row with another amount than its invoice item': {
     sql: [
@@ -93,7 +95,7 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
   },
   'an invoice item of two listings': {
     sql: [
-      'alter table app_public.listing_consumptions drop constraint listing_consumptions_invoice_item_key',
+      'drop index app_public.ux_listing_consumptions_one_per_invoice_item',
       `update app_public.listing_consumptions as free
        set source = 'paid_extra', price_config_id = paid.price_config_id, invoice_item_id = paid.invoice_item_id,
          net_amount = paid.net_amount, vat_amount = paid.vat_amount, gross_amount = paid.gross_amount
@@ -121,21 +123,6 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
     ],
     rules: [NO_LISTING],
   },
-  'a draft listing with a charge': {
-    sql: [
-      `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
-       where lc.listing_id = l.id and lc.source = 'paid_extra'`,
-    ],
-    rules: [NO_LISTING],
-  },
-  'a draft listing with two charges': {
-    sql: [
-      ...DUPLICATE_LEDGER_ROW,
-      `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
-       where lc.listing_id = l.id and lc.source = 'free_quota'`,
-    ],
-    rules: [NO_LISTING],
-  },
   'a wrong invoice total': {
     sql: [
       "update app_public.invoices set net_total = 1, vat_total = 1, gross_total = 2 where kind = 'package'",
@@ -144,11 +131,11 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
   },
   'a deleted invoice': {
     sql: ["delete from app_public.invoices where kind = 'monthly'"],
-    rules: ['an item stands on no invoice', SAME_AMOUNTS],
+    rules: ['an item has no invoice', SAME_AMOUNTS],
   },
   'an invoice item in another currency': {
     sql: ["update app_public.invoice_items set currency = 'CHF' where package_id is not null"],
-    rules: ['an item is in another currency than its invoice'],
+    rules: ['an item has another currency or country than its invoice'],
   },
   'a paid package without a subscription': {
     sql: ['update app_public.dealer_subscriptions set invoice_id = null'],
@@ -156,14 +143,14 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
   },
   'a subscription for an unpaid package': {
     sql: ["update app_public.invoices set status = 'draft', paid_at = null where kind = 'package'"],
-    rules: ['a package that is not paid has a subscription'],
+    rules: ['an unpaid package has a subscription'],
   },
   'a subscription from a monthly invoice': {
     sql: [
       `update app_public.dealer_subscriptions as s set invoice_id = i.id
        from app_public.invoices as i where i.kind = 'monthly'`,
     ],
-    rules: ['a subscription stems from no purchase', ONE_SUBSCRIPTION],
+    rules: ['a subscription does not belong to a package invoice', ONE_SUBSCRIPTION],
   },
 }
 

@@ -227,6 +227,23 @@ test('an UPDATE of the policy auth_account takes effect at once: limit, window a
   expect(await failLogins(3, email, STRANGER)).toEqual(wrong(3))
 })
 
+test('without the policy auth_account nobody can log in, so guessing is never unlimited', async () => {
+  const { owner, superuser } = limited.database
+  const email = await makeAccount()
+  await owner.query(
+    "create table saved as select * from app_public.rate_limit_policies where scope = 'auth_account'",
+  )
+  await superuser.query(
+    "set session_replication_role = 'replica'; delete from app_public.rate_limit_policies where scope = 'auth_account'; reset session_replication_role",
+  )
+  try {
+    expect(outcomeOf(await login(email, STRANGER, password))).toBe('500 internal_error')
+  } finally {
+    await owner.query('insert into app_public.rate_limit_policies table saved')
+    await owner.query('drop table saved')
+  }
+})
+
 test('logins also count by address, over all accounts', async () => {
   await onlyLimits(limited, { auth_account: { max: 5, window: 900 }, auth_login: { max: 3 } })
   for (let number = 0; number < 3; number += 1) {

@@ -188,6 +188,19 @@ test('a policy that names an unknown field fails the start, and a running server
   }
 })
 
+test('even the owner cannot delete or rename a policy: a limit ends by its mode', async () => {
+  const { owner } = limited.database
+  for (const sql of [
+    "delete from app_public.rate_limit_policies where scope = 'public_read'",
+    'delete from app_public.rate_limit_policies where false',
+    'truncate app_public.rate_limit_policies',
+    "update app_public.rate_limit_policies set scope = 'other' where scope = 'public_read'",
+  ]) {
+    const hint = expect.stringContaining("mode = 'off'")
+    await expect(owner.query(sql)).rejects.toMatchObject({ code: '55000', hint })
+  }
+})
+
 test('only an admin reads the policies in GraphQL', async () => {
   await only({})
   const query =

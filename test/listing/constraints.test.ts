@@ -134,9 +134,9 @@ test.each(ACCEPTED)('%s is accepted', (_case, input) =>
   }),
 )
 
-const INSERT_LEDGER_ROW = `insert into app_public.listing_consumptions (dealer_id, listing_id, source, subscription_id, price_config_id,
+const INSERT_LEDGER_ROW = `insert into app_public.listing_consumptions (dealer_id, listing_id, kind, source, subscription_id, price_config_id,
     invoice_item_id, net_amount, vat_rate, vat_amount, gross_amount, currency, created_by)
-  select dealer_id, gen_random_uuid(), $1::app_public.consumption_source,
+  select dealer_id, gen_random_uuid(), 'publication', $1::app_public.consumption_source,
     case when $2 then gen_random_uuid() end, case when $3 then price_config_id end, case when $4 then invoice_item_id end,
     $5::numeric, 19, $6::numeric, $7::numeric, 'EUR', created_by
   from app_public.listing_consumptions`

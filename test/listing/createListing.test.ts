@@ -274,8 +274,8 @@ test('a ledger row cannot refer to the subscription or the listing of another de
     [otherId],
   )
   const insert = `insert into app_public.listing_consumptions
-    (dealer_id, listing_id, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency, created_by)
-    values ($1, $2, 'subscription_quota', $3, 0, 19, 0, 0, 'EUR', $4)`
+    (dealer_id, listing_id, kind, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency, created_by)
+    values ($1, $2, 'publication', 'subscription_quota', $3, 0, 19, 0, 0, 'EUR', $4)`
   await rolledBack(database, async client => {
     expect(await refusal(client, insert, [otherId, listingId, subscriptionId, userId])).toBe('23503')
     expect(await refusal(client, insert, [oneId, listingId, subscriptionId, userId])).toBe('23505')
