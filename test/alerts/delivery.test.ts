@@ -124,7 +124,7 @@ test('a webhook that answers 500 twice is tried again, and takes the alert once'
     expect(await deliveries()).toEqual([
       { channel: 'webhook', attempts: 3, delivered: true, last_error: null },
     ])
-    expect(recorded.text()).toMatch(/the webhook answered 500/)
+    expect(recorded.text()).toMatch(/the webhook responded with 500/)
   }))
 
 test('a webhook that redirects or breaks off has not taken the alert', () =>
@@ -133,8 +133,8 @@ test('a webhook that redirects or breaks off has not taken the alert', () =>
     await raise()
     await untilDone()
     expect(webhook.received).toHaveLength(3)
-    expect(recorded.text()).toMatch(/the webhook answered 302/)
-    expect(recorded.text()).toMatch(/the webhook gives no answer/)
+    expect(recorded.text()).toMatch(/the webhook responded with 302/)
+    expect(recorded.text()).toMatch(/the webhook did not respond/)
   }))
 
 test('while the mail server refuses, the webhook is not sent the alert again', () =>
@@ -159,7 +159,7 @@ test('an alert that no channel takes stays, with the reason, and the next one is
         channel: 'email',
         attempts: 1,
         delivered: false,
-        last_error: 'the mail server does not take it (EAUTH 535)',
+        last_error: 'the mail server did not accept the alert (EAUTH 535)',
       },
       { channel: 'webhook', attempts: 1, delivered: true, last_error: null },
     ])
@@ -175,7 +175,7 @@ test('nothing that is logged or kept holds the secrets of a channel', async () =
   })
   const { rows } = await database.superuser.query('select last_error from graphile_worker._private_jobs')
   const told = recorded.text() + JSON.stringify([await deliveries(), rows])
-  expect(told).toMatch(/the webhook gives no answer/)
+  expect(told).toMatch(/the webhook did not respond/)
   expect(told).not.toMatch(/hush-hush|guessed|open-sesame|ops@example/)
 })
 

@@ -97,11 +97,11 @@ test('the task of the worker logs the result: a line where all is well, an error
     return recorded.lines.find(({ msg }) => line.test(msg))
   }
   try {
-    expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
+    expect(await run(/the ledger is in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
     await breakQuota()
-    expect(await run(/1 rows of the books break a rule.*used quota is not/)).toMatchObject({ level: 50 })
+    expect(await run(/1 ledger rows break a rule.*used quota is not/)).toMatchObject({ level: 50 })
     await loseListings()
-    expect(await run(/2 rows of the books break a rule.*has no listing/)).toMatchObject({ level: 50 })
+    expect(await run(/2 ledger rows break a rule.*has no listing/)).toMatchObject({ level: 50 })
   } finally {
     await worker.stop()
   }
