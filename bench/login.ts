@@ -1,4 +1,6 @@
 /** Logins, beside the hashing alone: Argon2id is what they are made of. */
+
+import { copyDataset, PASSWORD } from './support/dataset.ts'
 import type { Load, Pace } from './support/jobs.ts'
 import { loggingIn } from './support/operations.ts'
 import {
@@ -10,11 +12,10 @@ import {
   type Result,
 } from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
-import { copyWorld, PASSWORD } from './support/world.ts'
 
 export async function login(bench: Bench): Promise<Result> {
   const { cluster, generator, warmup, seconds } = bench
-  const { database, dealers, passwordHash } = await copyWorld(cluster, bench.world)
+  const { database, dealers, passwordHash } = await copyDataset(cluster, bench.dataset)
   const api = await startApi(cluster, database)
   const pace = (seed: number): Pace => ({ connections: CONNECTIONS, warmup, seconds, seed })
   try {

@@ -4,7 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { httpMessage, type Line, openHttp, openSql, sqlMessage } from '../../bench/support/lines.ts'
+import {
+  type Connection,
+  httpMessage,
+  openHttp,
+  openSql,
+  sqlMessage,
+} from '../../bench/support/connections.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 
 let database: TestDatabase
@@ -12,7 +18,7 @@ let server: Server
 let url: string
 /** What the server sends, piece by piece, whatever it is sent. */
 let pieces: string[] = []
-const lines: Line[] = []
+const lines: Connection[] = []
 
 beforeAll(async () => {
   database = await cloneDatabase()
