@@ -219,7 +219,7 @@ test('a line that breaks in the middle of a request is service_unavailable, and 
 test('a line that goes silent ends a statement soon after its time limit', async () => {
   const onError = () => {}
   const config = { connectionString: relay.url }
-  const pool = makePool({ config, name: 'test', size: 1, statementTimeout: 100, onError })
+  const pool = makePool({ config, name: 'test', size: 1, statementTimeoutMs: 100, onError })
   try {
     await pool.query('select 1')
     relay.stall()

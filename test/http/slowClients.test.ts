@@ -16,7 +16,7 @@ let sockets: Socket[]
 
 beforeEach(async () => {
   sockets = []
-  server = makeServer(3, { head: 300, request: 600, answer: 300 })
+  server = makeServer(3, { headMs: 300, requestMs: 600, responseMs: 300 })
   server.on('request', (request, response) => {
     if (request.method === 'GET') response.end(request.url === '/large' ? LARGE : 'small')
     else request.resume().once('end', () => response.end('read'))

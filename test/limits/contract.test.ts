@@ -128,8 +128,7 @@ test('a raised limit frees at once whom the old one had refused', async () => {
 test('the mode shadow lets through, counts and logs; the mode off does none of it', async () => {
   const outcome = 'rate_limit_checks_total{policy="public_read",outcome="shadow_refused"}'
   const counted = async () => (await metric(one, outcome)) + (await metric(two, outcome))
-  const lines = () =>
-    limited.log.lines.filter(({ msg }) => msg === 'a rate limit that only watches is exceeded')
+  const lines = () => limited.log.lines.filter(({ msg }) => msg === 'a rate limit in shadow mode is exceeded')
   await only({ public_read: { max: 2, mode: 'shadow' } })
   const [before, linesBefore] = [await counted(), lines().length]
   for (let number = 0; number < 5; number += 1) expect(told(await read(turn(number)))).toBe('200')
