@@ -110,10 +110,11 @@ async function assertSameAnswers(servers: Servers, { dealers }: Dataset): Promis
       send(servers.bare, publishingPlain([dealer])),
       send(servers.peer, publishingPlain([dealer])),
     ])
-    const [expected = '', ...others] = answers.map(({ createListing: { listing } }) =>
+    const [expected = '', ...references] = answers.map(({ createListing: { listing } }) =>
       JSON.stringify({ ...listing, id: undefined }),
     )
-    for (const other of others) if (other !== expected) throw new Error(`${other} differs from ${expected}`)
+    for (const actual of references)
+      if (actual !== expected) throw new Error(`${actual} differs from ${expected}`)
   }
   // the response of the bare server for the limit of the generator
   const [dealer] = dealers

@@ -2,9 +2,9 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
+import { CONNECT_TIMEOUT_MS } from './pool.ts'
 
 const AUTHENTICATOR = 'forecourt_authenticator'
-const CONNECT_TIMEOUT_MS = 5_000
 
 export type Authenticator = {
   config: pg.ClientConfig

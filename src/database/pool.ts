@@ -3,7 +3,7 @@ import pg from 'pg'
 
 /** The client waits this much longer than the server's statement timeout. After that the connection is dead. */
 const CLIENT_MARGIN_MS = 2_000
-const CONNECT_TIMEOUT_MS = 5_000
+export const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
 
 /** The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). */

@@ -1,6 +1,7 @@
 /** At most MAX_IN_PROGRESS GraphQL requests run at once; some queue; the rest get 503: `slots.ts` decides which. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Express } from 'express'
+import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import type { AdmissionMetrics } from '../metrics/httpServer.ts'
 import { type ErrorCode, fault } from '../request/errors.ts'
@@ -9,8 +10,8 @@ import { outcomeOf } from '../request/outcome.ts'
 import { requestIdOf } from './requestLog.ts'
 import { makeSlots, type Slots } from './slots.ts'
 
-/** Longest time in the queue before a request is refused: the same as for a database connection. */
-const QUEUE_TIMEOUT_MS = 5_000
+/** A request in the queue is refused after the time that it could wait for a database connection. */
+const QUEUE_TIMEOUT_MS = CONNECT_TIMEOUT_MS
 /** Refusals are logged together, once in this time. */
 const REPORT_MS = 5_000
 const RETRY_AFTER_SECONDS = 1
