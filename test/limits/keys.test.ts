@@ -206,7 +206,7 @@ test('TRUST_PROXY that trusts everyone is refused at start, with the reason', as
   const log = recordLog()
   for (const value of ['true', '1', '*', 'loopback']) {
     await expect(startServer(limited.database, { TRUST_PROXY: value }, log.log)).rejects.toThrow(
-      'who is trusted unseen can forge any address',
+      'a wildcard would let any client forge its address',
     )
   }
 })
