@@ -61,7 +61,7 @@ function startOn({ ownerUrl }: TestDatabase, command: string, env: Record<string
 
 /** The URL of the API, once the process says that it is ready. */
 async function ready({ output, child }: Running): Promise<string> {
-  await until('the process is ready', () => output().includes('Stop  ') || child.exitCode !== null, 30)
+  await until('the process is ready', () => output().includes('Stop  ') || child.exitCode !== null, 120)
   const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output()) ?? []
   if (url === undefined) throw new Error(`it has not started:\n${output()}`)
   return url
@@ -146,7 +146,7 @@ test('SIGTERM lets the running request be answered and the running job be finish
 
 test('a second signal a moment later stops at once', async () => {
   const running = startOn(database, 'worker', { LOG_LEVEL: 'debug' })
-  await until('the worker is connected', () => running.output().includes('Worker connected'), 30)
+  await until('the worker is connected', () => running.output().includes('Worker connected'), 120)
   await holding(
     database,
     'lock table app_public.dealer_subscriptions in exclusive mode',
@@ -185,7 +185,7 @@ test('npm run api serves requests and runs no job; Ctrl-C stops it although a cl
 test('npm run worker runs jobs and serves nothing', async () => {
   await addJob()
   const running = startOn(database, 'worker')
-  await until('no job is left', async () => (await jobs()) === 0, 30)
+  await until('no job is left', async () => (await jobs()) === 0, 120)
   expect(await connectionsOf('forecourt api')).toBe(0)
   expect(running.output()).not.toContain('http://')
   running.child.kill('SIGTERM')

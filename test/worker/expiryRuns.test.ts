@@ -51,8 +51,8 @@ const jobs = () => count('from graphile_worker._private_jobs')
 /** Runs that have expired anything: a batch that a dead worker had sent may still be committed, but to its own run. */
 const begun = () => count('from app_private.job_runs where counted > 0')
 const untilExpired = (number: number) =>
-  until(`${number} are expired`, async () => (await expired()) >= number, 30)
-const untilNoJob = () => until('no job is left', async () => (await jobs()) === 0, 30)
+  until(`${number} are expired`, async () => (await expired()) >= number)
+const untilNoJob = () => until('no job is left', async () => (await jobs()) === 0)
 
 /** Makes each batch last at least this long, so that a test finds a run in its middle. */
 async function slowBatches(milliseconds: number): Promise<void> {
@@ -69,7 +69,7 @@ test('a worker that is killed 20 times in the middle of a run expires each subsc
   for (let kill = 1; kill <= 20; kill += 1) {
     const before = await begun()
     const child = spawn(process.execPath, [workerProcess, database.ownerUrl], { stdio: 'ignore' })
-    await until('its run has made a batch', async () => (await begun()) > before, 30)
+    await until('its run has made a batch', async () => (await begun()) > before)
     await sleep(Math.random() * 40)
     child.kill('SIGKILL')
     await once(child, 'close')
@@ -212,7 +212,7 @@ test('a run whose one lane fails ends both, says why, and leaves the rest to the
     create trigger refuse before update on app_public.dealer_subscriptions
       for each row execute function public.refuse()`)
   await startWorker()
-  await until('the run has ended', async () => (await runs(database))[0]?.finished_at != null, 30)
+  await until('the run has ended', async () => (await runs(database))[0]?.finished_at != null)
   const [run] = await runs(database)
   expect(run).toMatchObject({ error: 'not this one', counted: String(await expired()) })
   expect(await expired()).toBeGreaterThanOrEqual(10_000)
