@@ -53,6 +53,6 @@ async function tell(child: ChildProcess, job: Job): Promise<Load> {
 
 function withoutErrors(load: Load): Load {
   if (load.errors > 0) throw new Error(`${load.errors} of the requests failed; the first with ${load.fault}`)
-  if (load.count === 0) throw new Error('not one request was answered in time')
+  if (load.count + (load.refused?.count ?? 0) === 0) throw new Error('not one request was answered in time')
   return load
 }
