@@ -1,8 +1,9 @@
 /** Which migrations this build expects of a database, and which it has. They are run elsewhere: an API has no use for what runs them. */
 import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 
-export const migrationsFolder = new URL('../../migrations', import.meta.url).pathname
+export const migrationsFolder = fileURLToPath(new URL('../../migrations', import.meta.url))
 /** SQLSTATEs of a function or a schema that does not exist: the database was never migrated. */
 const UNDEFINED = new Set(['42883', '3F000'])
 
