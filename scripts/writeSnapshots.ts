@@ -1,11 +1,10 @@
-/** `npm run fix`: writes schema.graphql and schema.sql anew, from a throw-away database. */
-import { writeFile } from 'node:fs/promises'
-import { makeSnapshots } from './checks/snapshots.ts'
+/** Second half of `npm run fix`: writes schema.graphql and schema.sql from a throw-away database. */
 import { endServersWithProcess, migrated18 } from './support/databases.ts'
+import { refreshSnapshots } from './support/refreshSnapshots.ts'
 
 endServersWithProcess()
 const { ownerUrl } = await migrated18()
-for (const [file, text] of Object.entries(await makeSnapshots(ownerUrl))) {
-  await writeFile(file, text)
-  process.stdout.write(`wrote ${file}\n`)
-}
+const changed = await refreshSnapshots(ownerUrl)
+process.stdout.write(
+  changed.length > 0 ? `Wrote ${changed.join(' and ')}.\n` : 'The snapshots were up to date.\n',
+)

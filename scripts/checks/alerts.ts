@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { runTool, Skipped } from '../support/check.ts'
+import { Skipped } from '../support/runChecks.ts'
+import { runTool } from '../support/tools.ts'
 
 const RULES = 'ops/prometheus/alerts.yml'
 const TESTS = 'ops/prometheus/alerts.test.yml'

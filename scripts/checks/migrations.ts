@@ -1,11 +1,14 @@
-/** The migrations as they run, fixtures included, through squawk: locks, timeouts, and changes that break a running API. */
+/** The migrations: that committed ones are unchanged, that none is left uncommitted, and squawk's rules for a live database. */
+import { createHash } from 'node:crypto'
 import { compile } from 'graphile-migrate'
-import { runTool } from '../support/check.ts'
-import { committedMigrations, currentMigration } from '../support/sources.ts'
+import { isBlank } from '../migrations/currentMigration.ts'
+import { committedMigrations, currentMigration, type Source } from '../support/sources.ts'
+import { runTool } from '../support/tools.ts'
 
+/** Lints what graphile-migrate runs, fixtures included. */
 export async function lintMigrations(): Promise<string[]> {
   const files = await committedMigrations()
-  // only the name of the database is taken from the URL; nobody connects
+  // graphile-migrate takes the database's name from the URL; nothing connects
   const settings = { connectionString: 'postgres://nobody@localhost/forecourt' }
   for (const { path, text } of await currentMigration()) {
     files.push({ path, text: await compile(settings, text, { filename: path }) })
@@ -14,4 +17,42 @@ export async function lintMigrations(): Promise<string[]> {
     files.map(({ path, text }) => runTool('squawk', ['--reporter', 'gcc', '--stdin-filepath', path], text)),
   )
   return faults.flat()
+}
+
+export async function migrationsAreUnchanged(): Promise<string[]> {
+  return chainFaults(await committedMigrations())
+}
+
+/**
+ * Each committed migration names the hash of the one before it, and its own, which covers that and the text. A database
+ * that has run a migration is found out by nothing else when the file changes later.
+ */
+export function chainFaults(migrations: Source[]): string[] {
+  let previous = '-'
+  return migrations.flatMap(({ path, text }, index) => {
+    const [, head = '', body = ''] = /^((?:--! .*\n)*)\n([\s\S]*)$/.exec(text) ?? []
+    const named = (key: string) => new RegExp(`^--! ${key}: (\\S+)$`, 'm').exec(head)?.[1]
+    const hash = named('Hash') ?? ''
+    const faults: string[] = []
+    if (Number.parseInt(path.replace(/.*\//, ''), 10) !== index + 1)
+      faults.push(`${path} is not number ${index + 1}`)
+    if (named('Previous') !== previous) faults.push(`${path} does not follow ${previous}, the hash before it`)
+    if (hash !== hashOf(body, previous)) {
+      faults.push(`${path} was edited after its commit: restore it, and write another migration`)
+    }
+    previous = hash
+    return faults
+  })
+}
+
+/** The formula of graphile-migrate. */
+function hashOf(body: string, previous: string): string {
+  const text = `${`${previous === '-' ? '' : previous}\n${body.trim()}`.trim()}\n`
+  return `sha1:${createHash('sha1').update(text).digest('hex')}`
+}
+
+export async function currentIsCommitted(): Promise<string[]> {
+  return (await currentMigration())
+    .filter(file => !isBlank(file))
+    .map(({ path }) => `${path} has statements: commit them with npm run db:commit -- "what it does"`)
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { runTool } from './check.ts'
+import { runTool } from './tools.ts'
 
 const LINES_SHOWN = 80
 

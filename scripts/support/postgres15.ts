@@ -6,7 +6,7 @@ import pg from 'pg'
 import { serverAccount } from '../../src/embedded/account.ts'
 import { run } from '../../src/embedded/binaries.ts'
 import { runServer } from '../../src/embedded/postgresServer.ts'
-import { Skipped } from './check.ts'
+import { Skipped } from './runChecks.ts'
 
 const BINARIES = '/usr/lib/postgresql/15/bin'
 const EXTENSION = '/usr/share/postgresql/15/extension/plpgsql_check.control'

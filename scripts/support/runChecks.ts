@@ -1,18 +1,16 @@
-/** What a check is, and how one is run and reported. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+/** Runs checks and reports them, one line a check. */
 
 export type Check = {
   name: string
-  /** What is wrong, a line or a block each; nothing where all is well. */
+  /** Returns the faults, a line or a block each; an empty list when the check passes. */
   run: () => Promise<string[]>
 }
 
-/** Thrown by a check that cannot run here; the message says why and how it would. */
+/** Thrown by a check that cannot run on this machine. The message says why, and what to install. */
 export class Skipped extends Error {}
 
-/** Runs every check, also past one that fails, with a line each. Returns whether none failed. */
-export async function report(checks: Check[]): Promise<boolean> {
+/** Runs every check, also after one has failed. Returns whether all passed or were skipped. */
+export async function runChecks(checks: Check[]): Promise<boolean> {
   let failures = 0
   for (const { name, run } of checks) {
     const began = performance.now()
@@ -22,7 +20,9 @@ export async function report(checks: Check[]): Promise<boolean> {
     for (const line of lines) process.stdout.write(`${line.trimEnd().replaceAll(/^/gm, '        ')}\n`)
     if (verdict === 'failed') failures++
   }
-  process.stdout.write(failures === 0 ? '\nAll is well.\n' : `\n${failures} of ${checks.length} failed.\n`)
+  process.stdout.write(
+    failures === 0 ? '\nNo check failed.\n' : `\n${failures} of ${checks.length} checks failed.\n`,
+  )
   return failures === 0
 }
 
@@ -37,15 +37,4 @@ async function judge(run: Check['run']): Promise<{ verdict: 'ok' | 'failed' | 'S
       lines: [error instanceof Error ? (error.stack ?? error.message) : String(error)],
     }
   }
-}
-
-/** What a program has to say if it fails; it gets `input` on its standard input. */
-export async function runTool(program: string, args: string[], input = ''): Promise<string[]> {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
-  const output: Buffer[] = []
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => output.push(chunk))
-  child.stdin.on('error', () => {}) // one that ends without reading it says why itself
-  child.stdin.end(input)
-  const [status] = await once(child, 'close')
-  return status === 0 ? [] : [Buffer.concat(output).toString() || `${program} ended with ${status}`]
 }
