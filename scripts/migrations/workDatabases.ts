@@ -33,7 +33,7 @@ export async function startWorkDatabases(): Promise<WorkDatabases> {
   return { ownerUrl, shadowUrl: withDatabase(ownerUrl, SHADOW), rootUrl }
 }
 
-/** Makes the shadow database anew: the committed migrations, and nothing else. */
+/** Replaces the shadow database by one with the committed migrations alone. */
 export async function renewShadow({ rootUrl }: WorkDatabases): Promise<void> {
   await asClient(rootUrl, async client => {
     await client.query(`drop database if exists ${SHADOW}`)
