@@ -22,13 +22,17 @@ export type Registry = {
 }
 
 export async function errorRegistry(): Promise<string[]> {
+  return registryFaults(await readRegistry())
+}
+
+export async function readRegistry(): Promise<Registry> {
   const typescript = (await sources(['src/**/*.ts'])).filter(({ path }) => path !== TABLE)
-  return registryFaults({
+  return {
     page: await readFile(PAGE, 'utf8'),
     table: await readFile(TABLE, 'utf8'),
     typescript: typescript.map(({ text }) => text),
     raised: raisedIn([...(await currentMigration()), ...(await fixtures())]),
-  })
+  }
 }
 
 /** Committed migrations are not read: a later one may have replaced a function of theirs. */
