@@ -6,7 +6,12 @@ import { errorRegistry } from './checks/errorRegistry.ts'
 import { functionsAreExposed } from './checks/exposedFunctions.ts'
 import { fixturesEqualDatabase } from './checks/fixtures.ts'
 import { importsPointDown } from './checks/imports.ts'
-import { currentIsCommitted, lintMigrations, migrationsAreUnchanged } from './checks/migrations.ts'
+import {
+  committedOnce,
+  currentIsCommitted,
+  lintMigrations,
+  migrationsAreUnchanged,
+} from './checks/migrations.ts'
 import { checkPlpgsql } from './checks/plpgsql.ts'
 import { makeSnapshots } from './checks/snapshots.ts'
 import { tidy } from './checks/tidy.ts'
@@ -36,6 +41,7 @@ const checks: Check[] = [
   { name: 'migrations: no committed file was edited', run: migrationsAreUnchanged },
   { name: 'migrations: current.sql is committed', run: currentIsCommitted },
   { name: 'migrations: squawk', run: lintMigrations },
+  { name: 'migrations: each text of a fixture is committed once', run: committedOnce },
   { name: 'migrations apply on Postgres 18', run: () => succeeds(migrated18()) },
   {
     name: 'schema.graphql and schema.sql are up to date',

@@ -30,6 +30,7 @@ export function reads(pageSize: number): Read[] {
         from app_public.listings as l
         left join app_public.dealers as d on d.id = l.dealer_id
         left join app_public.listing_consumptions as c on c.dealer_id = l.dealer_id and c.listing_id = l.id
+          and c.kind = 'publication'
         where l.dealer_id = $1
         order by l.created_at desc, l.id
         limit ${pageSize + 1}`,

@@ -112,9 +112,9 @@ const PAST_LISTINGS = `
 
 const PAST_CONSUMPTIONS = `
   insert into app_public.listing_consumptions (
-    dealer_id, listing_id, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency,
+    dealer_id, id, listing_id, kind, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency,
     created_by, created_at)
-  select l.dealer_id, l.id,
+  select l.dealer_id, l.id, l.id, 'publication',
     case when l.is_free then 'free_quota' else 'subscription_quota' end::app_public.consumption_source,
     case when not l.is_free then l.subscription_id end,
     0.00, case l.country when 'DE' then 19.00 else 20.00 end, 0.00, 0.00, 'EUR', $3::uuid, l.at

@@ -1,4 +1,4 @@
-/** The migrations: that committed ones are unchanged, that none is left uncommitted, and squawk's rules for a live database. */
+/** Checks the migrations: committed ones are unchanged, none is left uncommitted, and squawk finds no lock or change that breaks a running API. */
 import { createHash } from 'node:crypto'
 import { compile } from 'graphile-migrate'
 import { isBlank } from '../migrations/currentMigration.ts'
@@ -24,8 +24,8 @@ export async function migrationsAreUnchanged(): Promise<string[]> {
 }
 
 /**
- * Each committed migration names the hash of the one before it, and its own, which covers that and the text. A database
- * that has run a migration is found out by nothing else when the file changes later.
+ * Each committed migration names the hash of the one before it, and its own, which covers that and the text. graphile-migrate
+ * compares them only when it runs the migration, so a database that has run it would not notice a later edit.
  */
 export function chainFaults(migrations: Source[]): string[] {
   let previous = '-'
@@ -55,4 +55,22 @@ export async function currentIsCommitted(): Promise<string[]> {
   return (await currentMigration())
     .filter(file => !isBlank(file))
     .map(({ path }) => `${path} has statements: commit them with npm run db:commit -- "what it does"`)
+}
+
+/** A text that is included a second time is a needless copy. graphile-migrate hashes the text with LF line ends. */
+export async function committedOnce(): Promise<string[]> {
+  const faults: string[] = []
+  const places = new Map<string, string>()
+  for (const { path, text } of await committedMigrations()) {
+    if (text.includes('\r')) faults.push(`${path}: has CR line ends`)
+    if (/^--! AllowInvalidHash/m.test(text)) faults.push(`${path}: allows an invalid hash`)
+    for (const [, fixture = '', body = ''] of text.matchAll(
+      /^--! Included (\S+)\n([\s\S]*?)^--! EndIncluded \1$/gm,
+    )) {
+      const before = places.get(body)
+      if (before !== undefined) faults.push(`${path}: includes ${fixture} as in ${before}`)
+      places.set(body, path)
+    }
+  }
+  return faults
 }

@@ -4,15 +4,15 @@
  */
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { commit } from 'graphile-migrate'
+import { commit, current } from 'graphile-migrate'
 import { migrate } from '../../src/database/migrate.ts'
 import { migrationsFolder } from '../../src/database/migrations.ts'
-import { asClient, endServersWithProcess, newDirectory } from '../support/databases.ts'
+import { endServersWithProcess, newDirectory } from '../support/databases.ts'
 import { refreshSnapshots } from '../support/refreshSnapshots.ts'
 import { currentMigration } from '../support/sources.ts'
 import { compileCurrent, isBlank, messageOf } from './currentMigration.ts'
 import { explainError } from './explainError.ts'
-import { silent, startWorkDatabases, type WorkDatabases } from './workDatabases.ts'
+import { renewShadow, silent, startWorkDatabases, type WorkDatabases } from './workDatabases.ts'
 
 endServersWithProcess()
 const message = await readMessage()
@@ -42,13 +42,18 @@ async function commitCurrent(message: string): Promise<void> {
     migrate({ databaseUrl: databases.ownerUrl, includeCurrent: true, log: () => {} }),
   )
   await explained(withoutHeader(compiled), () => commitCopy(databases, copy, message), 'On a second run: ')
-  for (const file of await takeOver(copy)) say(`Wrote ${file}.`)
-  await asClient(databases.rootUrl, client =>
-    // graphile-migrate takes this right from everybody on the shadow database
-    client.query('grant connect on database forecourt_shadow to public'),
-  )
-  const changed = await refreshSnapshots(databases.shadowUrl)
-  if (changed.length > 0) say(`Wrote ${changed.join(' and ')}.`)
+  const changed = await refreshFrom(databases)
+  for (const file of [...(await takeOver(copy)), ...changed]) say(`Wrote ${file}.`)
+}
+
+/**
+ * Writes the snapshots from a fresh database that has the migration as the current one. The API refuses a database with a
+ * committed migration that this process has not known from its start.
+ */
+async function refreshFrom(databases: WorkDatabases): Promise<string[]> {
+  await renewShadow(databases)
+  await current({ connectionString: databases.shadowUrl, migrationsFolder, logger: silent })
+  return refreshSnapshots(databases.shadowUrl)
 }
 
 /** Runs the migration on the shadow database, and a second time on the other: db:watch runs it at each save, too. */

@@ -37,13 +37,13 @@ class FreshRowStep extends PgSelectSingleStep<Resource> {
   }
 }
 
-/** `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` stays a join. */
+/** `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` is a join to the publication. */
 export const FreshRowsPlugin: GraphileConfig.Plugin = wrapPlans(
   ({ pgResources = {} }) => ({
     Listing: {
       consumption(plan, $listing) {
         const resource = pgResources.listing_consumptions
-        if (!isFresh($listing) || !resource) return plan()
+        if (!isFresh($listing) || !resource) return publicationOnly(plan())
         const statement = $listing.getClassStep()
         const consumption = sql.identifier(Symbol('consumption'))
         statement.join({
@@ -59,6 +59,15 @@ export const FreshRowsPlugin: GraphileConfig.Plugin = wrapPlans(
   }),
   { name: 'FreshRowsPlugin' },
 )
+
+/** A listing may have several ledger rows, but one publication. The condition also lets the database use the partial index. */
+function publicationOnly<T>($consumption: T): T {
+  if ($consumption instanceof PgSelectSingleStep) {
+    const $rows = $consumption.getClassStep() as PgSelectStep<Resource>
+    $rows.where(sql`${$rows.alias}.kind = 'publication'`)
+  }
+  return $consumption
+}
 
 function isFresh($row: Step): $row is PgSelectSingleStep {
   return $row instanceof PgSelectSingleStep && $row.mode === 'mutation'

@@ -16,9 +16,9 @@ import {
 } from 'graphql'
 import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
-import { buyPackage, register } from '../support/operations.ts'
+import { buyPackage, register } from '../support/graphqlOperations.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 
 /** The rows that samples may use. */
 export type SampleWorld = {

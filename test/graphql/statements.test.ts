@@ -4,7 +4,7 @@ import { createListing, startServer } from '../support/apiServer.ts'
 import { cloneDatabase } from '../support/database.ts'
 import { makeAdmin, makeSeller } from '../support/seller.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
-import { makeSubscription } from '../support/world.ts'
+import { makeSubscription } from '../support/testData.ts'
 import { prepareSample, rootFields, type SampleWorld } from './samples.ts'
 
 /** Everything on the wire counts. The role and the user of the request are the first statement, the operation's SQL the second. */

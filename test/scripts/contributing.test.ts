@@ -10,6 +10,7 @@ const MINUTES = 60_000
 const CHECKS = [
   'types',
   'lint',
+
   'house',
   'errors',
   'migrations:',

@@ -26,12 +26,11 @@ export function stepsOf(guide: string): Step[] {
   })
 }
 
-/** Throws unless the file has the lines that the change names, once. */
+/** Applies a change to the first place that has its lines. In the CHANGELOG that is the release to come. */
 export function applyChange(
   text: string,
   { path, before, after }: Extract<Step, { kind: 'change' }>,
 ): string {
-  const parts = text.split(before)
-  if (parts.length !== 2) throw new Error(`${path} has these lines ${parts.length - 1} times:\n${before}`)
-  return parts.join(after)
+  if (!text.includes(before)) throw new Error(`${path} does not have these lines:\n${before}`)
+  return text.replace(before, () => after)
 }
