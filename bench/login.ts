@@ -1,4 +1,5 @@
 /** Logins beside Argon2id alone, and failed logins of existing accounts beside those of unknown ones. */
+import { copyDataset, PASSWORD } from './support/dataset.ts'
 import type { Load, Pace, Times } from './support/jobs.ts'
 import { loggingIn } from './support/operations.ts'
 import {
@@ -12,11 +13,10 @@ import {
 } from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
 import { figure } from './support/statistics.ts'
-import { copyWorld, PASSWORD } from './support/world.ts'
 
 export async function login(bench: Bench): Promise<Result> {
   const { cluster, generator, warmup, seconds } = bench
-  const { database, dealers, passwordHash } = await copyWorld(cluster, bench.world)
+  const { database, dealers, passwordHash } = await copyDataset(cluster, bench.dataset)
   const api = await startApi(cluster, database)
   const strangers = dealers.map(dealer => ({ ...dealer, email: `unknown-${dealer.email}` }))
   const fail = (accounts: typeof dealers, seed: number) =>

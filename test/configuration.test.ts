@@ -37,7 +37,7 @@ test('without variables the API runs in development on 127.0.0.1:5080 with demo 
     maxInProgress: 10,
     maxConnections: 1000,
     instances: 1,
-    limiterDeadline: 75,
+    limiterDeadlineMs: 75,
     alerts: {},
   })
 })
@@ -88,7 +88,7 @@ test('each variable is read', () => {
     poolSize: 3,
     prepareStatements: false,
     instances: 4,
-    limiterDeadline: 200,
+    limiterDeadlineMs: 200,
     alerts: {
       webhookUrl: 'https://hooks.example.com/hidden',
       email: {

@@ -1,4 +1,4 @@
-/** The statements of the application tier, each prepared once for a connection. */
+/** The statements of the application tier, each prepared once per connection. */
 
 export type Statement = { name: string; text: string }
 
@@ -11,7 +11,7 @@ const texts = {
     from app_public.listings as l
     join app_public.listing_consumptions as c on c.dealer_id = l.dealer_id and c.listing_id = l.id and c.kind = 'publication'
     where l.dealer_id = $1 and l.idempotency_key = $2`,
-  // a cancelled subscription keeps its quota until its end; what ends first is used first
+  // a cancelled subscription keeps its quota until its end; the subscription that ends first is used first
   lockSubscriptions: `
     select id, start_at, end_at, overage, included_listing_quota, used_listing_quota
     from app_public.dealer_subscriptions

@@ -1,16 +1,16 @@
-/** Who asks. A token that does not verify is refused here, never taken for a visitor. */
+/** Verifies access tokens. A request with an invalid token is refused; it is never served as a visitor's. */
 import type { Express } from 'express'
 import type { Tokens } from '../identity/tokens.ts'
 import type { Logger } from '../log.ts'
-import { sendFault } from '../request/answers.ts'
+import { sendFault } from '../request/faultResponse.ts'
 import type {} from '../request/request.ts'
 import { requestId } from './requestLog.ts'
 
 const BEARER = /^Bearer +([^\s]+)$/i
 
-const faults = new WeakSet<object>()
+const withInvalidToken = new WeakSet<object>()
 
-/** Verifies the token. One that does not verify makes the request nobody's, until it is refused. */
+/** Sets the identity of a request. An invalid token is only noted here, and `installTokenRefusal` refuses it. */
 export function installIdentity(app: Express, tokens: Tokens, log: Logger): void {
   app.use(async (request, _response, next) => {
     const header = request.headers.authorization
@@ -22,16 +22,16 @@ export function installIdentity(app: Express, tokens: Tokens, log: Logger): void
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown'
       log.info({ requestId: requestId(request), reason }, 'refused an access token')
-      faults.add(request)
+      withInvalidToken.add(request)
     }
     next()
   })
 }
 
-/** Behind the limits, so that guessing tokens is counted on the address it comes from. */
+/** Runs after the limits, so that a client that guesses tokens is counted by its address. */
 export function installTokenRefusal(app: Express): void {
   app.use((request, response, next) => {
-    if (!faults.has(request)) return next()
+    if (!withInvalidToken.has(request)) return next()
     response.setHeader('WWW-Authenticate', 'Bearer error="invalid_token"')
     const message = 'The access token is not valid. Please log in again.'
     sendFault(request, response, 'unauthenticated', { message })

@@ -1,4 +1,4 @@
-/** From what a request does and who sent it to what it is charged. */
+/** The charges of a request, from its root fields and its sender. */
 import { createHmac } from 'node:crypto'
 import type { FieldCounts } from '../request/document.ts'
 import type { Identity } from '../request/identity.ts'
@@ -6,19 +6,20 @@ import type { Policies, Policy } from './policies.ts'
 
 export type Charge = Readonly<{
   policy: Policy
-  /** As a refused client is told, `user:<id>:listing_create`. */
+  /** As a refused client sees it: `user:<id>:listing_create`. */
   name: string
-  /** HMAC of scope and subject: the counters name nobody. */
+  /** HMAC of scope and subject, so that the counters contain no user id and no address. */
   key: Buffer
   cost: number
 }>
 
 export type Subject = {
-  identity: Identity | undefined /** The address, or the prefix of an IPv6 one. */
+  identity: Identity | undefined
+  /** The address, or the prefix of an IPv6 address. */
   address: string
 }
 
-/** The charges of a request, by ascending key, so that no two requests wait for each other. */
+/** Sorted by key, so that concurrent requests lock the counters in the same order and cannot deadlock. */
 export function chargesOf(
   policies: Policies,
   subject: Subject,
@@ -29,11 +30,11 @@ export function chargesOf(
     .map(policy => ({ policy, times: timesOf(policy, subject, fields) }))
     .filter(({ policy, times }) => times > 0 && policy.mode !== 'off')
     .map(({ policy, times }) => {
-      const who = subjectOf(policy, subject)
-      const key = createHmac('sha256', secret).update(`${policy.scope}\n${who}`).digest()
-      return { policy, name: `${who}:${policy.scope}`, key, cost: policy.cost * times }
+      const subjectKey = subjectOf(policy, subject)
+      const key = createHmac('sha256', secret).update(`${policy.scope}\n${subjectKey}`).digest()
+      return { policy, name: `${subjectKey}:${policy.scope}`, key, cost: policy.cost * times }
     })
-    .sort((one, other) => Buffer.compare(one.key, other.key))
+    .sort((a, b) => Buffer.compare(a.key, b.key))
 }
 
 function timesOf(policy: Policy, { identity }: Subject, fields: FieldCounts): number {

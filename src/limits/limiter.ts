@@ -1,4 +1,4 @@
-/** The middleware: classify, charge, refuse. express-rate-limit sets the headers, over a store that makes the one call. */
+/** The middleware: classify, charge, refuse. express-rate-limit sets the headers; its store takes all charges in one call. */
 import type { Express, Request, RequestHandler, Response } from 'express'
 import { rateLimit, type Store } from 'express-rate-limit'
 import type { Logger } from '../log.ts'
@@ -16,7 +16,7 @@ export type LimiterOptions = {
   policies: PolicySource
   counters: Counters
   metrics: LimitMetrics
-  /** Keys of the counters are HMACs under it. */
+  /** The key of the HMACs that identify counters. */
   secret: string
   log: Logger
 }
@@ -24,16 +24,16 @@ export type LimiterOptions = {
 type State = { charges: readonly Charge[]; fields: FieldCounts; verdict?: Verdict | undefined }
 
 const states = new WeakMap<object, State>()
-const NOTHING: FieldCounts = new Map()
+const NO_FIELDS: FieldCounts = new Map()
 
-/** How often a field was charged to this request; for the tripwire inside GraphQL. */
+/** How often a field was charged to this request, for the check inside GraphQL: `tripwire.ts`. */
 export function chargedTimes(request: object, field: string): number {
   return fieldsOf(request).get(field) ?? 0
 }
 
 /** Root field, as `Mutation.login` → how often the request selects it, as far as its document was read. */
 export function fieldsOf(request: object): FieldCounts {
-  return states.get(request)?.fields ?? NOTHING
+  return states.get(request)?.fields ?? NO_FIELDS
 }
 
 export function installLimits(app: Express, options: LimiterOptions): void {
@@ -42,7 +42,7 @@ export function installLimits(app: Express, options: LimiterOptions): void {
 
 function makeLimiter(options: LimiterOptions): RequestHandler {
   const { policies, counters, metrics, secret } = options
-  /** Of each request under way, by its id here: a store is given a key and nothing else. */
+  /** Requests in progress by a number, because a store gets nothing but a key. */
   const pending = new Map<string, State>()
   let lastKey = 0
 
@@ -50,10 +50,10 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
     async increment(key) {
       const state = pending.get(key)
       pending.delete(key)
-      if (state === undefined) throw new Error('a request is charged once')
+      if (state === undefined) throw new Error('a request must be charged only once')
       state.verdict = await counters.take(state.charges)
       const { verdict } = state
-      if (verdict === undefined) throw new Error('a request without charges is skipped')
+      if (verdict === undefined) throw new Error('a request without charges must be skipped')
       count(state, metrics)
       for (const { name } of verdict.shadowed) logShadow(options.log, name)
       const { maxCount } = verdict.charge.policy
@@ -76,11 +76,11 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
       return key
     },
     limit: request => states.get(request)?.verdict?.charge.policy.maxCount ?? 1,
-    retryAfter: request => states.get(request)?.verdict?.retryAfter ?? 1,
+    retryAfter: request => states.get(request)?.verdict?.retryAfterSeconds ?? 1,
     legacyHeaders: true,
     standardHeaders: false,
     handler: (request, response) => refuse(request, response, options.log),
-    // keys are the requests' own numbers, so what it checks of keys and stores does not apply
+    // its checks of keys and stores do not apply, because a key here is the number of a request
     validate: false,
   })
 }
@@ -93,7 +93,7 @@ function begin(request: Request, policies: PolicySource, secret: string, metrics
   return state
 }
 
-/** Empty where the document cannot be read: it is not executed either, and GraphQL refuses it. */
+/** Empty if the document cannot be read. GraphQL refuses such a document, so nothing is executed. */
 function selectedFields(body: unknown, { unclassified }: LimitMetrics): FieldCounts {
   const { query, operationName } = Object(body) as { query?: unknown; operationName?: unknown }
   const document = typeof query === 'string' ? parseDocument(query).document : undefined
@@ -103,7 +103,7 @@ function selectedFields(body: unknown, { unclassified }: LimitMetrics): FieldCou
   unclassified.inc({
     reason: typeof query !== 'string' ? 'no_document' : document === undefined ? 'syntax' : 'operation',
   })
-  return NOTHING
+  return NO_FIELDS
 }
 
 function count({ charges, verdict }: State, metrics: LimitMetrics): void {
@@ -117,12 +117,12 @@ function outcomeOfPolicy(policy: Policy, verdict: Verdict | undefined): string {
   return verdict?.allowed === false && verdict.charge.policy === policy ? 'refused' : 'allowed'
 }
 
-/** For whoever tries a limit before it is enforced. */
+/** For an operator who tries a limit before it is enforced. */
 export function logShadow(log: Logger, limit: string): void {
-  log.warn({ limit }, 'a rate limit that only watches is exceeded')
+  log.warn({ limit }, 'a rate limit in shadow mode is exceeded')
 }
 
-/** For people who look for who is in trouble, or makes it. The address of an IPv6 client is its prefix. */
+/** For an operator who looks for clients that reach a limit. An IPv6 address is logged as its prefix. */
 export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: string): void {
   const { requestId, identity } = request ?? {}
   const record = { requestId, scope, user: identity?.userId, address: addressOf(request) }
@@ -131,12 +131,12 @@ export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: 
 
 function refuse(request: Request, response: Response, log: Logger): void {
   const verdict = states.get(request)?.verdict
-  if (verdict === undefined) throw new Error('only a verdict refuses')
-  const { charge, retryAfter } = verdict
+  if (verdict === undefined) throw new Error('a refusal needs a verdict')
+  const { charge, retryAfterSeconds } = verdict
   const { scope } = charge.policy
   outcomeOf(request).codes.push('rate_limit_exceeded')
   logRefusal(log, request, scope)
-  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfter)
+  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfterSeconds)
   const extensions = { code, detail, meta }
   response.status(fault(code).status).type('application/json; charset=utf-8')
   response.send(JSON.stringify({ errors: [{ message, extensions }] }))

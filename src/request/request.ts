@@ -5,9 +5,9 @@ import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from './identity.ts'
 
 type RequestFields = {
-  /** Given by a proxy in `X-Request-Id`, or made here; answered in the same header. */
+  /** From the proxy's `X-Request-Id`, or generated. The response has it in the same header. */
   requestId?: string
-  /** The verified user; absent for a visitor. */
+  /** The verified user. Absent for a visitor. */
   identity?: Identity
 }
 
@@ -15,7 +15,6 @@ type RequestFields = {
 export interface ApiRequest extends IncomingMessage, Readonly<RequestFields> {
   /** The client's address, as express sees it behind the proxies that it trusts. */
   readonly ip?: string | undefined
-  /** The response of this request. */
   readonly res?: ServerResponse | undefined
 }
 

@@ -1,4 +1,4 @@
-/** The worker as a role of a process: its pool, as the owner of the worker's schema, and its runner. */
+/** The worker role of a process: a pool of the owner, who owns the worker's schema, and the runner. */
 import { parseIntoClientConfig } from 'pg-connection-string'
 import { makeAlertChannels } from '../alerts/channels.ts'
 import type { AlertConfiguration } from '../configuration.ts'
@@ -10,7 +10,7 @@ import { startWorker } from './runner.ts'
 export type WorkerRoleOptions = {
   databaseUrl: string
   log: Logger
-  /** None: alerts are only logged. */
+  /** Undefined: alerts are only logged. */
   alerts?: AlertConfiguration
 }
 

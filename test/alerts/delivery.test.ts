@@ -131,7 +131,7 @@ test('a delivery is retried with the same id after the webhook responds with 500
     expect(await readDeliveries()).toEqual([
       { channel: 'webhook', attempts: 3, delivered: true, last_error: null },
     ])
-    expect(recorded.text()).toMatch(/the webhook answered 500/)
+    expect(recorded.text()).toMatch(/the webhook responded with 500/)
   }))
 
 test('a redirect or a broken connection counts as a failed delivery', () =>
@@ -140,8 +140,8 @@ test('a redirect or a broken connection counts as a failed delivery', () =>
     await raiseAlert()
     await untilDone()
     expect(webhook.received).toHaveLength(3)
-    expect(recorded.text()).toMatch(/the webhook answered 302/)
-    expect(recorded.text()).toMatch(/the webhook gives no answer/)
+    expect(recorded.text()).toMatch(/the webhook responded with 302/)
+    expect(recorded.text()).toMatch(/the webhook did not respond/)
   }))
 
 test('retries for a refusing mail server do not send the alert to the webhook again', () =>
@@ -166,7 +166,7 @@ test('a failed delivery is kept with its error, and does not stop the next alert
         channel: 'email',
         attempts: 1,
         delivered: false,
-        last_error: 'the mail server does not take it (EAUTH 535)',
+        last_error: 'the mail server did not accept the alert (EAUTH 535)',
       },
       { channel: 'webhook', attempts: 1, delivered: true, last_error: null },
     ])
@@ -182,7 +182,7 @@ test('the log and the stored errors contain no secret of a channel', async () =>
   })
   const { rows } = await database.superuser.query('select last_error from graphile_worker._private_jobs')
   const visible = recorded.text() + JSON.stringify([await readDeliveries(), rows])
-  expect(visible).toMatch(/the webhook gives no answer/)
+  expect(visible).toMatch(/the webhook did not respond/)
   expect(visible).not.toMatch(/hush-hush|guessed|open-sesame|ops@example/)
 })
 

@@ -3,7 +3,13 @@ import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { httpMessage, type Line, openHttp, openSql, sqlMessage } from '../../bench/support/lines.ts'
+import {
+  type Connection,
+  httpMessage,
+  openHttp,
+  openSql,
+  sqlMessage,
+} from '../../bench/support/connections.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 
 let database: TestDatabase
@@ -11,7 +17,7 @@ let server: Server
 let url: string
 /** The pieces that the server sends after any request. */
 let pieces: string[] = []
-const lines: Line[] = []
+const lines: Connection[] = []
 
 beforeAll(async () => {
   database = await cloneDatabase()

@@ -225,7 +225,7 @@ test('a request whose connection breaks is service_unavailable, and so is every 
 test('a statement on a silent connection fails after its timeout, and the next one gets a new connection', async () => {
   const onError = () => {}
   const config = { connectionString: relay.url }
-  const pool = makePool({ config, name: 'test', size: 1, statementTimeout: 1_000, onError })
+  const pool = makePool({ config, name: 'test', size: 1, statementTimeoutMs: 1_000, onError })
   try {
     await pool.query('select 1')
     relay.stall()

@@ -10,9 +10,9 @@ const HEAD = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n'
 /** More than the buffers between the two sides hold. */
 const LARGE = Buffer.alloc(64_000_000)
 /** Measured by Node, which takes no clock of ours. */
-const SHORT = { head: 300, request: 600 }
+const SHORT = { headMs: 300, requestMs: 600 }
 /** Never reached, however busy the machine is. */
-const LONG = { head: 60_000, request: 60_000 }
+const LONG = { headMs: 60_000, requestMs: 60_000 }
 /** On the clock of the test. */
 const ANSWER_MS = 300
 
@@ -46,8 +46,8 @@ afterEach(async () => {
   await drain(server)
 })
 
-async function serve(timeouts: { head: number; request: number }): Promise<void> {
-  server = makeServer(3, { ...timeouts, answer: ANSWER_MS })
+async function serve(timeouts: { headMs: number; requestMs: number }): Promise<void> {
+  server = makeServer(3, { ...timeouts, responseMs: ANSWER_MS })
   server.on('request', (request, response) => {
     responses.push(response)
     if (request.method === 'GET') response.end(request.url === '/large' ? LARGE : 'small')

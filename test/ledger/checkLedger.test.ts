@@ -97,13 +97,13 @@ test('the worker task logs an info line without findings, and an error with the 
     return recorded.lines.find(({ msg }) => line.test(msg))
   }
   try {
-    expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
+    expect(await run(/the ledger is in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
     await breakQuota()
-    expect(await run(/1 rows of the books break a rule.*used quota of a subscription is not/)).toMatchObject({
+    expect(await run(/1 ledger rows break a rule.*used quota of a subscription is not/)).toMatchObject({
       level: 50,
     })
     await deleteListings()
-    expect(await run(/2 rows of the books break a rule.*has no listing/)).toMatchObject({ level: 50 })
+    expect(await run(/2 ledger rows break a rule.*has no listing/)).toMatchObject({ level: 50 })
   } finally {
     await worker.stop()
   }

@@ -54,7 +54,7 @@ beforeEach(() => {
   counters = makeCounters({
     pool: pool as unknown as pg.Pool,
     instances: 2,
-    deadline: DEADLINE_MS,
+    deadlineMs: DEADLINE_MS,
     prepareStatements: true,
     metrics: makeLimitMetrics(new Registry()),
   })

@@ -136,8 +136,7 @@ test('a raised limit ends the refusals of the old one', async () => {
 test('the mode shadow allows, counts and logs; the mode off neither counts nor logs', async () => {
   const outcome = 'rate_limit_checks_total{policy="public_read",outcome="shadow_refused"}'
   const counted = async () => (await metric(one, outcome)) + (await metric(two, outcome))
-  const lines = () =>
-    limited.log.lines.filter(({ msg }) => msg === 'a rate limit that only watches is exceeded')
+  const lines = () => limited.log.lines.filter(({ msg }) => msg === 'a rate limit in shadow mode is exceeded')
   await only({ public_read: { max: 2, mode: 'shadow' } })
   const [before, linesBefore] = [await counted(), lines().length]
   for (let number = 0; number < 5; number += 1) expect(outcomeOf(await read(turn(number)))).toBe('200')

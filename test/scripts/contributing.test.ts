@@ -10,7 +10,6 @@ const MINUTES = 60_000
 const CHECKS = [
   'types',
   'lint',
-
   'house',
   'errors',
   'migrations:',

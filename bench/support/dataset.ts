@@ -1,4 +1,4 @@
-/** Who sells in the benchmark: dealers whose listings are paid for in three ways, with a member and a token each. */
+/** The data of the benchmark: dealers that pay for listings in three ways, each with a member and a token. */
 
 import { hashPassword } from '../../src/identity/passwords.ts'
 import { makeTokens } from '../../src/identity/tokens.ts'
@@ -6,12 +6,12 @@ import { type Cluster, type Database, jwtSecret } from './cluster.ts'
 
 export type Dealer = { dealerId: string; userId: string; email: string; token: string }
 
-export type World = {
+export type Dataset = {
   database: Database
-  /** A third each with free quota, with a subscription, and with a price to pay. */
+  /** One third has free quota, one third a subscription, and one third pays. */
   dealers: Dealer[]
-  /** With a subscription that never ends: all its publications queue behind one row. */
-  hot: Dealer
+  /** Has one large subscription, so that all its publications wait for the lock of one row. */
+  hotDealer: Dealer
   /** A member of all dealers: for calls without HTTP. */
   fleetUserId: string
   passwordHash: string
@@ -21,8 +21,8 @@ const DEALERS = 9_000
 export const PASSWORD = 'forecourt-bench'
 
 /**
- * Quotas that are never used up, so that the mix of sources is the same in the first round and in the last. Germany gives
- * listings away, Austria does not.
+ * Quotas are never used up, so that the mix of sources is the same in every round. Germany has free listings, Austria does
+ * not.
  */
 const CONFIGURATION = `
   insert into app_public.currencies (code, minor_units) values ('EUR', 2);
@@ -37,7 +37,7 @@ const CONFIGURATION = `
   select 'fleet', c.country, '{"en": "Fleet"}', 499.00, 'EUR', 3650, 1000000000 from app_public.country_currencies as c;
   update app_public.rate_limit_policies set mode = 'off'`
 
-/** Dealer 0 is the hot one. Of the others every third is German, and every third has an empty subscription. */
+/** Dealer 0 is the hot dealer. Of the others, every third is German, and every third has a subscription without quota. */
 const DEALERS_WITH_MEMBERS = `
   with people as (
     select n, r.user_id
@@ -72,7 +72,7 @@ const READ_DEALERS = `
   join app_public.users as u on u.email = 'dealer' || substr(d.company_name, 8) || '@example.com'
   order by substr(d.company_name, 8)::integer`
 
-export async function makeWorld(cluster: Cluster): Promise<World> {
+export async function makeDataset(cluster: Cluster): Promise<Dataset> {
   const database = await cluster.create()
   const { superuser } = database
   const passwordHash = await hashPassword(PASSWORD)
@@ -87,13 +87,13 @@ export async function makeWorld(cluster: Cluster): Promise<World> {
       return { ...dealer, token: accessToken }
     }),
   )
-  const [hot, ...rest] = all
+  const [hotDealer, ...dealers] = all
   const fleetUserId = rows[0]?.fleet
-  if (hot === undefined || fleetUserId === undefined) throw new Error('there is no dealer')
-  return { database, dealers: rest, hot, fleetUserId, passwordHash }
+  if (hotDealer === undefined || fleetUserId === undefined) throw new Error('the dealers were not made')
+  return { database, dealers, hotDealer, fleetUserId, passwordHash }
 }
 
 /** The same dealers in a database of their own. */
-export async function copyWorld(cluster: Cluster, world: World): Promise<World> {
-  return { ...world, database: await cluster.create(world.database) }
+export async function copyDataset(cluster: Cluster, dataset: Dataset): Promise<Dataset> {
+  return { ...dataset, database: await cluster.create(dataset.database) }
 }

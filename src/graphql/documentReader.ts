@@ -1,6 +1,6 @@
 /**
- * Decides whether a document may be executed: tokens, syntax, limits, validation, in this order, so that no rule of the
- * validation meets a large document. A refusal is `invalid_input` with HTTP 400.
+ * Decides whether a document may be executed. Checks tokens, syntax, limits and validation in this order, so that no
+ * validation rule processes a large document. A refusal is `invalid_input` with HTTP 400.
  */
 import {
   type DocumentNode,
@@ -15,10 +15,9 @@ import { type ParsedDocument, parseDocument } from '../request/document.ts'
 import { refuseRequest } from '../request/outcome.ts'
 import { requestOf } from '../request/request.ts'
 
-/** What reading a document needs. */
 export interface DocumentOptions {
   readonly rules: readonly ValidationRule[]
-  /** "Did you mean" names fields to those who may not list them. */
+  /** Errors contain no "Did you mean", which would name fields to clients that may not read the schema. */
   readonly hideSuggestions: boolean
 }
 
@@ -26,10 +25,10 @@ type Reading =
   | { document: DocumentNode; errors?: undefined }
   | { document?: undefined; errors: GraphQLError[] }
 
-/** One is enough to act on; each costs time. */
-const maximumErrors = 5
+/** A client needs few errors to act on, and each costs time. */
+const MAX_ERRORS = 5
 
-/** A function that validates documents, each once while it is cached. */
+/** Returns a function that validates documents, each once while it is cached. */
 export function makeDocumentReader(
   schema: GraphQLSchema,
   options: DocumentOptions,
@@ -51,11 +50,11 @@ function readDocument(
   if (document === undefined) return { errors: errors.map(asInvalidInput) }
   const refused = [...errors, ...unknownOperations(schema, document)]
   if (refused.length > 0) return { errors: refused }
-  const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: maximumErrors })
+  const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: MAX_ERRORS })
   return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
 }
 
-/** A subscription, where the schema has none, would be found out by the planner only. */
+/** Without this check, only the planner would refuse a subscription to a schema that has none. */
 function unknownOperations(schema: GraphQLSchema, { definitions }: DocumentNode): GraphQLError[] {
   return definitions
     .filter(definition => definition.kind === Kind.OPERATION_DEFINITION)
@@ -63,7 +62,7 @@ function unknownOperations(schema: GraphQLSchema, { definitions }: DocumentNode)
     .map(node => asInvalidInput(new GraphQLError(`This API has no ${node.operation}.`, { nodes: [node] })))
 }
 
-/** Replaces grafserv's own reader of documents. */
+/** Replaces the parser and the validation of grafserv. */
 export function makeDocumentsPlugin(options: { introspection: boolean }): GraphileConfig.Plugin {
   return {
     name: 'DocumentsPlugin',

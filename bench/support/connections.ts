@@ -1,28 +1,28 @@
 /**
- * A connection on which one message is sent and its answer awaited, over a bare socket: the generator shares the cores with
- * what it measures, and a client library would take several times as much of them. Messages are strings of bytes (latin1).
+ * Connections that send one message and wait for its response, over bare sockets. The generator shares the cores with the
+ * servers that it measures, and a client library would use several times as much CPU. Messages are strings of bytes (latin1).
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import pg from 'pg'
 import type { HttpRequest } from './jobs.ts'
 
-/** Where the key stands in a message, if it has one: what comes before it, what after. */
+/** The parts of a message before and after its key. Without a key there is one part. */
 export type Message = readonly [before: string, after?: string]
 
-export type Line = {
-  /** Resolves when the whole answer is there, with what is wrong with it. */
+export type Connection = {
+  /** Resolves when the response is complete: with its fault, or undefined if there is none. */
   exchange(message: string): Promise<string | undefined>
   close(): void
 }
 
-/** Looks at what has come: undefined until the answer is complete, then null or what is wrong with it. */
+/** Reads the received bytes. Returns undefined until the response is complete, then its fault, or null if there is none. */
 type Reader = (received: Buffer) => string | null | undefined
 
 const KEY = '$key'
 const KEY_LENGTH = 36
 
-function makeLine(socket: Socket, read: Reader, farewell = ''): Line {
+function makeConnection(socket: Socket, read: Reader, closeMessage = ''): Connection {
   let received: Buffer | undefined
   let resolve: ((fault: string | undefined) => void) | undefined
   const settle = (fault: string | undefined) => {
@@ -47,16 +47,16 @@ function makeLine(socket: Socket, read: Reader, farewell = ''): Line {
     },
     close() {
       socket.removeAllListeners('close')
-      socket.end(farewell, 'latin1')
+      socket.end(closeMessage, 'latin1')
     },
   }
 }
 
-export async function openHttp(url: string): Promise<Line> {
+export async function openHttp(url: string): Promise<Connection> {
   const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
   await once(socket, 'connect')
-  return makeLine(socket, readHttp)
+  return makeConnection(socket, readHttp)
 }
 
 export function httpMessage(url: string, { path, token, body }: HttpRequest): Message {
@@ -75,20 +75,20 @@ export function httpMessage(url: string, { path, token, body }: HttpRequest): Me
   return after === undefined ? [start] : [start, after]
 }
 
-/** Any status but 200 is a fault, and so are the errors of GraphQL. */
+/** A status other than 200 and errors of GraphQL are faults. */
 function readHttp(received: Buffer): string | null | undefined {
   const end = received.indexOf('\r\n\r\n')
   if (end < 0) return undefined
   const head = received.toString('latin1', 0, end)
   const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1]
-  if (length === undefined) return `an answer without content-length: ${head}`
+  if (length === undefined) return `a response without content-length: ${head}`
   if (received.length < end + 4 + Number(length)) return undefined
   if (head.startsWith('HTTP/1.1 200') && !received.includes('"errors"', end)) return null
   return received.toString('utf8', 0, 2_000)
 }
 
-/** A prepared statement of this name is there on the connection. */
-export async function openSql(url: string, { setup, text, values }: SqlParts): Promise<Line> {
+/** Opens a connection that has prepared the statement `work`. */
+export async function openSql(url: string, { setup, text, values }: SqlParts): Promise<Connection> {
   const client = new pg.Client({ connectionString: url, application_name: 'forecourt bench' })
   await client.connect()
   for (const statement of setup) await client.query(statement)
@@ -97,10 +97,10 @@ export async function openSql(url: string, { setup, text, values }: SqlParts): P
     text,
     values: values.map(value => value.replace(KEY, crypto.randomUUID())),
   })
-  // from here on the socket is ours
+  // from here on this code uses the socket, not the driver
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection
   stream.removeAllListeners()
-  return makeLine(stream, readSql, `X${int32(4)}`)
+  return makeConnection(stream, readSql, `X${int32(4)}`)
 }
 
 type SqlParts = { setup: string[]; text: string; values: string[] }

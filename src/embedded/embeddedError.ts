@@ -1,4 +1,4 @@
-// What can go wrong with the embedded server, in sentences that say what to do. Programs compare `code`.
+// Errors of the embedded server. The message says what to do; programs compare `code`.
 
 export type EmbeddedErrorCode =
   | 'ALREADY_RUNNING'
