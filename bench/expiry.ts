@@ -31,7 +31,7 @@ const RECORD_RUN = `
   insert into app_private.job_runs (task, finished_at, backend_pid, backend_started_at)
   values ('expire_subscriptions', clock_timestamp(), 0, clock_timestamp())`
 
-/** Locks last until the end of their transaction, so none is older than the worker's oldest transaction that writes. */
+/** Locks last until the end of their transaction, so no lock is older than the worker's oldest transaction that writes. */
 const OLDEST_TRANSACTION = `
   select coalesce(max(extract(epoch from clock_timestamp() - a.xact_start)) * 1000, 0)::double precision as age
   from pg_stat_activity as a

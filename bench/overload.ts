@@ -95,7 +95,7 @@ function report(rounds: Round[]): Result {
     targets,
     notes: [
       'Capacity is the highest load without a refusal: half of the requests are in progress, half are queued.',
-      `Over capacity, the server answered ${offered.median.toFixed(1)} times as many requests. The refusals, and the generator`,
+      `Over capacity, the server responded to ${offered.median.toFixed(1)} times as many requests. The refusals, and the generator`,
       'that sends their requests, use the same cores, so fewer requests are served.',
     ],
   }

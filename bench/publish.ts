@@ -102,7 +102,7 @@ async function withLimits(database: Database, work: () => Promise<Load>): Promis
 
 type Answer = { createListing: { listing: { id: string } } }
 
-/** Fails unless the three servers answer the same, except for the id. */
+/** Fails unless the responses of the three servers are the same, except for the id. */
 async function assertSameAnswers(servers: Servers, { dealers }: Dataset): Promise<void> {
   for (const dealer of dealers.slice(0, 3)) {
     const answers = await Promise.all([

@@ -91,7 +91,7 @@ function pair(name: keyof typeof READS, reads: { variables: object; token: strin
   }
 }
 
-/** Fails unless both servers answer the same. */
+/** Fails unless both servers return the same data. */
 async function assertSameAnswer(
   name: string,
   { ours, reference }: Pair,

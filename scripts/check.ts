@@ -52,7 +52,7 @@ const checks: Check[] = [
     run: async () => asClient((await on18()).ownerUrl, functionsAreExposed),
   },
   {
-    name: 'fixtures are what the database has',
+    name: 'fixtures equal the functions and views of the database',
     run: async () => asClient((await on18()).ownerUrl, fixturesEqualDatabase),
   },
   { name: 'migrations apply on Postgres 15', run: () => only15(() => succeeds(migrated15())) },

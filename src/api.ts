@@ -141,6 +141,6 @@ async function readinessFault(pool: pg.Pool): Promise<string | undefined> {
     return await migrationFault(pool)
   } catch (error) {
     const sqlstate = error instanceof pg.DatabaseError ? ` (SQLSTATE ${error.code})` : ''
-    return `The database does not answer${sqlstate}. Please check that it runs.`
+    return `The database does not respond${sqlstate}. Please check that it runs.`
   }
 }

@@ -9,7 +9,7 @@ const BATCH_SIZE = 500
 const BATCHES = 32
 /** A run with at least this many rows has two lanes on two connections: one starts at the oldest end, one in the middle. */
 const TWO_LANES_FROM = 10_000
-/** While publications run, a lane pauses for this many times its batch. Two lanes then use a fifth of one core. */
+/** While publications run, a lane pauses this many times as long as its batch took. Two lanes then use a fifth of one core. */
 const PAUSE_FACTOR = 9
 const PROGRESS_MS = 5_000
 
@@ -73,7 +73,7 @@ async function expireRange(client: Client, run: Run, from: string, until: string
       startedAt = performance.now()
     }
     const last = batches[0]?.last_end_at
-    // other sessions hold the rows that are left in so short a range
+    // the range cannot get shorter: other sessions have locked the rows that are left
     if (last === undefined || (last === at && expired === 0)) return true
     at = last
   }

@@ -109,7 +109,7 @@ async function countConnections(name: string): Promise<number> {
   return rows[0].count
 }
 
-test('after SIGTERM the process answers the running request, finishes the running job and exits with 0', async () => {
+test('after SIGTERM the process serves the running request, finishes the running job and exits with 0', async () => {
   const userId = await makeUser(database.owner)
   const due = await makeSubscription(database.owner, await makeDealer(database.owner, userId), {
     endAt: "now() - interval '1 minute'",

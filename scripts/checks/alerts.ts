@@ -29,9 +29,9 @@ async function untestedAlerts(): Promise<string[]> {
   return [...rules.matchAll(/^ +- alert: (\w+)$/gm)].flatMap(([, name]) => [
     ...(new RegExp(`alertname: ${name}\n +eval_time: \\S+\n +exp_alerts:\n +- `).test(tests)
       ? []
-      : [`${TESTS}: ${name} never fires`]),
+      : [`${TESTS}: ${name} has no test in which it fires`]),
     ...(new RegExp(`alertname: ${name}, eval_time: \\S+, exp_alerts: \\[\\]`).test(tests)
       ? []
-      : [`${TESTS}: ${name} is never silent`]),
+      : [`${TESTS}: ${name} has no test in which it does not fire`]),
   ])
 }

@@ -1,4 +1,4 @@
-/** The errors stand in three places that must agree: the SQL that raises them, src/request/errors.ts, and docs/errors.md. */
+/** Three places describe the errors and must agree: the SQL that raises them, src/request/errors.ts, and docs/errors.md. */
 import { readFile } from 'node:fs/promises'
 import { type ErrorCode, type FaultContext, fault, ownSqlstates, toFault } from '../../src/request/errors.ts'
 import { currentMigration, fixtures, type Source, sources } from '../support/sources.ts'
@@ -90,15 +90,13 @@ function codeFaults(rows: CodeRow[], { table, typescript, raised }: Registry): s
       ...(sqlstate !== '' && places === '' ? [`${sqlstate} \`${code}\` is raised nowhere`] : []),
       ...(row.http === String(status) ? [] : [`${PAGE}: \`${code}\` is ${status}`]),
       ...(row.sqlstate === sqlstate ? [] : [`${PAGE}: the SQLSTATE of \`${code}\` is ${sqlstate || 'none'}`]),
-      ...(row.raisedBy === places
-        ? []
-        : [`${PAGE}: \`${code}\` is raised by ${places || 'none of the two'}`]),
+      ...(row.raisedBy === places ? [] : [`${PAGE}: \`${code}\` is raised by ${places || 'neither'}`]),
     ]
   })
   return [...unknown, ...faults]
 }
 
-/** Each SQLSTATE that the table of TypeScript knows is on the page, and each one on the page gives what its row says. */
+/** Each SQLSTATE in the table of TypeScript is on the page, and each SQLSTATE on the page has the outcomes of its row. */
 function postgresFaults(rows: PostgresRow[], { table }: Registry): string[] {
   const listed = rows.flatMap(({ sqlstates }) => sqlstates)
   const known = [...table.matchAll(/^ {2}'?(\d{2}|[0-9A-Z]{5})'?: '\w+'/gm)]
@@ -124,7 +122,7 @@ function rowFaults({ codes, http }: PostgresRow, sqlstate: string): string[] {
   ]
 }
 
-/** What a client may get for this SQLSTATE: with and without a user, with and without a message on the constraint. */
+/** The outcomes that a client may get for this SQLSTATE: with and without a user, with and without a message on the constraint. */
 function outcomesOf(sqlstate: string) {
   const message = { field: 'field', message: 'A message.' }
   const contexts: FaultContext[] = [true, false].flatMap(authenticated => [

@@ -32,7 +32,7 @@ const FUNCTIONS = `
   where p.pronamespace = 'app_public'::regnamespace and p.prorettype <> 'trigger'::regtype
   order by 1`
 
-/** What the comment of a function says that is called by SQL or TypeScript of ours, and not by clients. */
+/** The comment of a function has this text if our SQL or TypeScript calls it, and clients do not. */
 const NOT_A_FIELD = 'Not a field of GraphQL'
 const BEHAVIOR = /^@behavior .*\+(queryField|mutationField|typeField)\b/m
 
@@ -57,7 +57,7 @@ export function exposureFaults(
     // the name of a `+typeField` depends on its type
     if (behavior === 'typeField' || api.fields.has(field)) return []
     return [
-      `${signature} is to be the field ${field}, but schema.graphql lacks it: which role may execute it?`,
+      `${signature} should be the field ${field}, but schema.graphql lacks it: grant execute to a role of the API`,
     ]
   }
   if (comment.includes(NOT_A_FIELD)) {

@@ -1,4 +1,4 @@
-/** The fixtures are what the database has: nobody has to look for a function anywhere else. */
+/** The fixtures equal the functions and views of the database, so nobody has to look for a function anywhere else. */
 import type pg from 'pg'
 import { describeSchema } from '../catalog/snapshot.ts'
 import { difference } from '../support/difference.ts'
@@ -33,7 +33,7 @@ export async function fixturesEqualDatabase(owner: pg.ClientBase): Promise<strin
   const strangers = await withoutFixture(owner, files)
   await owner.query('begin')
   try {
-    // an older migration may include what has been removed since
+    // an older migration may include a file that has been removed since
     const inOrder = included.flatMap(include => files.filter(file => file.include === include))
     const fault = await runAgain(owner, inOrder)
     return [
@@ -46,7 +46,7 @@ export async function fixturesEqualDatabase(owner: pg.ClientBase): Promise<strin
   }
 }
 
-/** What the first file that fails is told by the database. */
+/** The error of the first file that fails. */
 async function runAgain(owner: pg.ClientBase, files: Fixture[]): Promise<string | undefined> {
   await owner.query(FORGET)
   await owner.query('reset search_path')
@@ -60,7 +60,7 @@ async function runAgain(owner: pg.ClientBase, files: Fixture[]): Promise<string 
   return undefined
 }
 
-/** The functions and views that no file is named for. The database has just been described. */
+/** The functions and views without a file of their name. Needs the view `objects`, which `describeSchema` makes. */
 async function withoutFixture(owner: pg.ClientBase, files: Fixture[]): Promise<string[]> {
   const { rows } = await owner.query<{ name: string }>(
     "select name from objects where kind in ('function', 'procedure', 'view')",

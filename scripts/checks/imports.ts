@@ -48,7 +48,7 @@ function layerOf(path: string): number {
   return LAYERS.findIndex(layer => path === layer || path.startsWith(`${layer}/`))
 }
 
-/** Each import cycle once, starting at the file where a walk through the imports closes it. */
+/** Each import cycle once. It starts at the file at which a walk through the imports comes back. */
 function circlesOf(graph: Graph): string[] {
   const circles: string[] = []
   const finished = new Set<string>()

@@ -38,7 +38,7 @@ async function describeApi(databaseUrl: string): Promise<string> {
     })
     const { data, errors } = (await response.json()) as { data?: IntrospectionQuery; errors?: unknown }
     if (data === undefined || errors !== undefined) {
-      throw new Error(`The API does not answer to introspection: ${JSON.stringify(errors)}`)
+      throw new Error(`The API refuses introspection: ${JSON.stringify(errors)}`)
     }
     return `${printSchema(lexicographicSortSchema(buildClientSchema(data)))}\n`
   } finally {

@@ -1,4 +1,4 @@
-/** Writes schema.graphql and schema.sql, where a database says something else than the files do. */
+/** Writes schema.graphql and schema.sql again if they differ from what a database gives. */
 import { readFile, writeFile } from 'node:fs/promises'
 import { makeSnapshots } from '../checks/snapshots.ts'
 

@@ -1,4 +1,4 @@
-/** The migrations that this build expects of a database, and those that it has. Another file runs them: the API does not need what runs them. */
+/** The migrations that this build expects of a database, and those that it has. `migrate.ts` runs them, with packages that the API does not load. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,8 +13,8 @@ const AS_OWNER =
   'select array(select m.hash from graphile_migrate.migrations as m order by m.filename) as applied'
 
 const UNRELEASED =
-  'This database was made by a Forecourt before 0.2, which was never released: ' +
-  'please move .data/ away, or set DATABASE_URL to a new database.'
+  'This database was made before Forecourt 0.2 and cannot be migrated. ' +
+  'Please move .data/ away, or set DATABASE_URL to a new database.'
 
 type Queryable = Pick<pg.Pool, 'query'>
 type Migration = { hash: string; file: string }

@@ -75,7 +75,7 @@ export async function runInTransaction(
     const [, result] = await send(client, first, second, statement.arrayMode ? 'array' : undefined)
     return result
   } catch (error) {
-    // without an SQLSTATE, nobody knows what state the connection is in
+    // without an SQLSTATE, the state of the connection is unknown
     isLost = !(error instanceof pg.DatabaseError) || CONNECTION_CLOSED.test(error.code ?? '')
     throw error
   } finally {

@@ -60,6 +60,6 @@ function shortened(findings: Finding[]): Finding[] {
   const finding = `${rest.length} more differences from schema.sql`
   return [
     ...findings.slice(0, MOST_SHOWN),
-    { verdict: worst.verdict, finding, remedy: 'mend those above first' },
+    { verdict: worst.verdict, finding, remedy: 'correct the differences above first' },
   ]
 }

@@ -69,7 +69,7 @@ async function createCluster(options: ClusterOptions): Promise<void> {
   }
 }
 
-/** Removes what a killed start left behind. */
+/** Removes the directories of starts that were killed. */
 function removeDrafts(home: string): void {
   for (const name of readdirSync(home).filter(entry => entry.startsWith(DRAFT))) {
     try {

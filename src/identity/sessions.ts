@@ -39,7 +39,7 @@ const typeDefs = gql`
     fullName: String!
   }
 
-  "A signed-in user, and the token to send as \`Authorization: Bearer <accessToken>\`."
+  "A user who is logged in, and the token to send as \`Authorization: Bearer <accessToken>\`."
   type Session {
     accessToken: String!
     expiresAt: Datetime!
@@ -66,9 +66,9 @@ const typeDefs = gql`
   }
 
   extend type Mutation {
-    "Makes an account and signs it in."
+    "Creates an account and logs its user in."
     register(input: RegisterInput!): RegisterPayload
-    "Signs in. The error is the same for an unknown e-mail address and for a wrong password."
+    "Logs in. The error is the same for an unknown e-mail address and for a wrong password."
     login(input: LoginInput!): LoginPayload
   }
 `

@@ -41,7 +41,7 @@ export function reportDatabase(pool: pg.Pool, registry: Registry): () => Promise
   const registers = [registry]
   const up = new Gauge({
     name: 'forecourt_database_up',
-    help: '1 while the database answers. While it is 0, the metrics that the database reports are missing.',
+    help: '1 while the database responds. While it is 0, the metrics that the database reports are missing.',
     registers,
   })
   const metrics = DEFINITIONS.map(({ counts, ...options }) => {
@@ -87,7 +87,7 @@ export function reportDatabase(pool: pg.Pool, registry: Registry): () => Promise
 function withDeadline<Value>(work: Promise<Value>): Promise<Value> {
   let timer: NodeJS.Timeout | undefined
   const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('the database does not answer')), DEADLINE_MS)
+    timer = setTimeout(() => reject(new Error('the database does not respond')), DEADLINE_MS)
   })
   return Promise.race([work, deadline]).finally(() => clearTimeout(timer))
 }

@@ -30,7 +30,7 @@ export function makeRequestMetrics(registry: Registry, { rootFields, fieldsOf }:
   })
   const operations = new Histogram({
     name: 'graphql_operation_duration_seconds',
-    help: 'Time of a GraphQL request by its root field. several: more than one. other: none that exists.',
+    help: 'Time of a GraphQL request by its root field. several: more than one. other: a field that does not exist.',
     labelNames: ['field'],
     buckets: BUCKETS,
     registers,

@@ -37,7 +37,7 @@ function run(database: TestDatabase, log: (message: string) => void = () => {}):
   return migrate({ databaseUrl: database.ownerUrl, includeCurrent: true, log })
 }
 
-/** What a migration makes, by name. */
+/** The objects that a migration makes, by name. */
 async function objects(database: TestDatabase): Promise<unknown> {
   const { rows } = await database.superuser.query(`
     select json_build_array(
@@ -53,7 +53,7 @@ async function objects(database: TestDatabase): Promise<unknown> {
   return rows[0]?.objects
 }
 
-test('migrating an empty database twice at once makes what migrating it once makes', async () => {
+test('two concurrent migrations of an empty database make the same objects as one', async () => {
   const database = await keep(emptyDatabase())
   await Promise.all([run(database), run(database)])
   const once = await keep(cloneDatabase())
@@ -73,7 +73,7 @@ test('migrating again changes neither the schema nor the data', async () => {
   expect(await contents()).toEqual(before)
 })
 
-test('the owner of the schema is no superuser, and the API logs in as a role that is nobody by itself', async () => {
+test('the owner of the schema is no superuser, and the login of the API inherits no rights of other roles', async () => {
   const database = await keep(cloneDatabase())
   const { rows } = await database.superuser.query(
     `select rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolbypassrls from pg_roles
@@ -93,7 +93,7 @@ test('a database that was never migrated lacks every migration of this build', a
   expect(fault).toContain('npm run migrate')
 })
 
-test('a database that lacks one migration is told that one, and one that is ahead is told apart', async () => {
+test('the fault of a database that lacks a migration names it, and a newer database has another fault', async () => {
   const database = await keep(cloneDatabase())
   expect(await migrationFault(database.superuser)).toBeUndefined()
   const newest = (await expectedMigrations()).at(-1)
@@ -106,7 +106,7 @@ test('a database that lacks one migration is told that one, and one that is ahea
   expect(await migrationFault(database.superuser)).toContain(newest?.file ?? 'migrations/committed is empty')
 })
 
-/** What the first migration left in a database before the migrations were rewritten for 0.2. */
+/** The record of the first migration as it was before the migrations were rewritten for 0.2. */
 const FIRST_UNRELEASED = `
   set role forecourt_test_owner;
   create schema graphile_migrate;
@@ -118,9 +118,9 @@ const FIRST_UNRELEASED = `
   reset role`
 
 const SAYS_WHAT_TO_DO =
-  /^This database was made by a Forecourt before 0\.2, .*: please move \.data\/ away, or .* new database\.$/
+  /^This database was made before Forecourt 0\.2 .*\. Please move \.data\/ away, or .* new database\.$/
 
-test('a database from before the first release is refused by migrate and by a worker, and is left as it is', async () => {
+test('migrate and the worker refuse a database from before 0.2, and do not change it', async () => {
   const database = await keep(emptyDatabase())
   await database.superuser.query(FIRST_UNRELEASED)
   await expect(run(database)).rejects.toThrow(SAYS_WHAT_TO_DO)
@@ -132,13 +132,13 @@ test('a database from before the first release is refused by migrate and by a wo
   expect(rows).toEqual([{ name: 'graphile_migrate' }])
 })
 
-test('the API tells a database from before the first release apart from one that lacks migrations or is ahead', async () => {
+test('the API has another fault for a database from before 0.2 than for one that lacks migrations or is newer', async () => {
   const database = await keep(cloneDatabase())
   await database.superuser.query(`drop schema graphile_migrate cascade; ${FIRST_UNRELEASED}`)
   expect(await migrationFault(database.superuser)).toMatch(SAYS_WHAT_TO_DO)
 })
 
-test('a build without migrations is broken, and no database is up to date with it', async () => {
+test('a build without migrations is an error, so that no database seems up to date', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'forecourt-migrations-'))
   try {
     await expect(readMigrations(folder)).rejects.toThrow(/There are no migrations in .*\. Please install/)

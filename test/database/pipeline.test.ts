@@ -17,7 +17,7 @@ let pool: pg.Pool
 
 beforeAll(async () => {
   database = await cloneDatabase()
-  // one connection, so that a test sees what the statement before it left there
+  // one connection, so that a test sees the state that an earlier statement left
   pool = poolOf({ connectionString: database.ownerUrl })
   await pool.query('create table public.notes (id integer primary key, note text)')
   await pool.query('create sequence public.attempts')
@@ -58,7 +58,7 @@ const backend = async () => {
   return (row as { pid: number }).pid
 }
 
-/** What a client of the API gets for an error of the database. */
+/** The fault that a client of the API gets for an error of the database. */
 async function faultOf(work: Promise<unknown>) {
   const error = await work.then(
     () => new Error('the statement succeeded'),
@@ -124,7 +124,7 @@ test('a statement that failed at first runs the next time, and one that never pa
   await expect(run('select nothing')).rejects.toMatchObject({ code: '42703' })
 })
 
-test('a connection keeps at most 200 prepared statements, the last used, also when statements fail', async () => {
+test('a connection keeps the 200 prepared statements that were used last, also when statements fail', async () => {
   const first = 'select 0 / $1::integer as number'
   for (let number = 0; number < 260; number++) {
     await run(`select ${number} / $1::integer as number`, [number % 2]).catch(() => {})
@@ -248,7 +248,7 @@ test('a connection that breaks after the Sync leaves all of the statement or not
     })
     await relay.restore()
     expect((await run('select 1 as one', [], ME, remote)).rows).toEqual([{ one: 1 }])
-    // the backend had the Sync, so it commits although nobody hears of it
+    // the backend had the Sync, so it commits although the client gets no response
     await until('the backend has committed', async () => (await notes()).length > 0)
     expect(await notes()).toEqual([1, 2])
   } finally {
@@ -257,7 +257,7 @@ test('a connection that breaks after the Sync leaves all of the statement or not
   }
 })
 
-test('a connection that falls silent is given up after the time limit', async () => {
+test('a connection that goes silent is closed after the time limit', async () => {
   const relay = await startRelay(database.ownerUrl)
   const remote = poolOf({ connectionString: relay.url }, 100)
   try {

@@ -1,4 +1,4 @@
-/** A restore to a moment, as docs/operations.md tells it: a base backup, the WAL since then, and a later loss. */
+/** A restore to a moment, as docs/operations.md describes it: a base backup, the WAL since then, and a later loss. */
 
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -60,14 +60,14 @@ function backUp({ superuserUrl }: EmbeddedServer): Promise<string> {
       join(home, 'base.tar'),
       '.',
     ])
-    // 1: files changed or went while they were read, which the WAL makes good
+    // 1: files changed or disappeared while tar read them, and the WAL repairs that
     expect([0, 1]).toContain(status)
     const { rows } = await client.query('select labelfile from pg_backup_stop()')
     return rows[0].labelfile
   })
 }
 
-/** Lays out the backup, for a server that recovers when it is started. */
+/** Unpacks the backup, for a server that recovers when it is started. */
 function layOut(backupLabel: string): void {
   const cluster = join(restored, 'postgres')
   mkdirSync(cluster, { recursive: true })
@@ -90,8 +90,8 @@ async function publish(client: pg.Client, userId: string, dealerId: string): Pro
   ])
 }
 
-test('after a loss the database is restored to the moment before it: no publication less, none more', async () => {
-  // the server's account may be another than ours
+test('after a loss the database is restored to the moment before it, with exactly the publications of that moment', async () => {
+  // the server may run as another user than this test
   chmodSync(home, 0o755)
   mkdirSync(archive)
   chmodSync(archive, 0o777)

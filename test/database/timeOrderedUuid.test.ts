@@ -1,3 +1,4 @@
+/** The ids of all rows: time-ordered UUIDs. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 
@@ -9,7 +10,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-test('an id is a UUID of version 7 that holds the time of its making to the millisecond', async () => {
+test('an id is a UUID of version 7 that contains the time of its creation in milliseconds', async () => {
   const { rows } = await database.owner.query(
     `select id, extract(epoch from clock_timestamp()) * 1000 as now
      from (select app_private.time_ordered_uuid() as id offset 0) as made`,
@@ -19,17 +20,17 @@ test('an id is a UUID of version 7 that holds the time of its making to the mill
   expect(Math.abs(Number(rows[0].now) - time)).toBeLessThan(1000)
 })
 
-test('ids are in the order of their making, and all different', async () => {
+test('ids are in the order of their creation, and all different', async () => {
   const { rows } = await database.owner.query<{ id: string }>(
     'select app_private.time_ordered_uuid() as id from generate_series(1, 5000)',
   )
-  // 60 bits of time: what was made within a quarter of a microsecond has the order of chance
+  // 60 bits of time: ids made within a quarter of a microsecond have a random order
   const times = rows.map(({ id }) => id.slice(0, 18))
   expect(times).toEqual([...times].sort())
   expect(new Set(rows.map(({ id }) => id)).size).toBe(5000)
 })
 
-test('no role of the API makes ids of its own choice for what it may not write', () =>
+test('a role of the API cannot call the function', () =>
   rolledBack(database, async client => {
     await client.query('set local role forecourt_dealer')
     expect(await refusal(client, 'select app_private.time_ordered_uuid()')).toBe('42501')

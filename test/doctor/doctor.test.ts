@@ -73,7 +73,7 @@ test('a healthy database ends with 0, a line for each check and no failure', asy
   ])
 })
 
-test('a failure ends with 1, and its remedy mends it', async () => {
+test('a failure ends with 1, and its remedy corrects it', async () => {
   await onServer(server.ownerUrl, 'alter table app_public.vat_rates no force row level security')
   const { code, stdout } = await run(server.ownerUrl)
   const [, remedy = ''] =
@@ -94,7 +94,7 @@ test('a database that was not migrated ends with 1 and the command to run', asyn
   }
 })
 
-test('a server that does not answer ends with 1 and a sentence without a password', async () => {
+test('a server that does not respond ends with 1 and a sentence without a password', async () => {
   const { code, stdout, stderr } = await run('postgres://nobody:secret@127.0.0.1:1/none')
   expect([code, stdout]).toEqual([1, ''])
   expect(stderr).toMatch(/127\.0\.0\.1:1/)

@@ -5,10 +5,10 @@ const subscriptions = 'app_public.dealer_subscriptions'
 const prices = 'app_public.price_configs'
 const vatRates = 'app_public.vat_rates'
 
-/** The remedy of each is SQL that brings the schema of this build back. */
+/** The remedy of each is SQL that restores the schema of this build. */
 export const mendable: SchemaFault[] = [
   [
-    'an index of the contract that is missing',
+    'a missing index on status and end of subscriptions',
     'drop index app_public.ix_dealer_subscriptions_status_end_at',
     'FAIL',
     /^the index ix_dealer_subscriptions_status_end_at on app_public\.dealer_subscriptions is missing$/,

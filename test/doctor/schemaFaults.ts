@@ -9,7 +9,7 @@ export type SchemaFault = [difference: string, sql: string, verdict: Verdict, fi
 const subscriptions = 'app_public.dealer_subscriptions'
 const vatRates = 'app_public.vat_rates'
 
-/** A person has to decide how to mend these. */
+/** A person has to decide how to correct these. */
 export const others: SchemaFault[] = [
   [
     'a column that is missing',

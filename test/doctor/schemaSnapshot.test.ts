@@ -56,14 +56,17 @@ test('a database with the migrations of this build does not differ from the snap
   expect(await after('select', compare)).toEqual([])
 })
 
-test.each(mendable)('the doctor finds %s, and its remedy mends it', async (_fault, sql, verdict, finding) => {
-  await after(sql, async client => {
-    const found = await compare(client)
-    expect(found[0]).toMatchObject({ verdict, finding: expect.stringMatching(finding) })
-    for (const { remedy } of found) await client.query(await statementOf(remedy))
-    expect(await compare(client)).toEqual([])
-  })
-})
+test.each(mendable)(
+  'the doctor finds %s, and its remedy corrects it',
+  async (_fault, sql, verdict, finding) => {
+    await after(sql, async client => {
+      const found = await compare(client)
+      expect(found[0]).toMatchObject({ verdict, finding: expect.stringMatching(finding) })
+      for (const { remedy } of found) await client.query(await statementOf(remedy))
+      expect(await compare(client)).toEqual([])
+    })
+  },
+)
 
 test.each(others)('the doctor finds %s', async (_fault, sql, verdict, finding) => {
   const found = await after(sql, compare)

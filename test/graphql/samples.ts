@@ -43,7 +43,7 @@ export type Sample = {
 
 const PASSWORD = 'correct horse battery'
 
-/** A mutation, or a query with required arguments, needs a sample. Each call makes what it needs, so it can run again. */
+/** A mutation, or a query with required arguments, needs a sample. Each call makes its own rows, so it can run again. */
 const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> = {
   register: () => ({ input: { email: newEmail(), password: PASSWORD, fullName: 'Test User' } }),
   login: async ({ server }) => {
@@ -100,7 +100,7 @@ const schema = buildSchema(await readFile(new URL('../../schema.graphql', import
 /** The fields of Query and Mutation in schema.graphql, which `npm run check` holds against the API. */
 export const rootFields: readonly string[] = rootsOf(schema).flatMap(type => Object.keys(type.getFields()))
 
-/** Makes what the field's sample needs. Returns a function that sends the operation. */
+/** Makes the rows of the field's sample. Returns a function that sends the operation. */
 export async function prepareSample(world: SampleWorld, name: string) {
   const root = rootsOf(schema).find(type => name in type.getFields())
   const field = root?.getFields()[name]

@@ -34,14 +34,14 @@ afterAll(async () => {
 test.each(rootFields.map(name => [name, OTHERS[name] ?? USUAL] as const))(
   '%s sends %i statements',
   async (name, expected) => {
-    // the first call also sends what a connection or the server sends once only
+    // the first call also sends the statements that a connection or the server sends only once
     await (await prepareSample(world, name))()
     const send = await prepareSample(world, name)
     statements.take('forecourt api')
     const { status, errors } = await send()
     expect({ status, errors }).toEqual({ status: 200, errors: [] })
     const sent = statements.take('forecourt api')
-    // the statements are compared with themselves to show them in a failure
+    // the statements are part of both sides, so that a failure shows them
     expect({ count: sent.length, sent }).toEqual({ count: expected, sent })
   },
 )

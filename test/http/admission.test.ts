@@ -67,7 +67,7 @@ test('a request that is queued for five seconds gets 503, and the next one is se
       })
       await until('the second is queued', () => slots.queued() === 1)
       jest.advanceTimersByTime(QUEUE_TIMEOUT_MS - 1)
-      // a request to the same process that is answered later shows that the second was not answered
+      // a later response of the same process shows that the second request has none yet
       expect((await fetch(`${url}/../healthz`)).status).toBe(404)
       expect(outcome).toBeUndefined()
       jest.advanceTimersByTime(1)
@@ -86,7 +86,7 @@ test('a request that is queued for five seconds gets 503, and the next one is se
   )
 })
 
-test('a client that does not read its answer holds no slot', async () => {
+test('a client that does not read its response holds no slot', async () => {
   const large = Buffer.alloc(64_000_000)
   await serveSlots(
     1,

@@ -1,4 +1,4 @@
-/** Each error code of the contract with its HTTP status, in both media types. No body shows internals. */
+/** Each error code of docs/errors.md with its HTTP status, in both media types. No body shows internals. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'

@@ -1,4 +1,4 @@
-/** More requests than can be served, on the real server: some are refused at once, the others are answered. */
+/** More requests than can be served, on the real server: some are refused at once, the others are served. */
 import { connect } from 'node:net'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
@@ -9,9 +9,9 @@ import { makeSeller } from '../support/seller.ts'
 import { holding, until } from '../support/waits.ts'
 
 const SLOTS = 4
-/** A queue that is no burst may hold as many requests as there are slots. */
+/** Under sustained load, as many requests may queue as there are slots. */
 const QUEUE = SLOTS
-/** A queue of this age is no burst any more. */
+/** A queue of this age counts as sustained load. */
 const SUSTAINED_MS = 500
 
 let database: TestDatabase
@@ -60,7 +60,7 @@ async function whileFull(work: () => Promise<void>): Promise<number[]> {
   return answers.map(({ status }) => status)
 }
 
-test('a request to a full queue gets 503, on both media types, and all requests before it are answered', async () => {
+test('a request to a full queue gets 503, on both media types, and all requests before it are served', async () => {
   const statuses = await whileFull(async () => {
     for (const accept of ['application/json', 'application/graphql-response+json']) {
       const { status, headers, errors, data } = await server.call('{ currentUser { id } }', { accept })
@@ -78,7 +78,7 @@ test('a request to a full queue gets 503, on both media types, and all requests 
   expect((await read()).status).toBe(200)
 })
 
-test('a full server still answers /healthz and /metrics', async () => {
+test('a full server still serves /healthz and /metrics', async () => {
   await whileFull(async () => {
     for (const path of ['/healthz', '/metrics']) expect((await fetch(server.url + path)).status).toBe(200)
   })
@@ -141,7 +141,7 @@ test('a client that sends its body slowly holds no slot', async () => {
   }
 })
 
-test('fifty parallel publications of one dealer are a burst, and each is answered', async () => {
+test('fifty parallel publications of one dealer are a burst, and each is served', async () => {
   const usual = await startServer(database)
   try {
     const { token, dealerId } = await makeSeller(database, usual)

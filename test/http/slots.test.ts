@@ -87,7 +87,7 @@ test('in an overload half of the slots are used, and one request may queue', () 
   expect(enter('g', 'h')).toEqual([true, false])
 })
 
-test('an overload ends after ten seconds: all slots are used, in the order of the queue, and as many requests may queue', () => {
+test('an overload ends after ten seconds: all slots are used in the order of the queue, and as many requests may queue as there are slots', () => {
   const { enter, leave, pass, inUse, queued, admitted } = overload()
   pass(9_999)
   expect(enter('g')).toEqual([false])
@@ -117,7 +117,7 @@ test('a burst that is too large is refused in part, and starts no overload', () 
   expect([inUse(), queued()]).toEqual([2, 19])
 })
 
-test('a queue that is left by a short stall refuses requests until it is short again, and starts no overload', () => {
+test('after a short stall a long queue causes refusals until it is short again, but no overload', () => {
   const { enter, leave, pass, inUse } = open(2)
   enter('a', 'b', ...names(15))
   pass(500)

@@ -9,11 +9,11 @@ import { until } from '../support/waits.ts'
 const HEAD = 'POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n'
 /** More than the buffers between the two sides hold. */
 const LARGE = Buffer.alloc(64_000_000)
-/** Measured by Node, which takes no clock of ours. */
+/** Node measures these timeouts, and a test cannot move the clock of Node. */
 const SHORT = { headMs: 300, requestMs: 600 }
 /** Never reached, however busy the machine is. */
 const LONG = { headMs: 60_000, requestMs: 60_000 }
-/** On the clock of the test. */
+/** Measured on the clock that the test moves. */
 const ANSWER_MS = 300
 
 let server: Server
@@ -73,7 +73,7 @@ function open(): Client {
   return { socket, received: () => received, closed: () => closed }
 }
 
-/** Asks for the large answer, and returns once its first bytes have arrived and the client has stopped reading. */
+/** Asks for the large response, and returns once its first bytes have arrived and the client has stopped reading. */
 async function openUnread(): Promise<Client> {
   const client = open()
   client.socket.write('GET /large HTTP/1.1\r\nhost: x\r\n\r\n')
@@ -112,7 +112,7 @@ test('a client that sends the body byte by byte is disconnected with 408', async
   expect(client.received()).toMatch(/^HTTP\/1\.1 408 /)
 })
 
-test('a client that does not read its answer is disconnected at the timeout, and not before', async () => {
+test('a client that does not read its response is disconnected at the timeout, and not before', async () => {
   await serve(LONG)
   await openUnread()
   jest.advanceTimersByTime(ANSWER_MS - 1)
@@ -122,18 +122,18 @@ test('a client that does not read its answer is disconnected at the timeout, and
   await until('the server has closed the connection', async () => (await connections()) === 0)
 })
 
-test('a client that reads a large answer within the timeout stays connected, and may ask again', async () => {
+test('a client that reads a large response within the timeout stays connected, and may ask again', async () => {
   await serve(LONG)
   const client = await openUnread()
   jest.advanceTimersByTime(ANSWER_MS - 1)
   client.socket.resume()
-  await until('the answer is read', () => client.socket.bytesRead > LARGE.length)
+  await until('the response is read', () => client.socket.bytesRead > LARGE.length)
   await until('the server has seen that', () => responses[0]?.closed)
-  // no timer of the answer is left
+  // no timer of the response is left
   expect(jest.getTimerCount()).toBe(0)
   client.socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
   const before = client.socket.bytesRead
-  await until('the next answer is read', () => client.socket.bytesRead > before)
+  await until('the next response is read', () => client.socket.bytesRead > before)
   expect(client.closed()).toBe(false)
 })
 
@@ -149,7 +149,7 @@ test('a connection beyond the maximum is closed at once, and the others are serv
   expect(fourth.received()).toBe('')
   for (const { socket, received } of clients) {
     socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
-    await until('it is answered', () => received().startsWith('HTTP/1.1 200'))
+    await until('it has a response', () => received().startsWith('HTTP/1.1 200'))
   }
 })
 

@@ -56,7 +56,7 @@ afterAll(async () => {
 /** One failed login after another, up to the first that the limit refuses, on a server that has just started. */
 async function workOf(email: string) {
   const server = await startServer({ ...database, ownerUrl: statements.relay.url })
-  // what the test itself has written is reported before the reset
+  // the test's own writes are reported before the reset
   for (const pool of [database.owner, database.superuser])
     await pool.query('select pg_stat_force_next_flush()')
   await database.superuser.query('select pg_stat_reset()')

@@ -122,7 +122,7 @@ test('failed logins of an account are in the metrics, and a refusal is in the lo
   expect(limited.log.text()).not.toContain(email)
 })
 
-test('the refusal is the contract; its key contains neither the e-mail address nor whether the account exists', async () => {
+test('a refusal has the documented form; its key reveals neither the e-mail address nor whether the account exists', async () => {
   const email = await makeAccount()
   const startedAt = Date.now() / 1000
   await failLogins(5, email, STRANGER)

@@ -96,7 +96,7 @@ test('a document with two aliased logins is refused, and none is charged', async
   expect(remaining(await two.call(`mutation { ${LOGIN} }`))).toBe(19)
 })
 
-/** Answering takes about 10 ms; visiting each spread would take years. */
+/** A response takes about 10 ms; visiting each spread would take years. */
 const BOMB_MS = 5_000
 
 test('a document with 2^60 fragment spreads is refused without visiting each spread', async () => {

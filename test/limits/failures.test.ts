@@ -1,4 +1,4 @@
-/** The shared counters out of reach: quick answers, the limits of each process, and recovery without help. */
+/** The shared counters out of reach: quick responses, the limits of each process, and recovery without help. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { countResponses, login, quoteListing, register } from '../support/graphqlOperations.ts'

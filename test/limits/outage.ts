@@ -1,4 +1,4 @@
-/** Test helpers for a database that fails while two processes count in it, each of which gives out half of a limit alone. */
+/** Test helpers for a database that fails while two processes count in it. Without it, each process allows half of a limit. */
 import { createHmac } from 'node:crypto'
 import { expect } from '@jest/globals'
 import pg from 'pg'
@@ -11,11 +11,11 @@ import { startRelay } from '../support/relay.ts'
 import { until } from '../support/waits.ts'
 
 /**
- * An answer takes some milliseconds, or the deadline of the limiter. A request that waited for the database instead would take
+ * A response takes some milliseconds, or the deadline of the limiter. A request that waited for the database instead would take
  * 3 s (query_timeout) or 5 s (connectionTimeoutMillis).
  */
 export const ANSWER_MS = 2_500
-/** The client that asks until a state is reached, so that the client of the test is charged for nothing but the test. */
+/** The client of the requests that wait for a state. The client of the test is then charged for its own requests only. */
 export const PROBE = 0
 
 /** The limit public_read: 6 requests for both processes, 3 for each while the shared counters are out of reach. */
@@ -91,13 +91,13 @@ function makeClients(servers: TestServer[]) {
     const headers = { 'x-forwarded-for': addressOf(address) }
     return { ...server, call: (query, options) => server.call(query, { headers, ...options }) }
   }
-  /** Sends an operation that needs the database for nothing but the limiter, and measures its answer. */
+  /** Sends an operation for which only the limiter needs the database, and measures the time of its response. */
   async function read(server = client()): Promise<Answer<unknown> & { took: number }> {
     const start = performance.now()
     const answer = await server.call('{ __typename }')
     return { ...answer, took: performance.now() - start }
   }
-  /** Sends requests one after another, none of which waits for the database. Returns their outcomes. */
+  /** Sends requests one after another. Fails if one waits for the database. Returns their outcomes. */
   async function attack(times: number, server = client()): Promise<Record<string, number>> {
     const answers = []
     for (let time = 0; time < times; time++) {
@@ -113,7 +113,7 @@ function makeClients(servers: TestServer[]) {
   return { client, read, attack, nextClient, current: () => last }
 }
 
-/** What the tests read and change in the database, without the relay. */
+/** Reads and changes the database without the relay. */
 function inDatabase(database: TestDatabase) {
   return {
     /** The charges of a client in the shared counter. */

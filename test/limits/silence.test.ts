@@ -1,4 +1,4 @@
-/** The shared counters locked or silent: answers at the deadline, the limits of each process, and recovery without help. */
+/** The shared counters locked or silent: responses at the deadline, the limits of each process, and recovery without help. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { countResponses } from '../support/graphqlOperations.ts'
@@ -70,7 +70,7 @@ test('connections that go silent delay no request, and new connections replace t
   expect(await outage.errors('deadline')).toBeGreaterThan(before)
 })
 
-test('a database that accepts connections and never answers delays no request', async () => {
+test('a database that accepts connections and never responds delays no request', async () => {
   await outage.relay.cut()
   const speak = await startSilentServer(outage.relay)
   try {

@@ -25,7 +25,7 @@ afterAll(() => database.drop())
 
 type Refusal = { code: string; missing?: string; ambiguous?: string }
 
-/** The code of the refusal with `missing` and `ambiguous` of its detail. The message is not part of the contract. */
+/** The code of the refusal with `missing` and `ambiguous` of its detail. Clients must not rely on the message. */
 async function refusalDetail(client: pg.ClientBase, sql: string, values: unknown[]): Promise<Refusal> {
   await client.query('savepoint refused')
   try {

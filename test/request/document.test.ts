@@ -17,7 +17,7 @@ test('limits, validation and plan read the same parsed document', () => {
   expect(parseDocument(query).document).toBe(document)
 })
 
-test('a document of 100 kB is parsed once as well', () => {
+test('a document of 100 kB is also parsed once', () => {
   const query = `query long { a } #${'x'.repeat(99_000)}`
   expect(parseDocument(query)).toBe(parseDocument(query))
 })

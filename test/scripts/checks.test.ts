@@ -1,4 +1,4 @@
-/** The checks of migrations and of functions find what they are for. */
+/** The checks of migrations and of functions find the faults that they are for. */
 import { createHash } from 'node:crypto'
 import { expect, test } from '@jest/globals'
 import { exposureFaults } from '../../scripts/checks/exposedFunctions.ts'

@@ -26,7 +26,7 @@ export function stepsOf(guide: string): Step[] {
   })
 }
 
-/** Applies a change to the first place that has its lines. In the CHANGELOG that is the release to come. */
+/** Applies a change to the first place that has its lines. In the CHANGELOG that is the unreleased version. */
 export function applyChange(
   text: string,
   { path, before, after }: Extract<Step, { kind: 'change' }>,

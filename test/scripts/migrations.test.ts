@@ -23,7 +23,7 @@ const read = (path: string) => readFileSync(join(copy.directory, path), 'utf8')
 const write = (path: string, text: string) => writeFileSync(join(copy.directory, path), text)
 const committed = () => readdirSync(join(copy.directory, 'migrations/committed')).sort()
 
-/** A function of which the body's second line can be wrong. */
+/** A function that can have an error in the second line of its body. */
 function writeFixture(body: string): void {
   write(
     FIXTURE,

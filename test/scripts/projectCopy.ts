@@ -7,15 +7,15 @@ import { dirname, join } from 'node:path'
 import { projectDirectory } from '../../scripts/support/commands.ts'
 
 export type ProjectCopy = {
-  /** Its path has a space and a letter beyond ASCII, as a user's may. */
+  /** Its path has a space and a letter beyond ASCII, as the path of a user may. */
   directory: string
   /** Runs a command line to its end. */
   run(command: string): Promise<{ status: number | null; output: string }>
   /** Starts a program in the copy. */
   start(file: string, args: string[]): ChildProcess
-  /** What commands have left in their temporary directory. */
+  /** The files that commands have left in their temporary directory. */
   leftovers(): string[]
-  /** Ends what still runs, and removes everything. */
+  /** Ends the commands that still run, and removes all files. */
   remove(): void
 }
 

@@ -16,7 +16,7 @@ type Connection = {
 
 const HEADER = 5
 
-/** A relay to the database that records what passes. */
+/** A relay to the database that records the statements. */
 export async function listenToStatements(databaseUrl: string): Promise<Statements> {
   const connections = new WeakMap<object, Connection>()
   let sent: { name: string; text: string }[] = []

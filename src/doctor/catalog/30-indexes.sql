@@ -1,4 +1,4 @@
--- Without those that a constraint brings.
+-- Without the indexes of constraints: the constraint stands for its index.
 select o.kind, o.name, pg_get_indexdef(i.indexrelid) as statement
 from objects as o
 join pg_index as i on i.indrelid = o.oid

@@ -5,10 +5,10 @@ import { remedyForAdditional, remedyForDifferent, remedyForMissing } from './rem
 
 type Verdict = Finding['verdict']
 
-/** A definition that is longer does not fit on the line of a finding. */
+/** A longer definition does not fit on the line of a finding. */
 const LONGEST_SHOWN = 120
 
-/** The verdict on a part that is in the database alone. Whatever can weaken or change a rule of ours is a failure. */
+/** The verdict on a part that only the database has. A part that can weaken or change one of our rules is a failure. */
 const ADDITIONAL: Record<Exclude<Kind, 'grant' | 'index' | 'function'>, Verdict> = {
   'default privileges': 'FAIL',
   extension: 'note',
@@ -21,7 +21,7 @@ const ADDITIONAL: Record<Exclude<Kind, 'grant' | 'index' | 'function'>, Verdict>
   'order of columns': 'note',
   // functions write whole rows, and a grant of the whole table covers the new column
   column: 'FAIL',
-  // refuses rows that our functions rely upon to write
+  // it may refuse rows that our functions write
   constraint: 'WARN',
   trigger: 'FAIL',
   rule: 'FAIL',
@@ -33,7 +33,7 @@ const ADDITIONAL: Record<Exclude<Kind, 'grant' | 'index' | 'function'>, Verdict>
 /** Parts without which the system is only slower. */
 const TUNING: ReadonlySet<Kind> = new Set(['storage parameters'])
 
-/** Parts of which an object consists; when it is missing or additional as a whole, they are not named one by one. */
+/** Objects that have parts. When the whole object is missing or additional, its parts are not named one by one. */
 const OBJECTS: ReadonlySet<Kind> = new Set(['type', 'sequence', 'table', 'view', 'function'])
 
 export type Comparison = {
@@ -150,10 +150,10 @@ function additionalVerdict(
     case 'grant':
       return apiRoles.includes(/ to (\S+)/.exec(definition)?.[1] ?? '') ? 'FAIL' : 'note'
     case 'index':
-      // a unique one refuses rows
+      // a unique index may refuse rows
       return definition.startsWith('CREATE UNIQUE ') ? 'WARN' : 'note'
     case 'function':
-      // calls of ours may choose it
+      // an overload: Postgres may choose it for our calls
       return isOurs ? 'WARN' : 'note'
     case 'comment':
       return 'WARN'

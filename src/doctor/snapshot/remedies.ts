@@ -16,7 +16,7 @@ export function remedyForDifferent(expected: Part): string {
     return `alter table ${object} drop constraint ${name}, add constraint ${name} ${definition}`
   }
   if (expected.kind === 'grant') {
-    // the one of the whole table also takes back those of its columns
+    // revoking the grant of the whole table also revokes the grants of its columns
     const whole = expected.definition.replace(/(?<=^grant \w+ )\(.*?\) /, '')
     return `${removal({ ...expected, definition: whole })}; ${create}`
   }

@@ -12,7 +12,7 @@ export type Statement = {
 const UNIT =
   /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$|\bBEGIN ATOMIC[\s\S]*?\nEND\b|[^'"$;,B]+|[\s\S]/y
 
-/** Splits `text` at each `separator` that stands in none of these units; gives the pieces and where they begin. */
+/** Splits `text` at each `separator` outside these units. Returns the pieces and their offsets. */
 export function splitOutsideUnits(text: string, separator: string): { piece: string; offset: number }[] {
   const pieces: { piece: string; offset: number }[] = []
   let begin = 0
