@@ -5,6 +5,7 @@
 import { type GrafastExecutionArgs, isSafeError } from 'grafast'
 import { type ExecutionResult, type FormattedExecutionResult, GraphQLError, Kind } from 'grafast/graphql'
 import type { Result } from 'postgraphile/grafserv'
+import { CHALLENGE } from '../request/answers.ts'
 import { operationOf } from '../request/document.ts'
 import {
   type ConstraintMessages,
@@ -14,7 +15,9 @@ import {
   rootCause,
   toFault,
 } from '../request/errors.ts'
+import { refusalType } from '../request/mediaType.ts'
 import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
+import { isGet } from '../request/parameters.ts'
 import { type ApiRequest, requestOf } from '../request/request.ts'
 
 /** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
@@ -202,13 +205,14 @@ function answer(result: Result, request: ApiRequest | undefined): Result {
   if (status !== undefined) {
     // The type says 204 or 304 for an empty answer, which a GraphQL result never is.
     Object.assign(result, { statusCode: status })
+    if (status === 401) result.headers['www-authenticate'] = CHALLENGE
     if (retryAfter !== undefined) result.headers['retry-after'] = String(retryAfter)
     return result
   }
   return result.type === 'buffer' && result.statusCode >= 400 ? withCodes(result, request) : result
 }
 
-/** What grafserv refuses by itself (method, media type, size, no JSON) is a GraphQL answer without a code: adds it. */
+/** What grafserv refuses by itself (method, media type, no JSON) is a GraphQL answer without a code: adds it, and the headers. */
 function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | undefined): Result {
   if (!result.headers['content-type']?.includes('json')) return result
   const payload = JSON.parse(result.buffer.toString()) as FormattedExecutionResult
@@ -216,7 +220,14 @@ function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | un
   outcomeOf(request).codes.push(code)
   const errors = payload.errors?.map(({ message }) => ({ message, extensions: { code } }))
   const buffer = Buffer.from(JSON.stringify({ errors }))
-  return { ...result, buffer, headers: { ...result.headers, 'content-length': String(buffer.length) } }
+  const headers = {
+    ...result.headers,
+    'content-type': refusalType(request?.headers.accept),
+    'content-length': String(buffer.length),
+    // only a mutation is refused by its method where GET is served
+    ...(result.statusCode === 405 ? { allow: request && isGet(request) ? 'POST' : 'GET, HEAD, POST' } : null),
+  }
+  return { ...result, buffer, headers }
 }
 
 function faultOfStatus(status: number) {

@@ -1,22 +1,43 @@
 /** Reads the body of a GraphQL request, so that what it asks for is known before anything runs. */
 import express, { type Express } from 'express'
+import { sendFault } from '../request/answers.ts'
 
 /** Bytes; longer is 413. */
 const MAXIMUM_BYTES = 100_000
 
-const faults = new WeakMap<object, Error>()
+const MESSAGES = {
+  400: 'The request body cannot be read as JSON. Please send an object with `query`.',
+  413: 'The request body is too large. Please send less at once.',
+  415: 'The request body has an encoding that is not read here. Please send JSON in UTF-8.',
+} as const
+
+type Status = keyof typeof MESSAGES
+
+/** The status to refuse the request with. */
+const faults = new WeakMap<object, Status>()
 
 export function installBody(app: Express): void {
   const readJson = express.json({ limit: MAXIMUM_BYTES, type: 'application/json' })
   app.use('/graphql', (request, response, next) => {
-    readJson(request, response, (error?: Error) => {
+    if (request.method !== 'POST') return next()
+    readJson(request, response, (error?: unknown) => {
       // an unreadable request is charged like any other, and refused after that
-      if (error !== undefined) faults.set(request, error)
+      if (error !== undefined) faults.set(request, statusOf(error))
       next()
     })
   })
 }
 
 export function installBodyRefusal(app: Express): void {
-  app.use('/graphql', (request, _response, next) => next(faults.get(request)))
+  app.use('/graphql', (request, response, next) => {
+    const status = faults.get(request)
+    if (status === undefined) return next()
+    sendFault(request, response, 'invalid_input', { status, message: MESSAGES[status] })
+  })
+}
+
+/** Whatever goes wrong here is about bytes that the client sent. */
+function statusOf(error: unknown): Status {
+  const { status } = Object(error) as { status?: unknown }
+  return status === 413 || status === 415 ? status : 400
 }

@@ -31,6 +31,8 @@ export const documentLimits = {
   aliases: 30,
   /** Mutation fields: each is a transaction of its own, so two would commit apart. */
   mutationFields: 1,
+  /** Rows that an operation may return with its variables, as `documentRows.ts` counts them. */
+  rows: 11_000,
 } as const
 
 /** A root field that an operation selects. */
@@ -46,7 +48,7 @@ type Cost = Readonly<Record<'depth' | 'fields' | 'aliases', number>>
 export type RootFields = ReadonlyMap<string, RootField>
 
 /** The fragments of a document, and what is known already of those that were met. */
-interface Fragments<Known> {
+export interface Fragments<Known> {
   readonly definitions: ReadonlyMap<string, FragmentDefinitionNode>
   readonly known: Map<string, Known>
 }
@@ -59,6 +61,7 @@ const explanations: Readonly<Record<Limit, string>> = {
   fields: `The document selects more than ${documentLimits.fields} fields. Please ask for less at once.`,
   aliases: `The document holds more than ${documentLimits.aliases} aliases. Please ask for less at once.`,
   mutationFields: 'An operation may hold one mutation field only. Please send one request for each.',
+  rows: `The operation may return more than ${documentLimits.rows} rows. Please ask for smaller pages.`,
 }
 
 /** Throws if the source is longer than it may be, or if it is not even made of tokens. */
@@ -142,11 +145,11 @@ function selectionCost(selection: SelectionNode, fragments: Fragments<Cost>): Co
 }
 
 /** Introspection is left to the validation: refused where it is off, and where it is on, its own query is this large. */
-function hasCountedFields(name: string): boolean {
+export function hasCountedFields(name: string): boolean {
   return name !== '__schema' && name !== '__type'
 }
 
-function ofFragment<Known>(
+export function ofFragment<Known>(
   name: string,
   fragments: Fragments<Known>,
   none: Known,
@@ -162,7 +165,7 @@ function ofFragment<Known>(
   return found
 }
 
-function fragmentsOf<Known>(document: DocumentNode): Fragments<Known> {
+export function fragmentsOf<Known>(document: DocumentNode): Fragments<Known> {
   const definitions = new Map<string, FragmentDefinitionNode>()
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) definitions.set(definition.name.value, definition)
@@ -186,7 +189,7 @@ function isLeftOut(directives: readonly DirectiveNode[] = []): boolean {
   })
 }
 
-function breach(limit: Limit): GraphQLError {
+export function breach(limit: Limit): GraphQLError {
   return new GraphQLError(explanations[limit], {
     extensions: { code: 'invalid_input', detail: { limit, maximum: documentLimits[limit] } },
   })

@@ -5,6 +5,8 @@ import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from './identity.ts'
 
 type RequestFields = {
+  /** The client's address in its canonical form, behind the proxies that are trusted. */
+  clientAddress?: string
   /** Given by a proxy in `X-Request-Id`, or made here; answered in the same header. */
   requestId?: string
   /** The verified user; absent for a visitor. */
@@ -13,8 +15,8 @@ type RequestFields = {
 
 /** The request as the GraphQL part sees it. */
 export interface ApiRequest extends IncomingMessage, Readonly<RequestFields> {
-  /** The client's address, as express sees it behind the proxies that it trusts. */
-  readonly ip?: string | undefined
+  /** The body as JSON, where it was sent as such. */
+  readonly body?: unknown
   /** The response of this request. */
   readonly res?: ServerResponse | undefined
 }
