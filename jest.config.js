@@ -1,4 +1,4 @@
-// Node strips the types itself; jest only has to be told that .ts files are modules.
+// Node strips the types; jest only needs to know that .ts files are modules.
 export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},

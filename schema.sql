@@ -18,14 +18,14 @@ create role forecourt_visitor nologin inherit;
 
 create extension btree_gist with schema app_private;
 create schema app_private;
-comment on schema app_private is 'What no client reaches: secrets, counters, and the functions that the public ones are built from.';
+comment on schema app_private is 'Secrets, counters and internal functions. No client has access.';
 
 create schema app_public;
 grant usage on schema app_public to forecourt_admin;
 grant usage on schema app_public to forecourt_authenticator;
 grant usage on schema app_public to forecourt_dealer;
 grant usage on schema app_public to forecourt_visitor;
-comment on schema app_public is 'What the GraphQL API shows, each table behind row-level security and column grants.';
+comment on schema app_public is 'The objects that the GraphQL API shows. Every table has row-level security and column grants.';
 
 create type app_private.ledger_fault as (
   rule text,
@@ -33,11 +33,11 @@ create type app_private.ledger_fault as (
   id uuid,
   detail jsonb
 );
-comment on column app_private.ledger_fault.dealer_id is 'Whose books.';
-comment on column app_private.ledger_fault.detail is 'What stands against what.';
-comment on column app_private.ledger_fault.id is 'The row: a listing, a subscription, an invoice or an item, as the rule says.';
-comment on column app_private.ledger_fault.rule is 'The invariant, as a sentence.';
-comment on type app_private.ledger_fault is 'A row that breaks an invariant of the books.';
+comment on column app_private.ledger_fault.dealer_id is 'The dealer of the row.';
+comment on column app_private.ledger_fault.detail is 'The values that contradict each other.';
+comment on column app_private.ledger_fault.id is 'The id of the row: of a listing, a subscription, an invoice or an item, depending on the rule.';
+comment on column app_private.ledger_fault.rule is 'The broken rule, as a sentence.';
+comment on type app_private.ledger_fault is 'A row that breaks a rule of the ledger.';
 
 create type app_private.pricing_gate as (
   currency text,
@@ -47,7 +47,7 @@ create type app_private.pricing_gate as (
 comment on column app_private.pricing_gate.currency is 'ISO 4217.';
 comment on column app_private.pricing_gate.minor_units is 'Decimal places of an amount.';
 comment on column app_private.pricing_gate.vat_rate is 'In percent.';
-comment on type app_private.pricing_gate is 'What must be known of a country before anything is sold there.';
+comment on type app_private.pricing_gate is 'The configuration that a country needs before anything is sold there.';
 
 create type app_private.publication_decision as (
   source app_public.consumption_source,
@@ -57,36 +57,41 @@ create type app_private.publication_decision as (
   free_remaining integer,
   subscription_remaining integer
 );
-comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not yet written.';
+comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not written yet.';
 comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
 comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
 comment on column app_private.publication_decision.source is 'What pays for it.';
-comment on column app_private.publication_decision.subscription_id is 'Whose quota is taken; null unless the source is a subscription.';
+comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
 comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
-comment on type app_private.publication_decision is 'What pays for the next listing of a dealer, its charge, and what was left of the quotas before it.';
+comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its charge, and the quotas that were left before it.';
 
 create type app_private.rate_limit_outcome as (
   used double precision,
   reset_at double precision,
   retry_after integer
 );
-comment on column app_private.rate_limit_outcome.reset_at is 'When the running window ends, or what is refused would pass, in Unix seconds.';
-comment on column app_private.rate_limit_outcome.retry_after is 'Seconds until what is over its limit would pass.';
-comment on column app_private.rate_limit_outcome.used is 'How much of the window is used, this charge included; null: it was not taken.';
-comment on type app_private.rate_limit_outcome is 'What became of a charge.';
+comment on column app_private.rate_limit_outcome.reset_at is 'In Unix seconds: when the running window ends, or when a refused charge would pass.';
+comment on column app_private.rate_limit_outcome.retry_after is 'Seconds until a refused charge would pass; null: the charge was taken.';
+comment on column app_private.rate_limit_outcome.used is 'The used part of the window, including this charge; null: the charge was refused.';
+comment on type app_private.rate_limit_outcome is 'The result of a charge.';
+
+create type app_public.consumption_kind as enum (
+  'publication'
+);
+comment on type app_public.consumption_kind is 'The action that a ledger row is for.';
 
 create type app_public.consumption_source as enum (
   'free_quota',
   'subscription_quota',
   'paid_extra'
 );
-comment on type app_public.consumption_source is 'What paid for a listing: the free quota, a subscription''s quota, or a price.';
+comment on type app_public.consumption_source is 'What paid for a listing: the free quota, the quota of a subscription, or a price.';
 
 create type app_public.dealer_role as enum (
   'owner',
   'staff'
 );
-comment on type app_public.dealer_role is 'What a member may do for its dealer.';
+comment on type app_public.dealer_role is 'The role of a member of a dealer.';
 
 create type app_public.dealer_type as enum (
   'auto_dealer',
@@ -94,20 +99,20 @@ create type app_public.dealer_type as enum (
   'machinery_dealer',
   'general'
 );
-comment on type app_public.dealer_type is 'What a dealer deals in.';
+comment on type app_public.dealer_type is 'The trade of a dealer.';
 
 create type app_public.invoice_kind as enum (
   'package',
   'monthly'
 );
-comment on type app_public.invoice_kind is 'package: a purchase. monthly: what was published beyond the quotas in a month.';
+comment on type app_public.invoice_kind is 'package: a purchase. monthly: a month''s listings beyond the quotas.';
 
 create type app_public.invoice_status as enum (
   'draft',
   'paid',
   'void'
 );
-comment on type app_public.invoice_status is 'draft: not yet paid. paid and void are final.';
+comment on type app_public.invoice_status is 'draft: not paid yet. paid and void are final.';
 
 create type app_public.listing_quote as (
   source app_public.consumption_source,
@@ -123,7 +128,7 @@ ISO 4217.';
 comment on column app_public.listing_quote.free_remaining is '@notNull
 Free listings left in the rolling period.';
 comment on column app_public.listing_quote.gross_amount is '@notNull
-Net amount and VAT.';
+Net amount plus VAT.';
 comment on column app_public.listing_quote.net_amount is '@notNull
 Without VAT.';
 comment on column app_public.listing_quote.source is '@notNull
@@ -132,43 +137,43 @@ comment on column app_public.listing_quote.subscription_remaining is '@notNull
 Listings left in running subscriptions.';
 comment on column app_public.listing_quote.vat_rate is '@notNull
 In percent: 19.00 is 19 %.';
-comment on type app_public.listing_quote is 'What the dealer''s next listing would cost now.';
+comment on type app_public.listing_quote is 'The cost of the dealer''s next listing at this moment.';
 
 create type app_public.listing_status as enum (
-  'draft',
   'pending',
   'active',
   'rejected',
   'withdrawn',
+  'sold',
   'expired'
 );
-comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: on show.';
+comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: visible to everybody.';
 
 create type app_public.overage as enum (
   'charge',
   'block'
 );
-comment on type app_public.overage is 'What happens beyond the listing quota: a price per listing, or a refusal.';
+comment on type app_public.overage is 'How listings beyond the quota are handled. charge: a price per listing. block: they are refused.';
 
 create type app_public.pricing_type as enum (
   'pay_per_listing',
   'highlight_fee',
   'premium_fee'
 );
-comment on type app_public.pricing_type is 'What a price is for.';
+comment on type app_public.pricing_type is 'The service that a price is for.';
 
 create type app_public.rate_limit_fallback as enum (
   'local',
   'refuse'
 );
-comment on type app_public.rate_limit_fallback is 'What to do while the counters cannot be reached. local: each process counts by itself, its share of the limit. refuse: nothing passes.';
+comment on type app_public.rate_limit_fallback is 'What to do while the counters cannot be reached. local: each process counts by itself and allows its share of the limit. refuse: every request is refused.';
 
 create type app_public.rate_limit_mode as enum (
   'enforce',
   'shadow',
   'off'
 );
-comment on type app_public.rate_limit_mode is 'enforce: refuse beyond the limit. shadow: count and log, but let through. off: do not count.';
+comment on type app_public.rate_limit_mode is 'enforce: refuse requests over the limit. shadow: count and log them, but allow them. off: do not count.';
 
 create type app_public.rate_limit_subject as enum (
   'ip',
@@ -176,13 +181,13 @@ create type app_public.rate_limit_subject as enum (
   'user_or_ip',
   'account'
 );
-comment on type app_public.rate_limit_subject is 'Whose requests are counted together. user_or_ip: the verified user, else the address. account: an e-mail address, whether an account exists or not.';
+comment on type app_public.rate_limit_subject is 'Which requests are counted together. user_or_ip: those of the verified user, otherwise those of the address. account: those for an e-mail address, even without an account.';
 
 create type app_public.segment as enum (
   'dealer',
   'individual'
 );
-comment on type app_public.segment is 'Who publishes.';
+comment on type app_public.segment is 'The kind of publisher.';
 
 create type app_public.subscription_status as enum (
   'pending',
@@ -202,10 +207,10 @@ create table app_private.account_keys (
 alter table app_private.account_keys enable row level security;
 alter table app_private.account_keys force row level security;
 create policy all_owner on app_private.account_keys for all to owner using (true) with check (true);
-comment on column app_private.account_keys.id is 'There is one row.';
+comment on column app_private.account_keys.id is 'Always true: the table has one row.';
 comment on column app_private.account_keys.inner_pad is 'The secret, each byte xor 0x36; 64 bytes.';
 comment on column app_private.account_keys.outer_pad is 'The secret, each byte xor 0x5c; 64 bytes.';
-comment on table app_private.account_keys is 'The secret of this database under which e-mail addresses are hashed: the two padded keys of HMAC (RFC 2104).';
+comment on table app_private.account_keys is 'This database''s secret for hashing e-mail addresses: the two padded keys of HMAC (RFC 2104).';
 
 create table app_private.alert_deliveries (
   alert_id uuid not null,
@@ -223,10 +228,10 @@ alter table app_private.alert_deliveries force row level security;
 create policy all_owner on app_private.alert_deliveries for all to owner using (true) with check (true);
 comment on column app_private.alert_deliveries.alert_id is 'The alert.';
 comment on column app_private.alert_deliveries.attempts is 'How often the worker has tried.';
-comment on column app_private.alert_deliveries.channel is 'Where it goes.';
-comment on column app_private.alert_deliveries.delivered_at is 'When it was taken; null: not yet.';
-comment on column app_private.alert_deliveries.last_error is 'Why the last attempt failed; null: it did not.';
-comment on table app_private.alert_deliveries is 'What became of an alert on each channel; an alert without rows was not yet tried, came in a flood, or no channel is configured.';
+comment on column app_private.alert_deliveries.channel is 'The channel.';
+comment on column app_private.alert_deliveries.delivered_at is 'When the alert was delivered; null: not yet.';
+comment on column app_private.alert_deliveries.last_error is 'Why the last attempt failed; null: it succeeded.';
+comment on table app_private.alert_deliveries is 'The delivery of an alert on each channel. An alert without rows was not tried yet, exceeded the limit per hour, or had no configured channel.';
 
 create table app_private.alerts (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -246,13 +251,26 @@ CREATE INDEX ix_alerts_kind_created_at ON app_private.alerts USING btree (kind, 
 alter table app_private.alerts enable row level security;
 alter table app_private.alerts force row level security;
 create policy all_owner on app_private.alerts for all to owner using (true) with check (true);
-comment on column app_private.alerts.created_at is 'When it was raised.';
-comment on column app_private.alerts.details is 'The facts, an object.';
-comment on column app_private.alerts.id is 'Time-ordered; the receiver''s idempotency key.';
-comment on column app_private.alerts.key is 'Within its kind, what is told once only; often with the hour or the day.';
-comment on column app_private.alerts.kind is 'What it is about, such as ledger_broken.';
-comment on column app_private.alerts.message is 'A sentence for a person.';
-comment on table app_private.alerts is 'The outbox of alerts: what operators are told, each once. app_private.send_alert writes it, the worker sends it.';
+comment on column app_private.alerts.created_at is 'When the alert was raised.';
+comment on column app_private.alerts.details is 'The facts, as an object for programs.';
+comment on column app_private.alerts.id is 'Time-ordered; the idempotency key for the receiver.';
+comment on column app_private.alerts.key is 'Identifies the alert within its kind: the same key is sent only once. It often contains the hour or the day.';
+comment on column app_private.alerts.kind is 'The subject, such as ledger_broken.';
+comment on column app_private.alerts.message is 'A sentence for people.';
+comment on table app_private.alerts is 'The outbox of alerts to operators. app_private.send_alert writes it, and the worker sends each alert once.';
+
+create table app_private.expiry_progress (
+  only_row boolean default true not null,
+  expired_until timestamp with time zone,
+  constraint expiry_progress_one_row CHECK (only_row),
+  constraint expiry_progress_pkey PRIMARY KEY (only_row)
+);
+alter table app_private.expiry_progress enable row level security;
+alter table app_private.expiry_progress force row level security;
+create policy all_owner on app_private.expiry_progress for all to owner using (true) with check (true);
+comment on column app_private.expiry_progress.expired_until is 'The last end_at of the last batch, from which the next call goes on; null: it starts at the oldest end.';
+comment on column app_private.expiry_progress.only_row is 'Always true: the table has one row.';
+comment on table app_private.expiry_progress is 'How far the calls of expire_subscriptions have got. Without it each call would walk over the dead index entries of all calls before.';
 
 create table app_private.job_runs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -273,16 +291,16 @@ CREATE INDEX ix_job_runs_unfinished_task ON app_private.job_runs USING btree (ta
 alter table app_private.job_runs enable row level security;
 alter table app_private.job_runs force row level security;
 create policy all_owner on app_private.job_runs for all to owner using (true) with check (true);
-comment on column app_private.job_runs.backend_pid is 'The connection it lives on, as in pg_stat_activity.';
-comment on column app_private.job_runs.backend_started_at is 'When that connection began, for a pid is used again.';
-comment on column app_private.job_runs.counted is 'What it has done so far, such as the subscriptions expired; exact after every batch.';
-comment on column app_private.job_runs.error is 'Why it ended before it was done; null: it was done.';
-comment on column app_private.job_runs.finished_at is 'When it ended, well or not; null while it runs.';
+comment on column app_private.job_runs.backend_pid is 'The pid of the run''s connection, as in pg_stat_activity.';
+comment on column app_private.job_runs.backend_started_at is 'When that connection started: pids are reused.';
+comment on column app_private.job_runs.counted is 'What the run has done so far, such as the number of expired subscriptions; exact after every batch.';
+comment on column app_private.job_runs.error is 'Why the run failed or was stopped; null: it succeeded or still runs.';
+comment on column app_private.job_runs.finished_at is 'When the run ended, successfully or not; null while it runs.';
 comment on column app_private.job_runs.id is 'Time-ordered.';
-comment on column app_private.job_runs.started_at is 'When it began.';
+comment on column app_private.job_runs.started_at is 'When the run started.';
 comment on column app_private.job_runs.task is 'The task''s name in the crontab.';
-comment on column app_private.job_runs.worker_id is 'Which of graphile-worker''s workers runs it.';
-comment on table app_private.job_runs is 'Runs of the worker''s long tasks. One without an end whose connection is gone was cut off; the next run closes it.';
+comment on column app_private.job_runs.worker_id is 'The worker of graphile-worker that runs it.';
+comment on table app_private.job_runs is 'Runs of the worker''s long tasks. An open run whose connection is gone was interrupted; the next run closes it.';
 
 create table app_private.known_addresses (
   account_key bytea not null,
@@ -294,9 +312,9 @@ alter table app_private.known_addresses enable row level security;
 alter table app_private.known_addresses force row level security;
 create policy all_owner on app_private.known_addresses for all to owner using (true) with check (true);
 comment on column app_private.known_addresses.account_key is 'HMAC of the normalised e-mail address.';
-comment on column app_private.known_addresses.address is 'An IPv4 address, or the prefix of an IPv6 one.';
-comment on column app_private.known_addresses.last_login_at is 'The last login that succeeded.';
-comment on table app_private.known_addresses is 'From where an account was logged in to lately. Such an address counts its failures apart, so that a stranger cannot lock the owner out.';
+comment on column app_private.known_addresses.address is 'An IPv4 address, or the prefix of an IPv6 address.';
+comment on column app_private.known_addresses.last_login_at is 'When the last successful login took place.';
+comment on table app_private.known_addresses is 'Client addresses from which an account has logged in lately. Their failures are counted separately, so that a stranger cannot lock the owner out.';
 
 create table app_private.ledger_checks (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -311,12 +329,12 @@ create table app_private.ledger_checks (
 alter table app_private.ledger_checks enable row level security;
 alter table app_private.ledger_checks force row level security;
 create policy all_owner on app_private.ledger_checks for all to owner using (true) with check (true);
-comment on column app_private.ledger_checks.broken is 'How many rows break a rule; 0: the books are in order.';
+comment on column app_private.ledger_checks.broken is 'Number of rows that break a rule; 0: the ledger is in order.';
 comment on column app_private.ledger_checks.findings is 'The broken rules: [{"rule": …, "broken": n, "examples": [up to five]}].';
-comment on column app_private.ledger_checks.finished_at is 'When it was done.';
+comment on column app_private.ledger_checks.finished_at is 'When the check ended.';
 comment on column app_private.ledger_checks.id is 'Time-ordered.';
-comment on column app_private.ledger_checks.started_at is 'When it began.';
-comment on table app_private.ledger_checks is 'Results of the nightly reconciliation; the last one says how the books stand.';
+comment on column app_private.ledger_checks.started_at is 'When the check started.';
+comment on table app_private.ledger_checks is 'Results of the nightly check of the ledger; the last row is the current state.';
 
 create table app_private.login_failures (
   email_hash bytea not null,
@@ -328,10 +346,10 @@ create table app_private.login_failures (
 alter table app_private.login_failures enable row level security;
 alter table app_private.login_failures force row level security;
 create policy all_owner on app_private.login_failures for all to owner using (true) with check (true);
-comment on column app_private.login_failures.email_hash is 'HMAC of the normalised address, or of the address and a known client address.';
-comment on column app_private.login_failures.failures is 'Failures in the window, refused attempts included.';
-comment on column app_private.login_failures.window_started_at is 'The first failure of the window.';
-comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, whether an account exists or not.';
+comment on column app_private.login_failures.email_hash is 'HMAC of the normalised e-mail address, or of it and a known client address.';
+comment on column app_private.login_failures.failures is 'Failures in the window, including refused attempts.';
+comment on column app_private.login_failures.window_started_at is 'When the window''s first failure took place.';
+comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, even if there is no such account.';
 
 create table app_private.operation_settings (
   only_row boolean default true not null,
@@ -345,9 +363,9 @@ CREATE TRIGGER operation_settings_truncation_audited AFTER TRUNCATE ON app_priva
 alter table app_private.operation_settings enable row level security;
 alter table app_private.operation_settings force row level security;
 create policy all_owner on app_private.operation_settings for all to owner using (true) with check (true);
-comment on column app_private.operation_settings.audit_retention_months is 'Whole months for which the audit trail is kept after the month it was written in; null: for ever.';
-comment on column app_private.operation_settings.only_row is 'There is one row.';
-comment on table app_private.operation_settings is 'What a DBA sets for the running of the system, with an update.';
+comment on column app_private.operation_settings.audit_retention_months is 'How many full months an audit entry is kept after its own month; null: for ever.';
+comment on column app_private.operation_settings.only_row is 'Always true: the table has one row.';
+comment on table app_private.operation_settings is 'Settings of the system that a DBA may update.';
 
 create table app_private.pricing_conflicts (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -370,16 +388,16 @@ create table app_private.pricing_conflicts (
 alter table app_private.pricing_conflicts enable row level security;
 alter table app_private.pricing_conflicts force row level security;
 create policy all_owner on app_private.pricing_conflicts for all to owner using (true) with check (true);
-comment on column app_private.pricing_conflicts.code is 'The code that the customer got.';
-comment on column app_private.pricing_conflicts.configuration is 'What is missing or ambiguous.';
-comment on column app_private.pricing_conflicts.count is 'How many refusals.';
-comment on column app_private.pricing_conflicts.country is 'The dealer''s, ISO 3166-1 alpha-2.';
-comment on column app_private.pricing_conflicts.first_seen_at is 'When the first one was recorded.';
+comment on column app_private.pricing_conflicts.code is 'The error code that the customer got.';
+comment on column app_private.pricing_conflicts.configuration is 'The missing or ambiguous configuration.';
+comment on column app_private.pricing_conflicts.count is 'Number of refusals.';
+comment on column app_private.pricing_conflicts.country is 'The dealer''s country, ISO 3166-1 alpha-2.';
+comment on column app_private.pricing_conflicts.first_seen_at is 'When the first refusal was recorded.';
 comment on column app_private.pricing_conflicts.id is 'Time-ordered.';
-comment on column app_private.pricing_conflicts.last_seen_at is 'When the last one was recorded.';
-comment on column app_private.pricing_conflicts.pricing_type is 'What was to be paid for; null: a package.';
-comment on column app_private.pricing_conflicts.segment is 'Who was refused.';
-comment on table app_private.pricing_conflicts is 'What customers were refused for missing or ambiguous configuration (409), added up: their own transaction is rolled back.';
+comment on column app_private.pricing_conflicts.last_seen_at is 'When the last refusal was recorded.';
+comment on column app_private.pricing_conflicts.pricing_type is 'The service that was to be paid for; null: a package.';
+comment on column app_private.pricing_conflicts.segment is 'The kind of publisher that was refused.';
+comment on table app_private.pricing_conflicts is 'Counts of requests that were refused (409) because of missing or ambiguous configuration. The API writes them, because the refused transaction is rolled back.';
 
 create unlogged table app_private.rate_limit_counters (
   key bytea not null,
@@ -393,11 +411,11 @@ alter table app_private.rate_limit_counters enable row level security;
 alter table app_private.rate_limit_counters force row level security;
 create policy all_owner on app_private.rate_limit_counters for all to owner using (true) with check (true);
 comment on column app_private.rate_limit_counters.current is 'Count of the running window.';
-comment on column app_private.rate_limit_counters.decay is 'Count of the window before, per second of the window: so much of it leaves the sliding window each second.';
-comment on column app_private.rate_limit_counters.ends_at is 'End of the running window, in Unix seconds: the first begins with the key''s first hit.';
+comment on column app_private.rate_limit_counters.decay is 'Count of the window before, divided by window_seconds: this much leaves the sliding window per second.';
+comment on column app_private.rate_limit_counters.ends_at is 'End of the running window, in Unix seconds. The first window starts with the key''s first hit.';
 comment on column app_private.rate_limit_counters.key is 'HMAC of scope and subject.';
 comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window.';
-comment on table app_private.rate_limit_counters is 'Sliding window counters, one row a key: used is current + decay * (ends_at - now).';
+comment on table app_private.rate_limit_counters is 'Sliding window counters, one row per key. The used part is current + decay * (ends_at - now).';
 
 create table app_private.user_passwords (
   user_id uuid not null,
@@ -410,10 +428,10 @@ create table app_private.user_passwords (
 alter table app_private.user_passwords enable row level security;
 alter table app_private.user_passwords force row level security;
 create policy all_owner on app_private.user_passwords for all to owner using (true) with check (true);
-comment on column app_private.user_passwords.password_hash is 'Argon2id in PHC format; hashed in the API, so that no password is ever a parameter of a statement.';
-comment on column app_private.user_passwords.updated_at is 'When it was set.';
-comment on column app_private.user_passwords.user_id is 'Whose password.';
-comment on table app_private.user_passwords is 'Password hashes, apart from what any client can read.';
+comment on column app_private.user_passwords.password_hash is 'Argon2id in PHC format. The API computes it, so that no statement has a password as a parameter.';
+comment on column app_private.user_passwords.updated_at is 'When the password was set.';
+comment on column app_private.user_passwords.user_id is 'The user of the password.';
+comment on table app_private.user_passwords is 'Password hashes, in a table that no client can read.';
 
 create table app_public.audit_logs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -440,20 +458,20 @@ alter table app_public.audit_logs force row level security;
 create policy all_owner on app_public.audit_logs for all to owner using (true) with check (true);
 create policy select_admin on app_public.audit_logs for select to forecourt_admin using (true);
 grant select on table app_public.audit_logs to forecourt_admin;
-comment on column app_public.audit_logs.action is 'What was done, such as SYSTEM_EXPIRE or PAY_INVOICE; INSERT, UPDATE, DELETE or TRUNCATE of configuration.';
-comment on column app_public.audit_logs.actor is 'The user who did it; null for the system.';
-comment on column app_public.audit_logs.created_at is 'When it was done.';
+comment on column app_public.audit_logs.action is 'The action, such as SYSTEM_EXPIRE or PAY_INVOICE. Changes of configuration are INSERT, UPDATE, DELETE or TRUNCATE.';
+comment on column app_public.audit_logs.actor is 'The user who acted; null for the system.';
+comment on column app_public.audit_logs.created_at is 'When the action took place.';
 comment on column app_public.audit_logs.id is 'Time-ordered.';
 comment on column app_public.audit_logs.ip is '@behavior -filterBy -orderBy
-The address of the client, where there was one.';
+The client''s address; null if there was no client.';
 comment on column app_public.audit_logs.login is '@behavior -filterBy -orderBy
-The database login that did it: tells DBAs, who are no users, apart.';
+The database login of the session. It identifies DBAs, who are not users of Forecourt.';
 comment on column app_public.audit_logs.new_values is 'The values after; for SYSTEM_EXPIRE {"count": n, "ids": [...]}.';
-comment on column app_public.audit_logs.old_values is 'The values before, where there were any.';
-comment on column app_public.audit_logs.resource_id is 'The row; null where one entry tells of many.';
-comment on column app_public.audit_logs.resource_type is 'The table whose row it was done to.';
+comment on column app_public.audit_logs.old_values is 'The values before; null if there were none.';
+comment on column app_public.audit_logs.resource_id is 'The id of the changed row; null if the entry covers several rows.';
+comment on column app_public.audit_logs.resource_type is 'The table of the changed row.';
 comment on table app_public.audit_logs is '@behavior +query:resource:connection
-Append-only trail of administrative writes, changes of state, failed logins and system runs. Only admins read it.';
+Append-only audit trail of administrative writes, changes of status, failed logins and system runs. Only admins can read it.';
 
 create table app_public.checkouts (
   dealer_id uuid not null,
@@ -489,31 +507,31 @@ create policy select_admin on app_public.checkouts for select to forecourt_admin
 create policy select_member on app_public.checkouts for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_admin;
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_dealer;
-comment on column app_public.checkouts.cancel_url is 'Where the client wants to be without payment.';
-comment on column app_public.checkouts.closed_at is 'When it was paid or voided; null while it is open.';
-comment on column app_public.checkouts.created_at is 'When it was begun.';
-comment on column app_public.checkouts.dealer_id is 'Who buys.';
+comment on column app_public.checkouts.cancel_url is 'Where to send the customer without a payment.';
+comment on column app_public.checkouts.closed_at is 'When the invoice was paid or voided; null while the checkout is open.';
+comment on column app_public.checkouts.created_at is 'When the purchase was started.';
+comment on column app_public.checkouts.dealer_id is 'The dealer that buys.';
 comment on column app_public.checkouts.duration_days is 'Snapshot of the package.';
-comment on column app_public.checkouts.expires_at is 'Until when the offer holds; past it the next purchase voids the invoice.';
+comment on column app_public.checkouts.expires_at is 'End of the offer. After it the next purchase voids the invoice.';
 comment on column app_public.checkouts.highlight_quota is 'Snapshot of the package.';
-comment on column app_public.checkouts.idempotency_key is 'The client''s; unique for the dealer.';
-comment on column app_public.checkouts.invoice_id is 'The invoice to be paid.';
+comment on column app_public.checkouts.idempotency_key is 'Chosen by the client; unique per dealer.';
+comment on column app_public.checkouts.invoice_id is 'The invoice to pay.';
 comment on column app_public.checkouts.listing_limit is 'Snapshot of the package.';
 comment on column app_public.checkouts.overage is 'Snapshot of the package.';
-comment on column app_public.checkouts.package_id is 'What is bought.';
-comment on column app_public.checkouts.payload_hash is 'SHA-256 of the input, to tell a repetition from another purchase under the same key.';
+comment on column app_public.checkouts.package_id is 'The package.';
+comment on column app_public.checkouts.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another purchase with the same key.';
 comment on column app_public.checkouts.premium_quota is 'Snapshot of the package.';
-comment on column app_public.checkouts.provider is 'Who takes the payment. manual: an admin marks the invoice as paid.';
-comment on column app_public.checkouts.success_url is 'Where the client wants to be after payment.';
-comment on column app_public.checkouts.url is 'Where to pay; null where payment is made outside, as with the provider manual.';
+comment on column app_public.checkouts.provider is 'The payment provider. manual: an admin marks the invoice as paid.';
+comment on column app_public.checkouts.success_url is 'Where to send the customer after the payment.';
+comment on column app_public.checkouts.url is 'Where to pay; null if the payment is made elsewhere, as with the provider manual.';
 comment on constraint checkouts_cancel_url_form on app_public.checkouts is '@field cancelUrl
-Please give a URL that begins with https:// or http:// and has at most 2000 characters.';
+Please enter a URL that starts with https:// or http:// and has at most 2000 characters.';
 comment on constraint checkouts_invoice on app_public.checkouts is '@forwardBehavior +singularRelation:resource:single
 @fieldName invoice
-@forwardDescription The invoice to be paid.';
+@forwardDescription The invoice to pay.';
 comment on constraint checkouts_success_url_form on app_public.checkouts is '@field successUrl
-Please give a URL that begins with https:// or http:// and has at most 2000 characters.';
-comment on table app_public.checkouts is 'A purchase on its way: the invoice, where to pay it, and what the package held when it was bought.';
+Please enter a URL that starts with https:// or http:// and has at most 2000 characters.';
+comment on table app_public.checkouts is 'A started purchase: its invoice, where to pay, and a snapshot of the package.';
 
 create table app_public.country_currencies (
   country text not null,
@@ -534,7 +552,7 @@ grant select on table app_public.country_currencies to forecourt_dealer;
 grant select on table app_public.country_currencies to forecourt_visitor;
 comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
-comment on table app_public.country_currencies is 'The one currency in which a country is billed.';
+comment on table app_public.country_currencies is 'The currency of each country''s prices and invoices.';
 
 create table app_public.currencies (
   code text not null,
@@ -553,8 +571,8 @@ grant select on table app_public.currencies to forecourt_admin;
 grant select on table app_public.currencies to forecourt_dealer;
 grant select on table app_public.currencies to forecourt_visitor;
 comment on column app_public.currencies.code is 'ISO 4217.';
-comment on column app_public.currencies.minor_units is 'Decimal places of an amount, 2 for EUR.';
-comment on table app_public.currencies is 'Currencies that are known.';
+comment on column app_public.currencies.minor_units is 'Decimal places of an amount: 2 for EUR.';
+comment on table app_public.currencies is 'The known currencies.';
 
 create table app_public.dealer_packages (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -592,19 +610,19 @@ grant select on table app_public.dealer_packages to forecourt_admin;
 grant select on table app_public.dealer_packages to forecourt_dealer;
 grant select on table app_public.dealer_packages to forecourt_visitor;
 comment on column app_public.dealer_packages.country is 'Where it is sold, ISO 3166-1 alpha-2.';
-comment on column app_public.dealer_packages.currency is 'The currency of its country.';
-comment on column app_public.dealer_packages.duration_days is 'Days of 24 hours that a subscription lasts.';
-comment on column app_public.dealer_packages.highlight_quota is 'Highlights included.';
+comment on column app_public.dealer_packages.currency is 'The currency of the country.';
+comment on column app_public.dealer_packages.duration_days is 'Duration of the subscription, in days of 24 hours.';
+comment on column app_public.dealer_packages.highlight_quota is 'Included highlights.';
 comment on column app_public.dealer_packages.id is 'Time-ordered.';
-comment on column app_public.dealer_packages.is_active is 'Whether it is on sale.';
-comment on column app_public.dealer_packages.key is 'The same over all countries, such as basic.';
-comment on column app_public.dealer_packages.listing_limit is 'Listings included.';
+comment on column app_public.dealer_packages.is_active is 'Whether the package is on sale.';
+comment on column app_public.dealer_packages.key is 'The same for a package in all countries, such as basic.';
+comment on column app_public.dealer_packages.listing_limit is 'Included listings.';
 comment on column app_public.dealer_packages.name is 'By language: {"de": "Basis", "en": "Basic"}.';
-comment on column app_public.dealer_packages.overage is 'What happens beyond the listings included.';
-comment on column app_public.dealer_packages.premium_quota is 'Premium placements included.';
+comment on column app_public.dealer_packages.overage is 'How listings beyond the included ones are handled.';
+comment on column app_public.dealer_packages.premium_quota is 'Included premium placements.';
 comment on column app_public.dealer_packages.price_net is 'Without VAT, in whole units of the currency.';
 comment on table app_public.dealer_packages is '@behavior +query:resource:connection
-What a dealer can buy in its country.';
+The packages that dealers can buy in each country.';
 
 create table app_public.dealer_subscriptions (
   dealer_id uuid not null,
@@ -645,7 +663,7 @@ CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscrip
 CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
 CREATE TRIGGER dealer_subscriptions_never_removed BEFORE DELETE OR TRUNCATE ON app_public.dealer_subscriptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
 CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((((((old.dealer_id IS DISTINCT FROM new.dealer_id) OR (old.id IS DISTINCT FROM new.id)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota)) OR ((old.status <> new.status) AND (NOT (((old.status = 'pending'::app_public.subscription_status) AND (new.status = ANY (ARRAY['active'::app_public.subscription_status, 'cancelled'::app_public.subscription_status]))) OR ((old.status = 'active'::app_public.subscription_status) AND (new.status = ANY (ARRAY['expired'::app_public.subscription_status, 'cancelled'::app_public.subscription_status])))))))) EXECUTE FUNCTION app_private.enforce_subscription_state();
-CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.subscription_status) OR (current_setting('forecourt.expires_in_batch'::text, true) IS DISTINCT FROM 'on'::text)))) EXECUTE FUNCTION app_private.audit_state_change('SUBSCRIPTION');
+CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.subscription_status) OR (new.updated_at = old.updated_at) OR (new.updated_at < new.end_at)))) EXECUTE FUNCTION app_private.audit_state_change('SUBSCRIPTION');
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
 create policy all_owner on app_public.dealer_subscriptions for all to owner using (true) with check (true);
@@ -653,31 +671,31 @@ create policy select_admin on app_public.dealer_subscriptions for select to fore
 create policy select_member on app_public.dealer_subscriptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_subscriptions to forecourt_admin;
 grant select on table app_public.dealer_subscriptions to forecourt_dealer;
-comment on column app_public.dealer_subscriptions.created_at is 'When it was made.';
-comment on column app_public.dealer_subscriptions.dealer_id is 'Whose subscription.';
+comment on column app_public.dealer_subscriptions.created_at is 'When the subscription was created.';
+comment on column app_public.dealer_subscriptions.dealer_id is 'The dealer.';
 comment on column app_public.dealer_subscriptions.duration_days is 'Days of 24 hours from start to end.';
-comment on column app_public.dealer_subscriptions.end_at is 'From this moment it gives no quota.';
+comment on column app_public.dealer_subscriptions.end_at is 'From this moment on it gives no quota.';
 comment on column app_public.dealer_subscriptions.id is 'Time-ordered.';
-comment on column app_public.dealer_subscriptions.included_highlight_quota is 'Highlights included.';
-comment on column app_public.dealer_subscriptions.included_listing_quota is 'Listings included.';
-comment on column app_public.dealer_subscriptions.included_premium_quota is 'Premium placements included.';
-comment on column app_public.dealer_subscriptions.invoice_id is 'The paid invoice it stems from; null where it was granted without one.';
-comment on column app_public.dealer_subscriptions.overage is 'What happens beyond the listing quota.';
-comment on column app_public.dealer_subscriptions.package_id is 'What was bought.';
+comment on column app_public.dealer_subscriptions.included_highlight_quota is 'Included highlights.';
+comment on column app_public.dealer_subscriptions.included_listing_quota is 'Included listings.';
+comment on column app_public.dealer_subscriptions.included_premium_quota is 'Included premium placements.';
+comment on column app_public.dealer_subscriptions.invoice_id is 'The paid invoice; null if the subscription was granted without one.';
+comment on column app_public.dealer_subscriptions.overage is 'How listings beyond the quota are handled.';
+comment on column app_public.dealer_subscriptions.package_id is 'The package.';
 comment on column app_public.dealer_subscriptions.start_at is 'Null until it starts.';
-comment on column app_public.dealer_subscriptions.status is 'pending until it starts; active; expired once its end is recorded; cancelled: keeps its quota until end_at.';
-comment on column app_public.dealer_subscriptions.updated_at is 'When it last changed.';
-comment on column app_public.dealer_subscriptions.used_highlight_quota is 'Highlights used.';
-comment on column app_public.dealer_subscriptions.used_listing_quota is 'Listings used: its rows in the ledger.';
-comment on column app_public.dealer_subscriptions.used_premium_quota is 'Premium placements used.';
+comment on column app_public.dealer_subscriptions.status is 'pending until it starts; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
+comment on column app_public.dealer_subscriptions.updated_at is 'When the subscription last changed.';
+comment on column app_public.dealer_subscriptions.used_highlight_quota is 'Used highlights.';
+comment on column app_public.dealer_subscriptions.used_listing_quota is 'Used listings: the number of its ledger rows.';
+comment on column app_public.dealer_subscriptions.used_premium_quota is 'Used premium placements.';
 comment on constraint dealer_subscriptions_dealer on app_public.dealer_subscriptions is '@forwardBehavior +singularRelation:resource:single
 @fieldName dealer
-@forwardDescription Whose subscription.';
+@forwardDescription The dealer.';
 comment on constraint dealer_subscriptions_package on app_public.dealer_subscriptions is '@forwardBehavior +singularRelation:resource:single
 @fieldName package
-@forwardDescription What was bought; null where it is no longer on sale.';
+@forwardDescription The package; null if it is no longer on sale.';
 comment on table app_public.dealer_subscriptions is '@behavior +query:resource:connection
-A package that a dealer bought, with its quotas as they were at the purchase.';
+A package that a dealer bought, with a snapshot of its quotas.';
 
 create table app_public.dealer_users (
   dealer_id uuid not null,
@@ -697,11 +715,11 @@ create policy select_admin on app_public.dealer_users for select to forecourt_ad
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_users to forecourt_admin;
 grant select on table app_public.dealer_users to forecourt_dealer;
-comment on column app_public.dealer_users.created_at is 'Since when.';
+comment on column app_public.dealer_users.created_at is 'When the user became a member.';
 comment on column app_public.dealer_users.dealer_id is 'The dealer.';
-comment on column app_public.dealer_users.role is 'Who made the dealer is its owner.';
+comment on column app_public.dealer_users.role is 'The user who creates a dealer is its owner.';
 comment on column app_public.dealer_users.user_id is 'The member.';
-comment on table app_public.dealer_users is 'Membership: which users act for which dealer.';
+comment on table app_public.dealer_users is 'Membership: the users who act for a dealer.';
 
 create table app_public.dealers (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -725,18 +743,18 @@ create policy select_member on app_public.dealers for select to forecourt_dealer
 grant select on table app_public.dealers to forecourt_admin;
 grant select on table app_public.dealers to forecourt_dealer;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
-comment on column app_public.dealers.company_name is 'The company''s name, as shown on invoices.';
-comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2; decides currency, VAT rate and prices.';
-comment on column app_public.dealers.created_at is 'When the dealer was made.';
-comment on column app_public.dealers.dealer_type is 'What the dealer deals in.';
+comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
+comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
+comment on column app_public.dealers.created_at is 'When the dealer was created.';
+comment on column app_public.dealers.dealer_type is 'The trade of the dealer.';
 comment on column app_public.dealers.id is 'Time-ordered.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
-comment on column app_public.dealers.updated_at is 'When the row last changed.';
+comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
 comment on constraint dealers_company_name_length on app_public.dealers is '@field companyName
-The company name needs 1 to 200 characters.';
+Please enter a company name of 1 to 200 characters.';
 comment on constraint dealers_country_form on app_public.dealers is '@field country
-The country is two capital letters of ISO 3166-1, such as DE.';
-comment on table app_public.dealers is 'A company that publishes listings. Its row is the first lock of every write for it.';
+Please enter the country as two capital letters of ISO 3166-1, such as DE.';
+comment on table app_public.dealers is 'A company that publishes listings. Every write for a dealer locks its row first.';
 
 create table app_public.free_quota_configs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -764,10 +782,10 @@ grant select on table app_public.free_quota_configs to forecourt_visitor;
 comment on column app_public.free_quota_configs.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.free_quota_configs.id is 'Time-ordered.';
 comment on column app_public.free_quota_configs.period_days is 'Length of the rolling period, in days of 24 hours.';
-comment on column app_public.free_quota_configs.quota_amount is 'How many are free in a period.';
-comment on column app_public.free_quota_configs.segment is 'Who gets them.';
-comment on column app_public.free_quota_configs.valid is 'When the quota holds, its end excluded.';
-comment on table app_public.free_quota_configs is 'Free listings of a country over time; none where no row holds.';
+comment on column app_public.free_quota_configs.quota_amount is 'Free listings per period.';
+comment on column app_public.free_quota_configs.segment is 'The kind of publisher that gets them.';
+comment on column app_public.free_quota_configs.valid is 'When the quota is valid; its end is excluded.';
+comment on table app_public.free_quota_configs is 'Free listings in each country over time. Without a valid row no listing is free.';
 
 create table app_public.invoice_items (
   dealer_id uuid not null,
@@ -805,26 +823,26 @@ create policy select_admin on app_public.invoice_items for select to forecourt_a
 create policy select_member on app_public.invoice_items for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoice_items to forecourt_admin;
 grant select on table app_public.invoice_items to forecourt_dealer;
-comment on column app_public.invoice_items.country is 'Whose price and VAT rate were applied.';
-comment on column app_public.invoice_items.created_at is 'When it was added.';
-comment on column app_public.invoice_items.currency is 'Of every amount of it.';
-comment on column app_public.invoice_items.dealer_id is 'Who owes it.';
-comment on column app_public.invoice_items.description is 'What it is for, in English.';
-comment on column app_public.invoice_items.discount is 'Taken off the price, without VAT.';
-comment on column app_public.invoice_items.gross_amount is 'Net amount and VAT.';
+comment on column app_public.invoice_items.country is 'The country of the price and the VAT rate.';
+comment on column app_public.invoice_items.created_at is 'When the item was added.';
+comment on column app_public.invoice_items.currency is 'The currency of all its amounts.';
+comment on column app_public.invoice_items.dealer_id is 'The dealer that owes it.';
+comment on column app_public.invoice_items.description is 'The item in words, in English.';
+comment on column app_public.invoice_items.discount is 'Deducted from the price, without VAT.';
+comment on column app_public.invoice_items.gross_amount is 'Net amount plus VAT.';
 comment on column app_public.invoice_items.id is 'Time-ordered.';
-comment on column app_public.invoice_items.invoice_id is 'The invoice it stands on.';
-comment on column app_public.invoice_items.net_amount is 'Price less discount, rounded to the currency''s minor units.';
-comment on column app_public.invoice_items.package_id is 'The package that was bought.';
-comment on column app_public.invoice_items.price_config_id is 'The price that was applied to a listing.';
-comment on column app_public.invoice_items.price_version is 'The version of that price.';
-comment on column app_public.invoice_items.unit_price_net is 'The price without VAT, before discount.';
+comment on column app_public.invoice_items.invoice_id is 'The invoice of the item.';
+comment on column app_public.invoice_items.net_amount is 'Price minus discount, rounded to the currency''s minor units.';
+comment on column app_public.invoice_items.package_id is 'The package; null for a listing.';
+comment on column app_public.invoice_items.price_config_id is 'The price of the listing; null for a package.';
+comment on column app_public.invoice_items.price_version is 'The version of the price.';
+comment on column app_public.invoice_items.unit_price_net is 'The price without VAT, before the discount.';
 comment on column app_public.invoice_items.vat_amount is 'Net amount times VAT rate, rounded half away from zero to the currency''s minor units.';
 comment on column app_public.invoice_items.vat_rate is 'In percent.';
 comment on constraint invoice_items_invoice on app_public.invoice_items is '@backwardBehavior +manyRelation:resource:connection
 @foreignFieldName items
-@backwardDescription Its lines.';
-comment on table app_public.invoice_items is 'A line of an invoice: a snapshot, never changed.';
+@backwardDescription The lines of the invoice.';
+comment on table app_public.invoice_items is 'A line of an invoice: a snapshot that never changes.';
 
 create table app_public.invoices (
   dealer_id uuid not null,
@@ -861,28 +879,30 @@ create policy select_admin on app_public.invoices for select to forecourt_admin 
 create policy select_member on app_public.invoices for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoices to forecourt_admin;
 grant select on table app_public.invoices to forecourt_dealer;
-comment on column app_public.invoices.country is 'The dealer''s country at that time.';
-comment on column app_public.invoices.created_at is 'When it was begun.';
-comment on column app_public.invoices.currency is 'Of every amount on it.';
-comment on column app_public.invoices.dealer_id is 'Who owes it.';
-comment on column app_public.invoices.gross_total is 'What is to be paid.';
+comment on column app_public.invoices.country is 'The dealer''s country when the invoice was created.';
+comment on column app_public.invoices.created_at is 'When the invoice was created.';
+comment on column app_public.invoices.currency is 'The currency of all its amounts.';
+comment on column app_public.invoices.dealer_id is 'The dealer that owes it.';
+comment on column app_public.invoices.gross_total is 'The amount to pay.';
 comment on column app_public.invoices.id is 'Time-ordered.';
-comment on column app_public.invoices.kind is 'A package''s purchase, or a month''s listings beyond the quotas.';
+comment on column app_public.invoices.kind is 'The purchase of a package, or a month''s listings beyond the quotas.';
 comment on column app_public.invoices.net_total is 'Without VAT.';
-comment on column app_public.invoices.paid_at is 'When it was paid.';
-comment on column app_public.invoices.period_start is 'First day of the month (UTC) that a monthly invoice is for.';
-comment on column app_public.invoices.status is 'Whether it is paid.';
-comment on column app_public.invoices.updated_at is 'When it last changed.';
-comment on column app_public.invoices.vat_total is 'The VAT, rounded on each item.';
+comment on column app_public.invoices.paid_at is 'When the invoice was paid.';
+comment on column app_public.invoices.period_start is 'First day of the month (UTC) of a monthly invoice.';
+comment on column app_public.invoices.status is 'Whether the invoice is paid.';
+comment on column app_public.invoices.updated_at is 'When the invoice last changed.';
+comment on column app_public.invoices.vat_total is 'The VAT, rounded for each item.';
 comment on constraint invoices_dealer on app_public.invoices is '@forwardBehavior +singularRelation:resource:single
 @fieldName dealer
-@forwardDescription Who owes it.';
+@forwardDescription The dealer that owes it.';
 comment on table app_public.invoices is '@behavior +query:resource:connection
-What a dealer owes. Totals are the sums of the items.';
+An amount that a dealer owes. The totals are the sums of the items.';
 
 create table app_public.listing_consumptions (
   dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
   listing_id uuid not null,
+  kind app_public.consumption_kind not null,
   source app_public.consumption_source not null,
   subscription_id uuid,
   price_config_id uuid,
@@ -897,10 +917,9 @@ create table app_public.listing_consumptions (
   constraint listing_consumptions_amounts_add_up CHECK (((gross_amount = (net_amount + vat_amount)) AND (net_amount >= (0)::numeric) AND (vat_amount >= (0)::numeric))),
   constraint listing_consumptions_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
-  constraint listing_consumptions_invoice_item_key UNIQUE (dealer_id, invoice_item_id),
   constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
   constraint listing_consumptions_only_extras_cost CHECK (((source = 'paid_extra'::app_public.consumption_source) OR (net_amount = (0)::numeric))),
-  constraint listing_consumptions_pkey PRIMARY KEY (dealer_id, listing_id),
+  constraint listing_consumptions_pkey PRIMARY KEY (dealer_id, id),
   constraint listing_consumptions_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
   constraint listing_consumptions_source_has_proof CHECK (
 CASE source
@@ -912,6 +931,8 @@ END),
   constraint listing_consumptions_subscription FOREIGN KEY (dealer_id, subscription_id) REFERENCES app_public.dealer_subscriptions(dealer_id, id)
 );
 CREATE INDEX ix_listing_consumptions_free_dealer_id_created_at ON app_public.listing_consumptions USING btree (dealer_id, created_at) WHERE (source = 'free_quota'::app_public.consumption_source);
+CREATE UNIQUE INDEX ux_listing_consumptions_one_per_invoice_item ON app_public.listing_consumptions USING btree (dealer_id, invoice_item_id) WHERE (invoice_item_id IS NOT NULL);
+CREATE UNIQUE INDEX ux_listing_consumptions_one_publication ON app_public.listing_consumptions USING btree (dealer_id, listing_id) WHERE (kind = 'publication'::app_public.consumption_kind);
 CREATE TRIGGER listing_consumptions_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.listing_consumptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
 alter table app_public.listing_consumptions enable row level security;
 alter table app_public.listing_consumptions force row level security;
@@ -920,13 +941,15 @@ create policy select_admin on app_public.listing_consumptions for select to fore
 create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_consumptions to forecourt_admin;
 grant select on table app_public.listing_consumptions to forecourt_dealer;
-comment on column app_public.listing_consumptions.created_at is 'When it was decided, the dealer being locked.';
-comment on column app_public.listing_consumptions.created_by is 'Who published; the id of a verified user.';
-comment on column app_public.listing_consumptions.currency is 'Of every amount of it.';
-comment on column app_public.listing_consumptions.dealer_id is 'Who published.';
-comment on column app_public.listing_consumptions.gross_amount is 'Net amount and VAT.';
+comment on column app_public.listing_consumptions.created_at is 'When it was decided, while the dealer was locked.';
+comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token.';
+comment on column app_public.listing_consumptions.currency is 'The currency of all its amounts.';
+comment on column app_public.listing_consumptions.dealer_id is 'The dealer that published.';
+comment on column app_public.listing_consumptions.gross_amount is 'Net amount plus VAT.';
+comment on column app_public.listing_consumptions.id is 'Time-ordered.';
 comment on column app_public.listing_consumptions.invoice_item_id is 'The line on the monthly invoice.';
-comment on column app_public.listing_consumptions.listing_id is 'What was published; a listing is never consumed twice.';
+comment on column app_public.listing_consumptions.kind is 'The action that was paid for.';
+comment on column app_public.listing_consumptions.listing_id is 'The listing. It has at most one publication.';
 comment on column app_public.listing_consumptions.net_amount is 'Without VAT; zero unless a price was applied.';
 comment on column app_public.listing_consumptions.price_config_id is 'The price that was applied.';
 comment on column app_public.listing_consumptions.source is 'What paid for it.';
@@ -935,8 +958,9 @@ comment on column app_public.listing_consumptions.vat_amount is 'Rounded half aw
 comment on column app_public.listing_consumptions.vat_rate is 'In percent: 19.00 is 19 %.';
 comment on constraint listing_consumptions_listing on app_public.listing_consumptions is '@backwardBehavior +singularRelation:resource:single
 @foreignSingleFieldName consumption
-@backwardDescription What paid for it; null where you are no member.';
-comment on table app_public.listing_consumptions is 'The ledger: what paid for each listing. One row a listing, never changed.';
+@backwardDescription What paid for it; null unless you are a member.';
+comment on table app_public.listing_consumptions is '@unique dealer_id,listing_id
+The ledger: what paid for each listing. Its rows never change.';
 
 create table app_public.listings (
   dealer_id uuid not null,
@@ -979,44 +1003,44 @@ create policy select_member on app_public.listings for select to forecourt_deale
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_admin;
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_dealer;
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_visitor;
-comment on column app_public.listings.attributes is 'An object of the client''s choice.';
-comment on column app_public.listings.created_at is 'When it was published.';
-comment on column app_public.listings.created_by is 'Who published it.';
-comment on column app_public.listings.currency is 'Of that price, ISO 4217.';
-comment on column app_public.listings.dealer_id is 'Who offers it.';
+comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
+comment on column app_public.listings.created_at is 'When the listing was published.';
+comment on column app_public.listings.created_by is 'The user who published it.';
+comment on column app_public.listings.currency is 'The currency of the price, ISO 4217.';
+comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
 comment on column app_public.listings.id is 'Time-ordered.';
-comment on column app_public.listings.idempotency_key is 'The client''s; unique for the dealer.';
+comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
 comment on column app_public.listings.images is 'URLs, at most 50.';
-comment on column app_public.listings.module is 'The part of the marketplace it is shown in, such as auto.';
-comment on column app_public.listings.payload_hash is 'SHA-256 of the input, to tell a repetition from another listing under the same key.';
-comment on column app_public.listings.price is 'What the dealer asks for the vehicle; no part of any fee.';
-comment on column app_public.listings.status is 'Where it stands between draft and withdrawal.';
+comment on column app_public.listings.module is 'The section of the marketplace that shows it, such as auto.';
+comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another listing with the same key.';
+comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
+comment on column app_public.listings.status is 'Its step from publication to removal.';
 comment on column app_public.listings.title is '1 to 200 characters.';
-comment on column app_public.listings.updated_at is 'When it last changed.';
+comment on column app_public.listings.updated_at is 'When the listing last changed.';
 comment on constraint listings_attributes_object on app_public.listings is '@field attributes
-The attributes are a JSON object.';
+Please send the attributes as a JSON object.';
 comment on constraint listings_currency_known on app_public.listings is '@field currency
-The currency is a code of ISO 4217 that is in use here, such as EUR.';
+This currency is not available. Please enter a code of ISO 4217, such as EUR.';
 comment on constraint listings_dealer on app_public.listings is '@forwardBehavior +singularRelation:resource:single
 @fieldName dealer
-@forwardDescription Who offers it; null where you are no member.';
+@forwardDescription The dealer that offers it; null unless you are a member.';
 comment on constraint listings_description_length on app_public.listings is '@field description
-The description has room for 10,000 characters.';
+Please enter a description of at most 10,000 characters.';
 comment on constraint listings_images_count on app_public.listings is '@field images
-At most 50 images.';
+Please send at most 50 images, as a flat list.';
 comment on constraint listings_images_present on app_public.listings is '@field images
-Each image is its URL, and none is empty.';
+Please send each image as a URL that is not empty.';
 comment on constraint listings_module_form on app_public.listings is '@field module
-The module is a word of at most 40 letters, digits, - or _, such as auto.';
+Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.';
 comment on constraint listings_price_range on app_public.listings is '@field price
-The price lies between 0 and 1,000,000,000,000.';
+Please enter a price of at least 0 and below 1,000,000,000,000.';
 comment on constraint listings_price_scale on app_public.listings is '@field price
-The price has at most 4 decimal places.';
+Please enter a price with at most 4 decimal places.';
 comment on constraint listings_title_length on app_public.listings is '@field title
-The title needs 1 to 200 characters.';
+Please enter a title of 1 to 200 characters.';
 comment on table app_public.listings is '@behavior +query:resource:connection
-What a dealer offers. A published one has exactly one row in the ledger.';
+A vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
 
 create table app_public.price_configs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1046,13 +1070,13 @@ grant select on table app_public.price_configs to forecourt_admin;
 grant select on table app_public.price_configs to forecourt_dealer;
 grant select on table app_public.price_configs to forecourt_visitor;
 comment on column app_public.price_configs.country is 'ISO 3166-1 alpha-2.';
-comment on column app_public.price_configs.currency is 'The currency of its country.';
+comment on column app_public.price_configs.currency is 'The currency of the country.';
 comment on column app_public.price_configs.id is 'Time-ordered.';
-comment on column app_public.price_configs.price_version is 'Counts up from 1.';
-comment on column app_public.price_configs.pricing_type is 'What it is for.';
-comment on column app_public.price_configs.segment is 'Who pays it.';
+comment on column app_public.price_configs.price_version is 'The number of the version, from 1.';
+comment on column app_public.price_configs.pricing_type is 'The service that the price is for.';
+comment on column app_public.price_configs.segment is 'The kind of publisher that pays it.';
 comment on column app_public.price_configs.unit_price_net is 'Without VAT, in whole units of the currency.';
-comment on column app_public.price_configs.valid is 'When the price holds, its end excluded.';
+comment on column app_public.price_configs.valid is 'When the price is valid; its end is excluded.';
 comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
 
 create table app_public.rate_limit_policies (
@@ -1075,7 +1099,8 @@ create table app_public.rate_limit_policies (
 );
 CREATE TRIGGER rate_limit_policies_announced BEFORE INSERT OR UPDATE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.announce_rate_limit_policies();
 CREATE TRIGGER rate_limit_policies_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('scope');
-CREATE TRIGGER rate_limit_policies_removal_announced AFTER DELETE ON app_public.rate_limit_policies FOR EACH ROW EXECUTE FUNCTION app_private.announce_rate_limit_policies();
+CREATE TRIGGER rate_limit_policies_never_removed BEFORE DELETE OR TRUNCATE ON app_public.rate_limit_policies FOR EACH STATEMENT EXECUTE FUNCTION app_private.keep_rate_limit_policies();
+CREATE TRIGGER rate_limit_policies_never_renamed BEFORE UPDATE ON app_public.rate_limit_policies FOR EACH ROW WHEN ((old.scope <> new.scope)) EXECUTE FUNCTION app_private.keep_rate_limit_policies();
 CREATE TRIGGER rate_limit_policies_truncation_audited AFTER TRUNCATE ON app_public.rate_limit_policies FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.rate_limit_policies enable row level security;
 alter table app_public.rate_limit_policies force row level security;
@@ -1084,18 +1109,18 @@ create policy select_admin on app_public.rate_limit_policies for select to forec
 create policy select_authenticator on app_public.rate_limit_policies for select to forecourt_authenticator using (true);
 grant select on table app_public.rate_limit_policies to forecourt_admin;
 grant select on table app_public.rate_limit_policies to forecourt_authenticator;
-comment on column app_public.rate_limit_policies.cost is 'What one of them counts.';
+comment on column app_public.rate_limit_policies.cost is 'How much one request uses.';
 comment on column app_public.rate_limit_policies.fallback is 'What to do while the counters cannot be reached.';
-comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login; none: each anonymous request counts, or for auth_account each failed login.';
-comment on column app_public.rate_limit_policies.max_count is 'How many pass in a window.';
-comment on column app_public.rate_limit_policies.mode is 'Whether the limit refuses, only counts, or neither.';
-comment on column app_public.rate_limit_policies.scope is 'The name that a refused client is told.';
-comment on column app_public.rate_limit_policies.subject is 'Whose requests are counted together.';
-comment on column app_public.rate_limit_policies.updated_at is 'When it last changed.';
-comment on column app_public.rate_limit_policies.updated_by is 'The database login that changed it last.';
+comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields every anonymous request counts, or every failed login for auth_account.';
+comment on column app_public.rate_limit_policies.max_count is 'The limit: what may be used in a window.';
+comment on column app_public.rate_limit_policies.mode is 'Whether the limit refuses, only counts, or does neither.';
+comment on column app_public.rate_limit_policies.scope is 'The name of the limit, which a refused client gets to see.';
+comment on column app_public.rate_limit_policies.subject is 'Which requests are counted together.';
+comment on column app_public.rate_limit_policies.updated_at is 'When the policy last changed.';
+comment on column app_public.rate_limit_policies.updated_by is 'The database login that changed the policy last.';
 comment on column app_public.rate_limit_policies.window_seconds is 'Length of the sliding window.';
 comment on table app_public.rate_limit_policies is '@behavior +query:resource:connection
-The rate limits in force. A change takes effect in every process within a second.';
+The rate limits. Every process applies a change within a second. A policy cannot be deleted; set its mode to off.';
 
 create table app_public.users (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1119,15 +1144,15 @@ create policy select_admin on app_public.users for select to forecourt_admin usi
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
 grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
 grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
-comment on column app_public.users.created_at is 'When the account was made.';
-comment on column app_public.users.email is 'In lower case; unique over all users.';
-comment on column app_public.users.full_name is 'The name that the person gave.';
+comment on column app_public.users.created_at is 'When the account was created.';
+comment on column app_public.users.email is 'In lower case; no two users have the same.';
+comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
-comment on column app_public.users.is_admin is 'Whether access tokens of this user carry the role `admin`.';
+comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
 comment on constraint users_email_form on app_public.users is '@field email
-Please give an e-mail address such as name@example.com.';
+Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
-The name needs 1 to 200 characters.';
+Please enter a name of 1 to 200 characters.';
 comment on table app_public.users is 'A person with an account.';
 
 create table app_public.vat_rates (
@@ -1153,8 +1178,8 @@ grant select on table app_public.vat_rates to forecourt_visitor;
 comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.vat_rates.id is 'Time-ordered.';
 comment on column app_public.vat_rates.rate is 'In percent: 19.00 is 19 %.';
-comment on column app_public.vat_rates.valid is 'When the rate holds, its end excluded.';
-comment on table app_public.vat_rates is 'VAT rate of a country over time; two cannot hold at one moment.';
+comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
+comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
 
 create view app_public.pricing_gaps (
   country /* text */,
@@ -1225,14 +1250,14 @@ create view app_public.pricing_gaps (
 grant select on table app_public.pricing_gaps to forecourt_admin;
 comment on column app_public.pricing_gaps.country is '@notNull
 ISO 3166-1 alpha-2.';
-comment on column app_public.pricing_gaps.ends_at is 'Where it ends; null: not within the next 90 days.';
+comment on column app_public.pricing_gaps.ends_at is 'End of the gap; null: it does not end within the next 90 days.';
 comment on column app_public.pricing_gaps.missing is '@notNull
 currency, vat_rate, price or package.';
-comment on column app_public.pricing_gaps.since is 'Since when it is missing; null: it never was there.';
+comment on column app_public.pricing_gaps.since is 'Since when the configuration is missing; null: it never existed.';
 comment on column app_public.pricing_gaps.starts_at is '@notNull
-Where the gap begins within the next 90 days.';
+Start of the gap within the next 90 days.';
 comment on view app_public.pricing_gaps is '@behavior +query:resource:connection
-Every country with dealers or packages, and each span of the next 90 days in which its currency, VAT rate, listing price or package is missing: the 409 before a customer meets it. For admins.';
+Countries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
 
 CREATE OR REPLACE FUNCTION app_private.account_key(normalized_email text, address text DEFAULT NULL::text)
  RETURNS bytea
@@ -1243,11 +1268,11 @@ AS $function$
 declare
   v_message constant bytea := convert_to(normalized_email || coalesce(E'\n' || address, ''), 'UTF8');
 begin
-  -- HMAC-SHA256 (RFC 2104)
+  -- HMAC-SHA256 (RFC 2104).
   return (select sha256(k.outer_pad || sha256(k.inner_pad || v_message)) from app_private.account_keys as k);
 end
 $function$;
-comment on function app_private.account_key(text,text) is 'The key under which failed logins of an e-mail address are counted, or of one from a known client address: an HMAC, so that the counters name nobody.';
+comment on function app_private.account_key(text,text) is 'The key under which the failed logins of an account are counted; with an address, those from that known client address. It is an HMAC, so the counters do not reveal e-mail addresses.';
 
 CREATE OR REPLACE FUNCTION app_private.activate_pending_subscriptions(dealer_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS integer
@@ -1283,7 +1308,7 @@ begin
   return v_activated;
 end
 $function$;
-comment on function app_private.activate_pending_subscriptions(uuid[]) is 'Starts the oldest pending subscription of each of these dealers (null: of all) that has none running, and returns how many. Its paid time counts from that moment.';
+comment on function app_private.activate_pending_subscriptions(uuid[]) is 'Starts the oldest pending subscription of each of these dealers (null: of all) that has no running one, and returns how many. Their paid time starts now.';
 
 CREATE OR REPLACE FUNCTION app_private.add_invoice_item(item app_public.invoice_items)
  RETURNS uuid
@@ -1293,7 +1318,7 @@ AS $function$
 declare
   v_period_start constant date := (date_trunc('month', item.created_at, 'UTC') at time zone 'UTC')::date;
 begin
-  -- the month's draft is made by its first item, and takes the amounts of every later one
+  -- The first item of a month creates the draft invoice; each later item adds its amounts.
   insert into app_public.invoices as i (dealer_id, kind, country, currency, period_start, net_total, vat_total, gross_total)
   values (item.dealer_id, 'monthly', item.country, item.currency, v_period_start, item.net_amount, item.vat_amount, item.gross_amount)
   on conflict (dealer_id, period_start, country, currency) where kind = 'monthly' and status = 'draft' do update set
@@ -1307,7 +1332,7 @@ begin
   return item.id;
 end
 $function$;
-comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Puts an item on the dealer''s open draft invoice of the month (UTC) in which it was made, and returns its id. `id` and `invoice_id` of the argument are not read.';
+comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Adds an item to the dealer''s open draft invoice for the month (UTC) of its `created_at`, and returns the item''s id. Ignores `id` and `invoice_id` of the argument.';
 
 CREATE OR REPLACE FUNCTION app_private.alert_pricing_gaps()
  RETURNS integer
@@ -1336,7 +1361,7 @@ begin
   return v_alerts;
 end
 $function$;
-comment on function app_private.alert_pricing_gaps() is 'Alerts of every country in which something is missing now or within 90 days, once a day (UTC) for each country and what it lacks, and returns how many alerts that made.';
+comment on function app_private.alert_pricing_gaps() is 'Raises one alert a day (UTC) for each country and missing configuration that pricing_gaps shows, and returns the number of new alerts.';
 
 CREATE OR REPLACE FUNCTION app_private.announce_rate_limit_policies()
  RETURNS trigger
@@ -1345,15 +1370,12 @@ CREATE OR REPLACE FUNCTION app_private.announce_rate_limit_policies()
 AS $function$
 begin
   perform pg_notify('rate_limit_policies', '');
-  if tg_op = 'DELETE' then
-    return old;
-  end if;
   new.updated_at := clock_timestamp();
   new.updated_by := session_user::text;
   return new;
 end
 $function$;
-comment on function app_private.announce_rate_limit_policies() is 'Trigger: tells every process that the limits have changed, and notes by whom.';
+comment on function app_private.announce_rate_limit_policies() is 'Trigger: notifies every API process that the limits have changed, and records who changed them.';
 
 CREATE OR REPLACE FUNCTION app_private.audit_change()
  RETURNS trigger
@@ -1362,7 +1384,7 @@ CREATE OR REPLACE FUNCTION app_private.audit_change()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  -- what tells of a person is no part of a trail that nobody can edit
+  -- Personal data must not enter an audit trail that nobody can edit.
   v_withheld constant text[] := array['email', 'full_name'];
   v_old jsonb := to_jsonb(old) - v_withheld;
   v_new jsonb := to_jsonb(new) - v_withheld;
@@ -1380,7 +1402,7 @@ begin
   return null;
 end
 $function$;
-comment on function app_private.audit_change() is 'Trigger: records who inserted, updated, deleted or truncated, with the values before and after; of an update those that changed, and the columns of its arguments: the key, where that is no `id`.';
+comment on function app_private.audit_change() is 'Trigger: records an insert, update, delete or truncate with the values before and after. An update records the changed columns, and the columns named by the trigger''s arguments: the key of a table without `id`.';
 
 CREATE OR REPLACE FUNCTION app_private.audit_login(action text, normalized_email text, address text)
  RETURNS void
@@ -1388,14 +1410,14 @@ CREATE OR REPLACE FUNCTION app_private.audit_login(action text, normalized_email
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- whose requests come without an address are counted under a word instead
-  perform set_config('forecourt.client_ip', case when address ~ '[.:]' then address else '' end, true);
+  -- The address is 'unknown' when express has none.
   perform app_private.write_audit_log(
     audit_login.action, 'users', null, null,
-    jsonb_build_object('account', left(encode(app_private.account_key(normalized_email), 'hex'), 16)));
+    jsonb_build_object('account', left(encode(app_private.account_key(normalized_email), 'hex'), 16)),
+    case when address ~ '[.:]' then address::inet end);
 end
 $function$;
-comment on function app_private.audit_login(text,text,text) is 'Records a login that failed or was blocked: the address of the client, and the account as the beginning of its account_key, which names nobody and is the same whether the account exists or not.';
+comment on function app_private.audit_login(text,text,text) is 'Records a failed or blocked login: the client''s address, and the beginning of the account_key. The key identifies nobody, and it is computed the same way for an account that does not exist.';
 
 CREATE OR REPLACE FUNCTION app_private.audit_state_change()
  RETURNS trigger
@@ -1414,7 +1436,7 @@ begin
   return null;
 end
 $function$;
-comment on function app_private.audit_state_change() is 'Trigger: records each new state of a subscription or an invoice as START_SUBSCRIPTION, PAY_INVOICE and so on; the argument is the noun.';
+comment on function app_private.audit_state_change() is 'Trigger: records each new status of a subscription or an invoice, such as START_SUBSCRIPTION or PAY_INVOICE. The trigger''s argument is the noun.';
 
 CREATE OR REPLACE FUNCTION app_private.begin_job_run(task text, worker_id text DEFAULT NULL::text)
  RETURNS uuid
@@ -1435,13 +1457,13 @@ begin
   )
   select array_agg(a.worker_id) into v_dead from abandoned as a where a.worker_id is not null;
   if v_dead is not null then
-    -- else its job, and the queue of that, stay locked for 4 hours
+    -- Without this, the dead worker's job and its queue would stay locked for 4 hours.
     perform graphile_worker.force_unlock_workers(v_dead);
   end if;
-  -- what was counted stays: a metric adds it up, and may not fall
+  -- Runs that counted something are kept: subscriptions_expired_total sums them and must not fall.
   delete from app_private.job_runs as r
   where r.task = begin_job_run.task and r.counted = 0 and r.finished_at is not null
-    and r.started_at < clock_timestamp() - 90 * interval '24 hours';
+    and r.started_at < clock_timestamp() - app_private.operation_retention();
   insert into app_private.job_runs (task, worker_id, backend_pid, backend_started_at)
   select begin_job_run.task, begin_job_run.worker_id, a.pid, a.backend_start
   from pg_stat_activity as a
@@ -1450,7 +1472,7 @@ begin
   return v_id;
 end
 $function$;
-comment on function app_private.begin_job_run(text,text) is 'Opens a run of a task and returns its id. Closes those of the task whose connection is gone, gives their jobs free, and forgets runs of more than 90 days ago in which there was nothing to do. The run lives as long as this connection, or until finish_job_run.';
+comment on function app_private.begin_job_run(text,text) is 'Starts a run of a task and returns its id. Closes earlier runs of the task whose connection is gone, unlocks their jobs, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
 
 CREATE OR REPLACE FUNCTION app_private.check_ledger(listings_in_order_since timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_private.ledger_checks
@@ -1477,13 +1499,13 @@ begin
   if v_check.broken > 0 then
     perform app_private.send_alert(
       'ledger_broken', (v_check.started_at at time zone 'UTC')::date::text,
-      format('The books are not in order: %s rows break a rule. See app_private.verify_ledger().', v_check.broken),
+      format('The ledger is broken: %s rows break a rule. Please read them with app_private.verify_ledger().', v_check.broken),
       jsonb_build_object('broken', v_check.broken, 'findings', v_check.findings));
   end if;
   return v_check;
 end
 $function$;
-comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the books, keeps the result in ledger_checks, and alerts, once a day (UTC), when anything is broken. Who has gone through all listings by verify_listings_from and found them in order says since when; they are left out then.';
+comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the time at which it began; their rules are not checked again.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -1510,7 +1532,7 @@ begin
   where c.dealer_id = v_open.dealer_id and c.invoice_id = v_open.invoice_id;
 end
 $function$;
-comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Makes room for a purchase: voids the dealer''s open checkout if it has expired. Raises FC008 while the offer still holds.';
+comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start. Raises FC008 while the offer is open.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone)
  RETURNS app_private.publication_decision
@@ -1530,7 +1552,7 @@ begin
   v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
   v_decision.free_remaining := app_private.free_quota_remaining(
     decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at);
-  -- a cancelled subscription keeps its quota until its end; what ends first is used first
+  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first.
   select
     coalesce(sum(s.included_listing_quota - s.used_listing_quota), 0)::integer,
     (array_agg(s.id order by s.end_at, s.id) filter (where s.used_listing_quota < s.included_listing_quota))[1],
@@ -1548,7 +1570,7 @@ begin
   elsif v_overage_blocked then
     raise exception using
       errcode = 'FC009',
-      message = 'The listing quota of your package is used up, and it allows no more. Please buy another package.',
+      message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
       detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
   else
     v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
@@ -1560,7 +1582,7 @@ begin
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone) is 'The one decision of what pays for a dealer''s next listing at a moment: the gate, then free quota, subscription, price. Quotes and charges both come from here; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 where the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
@@ -1576,7 +1598,7 @@ begin
   if month is null or month >= date_trunc('month', now() at time zone 'UTC') then
     raise exception using errcode = 'FC010', message = 'Only a month that has ended can be dropped.';
   elsif reason is null or reason !~ '\S' then
-    raise exception using errcode = 'FC010', message = 'Please say why: the reason is kept.';
+    raise exception using errcode = 'FC010', message = 'Please give a reason. It is kept in the audit trail.';
   elsif to_regclass(v_name) is null then
     raise exception using errcode = 'FC004', message = format('There is no partition %s.', v_name);
   end if;
@@ -1589,7 +1611,7 @@ begin
   return v_count;
 end
 $function$;
-comment on function app_private.drop_audit_partition(date,text) is 'The one way by which the audit trail loses rows: drops the partition of a month that has ended, returns how many rows it held, and records who did it and why as DROP_AUDIT_LOGS. For the retention, and for the owner who must. Raises FC010 for a month that has not ended or without a reason, FC004 where there is no such partition.';
+comment on function app_private.drop_audit_partition(date,text) is 'The only way to remove rows from the audit trail: drops the partition of a month that has ended, returns the number of its rows, and records the caller and the reason as DROP_AUDIT_LOGS. For the retention job and the database owner. Raises FC010 for a month that has not ended or without a reason, FC004 if there is no such partition.';
 
 CREATE OR REPLACE FUNCTION app_private.end_expiry(is_complete boolean DEFAULT false)
  RETURNS void
@@ -1602,7 +1624,7 @@ declare
 begin
   perform app_private.activate_pending_subscriptions();
   if not is_complete then
-    -- in the order of its index, which the planner leaves for the table where it expects many
+    -- ORDER BY and LIMIT make the planner use the index; without them it reads the table when it expects many rows.
     perform from app_public.dealer_subscriptions as s
     where s.status = 'active' and s.end_at <= v_now
     order by s.end_at
@@ -1624,7 +1646,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.end_expiry(boolean) is 'The end of a run: starts what waits and can start, and where a publication holds what has ended by now, or what could start, has the worker look again 5 seconds later. `is_complete`: all that was due has been expired, and is not looked for: over a million dead index entries that takes a second.';
+comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete` says that all due subscriptions were expired. They are not searched for then, because a walk over a million dead index entries takes a second.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
  RETURNS trigger
@@ -1632,7 +1654,7 @@ CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- closing is the one change: the same row with an earlier end
+  -- The only allowed change closes the price: the same row with an earlier end.
   if tg_op = 'UPDATE'
     and (to_jsonb(new) - 'valid') = (to_jsonb(old) - 'valid')
     and (lower(new.valid), lower_inc(new.valid)) is not distinct from (lower(old.valid), lower_inc(old.valid))
@@ -1642,11 +1664,11 @@ begin
   end if;
   raise exception using
     errcode = 'object_not_in_prerequisite_state',
-    message = 'a price is never edited or removed',
-    hint = 'select app_private.set_price(country, segment, pricing_type, unit_price_net, from)';
+    message = 'A price cannot be edited or deleted.',
+    hint = 'Use app_private.set_price(country, segment, pricing_type, unit_price_net, starts_at).';
 end
 $function$;
-comment on function app_private.enforce_price_versions() is 'Trigger: the only change that a price takes is an earlier end of its validity.';
+comment on function app_private.enforce_price_versions() is 'Trigger: the validity of a price may get an earlier end; every other change is refused.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_subscription_state()
  RETURNS trigger
@@ -1657,11 +1679,11 @@ begin
   raise exception using
     errcode = 'object_not_in_prerequisite_state',
     message = format(
-      'a subscription does not go from %s to %s in this way: pending → active → expired, pending or active → cancelled; whose it is and what it includes never change',
+      'A subscription cannot change from %s to %s in this way. Allowed are pending → active → expired, and pending or active → cancelled. Its dealer, id and included quotas never change.',
       old.status, new.status);
 end
 $function$;
-comment on function app_private.enforce_subscription_state() is 'Trigger: refuses what breaks the states of a subscription, to every role. What that is, is the trigger''s condition, which costs a legitimate change a fraction of a call.';
+comment on function app_private.enforce_subscription_state() is 'Trigger: refuses a forbidden change of a subscription, for every role. The rule is in the trigger''s WHEN clause, which costs an allowed change a fraction of a function call.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[])
  RETURNS integer
@@ -1674,23 +1696,22 @@ declare
   v_ids uuid[];
   v_dealer_ids uuid[];
 begin
-  perform set_config('forecourt.expires_in_batch', 'on', true);
   with due as (
     select s.dealer_id, s.ctid
     from app_public.dealer_subscriptions as s
-    -- whatever lies there by now: if it is due, it is expired
+    -- A ctid is a hint: check the status again.
     where s.ctid = any (tids) and s.status = 'active' and s.end_at <= v_now
     for update skip locked
   ), changed as (
     update app_public.dealer_subscriptions as s
+    -- updated_at after the end tells the audit trigger that this row is in the entry below.
     set status = 'expired', updated_at = v_now
     from due
-    -- locked as it is, the row is where it was found; no look at an index
+    -- The lock keeps the ctid stable, so no index look-up is needed.
     where s.dealer_id = due.dealer_id and s.ctid = due.ctid
     returning s.dealer_id, s.id
   )
   select array_agg(c.id), array_agg(c.dealer_id) into v_ids, v_dealer_ids from changed as c;
-  perform set_config('forecourt.expires_in_batch', '', true);
   if v_ids is null then
     return 0;
   end if;
@@ -1701,7 +1722,7 @@ begin
   return cardinality(v_ids);
 end
 $function$;
-comment on function app_private.expire_rows(tid[]) is 'Expires the active subscriptions in these places of the table whose end has come, except those that somebody holds, starts those that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns how many expired.';
+comment on function app_private.expire_rows(tid[]) is 'Expires the active subscriptions with these ctids whose end has passed, except those that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired subscriptions.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
  RETURNS integer
@@ -1709,44 +1730,46 @@ CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer D
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  -- how far this session has got
-  v_from constant timestamptz := coalesce(nullif(current_setting('forecourt.expired_until', true), ''), '-infinity')::timestamptz;
   v_now constant timestamptz := clock_timestamp();
+  v_from timestamptz := coalesce((select p.expired_until from app_private.expiry_progress as p), '-infinity');
   v_tids tid[];
   v_last_end_at timestamptz;
 begin
   if batch_size is null or batch_size < 1 then
     raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
   end if;
-  select array_agg(d.ctid), max(d.end_at) into v_tids, v_last_end_at
-  from (
-    select s.ctid, s.end_at
-    from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at >= v_from and s.end_at <= v_now
-    order by s.end_at
-    limit batch_size
-    for update skip locked
-  ) as d;
-  perform set_config('forecourt.expired_until', coalesce(v_last_end_at::text, ''), false);
-  if v_tids is not null then
-    return app_private.expire_rows(v_tids);
-  end if;
-  if v_from > '-infinity' then
-    -- it begins anew, once, for what was skipped, or was given an earlier end meanwhile; without locks first, for the walk over
-    -- all that is dead takes a while
+  loop
+    select array_agg(d.ctid), max(d.end_at) into v_tids, v_last_end_at
+    from (
+      select s.ctid, s.end_at
+      from app_public.dealer_subscriptions as s
+      where s.status = 'active' and s.end_at >= v_from and s.end_at <= v_now
+      order by s.end_at
+      limit batch_size
+      for update skip locked
+    ) as d;
+    exit when v_tids is not null or v_from = '-infinity';
+    -- Restart from -infinity once, for rows that were skipped or got an earlier end. Probe without locks first: the walk over
+    -- the dead index entries takes a while.
     perform from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at <= clock_timestamp()
+    where s.status = 'active' and s.end_at <= v_now
     order by s.end_at
     limit 1;
-    if found then
-      return app_private.expire_subscriptions(batch_size);
-    end if;
+    exit when not found;
+    v_from := '-infinity';
+  end loop;
+  -- SKIP LOCKED: of two calls at once one stores its progress, and neither waits.
+  update app_private.expiry_progress as p set expired_until = v_last_end_at
+  from (select e.only_row from app_private.expiry_progress as e for update skip locked) as free
+  where p.only_row = free.only_row;
+  if v_tids is null then
+    perform app_private.end_expiry();
+    return 0;
   end if;
-  perform app_private.end_expiry();
-  return 0;
+  return app_private.expire_rows(v_tids);
 end
 $function$;
-comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has come, oldest end first, starts those that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many expired; 0: done. Rows that a publication holds are left for the next call, which a worker job makes a few seconds after the last. Call it in a loop on one connection, each call a transaction: the session remembers how far it has got. Raises FC010 for a size below 1.';
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first, starts the subscriptions that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores how far the calls have got. Rows that a publication has locked are skipped; the last call has a worker look again a few seconds later. Raises FC010 for a batch size below 1.';
 
 CREATE OR REPLACE FUNCTION app_private.expiry_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -1769,7 +1792,7 @@ begin
   select 'subscriptions_expired_total', '{}', coalesce(r.expired, 0)::double precision from runs as r;
 end
 $function$;
-comment on function app_private.expiry_metrics() is 'When expiry last succeeded, in Unix seconds (no row before the first run), and how many subscriptions its runs have ended. See operation_metrics.';
+comment on function app_private.expiry_metrics() is 'When an expiry run last succeeded, in Unix seconds (no row before the first one), and how many subscriptions all runs have expired. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.find_due_batches(from_at timestamp with time zone, until_at timestamp with time zone, batch_size integer, batches integer)
  RETURNS TABLE(tids tid[], last_end_at timestamp with time zone)
@@ -1793,7 +1816,7 @@ AS $function$
   group by b.number
   order by b.number
 $function$;
-comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'The active subscriptions of a range of ends, the oldest ends first, cut into at most `batches` batches in the order of the table, as their places there: neighbours share pages of the table and of most indexes, which the oldest 500 of all do not. And the last end in all of them, from which the next call goes on: before it lie dead index entries, and to walk over them each time makes a long run quadratic.';
+comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; the oldest rows of all do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -1813,13 +1836,13 @@ begin
   elsif v_package.country <> find_package.country then
     raise exception using
       errcode = 'FC010',
-      message = format('This package is sold in %s, the dealer is in %s. Choose one of dealerPackages for that country.', v_package.country, find_package.country),
+      message = format('This package is sold in %s, but the dealer is in %s. Choose one of dealerPackages for that country.', v_package.country, find_package.country),
       detail = jsonb_build_object('field', 'packageId', 'country', find_package.country)::text;
   end if;
   return v_package;
 end
 $function$;
-comment on function app_private.find_package(uuid,text) is 'A package that is on sale in the country. Raises FC004 where there is none, FC010 where it is another country''s.';
+comment on function app_private.find_package(uuid,text) is 'Returns a package that is on sale in the country. Raises FC004 if no such package is on sale, FC010 if it is sold in another country.';
 
 CREATE OR REPLACE FUNCTION app_private.find_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
  RETURNS app_public.price_configs
@@ -1855,7 +1878,7 @@ begin
   return v_prices[1];
 end
 $function$;
-comment on function app_private.find_price(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The price that holds at a moment. Raises FC005 where there is none, FC006 where more than one applies.';
+comment on function app_private.find_price(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Returns the price that is valid at a moment. Raises FC005 if there is none, FC006 if several are valid.';
 
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
@@ -1867,7 +1890,21 @@ begin
   where r.id = finish_job_run.run_id and r.finished_at is null;
 end
 $function$;
-comment on function app_private.finish_job_run(uuid,text) is 'Closes a run: done, or with the reason why it is not.';
+comment on function app_private.finish_job_run(uuid,text) is 'Ends a run. `error` says why it failed; null: it succeeded.';
+
+CREATE OR REPLACE FUNCTION app_private.force_row_security(relation regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  execute format('alter table %s enable row level security', relation);
+  execute format('alter table %s force row level security', relation);
+  execute format('drop policy if exists all_owner on %s', relation);
+  execute format('create policy all_owner on %s to current_user using (true) with check (true)', relation);
+end
+$function$;
+comment on function app_private.force_row_security(regclass) is 'Enables row-level security on a table and forces it, so that it also holds for the owner, who gets a policy of its own. Migrations call it for each new table.';
 
 CREATE OR REPLACE FUNCTION app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamp with time zone)
  RETURNS integer
@@ -1892,7 +1929,7 @@ begin
   return greatest(v_remaining, 0);
 end
 $function$;
-comment on function app_private.free_quota_remaining(uuid,text,app_public.segment,timestamp with time zone) is 'Free listings that are left to a dealer in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
+comment on function app_private.free_quota_remaining(uuid,text,app_public.segment,timestamp with time zone) is 'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
 
 CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
  RETURNS void
@@ -1900,18 +1937,15 @@ CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  execute format('alter table %s enable row level security', partition);
-  execute format('alter table %s force row level security', partition);
-  execute format('drop policy if exists all_owner on %s', partition);
-  execute format('create policy all_owner on %s to current_user using (true) with check (true)', partition);
-  -- a trigger for each statement is not handed down
+  perform app_private.force_row_security(partition);
+  -- Partitions do not inherit statement-level triggers.
   execute format(
     'create or replace trigger audit_logs_append_only before update or delete or truncate on %s
        for each statement execute function app_private.refuse_change()',
     partition);
 end
 $function$;
-comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the guards that it does not inherit: row-level security, and the refusal of changes.';
+comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 
 CREATE OR REPLACE FUNCTION app_private.job_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -1944,7 +1978,28 @@ begin
   from failed as f;
 end
 $function$;
-comment on function app_private.job_metrics() is 'The worker''s queue: jobs that are due, the age of the oldest, those that failed and will be tried again, and those that failed too often. Up to 100,000 each. See operation_metrics.';
+comment on function app_private.job_metrics() is 'The worker''s queue: due jobs and the age of the oldest one, failed jobs that will be retried, and jobs that have failed for the last time. Each count stops at 100,000. See operation_metrics.';
+
+CREATE OR REPLACE FUNCTION app_private.keep_rate_limit_policies()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  raise exception using
+    errcode = 'object_not_in_prerequisite_state',
+    message = 'A rate limit policy cannot be deleted or renamed.',
+    hint = 'To end a limit: update app_public.rate_limit_policies set mode = ''off'' where scope = ...';
+end
+$function$;
+comment on function app_private.keep_rate_limit_policies() is 'Trigger: refuses to delete or rename a rate limit policy, for every role. A limit ends by its mode.';
+
+CREATE OR REPLACE FUNCTION app_private.known_address_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((30)::double precision * '24:00:00'::interval);
+comment on function app_private.known_address_lifetime() is 'How long after its last successful login an address counts as known for an account.';
 
 CREATE OR REPLACE FUNCTION app_private.ledger_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -1962,7 +2017,7 @@ begin
   select 'ledger_last_check_timestamp_seconds', '{}', extract(epoch from l.finished_at)::double precision from last as l;
 end
 $function$;
-comment on function app_private.ledger_metrics() is 'What the last check of the ledger has found, and when. No row before the first check. See operation_metrics.';
+comment on function app_private.ledger_metrics() is 'Result and time of the last ledger check; no row before the first one. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
@@ -1972,9 +2027,9 @@ AS $function$
 declare
   v_dealer app_public.dealers;
 begin
-  -- no key: rows that refer to the dealer can still be inserted
+  -- FOR NO KEY UPDATE, so that inserts that reference the dealer are not blocked.
   select d.* into v_dealer from app_public.dealers as d where d.id = lock_dealer.dealer_id for no key update;
-  -- in the order of ids, like every other lock of more than one of them
+  -- In the order of ids, as every other lock of several subscriptions: two transactions cannot deadlock.
   perform from app_public.dealer_subscriptions as s
   where s.dealer_id = lock_dealer.dealer_id and s.status in ('pending', 'active', 'cancelled')
     and (s.end_at is null or s.status = 'active' or s.end_at > now())
@@ -1983,7 +2038,7 @@ begin
   return v_dealer;
 end
 $function$;
-comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks its row, then its subscriptions that run or wait. What was read before is to be read again, the clock included.';
+comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks the dealer''s row, then its running and pending subscriptions. The caller must read again all that it read before, including the clock.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -2006,7 +2061,7 @@ begin
   from waiting as w;
 end
 $function$;
-comment on function app_private.lock_metrics() is 'How many sessions on this database wait for a lock, and for how long the first of them. See operation_metrics.';
+comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
@@ -2021,7 +2076,7 @@ declare
 begin
   made := 0;
   dropped := 0;
-  -- read to the end first: what a loop still reads from cannot be altered
+  -- Materialise first: DDL fails while a cursor is open on the table.
   v_months := array(
     select generate_series(date_trunc('month', v_today), v_today + interval '3 months', interval '1 month')::date
     union
@@ -2043,7 +2098,7 @@ begin
   end loop;
 end
 $function$;
-comment on function app_private.maintain_audit_logs() is 'Makes the audit trail''s partitions for this month and the three that follow, and drops the months that are older than operation_settings.audit_retention_months. Returns how many of each; a second call finds nothing to do.';
+comment on function app_private.maintain_audit_logs() is 'Creates the audit trail''s partitions for this month and the next three, and drops the partitions that are older than operation_settings.audit_retention_months. Returns both counts. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_private.make_audit_partition(month date)
  RETURNS boolean
@@ -2063,7 +2118,7 @@ begin
   execute format('create table %s (like app_public.audit_logs including defaults including constraints including storage)', v_name);
   perform from app_private.audit_logs_default as d where d.created_at >= v_from and d.created_at < v_to limit 1;
   if found then
-    -- written while the month had no partition of its own
+    -- These rows were written while their month had no partition.
     alter table app_private.audit_logs_default disable trigger audit_logs_append_only;
     execute format(
       'with moved as (delete from app_private.audit_logs_default where created_at >= %L and created_at < %L returning *)
@@ -2076,7 +2131,7 @@ begin
   return true;
 end
 $function$;
-comment on function app_private.make_audit_partition(date) is 'Makes the partition of the audit trail for the month (UTC) of this day, and takes in what the default partition holds of it. False: it is there already.';
+comment on function app_private.make_audit_partition(date) is 'Creates the audit trail''s partition for the month (UTC) of the given day, and moves that month''s rows out of the default partition. Returns false if the partition exists.';
 
 CREATE OR REPLACE FUNCTION app_private.minor_units(currency text)
  RETURNS integer
@@ -2085,7 +2140,7 @@ CREATE OR REPLACE FUNCTION app_private.minor_units(currency text)
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- of an unknown currency: 0, so that its foreign key is what refuses it
+  -- Unknown currency: 0; the foreign key refuses the row.
   return coalesce((select c.minor_units::integer from app_public.currencies as c where c.code = minor_units.currency), 0);
 end
 $function$;
@@ -2096,7 +2151,7 @@ CREATE OR REPLACE FUNCTION app_private.money(amount numeric, minor_units integer
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN round(amount, GREATEST(scale(amount), minor_units));
-comment on function app_private.money(numeric,integer) is 'The same amount, written with at least the decimals of its currency: 5 EUR is 5.00. Rounds nothing away. Without a currency as it is.';
+comment on function app_private.money(numeric,integer) is 'The same amount with at least the decimal places of its currency: 5 EUR becomes 5.00. It pads with zeros and never rounds. Without a currency the amount is returned unchanged.';
 
 CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
  RETURNS text
@@ -2106,7 +2161,14 @@ CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
 AS $function$
   select lower(btrim(normalize(normalize_email.email, nfc)))
 $function$;
-comment on function app_private.normalize_email(text) is 'The one form in which an e-mail address is stored, looked up and counted.';
+comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: Unicode form NFC, without surrounding blanks, in lower case.';
+
+CREATE OR REPLACE FUNCTION app_private.operation_retention()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((90)::double precision * '24:00:00'::interval);
+comment on function app_private.operation_retention() is 'How long alerts, and runs of jobs that had nothing to do, are kept.';
 
 CREATE OR REPLACE FUNCTION app_private.pass_pricing_gate(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
  RETURNS app_private.pricing_gate
@@ -2153,7 +2215,7 @@ begin
   return v_gate;
 end
 $function$;
-comment on function app_private.pass_pricing_gate(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even what is free. `segment` and `pricing_type` (null: a package) say who wants what, for the error. Raises FC005 where one is missing, FC006 where more than one VAT rate applies.';
+comment on function app_private.pass_pricing_gate(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Returns currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even for free. `segment` and `pricing_type` (null: a package) only describe the request in the error. Raises FC005 if one is missing, FC006 if several VAT rates are valid.';
 
 CREATE OR REPLACE FUNCTION app_private.plan_expiry(OUT due bigint, OUT middle timestamp with time zone, OUT until_at timestamp with time zone)
  RETURNS record
@@ -2172,7 +2234,7 @@ begin
   limit 1;
 end
 $function$;
-comment on function app_private.plan_expiry() is 'How many subscriptions are due at `until_at`, which is now, and the end in their middle: as many end before as after it. Null where none is due.';
+comment on function app_private.plan_expiry() is 'How many subscriptions are due at `until_at`, the present time, and the median of their ends; null if none is due.';
 
 CREATE OR REPLACE FUNCTION app_private.price_item(unit_price_net numeric, gate app_private.pricing_gate)
  RETURNS app_public.invoice_items
@@ -2185,7 +2247,7 @@ declare
 begin
   v_item.unit_price_net := app_private.money(price_item.unit_price_net, gate.minor_units);
   v_item.discount := app_private.money(0, gate.minor_units);
-  -- numeric's round() rounds half away from zero
+  -- round() of numeric rounds half away from zero.
   v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
   v_item.vat_rate := gate.vat_rate;
   v_item.vat_amount := round(v_item.net_amount * gate.vat_rate / 100, gate.minor_units);
@@ -2194,7 +2256,7 @@ begin
   return v_item;
 end
 $function$;
-comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The one place where money is computed: net, VAT and gross of a price, rounded half away from zero to the currency''s minor units. The rest of the item is the caller''s.';
+comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The only place where money is computed: net, VAT and gross amount of a price, rounded half away from zero to the currency''s minor units. The caller fills in the other columns of the item.';
 
 CREATE OR REPLACE FUNCTION app_private.pricing_detail(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
  RETURNS jsonb
@@ -2206,7 +2268,7 @@ AS $function$
     'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text),
     'pricingType', upper(pricing_detail.pricing_type::text), 'at', pricing_detail.at))
 $function$;
-comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'For whom and when configuration was looked for: the facts of FC005 and FC006. No pricing_type: a package.';
+comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. Without a pricing_type it was searched for a package.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
@@ -2233,14 +2295,14 @@ begin
   return counter;
 end
 $function$;
-comment on function app_private.rate_limit_counter_at(app_private.rate_limit_counters,double precision,double precision) is 'The counter as it stands at a moment for a window of that length: one whose window has ended is in its next one, and what has counted nothing for a window begins anew, as does what never has.';
+comment on function app_private.rate_limit_counter_at(app_private.rate_limit_counters,double precision,double precision) is 'The counter at the moment `now`, for a window of the given length. A counter whose window has ended is moved to the next window. A new counter, and one that counted nothing for a whole window, starts at zero.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_used(counter app_private.rate_limit_counters, now double precision)
  RETURNS double precision
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN ((counter).current + ((counter).decay * LEAST(((counter).ends_at - now), (counter).window_seconds)));
-comment on function app_private.rate_limit_used(app_private.rate_limit_counters,double precision) is 'How much of a sliding window is used, until the counter''s window ends: its count, and the share of the window before that the sliding one still covers. Exact in the first window, which starts at the key''s first hit; no double burst where one ends. A clock that was set back to before its start makes it no larger.';
+comment on function app_private.rate_limit_used(app_private.rate_limit_counters,double precision) is 'The used part of the sliding window: the count of the running window, plus the share of the window before that the sliding window still covers. Exact in the first window, which starts at the key''s first hit. It allows no double burst at the end of a window. Setting the clock back does not increase it.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_wait(counter app_private.rate_limit_counters, max_count double precision, cost double precision, now double precision)
  RETURNS integer
@@ -2255,7 +2317,8 @@ begin
   if app_private.rate_limit_used(counter, now) <= v_room then
     return null;
   end if;
-  -- in the running window only the share of the one before shrinks; what is too much without it waits for the next one
+  -- In the running window only the share of the window before shrinks. If the running count alone leaves too little
+  -- room, the charge has to wait for the next window.
   v_passes_at := case
     when v_room < 0 then now + counter.window_seconds
     when counter.current <= v_room then counter.ends_at - (v_room - counter.current) / counter.decay
@@ -2264,7 +2327,7 @@ begin
   return greatest(1, ceil(v_passes_at - now))::integer;
 end
 $function$;
-comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,double precision,double precision,double precision) is 'Seconds, at least 1, until a charge passes if nothing else comes: the Retry-After of a client. A window for what never passes; null for what passes now. The counter is that of rate_limit_counter_at.';
+comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,double precision,double precision,double precision) is 'Seconds, at least 1, until the charge passes if no other charge comes: the client''s Retry-After. window_seconds when cost > max_count; null when the charge passes now. The counter is a result of rate_limit_counter_at.';
 
 CREATE OR REPLACE FUNCTION app_private.record_alert_delivery(alert_id uuid, channel text, error text DEFAULT NULL::text)
  RETURNS void
@@ -2280,7 +2343,7 @@ AS $function$
     delivered_at = coalesce(d.delivered_at, excluded.delivered_at),
     last_error = excluded.last_error
 $function$;
-comment on function app_private.record_alert_delivery(uuid,text,text) is 'Notes an attempt of the worker to send an alert on a channel: `error` says why it failed; null: it was delivered.';
+comment on function app_private.record_alert_delivery(uuid,text,text) is 'Records the worker''s attempt to send an alert on a channel. `error` says why it failed; null: the alert was delivered.';
 
 CREATE OR REPLACE FUNCTION app_private.record_consumption(listing app_public.listings, decision app_private.publication_decision)
  RETURNS void
@@ -2304,17 +2367,17 @@ begin
     v_charge.id := app_private.add_invoice_item(v_charge);
   end if;
   insert into app_public.listing_consumptions (
-    dealer_id, listing_id, source, subscription_id, price_config_id, invoice_item_id,
+    dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
     net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
   values (
-    listing.dealer_id, listing.id, decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
+    listing.dealer_id, listing.id, 'publication', decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
     v_charge.net_amount, v_charge.vat_rate, v_charge.vat_amount, v_charge.gross_amount, v_charge.currency,
     listing.created_by, listing.created_at);
-  -- counted by the API: it hears of it in passing, and of a publication only, not of a repeated request
+  -- The API counts publications by this notice; a replayed request sends none.
   raise notice 'listing published' using detail = decision.source;
 end
 $function$;
-comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: takes the quota or bills the price, and writes the listing''s row in the ledger. Says so in a notice, for the metrics. The dealer is locked by the caller.';
+comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -2324,10 +2387,10 @@ AS $function$
 begin
   raise exception using
     errcode = 'object_not_in_prerequisite_state',
-    message = format('rows of %I.%I are never changed or removed', tg_table_schema, tg_table_name);
+    message = format('Rows of %I.%I cannot be changed or deleted.', tg_table_schema, tg_table_name);
 end
 $function$;
-comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, its owner included.';
+comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
 
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
@@ -2348,12 +2411,12 @@ begin
     delete from app_private.rate_limit_counters as c using idle where c.key = idle.key returning c.key
   )
   select count(*)::integer into v_removed from removed;
-  delete from app_private.known_addresses as k where k.last_login_at < now() - 30 * interval '24 hours';
+  delete from app_private.known_addresses as k where k.last_login_at < now() - app_private.known_address_lifetime();
   delete from app_private.login_failures as f where f.window_started_at < now() - interval '48 hours';
   return v_removed;
 end
 $function$;
-comment on function app_private.remove_idle_rate_limit_counters(integer) is 'Removes up to `batch_size` counters that no window covers any more, and returns how many; 0: done. Call it in a loop, each call a transaction.';
+comment on function app_private.remove_idle_rate_limit_counters(integer) is 'Removes up to `batch_size` counters that no sliding window covers any more, and returns how many; 0 means done. Also removes outdated login failures and known addresses. Call it in a loop, each call in a transaction of its own.';
 
 CREATE OR REPLACE FUNCTION app_private.remove_old_alerts()
  RETURNS integer
@@ -2361,7 +2424,7 @@ CREATE OR REPLACE FUNCTION app_private.remove_old_alerts()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_before constant timestamptz := clock_timestamp() - interval '2160 hours';
+  v_before constant timestamptz := clock_timestamp() - app_private.operation_retention();
   v_removed integer;
 begin
   delete from app_private.alert_deliveries as d
@@ -2372,7 +2435,7 @@ begin
   return v_removed;
 end
 $function$;
-comment on function app_private.remove_old_alerts() is 'Removes alerts that were raised more than 90 days ago, sent or not, and returns how many.';
+comment on function app_private.remove_old_alerts() is 'Removes alerts that are older than operation_retention, delivered or not, and returns how many.';
 
 CREATE OR REPLACE FUNCTION app_private.replay_checkout(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
  RETURNS app_public.checkouts
@@ -2395,7 +2458,7 @@ begin
   return v_checkout;
 end
 $function$;
-comment on function app_private.replay_checkout(uuid,uuid,bytea) is 'The checkout that this key of the dealer has made, nulls where it has made none. Raises FC007 when its input was another.';
+comment on function app_private.replay_checkout(uuid,uuid,bytea) is 'Returns the checkout that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
 CREATE OR REPLACE FUNCTION app_private.replay_listing(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
  RETURNS app_public.listings
@@ -2418,7 +2481,7 @@ begin
   return v_listing;
 end
 $function$;
-comment on function app_private.replay_listing(uuid,uuid,bytea) is 'The listing that this key of the dealer has made, nulls where it has made none. Raises FC007 when its input was another.';
+comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
 CREATE OR REPLACE FUNCTION app_private.require_member(dealer_id uuid)
  RETURNS uuid
@@ -2452,7 +2515,7 @@ begin
     detail = jsonb_build_object('field', 'dealerId')::text;
 end
 $function$;
-comment on function app_private.require_member(uuid) is 'The current user, who must be a member of the dealer. Raises FC001 without a user, FC003 for somebody else''s dealer, FC004 for none.';
+comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
 
 CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
  RETURNS void
@@ -2469,7 +2532,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 when the dealer is closed or may not publish.';
+comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
 
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
@@ -2477,9 +2540,9 @@ CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[],
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- a batch that a crash of the server takes back is made again by the next run: it need not wait for the disk with its rows locked
+  -- The next run repeats a batch that is lost in a crash, so it need not wait for the disk with its rows locked.
   perform set_config('synchronous_commit', 'off', true);
-  -- pages that it pushes out of the buffers go to the disk bit by bit: written back in a surge, they hold up the commits of others
+  -- Write evicted pages back bit by bit: a burst of writes would hold up the commits of others.
   perform set_config('backend_flush_after', '256kB', true);
   expired := app_private.expire_rows(tids);
   update app_private.job_runs as r set counted = r.counted + run_expiry_batch.expired
@@ -2488,7 +2551,7 @@ begin
     (select l.created_at from app_public.listings as l order by l.id desc limit 1) > clock_timestamp() - interval '1 second', false);
 end
 $function$;
-comment on function app_private.run_expiry_batch(uuid,tid[]) is 'One batch of a run, and its count in job_runs, in one transaction: whatever becomes of the worker, the two agree. As expire_rows; and whether a listing was made within the last second, so that the run can step back.';
+comment on function app_private.run_expiry_batch(uuid,tid[]) is 'Expires one batch of a run and counts it in job_runs, in one transaction, so that the count is exact even if the worker dies. Returns how many subscriptions expired, and whether a listing was created within the last second; the run slows down then.';
 
 CREATE OR REPLACE FUNCTION app_private.schedule_expiry(dealer_id uuid, at timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2505,7 +2568,7 @@ begin
   return schedule_expiry.at;
 end
 $function$;
-comment on function app_private.schedule_expiry(uuid,timestamp with time zone) is 'Where a dealer has a subscription waiting, has the expiry run at the very end of the running one, so that the next starts then and not in the following night.';
+comment on function app_private.schedule_expiry(uuid,timestamp with time zone) is 'If the dealer has a pending subscription, schedules an expiry run at the end of the running one, so that the next one starts at once and not in the following night.';
 
 CREATE OR REPLACE FUNCTION app_private.schedule_missed_expiry()
  RETURNS boolean
@@ -2524,7 +2587,7 @@ begin
   return true;
 end
 $function$;
-comment on function app_private.schedule_missed_expiry() is 'Has the worker expire subscriptions now, unless a run since 00:00 UTC has come to its end; returns whether it was missing. For the start of a worker, also of the first on a new database: the crontab makes up only for what it knew of. Several workers ask for one run.';
+comment on function app_private.schedule_missed_expiry() is 'Queues an expiry run unless one has succeeded since 00:00 UTC, and returns whether it did. Each worker calls it at its start, also on a new database, because the crontab only makes up for tasks that it knew before. Several workers queue one run.';
 
 CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message text, details jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -2542,7 +2605,7 @@ begin
   if v_id is null then
     return false;
   end if;
-  -- a user can raise some kinds at will, with a dealer in each country: operators get fifty, and word of the rest
+  -- Users can raise some kinds at will, for example with a dealer in each country, so 50 of a kind are sent per hour.
   perform from app_private.alerts as a
   where a.kind = send_alert.kind and a.created_at > v_now - interval '1 hour'
   offset 50 limit 1;
@@ -2552,12 +2615,12 @@ begin
     perform app_private.send_alert(
       'alert_flood',
       send_alert.kind || to_char(v_now at time zone 'UTC', ' YYYY-MM-DD"T"HH24"Z"'),
-      format('More than 50 alerts of the kind %s within an hour. The others are not sent, see app_private.alerts.', send_alert.kind));
+      format('There were more than 50 alerts of the kind %s within an hour. The others are not sent; please read them in app_private.alerts.', send_alert.kind));
   end if;
   return true;
 end
 $function$;
-comment on function app_private.send_alert(text,text,text,jsonb) is 'Puts an alert in the outbox, and has the worker send it once this transaction is committed. The same kind and key again is the same alert, and is not sent again: a key that names the hour or the day repeats it then. `message` is a sentence for a person, `details` an object for a machine. Of a kind 50 an hour are sent, and one that tells of the rest. Returns whether the alert is new.';
+comment on function app_private.send_alert(text,text,text,jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so a key with the hour or the day repeats it per hour or day. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
 
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
  RETURNS app_public.price_configs
@@ -2567,7 +2630,7 @@ AS $function$
 declare
   v_price app_public.price_configs;
 begin
-  -- the country's row always exists where a price may: two that set a price at once take turns
+  -- Every country that can have a price has this row, so two sessions that set a price wait for each other.
   perform from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
   update app_public.price_configs as p
   set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
@@ -2586,7 +2649,7 @@ begin
   return v_price;
 end
 $function$;
-comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone) is 'Opens a new version of a price at `starts_at` and closes the one before it, in one transaction. For a DBA.';
+comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.settle_invoice(dealer_id uuid, invoice_id uuid)
  RETURNS app_public.invoices
@@ -2608,12 +2671,12 @@ begin
   elsif v_invoice.status = 'void' then
     raise exception using
       errcode = 'FC008',
-      message = 'This invoice was voided. The dealer has to buy again.',
+      message = 'This invoice was voided and cannot be paid. Please buy the package again.',
       detail = jsonb_build_object('field', 'invoiceId', 'status', 'VOID')::text;
   elsif v_invoice.period_start + interval '1 month' > v_at at time zone 'UTC' then
     raise exception using
       errcode = 'FC008',
-      message = 'The month of this invoice has not ended yet. Please wait until it has.',
+      message = 'The month of this invoice has not ended. Please pay it after the end of the month.',
       detail = jsonb_build_object('field', 'invoiceId', 'periodStart', v_invoice.period_start)::text;
   end if;
   update app_public.invoices as i set status = 'paid', paid_at = v_at, updated_at = v_at
@@ -2625,7 +2688,7 @@ begin
   return v_invoice;
 end
 $function$;
-comment on function app_private.settle_invoice(uuid,uuid) is 'What every payment provider calls once the money is there: marks the invoice as paid and starts or queues its subscription, once, however often it is called. Raises FC008 for a voided invoice or a month that still runs.';
+comment on function app_private.settle_invoice(uuid,uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended.';
 
 CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
  RETURNS void
@@ -2643,12 +2706,10 @@ begin
   select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.listing_limit, c.premium_quota, c.highlight_quota
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
-  -- one that has ended, and that the nightly run has not seen yet, does not hold up the next
-  perform set_config('forecourt.expires_in_batch', 'on', true);
+  -- A subscription that has ended, but that the nightly run has not expired yet, must not delay the next one.
   update app_public.dealer_subscriptions as s set status = 'expired', updated_at = start_subscription.at
   where s.dealer_id = start_subscription.dealer_id and s.status = 'active' and s.end_at <= start_subscription.at
   returning s.id into v_expired_id;
-  perform set_config('forecourt.expires_in_batch', '', true);
   if v_expired_id is not null then
     perform app_private.write_audit_log(
       'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
@@ -2661,7 +2722,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Makes the subscription of a paid checkout, with the quotas as they were bought: active at once, or pending behind one that runs. The dealer is locked by the caller.';
+comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Creates the subscription of a paid checkout with the quotas as they were bought: active at once, or pending behind a running one. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.subscription_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -2679,7 +2740,7 @@ begin
   ) as due;
 end
 $function$;
-comment on function app_private.subscription_metrics() is 'Active subscriptions whose end has come, counted in the index and up to 100,000. See operation_metrics.';
+comment on function app_private.subscription_metrics() is 'Number of active subscriptions whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision, OUT outcome app_private.rate_limit_outcome)
  RETURNS app_private.rate_limit_outcome
@@ -2691,7 +2752,7 @@ declare
   v_counter app_private.rate_limit_counters;
   v_wait integer;
 begin
-  -- a plain read decides about a refusal: it writes nothing and waits for nobody
+  -- A plain read decides about a refusal: a refusal writes nothing and waits for no lock.
   select c.* into v_seen from app_private.rate_limit_counters as c where c.key = take_rate_limit_at_edge.key;
   v_counter := app_private.rate_limit_counter_at(v_seen, window_seconds, now);
   v_wait := app_private.rate_limit_wait(v_counter, max_count, cost, now);
@@ -2700,7 +2761,7 @@ begin
     return;
   end if;
   v_counter.current := v_counter.current + cost;
-  -- written only if the row is still what was read: where many come to the edge at once, one begins the window
+  -- Written only if the row has not changed since it was read: of many sessions at the edge, one starts the window.
   if v_seen.key is null then
     insert into app_private.rate_limit_counters (key, window_seconds, ends_at, decay, current)
     values (take_rate_limit_at_edge.key, v_counter.window_seconds, v_counter.ends_at, v_counter.decay, v_counter.current)
@@ -2716,14 +2777,14 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge where a window begins: the key''s first, or the first after its window has ended or was given another length. What is over the limit is refused here, and writes nothing. Null, and nothing written, where another session was first.';
+comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or has got another length. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
  LANGUAGE sql
  PARALLEL SAFE
 RETURN ((OVERLAY(lpad(to_hex(((EXTRACT(epoch FROM clock_timestamp()) * (4096000)::numeric))::bigint), 15, '0'::text) PLACING '7'::text FROM 13 FOR 0) || substr((gen_random_uuid())::text, 20)))::uuid;
-comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562): its order is the order of time, so that a new row lands at the right edge of its index. Works below Postgres 18 too.';
+comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562). Its order is the order of creation, so new rows go to the right edge of an index. Also works on Postgres before 18.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_invoices()
  RETURNS SETOF app_private.ledger_fault
@@ -2732,7 +2793,7 @@ CREATE OR REPLACE FUNCTION app_private.verify_invoices()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
   select
-    case when i.id is null then 'an item stands on no invoice' else 'totals of an invoice are not the sums of its items' end,
+    case when i.id is null then 'an item has no invoice' else 'the totals of an invoice are not the sums of its items' end,
     coalesce(i.dealer_id, it.dealer_id),
     coalesce(i.id, it.invoice_id),
     jsonb_build_object('gross_total', i.gross_total, 'items_gross', coalesce(it.gross, 0))
@@ -2745,13 +2806,13 @@ AS $function$
   where i.id is null
     or (i.net_total, i.vat_total, i.gross_total) <> (coalesce(it.net, 0), coalesce(it.vat, 0), coalesce(it.gross, 0))
   union all
-  select 'an item is in another currency than its invoice', it.dealer_id, it.id,
+  select 'an item has another currency or country than its invoice', it.dealer_id, it.id,
     jsonb_build_object('item', it.country || ' ' || it.currency, 'invoice', i.country || ' ' || i.currency)
   from app_public.invoice_items as it
   join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
   where it.currency <> i.currency or it.country <> i.country
 $function$;
-comment on function app_private.verify_invoices() is 'Invoices whose totals are not the sums of their items, items without their invoice (`id` is the invoice''s), and items in another currency or country than it (`id` is the item''s).';
+comment on function app_private.verify_invoices() is 'Finds invoices whose totals differ from the sums of their items, items without an invoice (`id` is the invoice''s), and items whose currency or country differs from the invoice''s (`id` is the item''s).';
 
 CREATE OR REPLACE FUNCTION app_private.verify_ledger(listings boolean DEFAULT true)
  RETURNS SETOF app_private.ledger_fault
@@ -2762,7 +2823,7 @@ CREATE OR REPLACE FUNCTION app_private.verify_ledger(listings boolean DEFAULT tr
  SET max_parallel_workers_per_gather TO '0'
 AS $function$
 begin
-  -- one core and modest memory: publications have the rest; one rule after the other, so that none holds memory for the next
+  -- One core and little memory: publications need the rest. Each rule gives its memory back before the next one runs.
   if listings then
     return query select * from app_private.verify_listings();
   end if;
@@ -2772,7 +2833,7 @@ begin
   return query select * from app_private.verify_purchases();
 end
 $function$;
-comment on function app_private.verify_ledger(boolean) is 'The invariants of the books: a row for each one that is broken and where, none when all is well. Reads every row once or twice by set operations, on the one snapshot of the calling statement, and takes no lock on rows. Without `listings`: all rules but those of verify_listings.';
+comment on function app_private.verify_ledger(boolean) is 'Checks the rules of the ledger and returns one row per violation; no row means that the ledger is in order. Reads every row once or twice by set operations, in the snapshot of the calling statement, and locks no rows. With `listings` false, verify_listings is left out.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_listings(first_dealer_id uuid DEFAULT '00000000-0000-0000-0000-000000000000'::uuid, last_dealer_id uuid DEFAULT 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
  RETURNS SETOF app_private.ledger_fault
@@ -2780,36 +2841,28 @@ CREATE OR REPLACE FUNCTION app_private.verify_listings(first_dealer_id uuid DEFA
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  -- both sides come in order from their primary keys alone: the tables are read only where they differ, row by row, for a join
-  -- is planned for as many as the statistics expect, and where these are wrong it reads a whole table for each range
+  -- Both sides come in order from an index alone, without reading the tables. A join would be planned by the
+  -- statistics, and where these are wrong it reads a whole table for each range.
   with differing as materialized (
-    select coalesce(l.dealer_id, lc.dealer_id) as dealer_id, coalesce(l.id, lc.listing_id) as id,
-      l.id is not null as is_listing, coalesce(lc.ledger_rows, 0) as ledger_rows
+    select coalesce(l.dealer_id, p.dealer_id) as dealer_id, coalesce(l.id, p.listing_id) as id,
+      l.id is not null as is_listing, coalesce(p.publications, 0) as publications
     from (
       select dealer_id, id from app_public.listings where dealer_id between first_dealer_id and last_dealer_id
     ) as l
     full join (
-      select dealer_id, listing_id, count(*) as ledger_rows
+      select dealer_id, listing_id, count(*) as publications
       from app_public.listing_consumptions
-      where dealer_id between first_dealer_id and last_dealer_id
+      where kind = 'publication' and dealer_id between first_dealer_id and last_dealer_id
       group by dealer_id, listing_id
-    ) as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id
-    where l.id is null or lc.ledger_rows is distinct from 1
+    ) as p on p.dealer_id = l.dealer_id and p.listing_id = l.id
+    where l.id is null or p.publications is distinct from 1
   )
-  select 'a listing past draft has not exactly one ledger row', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
+  select
+    case when d.is_listing then 'a listing does not have exactly one publication in the ledger' else 'a publication in the ledger has no listing' end,
+    d.dealer_id, d.id, jsonb_build_object('publications', d.publications)
   from differing as d
-  where (select l.status from app_public.listings as l where l.dealer_id = d.dealer_id and l.id = d.id limit 1) <> 'draft'
-  union all
-  select 'a ledger row has no listing past draft', d.dealer_id, d.id, jsonb_build_object('ledger_rows', d.ledger_rows)
-  from differing as d
-  where not d.is_listing
-  union all
-  select 'a ledger row has no listing past draft', l.dealer_id, l.id, jsonb_build_object('status', l.status)
-  from app_public.listings as l
-  where l.status = 'draft' and l.dealer_id between first_dealer_id and last_dealer_id
-    and (select count(*) from app_public.listing_consumptions as lc where lc.dealer_id = l.dealer_id and lc.listing_id = l.id) > 0
 $function$;
-comment on function app_private.verify_listings(uuid,uuid) is 'Listings past draft that have not exactly one row in the ledger, and rows of the ledger without such a listing, of all dealers or of those from one to another. `id` is the listing''s.';
+comment on function app_private.verify_listings(uuid,uuid) is 'Finds listings that do not have exactly one publication in the ledger, and publications without a listing, for all dealers or a range of dealer ids. `id` is the listing''s.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_listings_from(first_dealer_id uuid, size integer DEFAULT 10000, OUT in_order boolean, OUT next_dealer_id uuid)
  RETURNS record
@@ -2829,13 +2882,13 @@ begin
   offset size limit 1;
   in_order := not exists (
     select from app_private.verify_listings(first_dealer_id, coalesce(v_last_dealer_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')));
-  -- of both tables: a row of the ledger may be of a dealer that has no listing
+  -- From both tables: a ledger row may belong to a dealer without listings.
   next_dealer_id := least(
     (select l.dealer_id from app_public.listings as l where l.dealer_id > v_last_dealer_id order by l.dealer_id limit 1),
     (select lc.dealer_id from app_public.listing_consumptions as lc where lc.dealer_id > v_last_dealer_id order by lc.dealer_id limit 1));
 end
 $function$;
-comment on function app_private.verify_listings_from(uuid,integer) is 'Whether verify_listings finds nothing at the dealer and those that follow, up to about `size` listings and to the end of a dealer; and which dealer is next, null at the end. A statement each, and the check of a large ledger holds up nobody.';
+comment on function app_private.verify_listings_from(uuid,integer) is 'Runs verify_listings for the given dealer and the next ones, up to about `size` listings and to the end of a dealer. Returns whether it found nothing, and the next dealer; null at the end. One short statement per call, so the check of a large ledger blocks nobody.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_paid_extras()
  RETURNS SETOF app_private.ledger_fault
@@ -2845,8 +2898,8 @@ CREATE OR REPLACE FUNCTION app_private.verify_paid_extras()
 AS $function$
   select
     case
-      when lc.listing_id is null then 'an item of a monthly invoice is of no listing, or of several'
-      else 'a paid listing has no invoice item of the same amounts'
+      when lc.listing_id is null then 'an item of a monthly invoice does not belong to exactly one listing'
+      else 'a paid listing has no invoice item with the same amounts'
     end,
     coalesce(lc.dealer_id, it.dealer_id),
     coalesce(lc.listing_id, it.id),
@@ -2863,14 +2916,14 @@ AS $function$
   where (lc.net_amount, lc.vat_rate, lc.vat_amount, lc.gross_amount, lc.currency, lc.price_config_id)
     is distinct from (it.net_amount, it.vat_rate, it.vat_amount, it.gross_amount, it.currency, it.price_config_id)
   union all
-  select 'an item of a monthly invoice is of no listing, or of several', lc.dealer_id, lc.invoice_item_id,
+  select 'an item of a monthly invoice does not belong to exactly one listing', lc.dealer_id, lc.invoice_item_id,
     jsonb_build_object('ledger_rows', count(*))
   from app_public.listing_consumptions as lc
   where lc.invoice_item_id is not null
   group by lc.dealer_id, lc.invoice_item_id
   having count(*) > 1
 $function$;
-comment on function app_private.verify_paid_extras() is 'Paid rows of the ledger without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one row in the ledger (`id` is the item''s).';
+comment on function app_private.verify_paid_extras() is 'Finds paid ledger rows without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one ledger row (`id` is the item''s).';
 
 CREATE OR REPLACE FUNCTION app_private.verify_purchases()
  RETURNS SETOF app_private.ledger_fault
@@ -2880,9 +2933,9 @@ CREATE OR REPLACE FUNCTION app_private.verify_purchases()
 AS $function$
   select
     case
-      when i.id is null then 'a subscription stems from no purchase'
-      when i.status = 'paid' then 'a paid package has not exactly one subscription'
-      else 'a package that is not paid has a subscription'
+      when i.id is null then 'a subscription does not belong to a package invoice'
+      when i.status = 'paid' then 'a paid package does not have exactly one subscription'
+      else 'an unpaid package has a subscription'
     end,
     coalesce(i.dealer_id, s.dealer_id),
     coalesce(i.id, s.invoice_id),
@@ -2898,7 +2951,7 @@ AS $function$
   ) as s on s.dealer_id = i.dealer_id and s.invoice_id = i.id
   where i.id is null or coalesce(s.subscriptions, 0) <> case i.status when 'paid' then 1 else 0 end
 $function$;
-comment on function app_private.verify_purchases() is 'Packages'' invoices that have not exactly one subscription when they are paid, none when they are not, and subscriptions that point at another invoice. `id` is the invoice''s.';
+comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_subscriptions()
  RETURNS SETOF app_private.ledger_fault
@@ -2908,9 +2961,9 @@ CREATE OR REPLACE FUNCTION app_private.verify_subscriptions()
 AS $function$
   select
     case
-      when s.id is null then 'a ledger row uses a subscription that is not there'
-      when s.used_listing_quota <> coalesce(lc.ledger_rows, 0) then 'used quota is not the number of ledger rows'
-      else 'used quota is beyond what is included'
+      when s.id is null then 'a ledger row uses a subscription that does not exist'
+      when s.used_listing_quota <> coalesce(lc.ledger_rows, 0) then 'the used quota of a subscription is not the number of its ledger rows'
+      else 'the used quota of a subscription exceeds its included quota'
     end,
     coalesce(s.dealer_id, lc.dealer_id),
     coalesce(s.id, lc.subscription_id),
@@ -2926,23 +2979,23 @@ AS $function$
     or s.used_listing_quota <> coalesce(lc.ledger_rows, 0)
     or s.used_listing_quota not between 0 and s.included_listing_quota
 $function$;
-comment on function app_private.verify_subscriptions() is 'Subscriptions whose used quota is not the number of their rows in the ledger, or beyond what is included, and rows of the ledger without their subscription. `id` is the subscription''s.';
+comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
 
-CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_type text, resource_id uuid, old_values jsonb, new_values jsonb)
+CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_type text, resource_id uuid, old_values jsonb, new_values jsonb, ip inet DEFAULT (NULLIF(current_setting('forecourt.client_ip'::text, true), ''::text))::inet)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- in PL/pgSQL, which keeps the plan: to route a row to its partition takes longer to plan than to do
+  -- In PL/pgSQL, which keeps the plan: planning the route to a partition takes longer than the insert.
   insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip)
   values (
     write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_public.current_user_id(),
-    write_audit_log.old_values, write_audit_log.new_values, nullif(current_setting('forecourt.client_ip', true), '')::inet
+    write_audit_log.old_values, write_audit_log.new_values, write_audit_log.ip
   );
 end
 $function$;
-comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb) is 'Writes one row to the audit trail; actor and address are those of the transaction''s settings.';
+comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb,inet) is 'Writes one row to the audit trail. The actor is the current user; the address is that of the transaction''s settings, unless the caller gives another one.';
 
 CREATE OR REPLACE FUNCTION app_private.write_price_as_money()
  RETURNS trigger
@@ -2954,7 +3007,7 @@ begin
   return new;
 end
 $function$;
-comment on function app_private.write_price_as_money() is 'Trigger: a package''s price has at least the decimals of its currency, however it was entered.';
+comment on function app_private.write_price_as_money() is 'Trigger: stores the price of a package with at least the decimal places of its currency.';
 
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
@@ -2967,7 +3020,7 @@ begin
 end
 $function$;
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
-comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run. For the API''s readiness check alone, not for GraphQL.';
+comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run, in their order. For the API''s readiness check only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
  RETURNS record
@@ -2982,20 +3035,15 @@ declare
   v_now constant timestamptz := clock_timestamp();
   v_count app_private.login_failures;
 begin
-  select p.* into v_policy from app_public.rate_limit_policies as p where p.scope = 'auth_account';
-  if not found then
-    -- guessing stays limited whatever becomes of the row
-    v_policy.max_count := 5;
-    v_policy.window_seconds := 900;
-    v_policy.mode := 'enforce';
-  end if;
+  -- STRICT: without its policy every login fails, rather than being unlimited.
+  select p.* into strict v_policy from app_public.rate_limit_policies as p where p.scope = 'auth_account';
   v_window := v_policy.window_seconds * interval '1 second';
   max_count := v_policy.max_count;
   normalized_email := app_private.normalize_email(begin_login.email);
   account_key := app_private.account_key(normalized_email);
   perform from app_private.known_addresses as k
   where k.account_key = begin_login.account_key and k.address = begin_login.address
-    and k.last_login_at > v_now - 30 * interval '24 hours';
+    and k.last_login_at > v_now - app_private.known_address_lifetime();
   if found then
     account_key := app_private.account_key(normalized_email, begin_login.address);
   end if;
@@ -3007,7 +3055,7 @@ begin
   returning f.* into v_count;
   over_limit := v_policy.mode <> 'off' and v_count.failures > max_count;
   if v_policy.mode = 'enforce' and over_limit then
-    -- the first refusal of the window: one entry, whatever follows
+    -- The first refusal of a window writes the only entry.
     if v_count.failures = max_count + 1 then
       perform app_private.audit_login('LOGIN_BLOCKED', normalized_email, begin_login.address);
     end if;
@@ -3022,7 +3070,7 @@ begin
 end
 $function$;
 grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
-comment on function app_public.begin_login(text,text) is 'Counts the attempt as failed before the password is looked at, so that parallel guesses cannot slip past the limit auth_account; complete_login takes it back. An address from which the account was logged in to within 30 days has a count of its own. Nulls for an unknown account; over_limit where the limit is passed, also by a policy in shadow mode, which refuses nobody; retry_after_seconds where it refuses. For the API''s identity code alone, not for GraphQL.';
+comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
@@ -3083,7 +3131,7 @@ grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to fo
 grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to forecourt_dealer;
 comment on function app_public.buy_package(uuid,uuid,uuid,text,text) is '@behavior +mutationField
 @resultFieldName checkout
-Begins the purchase of a package on sale in the dealer''s country: a draft invoice with a snapshot of price and VAT, open for 14 days. The same idempotency key with the same input answers with the same invoice.';
+Starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_subscription(subscription_id uuid)
  RETURNS app_public.dealer_subscriptions
@@ -3113,7 +3161,7 @@ begin
   elsif v_subscription.status = 'expired' or v_subscription.end_at <= clock_timestamp() then
     raise exception using
       errcode = 'FC008',
-      message = 'This subscription has ended already, there is nothing to cancel.',
+      message = 'This subscription has already ended, so it cannot be cancelled.',
       detail = jsonb_build_object('field', 'subscriptionId', 'endAt', v_subscription.end_at)::text;
   end if;
   update app_public.dealer_subscriptions as s
@@ -3127,7 +3175,7 @@ grant execute on function app_public.cancel_subscription(uuid) to forecourt_admi
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer;
 comment on function app_public.cancel_subscription(uuid) is '@behavior +mutationField
 @resultFieldName subscription
-Cancels a subscription of a dealer of the caller. It keeps its quota until `endAt`; one that has not started never will. A second call changes nothing.';
+Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`; a pending one never starts. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea)
  RETURNS void
@@ -3145,7 +3193,7 @@ begin
 end
 $function$;
 grant execute on function app_public.complete_login(text,text,bytea) to forecourt_authenticator;
-comment on function app_public.complete_login(text,text,bytea) is 'The password was right: takes back the failure that begin_login counted ahead under that account_key, and remembers the address. For the API''s identity code alone, not for GraphQL.';
+comment on function app_public.complete_login(text,text,bytea) is 'Call it when the password was right: takes back the failure that begin_login counted under this account_key, and remembers the address. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
@@ -3154,17 +3202,18 @@ CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, lis
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- volatile, although it only reads: a stable function would not see the row that the calling statement has just written
+  -- Volatile although it only reads: a stable function would not see the row that the calling statement has just written.
   -- @plpgsql_check_options: performance_warnings = off
   return query
   select lc.*
   from app_public.listing_consumptions as lc
-  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id;
+  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id
+    and lc.kind = 'publication';
 end
 $function$;
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_admin;
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
-comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger''s row of a listing, read within the statement that publishes it, under the caller''s own rights. Not a field of GraphQL: src/graphql/freshRows.ts calls it.';
+comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger row of a listing''s publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type)
  RETURNS app_public.dealers
@@ -3175,12 +3224,12 @@ AS $function$
 declare
   v_dealer app_public.dealers;
 begin
-  -- a token outlives its user
+  -- An access token can be valid longer than its user exists.
   perform from app_public.users as u where u.id = app_public.current_user_id();
   if not found then
     raise exception using
       errcode = 'FC001',
-      message = 'There is no such user any more. Please log in again.';
+      message = 'This account no longer exists. Please log in with another one.';
   end if;
   insert into app_public.dealers (company_name, country, dealer_type)
   values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type)
@@ -3194,7 +3243,7 @@ grant execute on function app_public.create_dealer(text,text,app_public.dealer_t
 grant execute on function app_public.create_dealer(text,text,app_public.dealer_type) to forecourt_dealer;
 comment on function app_public.create_dealer(text,text,app_public.dealer_type) is '@behavior +mutationField
 @resultFieldName dealer
-Makes a dealer and the caller its owner.';
+Creates a dealer and makes the caller its owner.';
 
 CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[])
  RETURNS app_public.listings
@@ -3217,7 +3266,7 @@ begin
     return v_listing;
   end if;
   perform app_private.require_publisher(v_dealer);
-  -- after the locks: a publication that waited past a subscription's end must not use it
+  -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
   v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at);
   insert into app_public.listings (
@@ -3225,7 +3274,7 @@ begin
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
     v_dealer.id, btrim(create_listing.title), create_listing.module,
-    -- of an unknown currency as it is, so that its foreign key is what refuses it
+    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
     app_private.money(
       create_listing.price,
       (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
@@ -3241,7 +3290,7 @@ grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,
 grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) to forecourt_dealer;
 comment on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) is '@behavior +mutationField
 @resultFieldName listing
-Publishes a listing: decides what pays for it (free quota, subscription, price), takes that, and makes a PENDING listing, in one transaction. The same idempotency key with the same input answers with the same listing.';
+Publishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates a PENDING listing, in one transaction. The same idempotency key with the same input returns the same listing.';
 
 CREATE OR REPLACE FUNCTION app_public.current_dealer_ids()
  RETURNS uuid[]
@@ -3256,7 +3305,7 @@ begin
 end
 $function$;
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
-comment on function app_public.current_dealer_ids() is 'The dealers of which the current user is a member. Policies compare a row''s own dealer_id with it.';
+comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
 
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
@@ -3266,7 +3315,7 @@ RETURN (NULLIF(current_setting('forecourt.user_id'::text, true), ''::text))::uui
 grant execute on function app_public.current_user_id() to forecourt_admin;
 grant execute on function app_public.current_user_id() to forecourt_dealer;
 grant execute on function app_public.current_user_id() to forecourt_visitor;
-comment on function app_public.current_user_id() is 'The verified user of this transaction, null for a visitor. The API sets `forecourt.user_id` from the access token.';
+comment on function app_public.current_user_id() is 'The verified user of this transaction; null for a visitor. The API sets `forecourt.user_id` from the access token.';
 
 CREATE OR REPLACE FUNCTION app_public.fail_login(email text, address text, counted_under bytea, max_count integer)
  RETURNS void
@@ -3284,7 +3333,7 @@ begin
 end
 $function$;
 grant execute on function app_public.fail_login(text,text,bytea,integer) to forecourt_authenticator;
-comment on function app_public.fail_login(text,text,bytea,integer) is 'The password was wrong, or there is no such account: records it as LOGIN_FAILED, the same way for both, and no more often in a window than the limit auth_account lets pass, so that nobody can swell the trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code alone, not for GraphQL.';
+comment on function app_public.fail_login(text,text,bytea,integer) is 'Call it when the password was wrong or the account does not exist: records both the same way, as LOGIN_FAILED. It records at most as many entries per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users
@@ -3300,7 +3349,7 @@ grant execute on function app_public.get_current_user() to forecourt_admin;
 grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
-The user of the access token; without one an error `unauthenticated`.';
+The user of the access token. Without a token the answer is the error `unauthenticated`.';
 
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -3318,7 +3367,7 @@ begin
 end
 $function$;
 grant execute on function app_public.operation_metrics() to forecourt_authenticator;
-comment on function app_public.operation_metrics() is 'What the database knows of the running of Forecourt: name, labels and value of each metric, as docs/metrics.md explains them. Cheap at any size: counts stop at 100,000. For the API''s /metrics alone, not for GraphQL.';
+comment on function app_public.operation_metrics() is 'Metrics from the database: name, labels and value of each one; docs/metrics.md explains them. Cheap at any size: counts stop at 100,000. For the API''s /metrics only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.pay_invoice(invoice_id uuid)
  RETURNS app_public.invoices
@@ -3343,7 +3392,7 @@ $function$;
 grant execute on function app_public.pay_invoice(uuid) to forecourt_admin;
 comment on function app_public.pay_invoice(uuid) is '@behavior +mutationField
 @resultFieldName invoice
-For admins: marks an invoice that was paid outside as paid, once, and starts or queues the subscription it was for. A second call changes nothing.';
+For admins: marks an invoice as paid that was paid outside of Forecourt, and starts or queues its subscription. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.quote_listing(dealer_id uuid)
  RETURNS app_public.listing_quote
@@ -3386,7 +3435,7 @@ declare
   v_now constant timestamptz := clock_timestamp();
   v_conflict app_private.pricing_conflicts;
 begin
-  -- in one order, so that two processes never wait for each other
+  -- In a fixed order, so that two processes cannot deadlock.
   for v_conflict in
     select * from jsonb_populate_recordset(null::app_private.pricing_conflicts, conflicts) as c
     order by c.country, c.segment, c.pricing_type, c.configuration, c.code
@@ -3410,7 +3459,7 @@ begin
 end
 $function$;
 grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
-comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Alerts once for each of them and hour. For the API alone, outside of the transaction that was refused; not for GraphQL.';
+comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Raises one alert per conflict and hour. The API calls it outside of the refused transaction. Not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, password_hash text, OUT user_id uuid, OUT normalized_email text, OUT trimmed_full_name text)
  RETURNS record
@@ -3434,7 +3483,7 @@ begin
 end
 $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
-comment on function app_public.register_user(text,text,text) is 'Makes an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 when the address is taken. For the API''s identity code alone, not for GraphQL.';
+comment on function app_public.register_user(text,text,text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision DEFAULT date_part('epoch'::text, clock_timestamp()), OUT outcome app_private.rate_limit_outcome)
  RETURNS app_private.rate_limit_outcome
@@ -3444,9 +3493,9 @@ CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count doubl
 AS $function$
 begin
   loop
-    -- nearly every charge falls into a running window and passes: one statement of few operators, since to set each of them
-    -- up takes longer than to run it. What does not match is neither locked nor written. The share of the window before is
-    -- that of rate_limit_used.
+    -- Nearly every charge falls into a running window and passes. This statement has few operators, because setting
+    -- up each one takes longer than running it. A row that does not match is neither locked nor written. The share of
+    -- the window before is that of rate_limit_used.
     update app_private.rate_limit_counters as c
     set current = c.current + take_rate_limit.cost
     where c.key = take_rate_limit.key
@@ -3454,14 +3503,14 @@ begin
       and c.current + c.decay * (c.ends_at - take_rate_limit.now) + take_rate_limit.cost <= take_rate_limit.max_count
     returning c.current + c.decay * (c.ends_at - take_rate_limit.now), c.ends_at, null::integer into outcome;
     exit when found;
-    -- to the statement above again where another session has begun the window
+    -- If another session has started the window meanwhile, try the statement above again.
     outcome := app_private.take_rate_limit_at_edge(key, max_count, window_seconds, cost, now);
     exit when outcome.reset_at is not null;
   end loop;
 end
 $function$;
 grant execute on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) to forecourt_authenticator;
-comment on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) is 'Takes one charge, or refuses it and writes nothing. What is not enforced has a max_count of Infinity: it is counted and never refused. The moment is that of the database''s clock, in Unix seconds. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
+comment on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) is 'Takes one charge, or refuses it without writing. A limit that is not enforced has a max_count of Infinity: it counts and never refuses. `now` is the database''s clock, in Unix seconds. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts double precision[], windows double precision[], costs double precision[])
  RETURNS SETOF app_private.rate_limit_outcome
@@ -3475,7 +3524,7 @@ declare
   v_waits integer[];
   v_outcome app_private.rate_limit_outcome;
 begin
-  -- plain reads decide about a refusal: it writes nothing and waits for nobody
+  -- Plain reads decide about a refusal: a refusal writes nothing and waits for no lock.
   for v_index in 1 .. cardinality(keys) loop
     select c.* into v_counter from app_private.rate_limit_counters as c where c.key = keys[v_index];
     v_counter := app_private.rate_limit_counter_at(v_counter, windows[v_index], v_now);
@@ -3485,12 +3534,12 @@ begin
     return query select null::double precision, v_now + wait, wait from unnest(v_waits) as wait;
     return;
   end if;
-  -- keys come in ascending order, so that two calls never wait for each other
+  -- The keys are in ascending order, so that two calls cannot deadlock.
   for v_index in 1 .. cardinality(keys) loop
     v_outcome := app_public.take_rate_limit(keys[v_index], max_counts[v_index], windows[v_index], costs[v_index], v_now);
     return next v_outcome;
     if v_outcome.used is null then
-      -- others have taken what was left, in the meantime: what this call has taken goes back
+      -- Other sessions have used up the limit meanwhile: give back the charges taken so far.
       update app_private.rate_limit_counters as c set current = c.current - taken.cost
       from unnest(keys[: v_index - 1], costs[: v_index - 1]) as taken (key, cost)
       where c.key = taken.key;
@@ -3500,4 +3549,4 @@ begin
 end
 $function$;
 grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
-comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes several charges of a request, or none: the arrays have one element a charge, keys in ascending order. Gives what take_rate_limit gives for one, a row a charge, in their order. Where one has not been taken, none has, and those after it may have no row. The caller sets lock_timeout. For the API''s limiter alone, not for GraphQL.';
+comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';

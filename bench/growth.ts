@@ -1,12 +1,14 @@
-/** Publication as the ledger grows: the same dealers with a history of ten thousand to ten million listings; and the check of the largest. */
+/** Publication with ledgers of ten thousand to ten million rows for the same dealers, and the check of the largest ledger. */
+
+import { copyDataset, type Dataset } from './support/dataset.ts'
 import {
-  BESIDE,
-  type Beside,
-  besidePublications,
-  besideTable,
-  besideTarget,
+  type DuringJob,
+  duringTable,
+  duringTarget,
+  measureDuring,
+  PUBLICATION_FLOW,
   runJob,
-} from './support/beside.ts'
+} from './support/duringJob.ts'
 import { fillLedger } from './support/history.ts'
 import type { Load } from './support/jobs.ts'
 import { memoryOf } from './support/memory.ts'
@@ -23,12 +25,11 @@ import {
 } from './support/scenario.ts'
 import { type Server, startApi, startWorker } from './support/servers.ts'
 import { figure } from './support/statistics.ts'
-import { number } from './support/table.ts'
-import { copyWorld, type World } from './support/world.ts'
+import { formatNumber } from './support/table.ts'
 
 /**
- * What every world begins with: in tables that are nearly empty, statements are planned for empty tables, and those
- * plans are kept.
+ * The rows of the smallest ledger. In nearly empty tables, Postgres plans statements for empty tables and keeps those
+ * plans.
  */
 export const LEAST_ROWS = 10_000
 const FULL = [LEAST_ROWS, 1_000_000, 10_000_000]
@@ -36,56 +37,56 @@ const QUICK = [LEAST_ROWS, 30_000, 100_000]
 
 const LAST_CHECK = 'select broken, findings from app_private.ledger_checks order by id desc limit 1'
 
-type Stage = { rows: number; world: World; api: Server }
-type Check = Beside & { seconds: number; peak: number | undefined }
+type Stage = { rows: number; dataset: Dataset; api: Server }
+type Check = DuringJob & { seconds: number; peak: number | undefined }
 
 export async function growth(bench: Bench): Promise<Result> {
   const { cluster, progress, generator, warmup, seconds } = bench
   const stages: Stage[] = []
-  const began = performance.now()
+  const startedAt = performance.now()
   try {
     for (const rows of bench.quick ? QUICK : FULL) {
-      const world = await copyWorld(cluster, bench.world)
-      if (rows > LEAST_ROWS) await fillLedger(world, rows - LEAST_ROWS, progress)
-      stages.push({ rows, world, api: await startApi(cluster, world.database) })
+      const dataset = await copyDataset(cluster, bench.dataset)
+      if (rows > LEAST_ROWS) await fillLedger(dataset, rows - LEAST_ROWS, progress)
+      stages.push({ rows, dataset, api: await startApi(cluster, dataset.database) })
     }
-    const loading = (performance.now() - began) / 1000
-    const requests = publishing(bench.world.dealers)
+    const loadingSeconds = (performance.now() - startedAt) / 1000
+    const requests = publishing(bench.dataset.dealers)
     const pace = { connections: CONNECTIONS, warmup, seconds }
     const sides = stages.map(({ rows, api: { url } }) => {
       const run = (seed: number) => generator.run({ kind: 'http', url, requests, ...pace, seed })
-      return [`${number(rows)} rows`, run] as const
+      return [`${formatNumber(rows)} rows`, run] as const
     })
     const loads = await interleave(bench, Object.fromEntries(sides))
-    progress.step('the check of the books')
-    return report(loads, await verify(bench, stages.at(-1) as Stage), loading)
+    progress.step('check of the ledger')
+    return report(loads, await verify(bench, stages.at(-1) as Stage), loadingSeconds)
   } finally {
-    for (const { api, world } of stages) {
+    for (const { api, dataset } of stages) {
       await api.stop()
-      await world.database.drop()
+      await dataset.database.drop()
     }
   }
 }
 
-/** The nightly check in a worker process, beside publications. */
-async function verify(bench: Bench, { world: { database, dealers }, api: { url } }: Stage): Promise<Check> {
+/** The nightly check in a worker process, during publications. */
+async function verify(bench: Bench, { dataset: { database, dealers }, api: { url } }: Stage): Promise<Check> {
   const worker = await startWorker(bench.cluster, database)
   try {
     let seconds = 0
-    const beside = await besidePublications(bench, { url, dealers }, async () => {
+    const during = await measureDuring(bench, { url, dealers }, async () => {
       const began = performance.now()
       await runJob(database, 'verify_ledger')
       seconds = (performance.now() - began) / 1000
     })
     const { rows } = await database.superuser.query<{ broken: number; findings: unknown }>(LAST_CHECK)
-    if (rows[0]?.broken !== 0) throw new Error(`the books are broken: ${JSON.stringify(rows[0])}`)
-    return { ...beside, seconds, peak: memoryOf(worker.pid)?.peak }
+    if (rows[0]?.broken !== 0) throw new Error(`the ledger is broken: ${JSON.stringify(rows[0])}`)
+    return { ...during, seconds, peak: memoryOf(worker.pid)?.peak }
   } finally {
     await worker.stop()
   }
 }
 
-function report(loads: Record<string, Load[]>, check: Check, loading: number): Result {
+function report(loads: Record<string, Load[]>, check: Check, loadingSeconds: number): Result {
   const stages = Object.entries(loads)
   const [first, last] = [stages[0], stages.at(-1)]
   const memory: Row['figures'] = check.peak === undefined ? {} : { memory: figure([check.peak]) }
@@ -99,7 +100,7 @@ function report(loads: Record<string, Load[]>, check: Check, loading: number): R
           { name: `verify_ledger, ${last?.[0]}`, figures: { seconds: figure([check.seconds]), ...memory } },
         ],
       },
-      besideTable(check),
+      duringTable(check),
     ],
     targets: [
       {
@@ -109,11 +110,13 @@ function report(loads: Record<string, Load[]>, check: Check, loading: number): R
         sense: 'at least',
         unit: '%',
       },
-      besideTarget(check),
+      duringTarget(check),
     ],
     notes: [
-      `A database for each size, one server for each, in turns. Filling them took ${Math.round(loading)} s.`,
-      `verify_ledger runs in a worker, on the largest, while publications flow at ${BESIDE.rate}/s; it found the books in order.`,
+      'Each size has its own database and server; they are measured in turns.',
+      `Filling the databases took ${Math.round(loadingSeconds)} s.`,
+      `verify_ledger runs in a worker on the largest ledger during publications at ${PUBLICATION_FLOW.rate}/s.`,
+      'It found no broken row.',
     ],
   }
 }

@@ -1,7 +1,8 @@
-/** What rate limits cost: a request that passes them, the function that counts, and a refusal. */
+/** The cost of rate limits: of a request that passes, of the counting function, and of a refusal. */
 import { createHash } from 'node:crypto'
 import { type Outcome, TAKE_ONE } from '../src/limits/counters.ts'
 import type { Database } from './support/cluster.ts'
+import { copyDataset, type Dataset } from './support/dataset.ts'
 import type { Load, Pace } from './support/jobs.ts'
 import { quoting } from './support/operations.ts'
 import { switchLimits } from './support/policies.ts'
@@ -19,33 +20,32 @@ import {
 } from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
 import { difference, figure, ratio } from './support/statistics.ts'
-import { copyWorld, type World } from './support/world.ts'
 
 const KEYS = 10_000
-/** Refusals whose traces are looked for, in a round. */
+/** Refusals per round, to measure the write-ahead log that they write. */
 const REFUSALS = 1_000
-/** What any limiter in Postgres has to do at least. */
+/** The least work of any limiter in Postgres. */
 const UPSERT = `insert into bench_counters as c (key, current) values ($1, 1)
   on conflict (key) do update set current = c.current + 1 returning current`
 const PLAIN = `create unlogged table bench_counters (key bytea primary key, current integer not null)
   with (fillfactor = 50)`
-const NEVER = '1000000000'
+const UNREACHABLE_LIMIT = '1000000000'
 
 export async function limits(bench: Bench): Promise<Result> {
-  const world = await copyWorld(bench.cluster, bench.world)
+  const dataset = await copyDataset(bench.cluster, bench.dataset)
   try {
-    const requests = await measureRequests(bench, world)
-    await world.database.superuser.query(PLAIN)
-    const counting = await measureCounting(bench, world.database)
-    const wal = await measureRefusals(bench, world.database)
+    const requests = await measureRequests(bench, dataset)
+    await dataset.database.superuser.query(PLAIN)
+    const counting = await measureCounting(bench, dataset.database)
+    const wal = await measureRefusals(bench, dataset.database)
     return report(requests, counting, wal)
   } finally {
-    await world.database.drop()
+    await dataset.database.drop()
   }
 }
 
-/** The same server, its limits switched between the rounds; alone on one connection, and in a crowd. */
-async function measureRequests(bench: Bench, { database, dealers }: World) {
+/** The same server, with its limits switched between the rounds, over one connection and over many. */
+async function measureRequests(bench: Bench, { database, dealers }: Dataset) {
   const { cluster, generator, warmup, seconds } = bench
   const api = await startApi(cluster, database)
   const requests = quoting(dealers)
@@ -57,8 +57,8 @@ async function measureRequests(bench: Bench, { database, dealers }: World) {
     return await interleave(bench, {
       off: send('off', 1),
       on: send('enforce', 1),
-      offCrowd: send('off', CONNECTIONS),
-      onCrowd: send('enforce', CONNECTIONS),
+      offConcurrent: send('off', CONNECTIONS),
+      onConcurrent: send('enforce', CONNECTIONS),
     })
   } finally {
     await api.stop()
@@ -75,7 +75,7 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
   return interleave(bench, {
     hot: run(
       TAKE_ONE,
-      hot.map(key => charge(key, NEVER)),
+      hot.map(key => charge(key, UNREACHABLE_LIMIT)),
     ),
     hotPlain: run(
       UPSERT,
@@ -83,7 +83,7 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
     ),
     many: run(
       TAKE_ONE,
-      keys.map(key => charge(key, NEVER)),
+      keys.map(key => charge(key, UNREACHABLE_LIMIT)),
     ),
     manyPlain: run(
       UPSERT,
@@ -93,7 +93,7 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
   })
 }
 
-/** Bytes that the write-ahead log has grown by for each refusal: those of the one connection that asks, whatever else runs. */
+/** Bytes of write-ahead log for each refusal, counted for this connection only. */
 async function measureRefusals({ rounds, progress }: Bench, { superuser }: Database): Promise<number[]> {
   const client = await superuser.connect()
   const written = async () => {
@@ -113,7 +113,7 @@ async function measureRefusals({ rounds, progress }: Bench, { superuser }: Datab
       const before = await written()
       for (let refusal = 0; refusal < REFUSALS; refusal++) {
         const { rows } = await client.query<Outcome>(TAKE_ONE, values)
-        if (rows[0]?.used !== null) throw new Error('it should have been refused')
+        if (rows[0]?.used !== null) throw new Error('the charge was not refused')
       }
       bytes.push(((await written()) - before) / REFUSALS)
     }
@@ -132,20 +132,20 @@ function charge(key: string, max: string): string[] {
   return [`\\x${key}`, max, '60', '1']
 }
 
-type Requests = Record<'off' | 'on' | 'offCrowd' | 'onCrowd', Load[]>
+type Requests = Record<'off' | 'on' | 'offConcurrent' | 'onConcurrent', Load[]>
 type Counting = Record<'hot' | 'hotPlain' | 'many' | 'manyPlain' | 'refusal', Load[]>
 
 function report(requests: Requests, counting: Counting, wal: number[]): Result {
-  const { off, on, offCrowd, onCrowd } = requests
+  const { off, on, offConcurrent, onConcurrent } = requests
   const { hot, hotPlain, many, manyPlain, refusal } = counting
-  const added = (pick: (load: Load) => number, with_: Load[], without: Load[]) =>
-    difference(with_.map(pick), without.map(pick))
-  const addedRow = (name: string, with_: Load[], without: Load[]): Row => {
+  const added = (pick: (load: Load) => number, limited: Load[], unlimited: Load[]) =>
+    difference(limited.map(pick), unlimited.map(pick))
+  const addedRow = (name: string, limited: Load[], unlimited: Load[]): Row => {
     const rate = ratio(
-      with_.map(({ rate }) => rate),
-      without.map(({ rate }) => rate),
+      limited.map(({ rate }) => rate),
+      unlimited.map(({ rate }) => rate),
     )
-    const figures = { p50: added(p50Of, with_, without), p99: added(p99Of, with_, without), rate }
+    const figures = { p50: added(p50Of, limited, unlimited), p99: added(p99Of, limited, unlimited), rate }
     return { name, figures }
   }
   return {
@@ -156,15 +156,15 @@ function report(requests: Requests, counting: Counting, wal: number[]): Result {
         rows: [
           loadRow('limits off, 1 connection', off),
           loadRow('limits on, 1 connection', on),
-          loadRow('limits off, 16 connections', offCrowd),
-          loadRow('limits on, 16 connections', onCrowd),
+          loadRow('limits off, 16 connections', offConcurrent),
+          loadRow('limits on, 16 connections', onConcurrent),
         ],
       },
       {
-        columns: { p50: 'added p50 ms', p99: 'added p99 ms', rate: 'rate, x of without' },
+        columns: { p50: 'added p50 ms', p99: 'added p99 ms', rate: 'rate, x of limits off' },
         rows: [
           addedRow('added, 1 connection', on, off),
-          addedRow('added, 16 connections', onCrowd, offCrowd),
+          addedRow('added, 16 connections', onConcurrent, offConcurrent),
         ],
       },
       {
@@ -202,6 +202,6 @@ function report(requests: Requests, counting: Counting, wal: number[]): Result {
       },
       { name: 'log written by a refusal', measured: figure(wal), bound: 0, sense: 'at most', unit: 'bytes' },
     ],
-    notes: ['Function and upsert are sent by the same client, 16 connections, as prepared statements.'],
+    notes: ['The same client sends function and upsert as prepared statements over 16 connections.'],
   }
 }

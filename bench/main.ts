@@ -1,4 +1,4 @@
-/** `npm run bench`: what Forecourt does in a second, beside the same work done otherwise, on the same machine in the same run. */
+/** `npm run bench`: measures Forecourt and other implementations of the same work, on the same machine in the same run. */
 import { endServersWithProcess } from '../scripts/support/databases.ts'
 import { expiry } from './expiry.ts'
 import { growth, LEAST_ROWS } from './growth.ts'
@@ -9,13 +9,13 @@ import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { startup } from './startup.ts'
 import { startCluster } from './support/cluster.ts'
+import { makeDataset } from './support/dataset.ts'
 import { fillLedger } from './support/history.ts'
 import { startGenerator } from './support/load.ts'
 import { makeProgress } from './support/progress.ts'
 import { describeRun, renderRun, writeRun } from './support/results.ts'
 import type { Scenario } from './support/scenario.ts'
 import type { Named } from './support/table.ts'
-import { makeWorld } from './support/world.ts'
 
 const scenarios: Record<string, Scenario> = {
   publish,
@@ -36,7 +36,7 @@ async function main(args: string[]): Promise<void> {
   const quick = args.includes('--quick')
   const chosen = args.filter(arg => arg !== '--quick')
   const unknown = chosen.find(name => scenarios[name] === undefined)
-  if (unknown !== undefined) throw new Error(`There is no ${unknown}. ${USAGE}`)
+  if (unknown !== undefined) throw new Error(`There is no scenario ${unknown}. ${USAGE}`)
   const names = Object.keys(scenarios).filter(name => chosen.length === 0 || chosen.includes(name))
   const began = performance.now()
   const progress = makeProgress()
@@ -44,13 +44,13 @@ async function main(args: string[]): Promise<void> {
   const cluster = await startCluster(message => progress.step(message))
   const generator = startGenerator()
   progress.step('accounts, dealers, subscriptions')
-  const world = await makeWorld(cluster)
-  await fillLedger(world, LEAST_ROWS, progress)
+  const dataset = await makeDataset(cluster)
+  await fillLedger(dataset, LEAST_ROWS, progress)
   const results: Named[] = []
   for (const name of names) {
     progress.begin(name)
     const from = performance.now()
-    const bench = { cluster, world, generator, progress, quick, ...(quick ? QUICK : FULL) }
+    const bench = { cluster, dataset, generator, progress, quick, ...(quick ? QUICK : FULL) }
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
   }

@@ -1,8 +1,9 @@
-/** Publication over HTTP, beside a bare server, the application tier, and the SQL function alone. */
+/** Publication over HTTP, compared with a bare server, the rules in an application tier, and the SQL function alone. */
 
 import type { Database } from './support/cluster.ts'
+import { copyDataset, type Dataset } from './support/dataset.ts'
 import type { HttpRequest, Load, Pace } from './support/jobs.ts'
-import { publication, publishing, publishingBeside } from './support/operations.ts'
+import { publication, publishing, publishingPlain } from './support/operations.ts'
 import { switchLimits } from './support/policies.ts'
 import {
   type Bench,
@@ -17,12 +18,11 @@ import {
   rateTimes,
   type Target,
 } from './support/scenario.ts'
-import { ask, type Server, startApi, startBeside } from './support/servers.ts'
+import { ask, type Server, startApi, startReference } from './support/servers.ts'
 import { figure, ratio } from './support/statistics.ts'
-import { copyWorld, type World } from './support/world.ts'
 
 const FUNCTION = 'select l.id from app_public.create_listing($1, $2, $3, $4, $5, $6) as l'
-/** Of the row that a publication locks first; of some dealers' several subscriptions two updates could wait for each other. */
+/** Updates the row that a publication locks first. Updates of a dealer's several subscriptions could deadlock. */
 const ONE_ROW = 'update app_public.dealers set updated_at = clock_timestamp() where id = $1'
 
 const NAMES = {
@@ -39,44 +39,44 @@ const NAMES = {
 
 export async function publish(bench: Bench): Promise<Result> {
   const { cluster } = bench
-  const world = await copyWorld(cluster, bench.world)
+  const dataset = await copyDataset(cluster, bench.dataset)
   const servers = {
-    api: await startApi(cluster, world.database),
-    bare: await startBeside(cluster, world.database, 'bare'),
-    peer: await startBeside(cluster, world.database, 'peer'),
+    api: await startApi(cluster, dataset.database),
+    bare: await startReference(cluster, dataset.database, 'bare'),
+    peer: await startReference(cluster, dataset.database, 'peer'),
   }
   try {
-    await sameAnswers(servers, world)
-    return report(await interleave(bench, sidesOf(bench, world, servers)))
+    await assertSameAnswers(servers, dataset)
+    return report(await interleave(bench, sidesOf(bench, dataset, servers)))
   } finally {
     for (const server of Object.values(servers)) await server.stop()
-    await world.database.drop()
+    await dataset.database.drop()
   }
 }
 
 type Servers = { api: Server; bare: Server; peer: Server }
 
-function sidesOf({ generator, warmup, seconds }: Bench, world: World, { api, bare, peer }: Servers) {
-  const { database, dealers, hot } = world
+function sidesOf({ generator, warmup, seconds }: Bench, dataset: Dataset, { api, bare, peer }: Servers) {
+  const { database, dealers, hotDealer } = dataset
   const pace = (seed: number): Pace => ({ connections: CONNECTIONS, warmup, seconds, seed })
-  const over =
+  const overHttp =
     ({ url }: Server, requests: HttpRequest[]) =>
     (seed: number) =>
       generator.run({ kind: 'http', url, requests, ...pace(seed) })
   const direct = (url: string, setup: string[], text: string, values: string[][]) => (seed: number) =>
     generator.run({ kind: 'sql', url, setup, text, values, ...pace(seed) })
-  const publishAll = over(api, publishing(dealers))
-  const become = [`set role forecourt_dealer`, `set forecourt.user_id = '${world.fleetUserId}'`]
+  const publishAll = overHttp(api, publishing(dealers))
+  const setup = [`set role forecourt_dealer`, `set forecourt.user_id = '${dataset.fleetUserId}'`]
   return {
     api: publishAll,
-    bare: over(bare, publishingBeside(dealers)),
-    peer: over(peer, publishingBeside(dealers)),
-    apiLimited: (seed: number) => limited(database, () => publishAll(seed)),
-    apiHot: over(api, publishing([hot])),
-    peerHot: over(peer, publishingBeside([hot])),
+    bare: overHttp(bare, publishingPlain(dealers)),
+    peer: overHttp(peer, publishingPlain(dealers)),
+    apiLimited: (seed: number) => withLimits(database, () => publishAll(seed)),
+    apiHot: overHttp(api, publishing([hotDealer])),
+    peerHot: overHttp(peer, publishingPlain([hotDealer])),
     function: direct(
       database.superuserUrl,
-      become,
+      setup,
       FUNCTION,
       dealers.map(dealer => Object.values(publication(dealer))),
     ),
@@ -86,14 +86,14 @@ function sidesOf({ generator, warmup, seconds }: Bench, world: World, { api, bar
       ONE_ROW,
       dealers.map(({ dealerId }) => [dealerId]),
     ),
-    ceiling: over(
+    ceiling: overHttp(
       bare,
       publishing(dealers).map(request => ({ ...request, path: '/ceiling' })),
     ),
   }
 }
 
-async function limited(database: Database, work: () => Promise<Load>): Promise<Load> {
+async function withLimits(database: Database, work: () => Promise<Load>): Promise<Load> {
   await switchLimits(database, 'enforce')
   const load = await work()
   await switchLimits(database, 'off')
@@ -102,20 +102,21 @@ async function limited(database: Database, work: () => Promise<Load>): Promise<L
 
 type Answer = { createListing: { listing: { id: string } } }
 
-/** All three do the same: for the same dealer the answers differ in the id alone. Fails where they do not. */
-async function sameAnswers(servers: Servers, { dealers }: World): Promise<void> {
+/** Fails unless the three servers answer the same, except for the id. */
+async function assertSameAnswers(servers: Servers, { dealers }: Dataset): Promise<void> {
   for (const dealer of dealers.slice(0, 3)) {
     const answers = await Promise.all([
       send(servers.api, publishing([dealer])),
-      send(servers.bare, publishingBeside([dealer])),
-      send(servers.peer, publishingBeside([dealer])),
+      send(servers.bare, publishingPlain([dealer])),
+      send(servers.peer, publishingPlain([dealer])),
     ])
-    const [one = '', ...others] = answers.map(({ createListing: { listing } }) =>
+    const [expected = '', ...references] = answers.map(({ createListing: { listing } }) =>
       JSON.stringify({ ...listing, id: undefined }),
     )
-    for (const other of others) if (other !== one) throw new Error(`${other} is another answer than ${one}`)
+    for (const actual of references)
+      if (actual !== expected) throw new Error(`${actual} differs from ${expected}`)
   }
-  // what the generator's ceiling answers
+  // the response of the bare server for the limit of the generator
   const [dealer] = dealers
   if (dealer === undefined) return
   const answer = { data: await send(servers.api, publishing([dealer])) }
@@ -163,8 +164,8 @@ function report(loads: Loads): Result {
     ],
     targets,
     notes: [
-      'A third of the dealers each has free quota, a subscription, and a price to pay; all sides work on the same rows.',
-      'The service that was replaced made 161/s at a p99 of 272 ms, with one dealer 182/s at 602 ms, on such a machine.',
+      'One third of the dealers has free quota, one third a subscription, and one third pays. All sides use the same rows.',
+      'The replaced service reached 161/s at a p99 of 272 ms on such a machine, and 182/s at 602 ms with one dealer.',
     ],
   }
 }

@@ -1,6 +1,7 @@
-/** Reads, beside hand-written SQL behind a bare server. */
+/** Reads, compared with hand-written SQL behind a bare server. */
 import { isDeepStrictEqual } from 'node:util'
 import { settle } from './support/cluster.ts'
+import { copyDataset, type Dataset } from './support/dataset.ts'
 import type { HttpRequest, Load } from './support/jobs.ts'
 import { operation, READS } from './support/operations.ts'
 import {
@@ -13,8 +14,7 @@ import {
   rateShare,
   type Target,
 } from './support/scenario.ts'
-import { ask, type Server, startApi, startBeside } from './support/servers.ts'
-import { copyWorld, type World } from './support/world.ts'
+import { ask, type Server, startApi, startReference } from './support/servers.ts'
 
 const READERS = 300
 const LISTINGS_EACH = 25
@@ -25,27 +25,27 @@ const NAMES: Record<keyof typeof READS, string> = {
   quote: 'quoteListing',
 }
 
-/** The operation and, beside it, the path of the bare server: the same variables for both. */
-type Pair = { ours: HttpRequest[]; beside: HttpRequest[] }
+/** The same reads for Forecourt and for the bare server. */
+type Pair = { ours: HttpRequest[]; reference: HttpRequest[] }
 
 export async function read(bench: Bench): Promise<Result> {
   const { cluster, progress } = bench
   progress.step('listings')
-  const world = await copyWorld(cluster, bench.world)
-  const pairs = await makeReads(world)
-  const api = await startApi(cluster, world.database)
-  const bare = await startBeside(cluster, world.database, 'bare')
+  const dataset = await copyDataset(cluster, bench.dataset)
+  const pairs = await makeReads(dataset)
+  const api = await startApi(cluster, dataset.database)
+  const bare = await startReference(cluster, dataset.database, 'bare')
   try {
-    for (const [name, pair] of Object.entries(pairs)) await sameAnswer(name, pair, api, bare)
-    const sides = Object.entries(pairs).flatMap(([name, { ours, beside }]) => [
+    for (const [name, pair] of Object.entries(pairs)) await assertSameAnswer(name, pair, api, bare)
+    const sides = Object.entries(pairs).flatMap(([name, { ours, reference }]) => [
       [name, load(bench, api, ours)] as const,
-      [`${name} bare`, load(bench, bare, beside)] as const,
+      [`${name} bare`, load(bench, bare, reference)] as const,
     ])
     return report(await interleave(bench, Object.fromEntries(sides)))
   } finally {
     await api.stop()
     await bare.stop()
-    await world.database.drop()
+    await dataset.database.drop()
   }
 }
 
@@ -54,12 +54,12 @@ function load({ generator, warmup, seconds }: Bench, { url }: Server, requests: 
     generator.run({ kind: 'http', url, requests, connections: CONNECTIONS, warmup, seconds, seed })
 }
 
-/** Listings of some dealers, published by the function as always; each is read by a member of its dealer. */
+/** Publishes listings of some dealers with the usual function. A member of the dealer reads each. */
 async function makeReads({
   database,
   dealers,
   fleetUserId,
-}: World): Promise<Record<keyof typeof READS, Pair>> {
+}: Dataset): Promise<Record<keyof typeof READS, Pair>> {
   const readers = dealers.slice(0, READERS)
   const client = await database.superuser.connect()
   await client.query('begin')
@@ -83,7 +83,7 @@ async function makeReads({
 function pair(name: keyof typeof READS, reads: { variables: object; token: string }[]): Pair {
   return {
     ours: reads.map(({ variables, token }) => operation(READS[name], variables, token)),
-    beside: reads.map(({ variables, token }) => ({
+    reference: reads.map(({ variables, token }) => ({
       path: `/${name}`,
       token,
       body: JSON.stringify(variables),
@@ -91,18 +91,23 @@ function pair(name: keyof typeof READS, reads: { variables: object; token: strin
   }
 }
 
-/** Fails where the bare server answers anything else. */
-async function sameAnswer(name: string, { ours, beside }: Pair, api: Server, bare: Server): Promise<void> {
-  const [one, other] = await Promise.all(
+/** Fails unless both servers answer the same. */
+async function assertSameAnswer(
+  name: string,
+  { ours, reference }: Pair,
+  api: Server,
+  bare: Server,
+): Promise<void> {
+  const [expected, actual] = await Promise.all(
     (
       [
         [api, ours[0]],
-        [bare, beside[0]],
+        [bare, reference[0]],
       ] as const
     ).map(([server, request]) => ask(server, request?.path ?? '', request?.token ?? '', request?.body ?? '')),
   )
-  if (!isDeepStrictEqual(one, other))
-    throw new Error(`${name}: ${JSON.stringify(other)} is another answer than ${JSON.stringify(one)}`)
+  if (!isDeepStrictEqual(expected, actual))
+    throw new Error(`${name}: ${JSON.stringify(actual)} differs from ${JSON.stringify(expected)}`)
 }
 
 function report(loads: Record<string, Load[]>): Result {
@@ -118,12 +123,12 @@ function report(loads: Record<string, Load[]>): Result {
   )
   const rows = names.flatMap(([key, name]) => [
     loadRow(name, loads[key] ?? []),
-    loadRow(`${name}, by hand`, loads[`${key} bare`] ?? []),
+    loadRow(`${name}, hand-written SQL`, loads[`${key} bare`] ?? []),
   ])
   return {
-    title: 'queries of a dealer, 16 connections, beside hand-written SQL over bare express + pg',
+    title: 'queries of a dealer, 16 connections, compared with hand-written SQL behind express + pg',
     tables: [{ columns: LOAD_COLUMNS, rows }],
     targets,
-    notes: ['Both answer the same bytes of data under the same role, claims and row security.'],
+    notes: ['Both return the same data under the same role, claims and row-level security.'],
   }
 }

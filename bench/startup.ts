@@ -1,20 +1,20 @@
-/** From `npm start` to ready, and what memory the processes take. */
+/** The time from `npm start` to ready, and the memory of the processes. */
 import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newDirectory, removeWithProcess } from '../scripts/support/databases.ts'
 import { outputFile } from './support/cluster.ts'
+import { copyDataset } from './support/dataset.ts'
 import { type Memory, memberOf, memoryOf } from './support/memory.ts'
 import { publishing } from './support/operations.ts'
 import { type Running, startProcess } from './support/processes.ts'
 import { type Bench, CONNECTIONS, type Result, type Row, type Target } from './support/scenario.ts'
 import { startApi, startWorker } from './support/servers.ts'
 import { type Figure, figure } from './support/statistics.ts'
-import { copyWorld } from './support/world.ts'
 
-/** What `npm start` needs of the project. */
+/** The parts of the project that `npm start` needs. */
 const PARTS = ['src', 'tasks', 'migrations', 'package.json', '.npmrc', '.gmrc']
-const REST_MS = { full: 5_000, quick: 1_000 }
+const IDLE_MS = { full: 5_000, quick: 1_000 }
 
 type Sizes = Record<string, Memory | undefined>
 
@@ -31,18 +31,20 @@ export async function startup(bench: Bench): Promise<Result> {
       const running = await npmStart(bench, project)
       times[kind].push(running.readyMs / 1000)
       if (kind === 'warm' && round === starts) {
-        await sleep(REST_MS[quick ? 'quick' : 'full'])
-        sizes['npm start at rest, API and worker in one'] = memoryOf(memberOf(running.pid, 'src/main.ts'))
+        await sleep(IDLE_MS[quick ? 'quick' : 'full'])
+        sizes['npm start, idle, API and worker in one process'] = memoryOf(
+          memberOf(running.pid, 'src/main.ts'),
+        )
       }
       await running.stop()
     }
   }
-  progress.step('memory at rest and under load')
+  progress.step('memory, idle and under load')
   await measureProcesses(bench, sizes)
   return report(times, sizes)
 }
 
-/** As installed and never started: no `.data/` and no compile cache, and the developer's own are not touched. */
+/** A copy as after the installation, without `.data/` and compile cache. Those of the developer are not touched. */
 function copyProject(): string {
   const directory = newDirectory('forecourt-start-')
   const project = join(directory, 'project')
@@ -66,21 +68,21 @@ function npmStart({ cluster }: Bench, project: string): Promise<Running> {
   })
 }
 
-/** API and worker as production has them: two processes. */
+/** API and worker as two processes, as in production. */
 async function measureProcesses(bench: Bench, sizes: Sizes): Promise<void> {
   const { cluster, generator, warmup, seconds, quick } = bench
-  const { database, dealers } = await copyWorld(cluster, bench.world)
-  // the first start of a build compiles it
+  const { database, dealers } = await copyDataset(cluster, bench.dataset)
+  // the first start fills the compile cache
   for (const start of [startApi, startWorker]) await (await start(cluster, database)).stop()
   const api = await startApi(cluster, database)
   const worker = await startWorker(cluster, database)
   try {
-    await sleep(REST_MS[quick ? 'quick' : 'full'])
-    sizes['npm run api at rest'] = memoryOf(api.pid)
-    sizes['npm run worker at rest'] = memoryOf(worker.pid)
+    await sleep(IDLE_MS[quick ? 'quick' : 'full'])
+    sizes['npm run api, idle'] = memoryOf(api.pid)
+    sizes['npm run worker, idle'] = memoryOf(worker.pid)
     const job = { url: api.url, requests: publishing(dealers), connections: CONNECTIONS, warmup, seed: 1_000 }
     await generator.run({ kind: 'http', ...job, seconds: 3 * seconds })
-    sizes['npm run api under load'] = memoryOf(api.pid)
+    sizes['npm run api, under load'] = memoryOf(api.pid)
   } finally {
     await worker.stop()
     await api.stop()
@@ -98,10 +100,10 @@ function report(times: Record<'cold' | 'warm', number[]>, sizes: Sizes): Result 
     { name: 'cold start to ready', measured: figure(times.cold), bound: 6, sense: 'at most', unit: 's' },
     { name: 'warm start to ready', measured: figure(times.warm), bound: 2.5, sense: 'at most', unit: 's' },
   ]
-  const atRest = sizes['npm start at rest, API and worker in one']?.rss
-  if (atRest !== undefined) {
-    const name = 'API and worker at rest'
-    targets.push({ name, measured: figure([atRest]), bound: 200, sense: 'at most', unit: 'MB' })
+  const idle = sizes['npm start, idle, API and worker in one process']?.rss
+  if (idle !== undefined) {
+    const name = 'API and worker, idle'
+    targets.push({ name, measured: figure([idle]), bound: 200, sense: 'at most', unit: 'MB' })
   }
   return {
     title: 'npm start to ready, and memory',
@@ -110,12 +112,12 @@ function report(times: Record<'cold' | 'warm', number[]>, sizes: Sizes): Result 
         columns: { seconds: 'seconds' },
         rows: [
           { name: 'cold: installed, never started', figures: { seconds: figure(times.cold) } },
-          { name: 'warm: with its data', figures: { seconds: figure(times.warm) } },
+          { name: 'warm: with data and compile cache', figures: { seconds: figure(times.warm) } },
         ],
       },
       { columns: { rss: 'RSS MB', pss: 'PSS MB', peak: 'peak RSS MB' }, rows: memory },
     ],
     targets,
-    notes: ['Memory is that of Node; Postgres is not counted.'],
+    notes: ['Memory of Node only, without Postgres.'],
   }
 }

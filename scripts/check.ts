@@ -5,7 +5,7 @@ import { checkAlerts } from './checks/alerts.ts'
 import { errorRegistry } from './checks/errorRegistry.ts'
 import { fixturesEqualDatabase } from './checks/fixtures.ts'
 import { importsPointDown } from './checks/imports.ts'
-import { lintMigrations } from './checks/migrations.ts'
+import { committedOnce, lintMigrations } from './checks/migrations.ts'
 import { checkPlpgsql } from './checks/plpgsql.ts'
 import { makeSnapshots } from './checks/snapshots.ts'
 import { tidy } from './checks/tidy.ts'
@@ -32,6 +32,7 @@ const checks: Check[] = [
   { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
   { name: 'alerts: promtool', run: checkAlerts },
   { name: 'migrations: squawk', run: lintMigrations },
+  { name: 'migrations: each text of a fixture is committed once', run: committedOnce },
   { name: 'migrations apply on Postgres 18', run: () => succeeds(migrated18()) },
   {
     name: 'schema.graphql and schema.sql are up to date',

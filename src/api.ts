@@ -26,7 +26,7 @@ import { makeRequestMetrics } from './metrics/requests.ts'
 import { startMetrics } from './metrics/startMetrics.ts'
 import { derivedKey } from './request/derivedKey.ts'
 
-/** Longest run of one statement of a request, in milliseconds. */
+/** Timeout of one statement of a request. */
 const STATEMENT_TIMEOUT_MS = 10_000
 
 export type Api = { url: string; stop(): Promise<void> }
@@ -45,20 +45,20 @@ export async function startApi(
       config,
       name: 'forecourt api',
       size: configuration.poolSize,
-      statementTimeout: STATEMENT_TIMEOUT_MS,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
       onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
     })
     stops.push(() => pool.end())
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
-    // before its first connection is made
+    // both listen to the pool's connections, so they come before the first one
     metrics.watchPool('api', pool)
     countPublications(pool, registry)
     const fault = await migrationFault(pool)
     if (fault !== undefined) throw new Error(fault)
-    const { instances, limiterDeadline: deadline, prepareStatements } = configuration
-    const limits = await startLimits({ config, instances, deadline, prepareStatements, metrics, log })
+    const { instances, limiterDeadlineMs: deadlineMs, prepareStatements } = configuration
+    const limits = await startLimits({ config, instances, deadlineMs, prepareStatements, metrics, log })
     stops.push(limits.stop)
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
@@ -127,7 +127,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   return graphql
 }
 
-/** Failed logins are counted by the function that looks the account up; what it decides is told like any other charge. */
+/** `begin_login` counts failed logins in the database. Reports its outcome like that of any other charge. */
 function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCounted'] {
   const policy = 'auth_account'
   return (outcome, request) => {
@@ -142,6 +142,6 @@ async function readinessFault(pool: pg.Pool): Promise<string | undefined> {
     return await migrationFault(pool)
   } catch (error) {
     const sqlstate = error instanceof pg.DatabaseError ? ` (SQLSTATE ${error.code})` : ''
-    return `The database does not answer${sqlstate}.`
+    return `The database does not answer${sqlstate}. Please check that it runs.`
   }
 }

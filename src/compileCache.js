@@ -1,11 +1,14 @@
 /**
- * Keeps what Node compiles, and each of our files without its types, from one start to the next. Stripping types takes a
- * WebAssembly compiler, 20 MB in each process and part of each start; where the cache has every file, it is not loaded.
+ * Caches compiled code between starts, and the JavaScript that Node makes of each TypeScript file. Without the cache, each
+ * process loads a WebAssembly compiler to strip the types, which takes 20 MB and part of each start.
  *
- * `node --import` runs this first: later is too late for the file that is started. It is JavaScript, for a file with types
- * would need what it is to save, and not an environment variable, for those have no form in package.json that all systems
- * take. NODE_COMPILE_CACHE goes before the directory here. `npm ci` empties that one. Node knows a file by its content, puts
- * entries in their place whole, and goes on without a cache where it cannot write.
+ * - Loaded with `node --import`: if main.ts enabled the cache, main.ts itself would not be cached.
+ * - Plain JavaScript, because type stripping is what the cache avoids.
+ * - Not set as NODE_COMPILE_CACHE in package.json, because npm scripts have no syntax for it that works on all systems.
+ *   Where that variable is set, Node uses it instead of the directory here.
+ *
+ * `npm ci` empties the directory. Node finds an entry by the content of the file, writes entries atomically, and runs without
+ * a cache where it cannot write.
  */
 import { enableCompileCache } from 'node:module'
 import { fileURLToPath } from 'node:url'

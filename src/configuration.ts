@@ -1,10 +1,10 @@
 /** The environment as one typed, frozen object. Every fault is reported at once. */
 import { randomBytes } from 'node:crypto'
 
-/** What this process is there for. */
+/** The roles that this process runs. */
 export type Roles = { api: boolean; worker: boolean }
 
-/** Where alerts are sent to; what is absent is not used. */
+/** Where alerts are sent. An absent channel is not used. */
 export type AlertConfiguration = Readonly<{
   webhookUrl?: string
   email?: Readonly<{ to: readonly string[]; from: string; smtpUrl: string }>
@@ -14,59 +14,59 @@ export type Configuration = Readonly<{
   production: boolean
   host: string
   port: number
-  /** The owner's URL; undefined: an embedded Postgres. */
+  /** The URL of the database owner. Undefined: use the embedded Postgres. */
   databaseUrl: string | undefined
   authDatabaseUrl: string | undefined
-  /** Undefined: main takes the one kept beside the embedded database. */
+  /** Undefined: `main.ts` uses the one stored beside the embedded database, else a temporary one. */
   jwtSecret: string | undefined
-  /** Trusted proxies for `X-Forwarded-For`: addresses or CIDRs; empty: trust nothing. */
+  /** Trusted proxies for `X-Forwarded-For`: addresses or CIDRs. Empty: trust no proxy. */
   trustProxy: readonly string[]
   logLevel: string
   demoData: boolean
   graphiql: boolean
   introspection: boolean
   poolSize: number
-  /** Off behind a pooler that hands out connections by transaction and does not know prepared statements. */
+  /** False behind a transaction pooler that does not support prepared statements. */
   prepareStatements: boolean
-  /** GraphQL requests that are worked on at once; others may wait: `src/http/admission.ts`. */
+  /** GraphQL requests that run at once; others may queue: `src/http/admission.ts`. */
   maxInProgress: number
   maxConnections: number
-  /** API processes that share the database: each gives out its share of a limit while the counters cannot be reached. */
+  /** API processes that share the database. While it cannot be reached, each process allows its share of a limit. */
   instances: number
-  /** How long the limiter waits for a database that says nothing, in milliseconds, before it counts in this process. */
-  limiterDeadline: number
+  /** How long the limiter waits for a silent database before it counts in this process. */
+  limiterDeadlineMs: number
   alerts: AlertConfiguration
 }>
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
-/** Thrown for an environment that cannot be used; the message has a line for each fault. */
+/** Thrown for an unusable environment. The message has a line for each fault. */
 export class ConfigurationError extends Error {
   readonly code = 'CONFIGURATION'
 }
 
 export function readConfiguration(env: Readonly<Record<string, string | undefined>>): Configuration {
   const faults: string[] = []
-  // an empty variable, as compose files make them, counts as missing
+  // compose files set variables to an empty string; that counts as missing
   const text = (name: string) => env[name] || undefined
-  const flag = (name: string, otherwise: boolean) => {
+  const flag = (name: string, defaultValue: boolean) => {
     const value = text(name)
     if (value !== undefined && value !== '0' && value !== '1')
-      faults.push(`${name} is 0 or 1, not "${value}".`)
-    return value === undefined ? otherwise : value === '1'
+      faults.push(`${name} must be 0 or 1, not "${value}".`)
+    return value === undefined ? defaultValue : value === '1'
   }
-  const integer = (name: string, otherwise: number, least: number, most: number) => {
-    const value = text(name) ?? String(otherwise)
+  const integer = (name: string, defaultValue: number, least: number, most: number) => {
+    const value = text(name) ?? String(defaultValue)
     const number = Number(value)
     if (/^\d+$/.test(value) && number >= least && number <= most) return number
-    faults.push(`${name} is a whole number from ${least} to ${most}, not "${value}".`)
-    return otherwise
+    faults.push(`${name} must be a whole number from ${least} to ${most}, not "${value}".`)
+    return defaultValue
   }
   const databaseUrl = (name: string) => {
     const value = text(name)
-    // the value may hold a password and is not repeated
+    // the message does not repeat the value, which may hold a password
     if (value !== undefined && !/^postgres(ql)?:\/\//.test(value))
-      faults.push(`${name} begins with postgres://.`)
+      faults.push(`${name} must begin with postgres://.`)
     return value
   }
 
@@ -77,11 +77,11 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
   }
   const jwtSecret = text('JWT_SECRET')
   if (production && jwtSecret !== undefined && Buffer.byteLength(jwtSecret) < 32) {
-    // RFC 7518, section 3.2: a key for HS256 is no shorter than its hash
-    faults.push('JWT_SECRET needs at least 32 bytes in production.')
+    // RFC 7518, section 3.2: a key for HS256 has at least the length of the hash
+    faults.push('JWT_SECRET must have at least 32 bytes in production.')
   }
   const logLevel = text('LOG_LEVEL') ?? 'info'
-  if (!LOG_LEVELS.includes(logLevel)) faults.push(`LOG_LEVEL is one of ${LOG_LEVELS.join(', ')}.`)
+  if (!LOG_LEVELS.includes(logLevel)) faults.push(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}.`)
   const trustProxy = (text('TRUST_PROXY') ?? '')
     .split(',')
     .map(entry => entry.trim())
@@ -89,7 +89,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
   for (const entry of trustProxy) {
     if (!/^[0-9a-f.:]+(\/\d{1,3})?$/i.test(entry) || !/[.:]/.test(entry)) {
       faults.push(
-        `TRUST_PROXY lists addresses or CIDRs, not "${entry}": who is trusted unseen can forge any address.`,
+        `TRUST_PROXY must list addresses or CIDRs, not "${entry}": a wildcard would let any client forge its address.`,
       )
     }
   }
@@ -108,48 +108,48 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     introspection: flag('INTROSPECTION', !production),
     poolSize,
     prepareStatements: flag('PREPARED_STATEMENTS', true),
-    // none waits for a connection; while one is read, planned or answered, there are others for the database to work on
+    // by default one slot for each pooled connection
     maxInProgress: integer('MAX_IN_PROGRESS', poolSize, 1, 10_000),
     maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
-    limiterDeadline: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),
+    limiterDeadlineMs: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),
     alerts: readAlerts(text, faults),
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
   return configuration
 }
 
-/** The channels of alerts; adds to `faults` what is wrong with them. Values may hold secrets and are not repeated. */
+/** Reads the alert channels and adds their faults to `faults`. Messages do not repeat values, which may hold secrets. */
 function readAlerts(text: (name: string) => string | undefined, faults: string[]): AlertConfiguration {
   const url = (name: string, protocols: string[]) => {
     const value = text(name)
     const known = URL.parse(value ?? '')
     if (value !== undefined && !(known?.hostname && protocols.includes(known.protocol)))
-      faults.push(`${name} is a URL that begins with ${protocols.join('// or ')}//.`)
+      faults.push(`${name} must be a URL that begins with ${protocols.join('// or ')}//.`)
     return value
   }
   const addresses = (name: string) => {
     const list = (text(name) ?? '').split(',').map(address => address.trim())
     const given = list.filter(Boolean)
     if (!given.every(address => /^[^\s@<>"]+@[^\s@<>"]+$/.test(address)))
-      faults.push(`${name} takes e-mail addresses such as ops@example.com.`)
+      faults.push(`${name} must list e-mail addresses such as ops@example.com.`)
     return given
   }
   const webhookUrl = url('ALERT_WEBHOOK_URL', ['https:', 'http:'])
   const smtpUrl = url('SMTP_URL', ['smtps:', 'smtp:'])
   const to = addresses('ALERT_EMAIL_TO')
   const [from, ...more] = addresses('ALERT_EMAIL_FROM')
-  if (more.length > 0) faults.push('ALERT_EMAIL_FROM is one address.')
+  if (more.length > 0) faults.push('ALERT_EMAIL_FROM must be one address.')
   const complete = to.length > 0 && from !== undefined && smtpUrl !== undefined
   if (!complete && (to.length > 0 || from !== undefined || smtpUrl !== undefined))
-    faults.push('ALERT_EMAIL_TO, ALERT_EMAIL_FROM and SMTP_URL are set together or not at all.')
+    faults.push('ALERT_EMAIL_TO, ALERT_EMAIL_FROM and SMTP_URL must be set together or not at all.')
   return Object.freeze({
     ...(webhookUrl === undefined ? {} : { webhookUrl }),
     ...(complete ? { email: Object.freeze({ to: Object.freeze(to), from, smtpUrl }) } : {}),
   })
 }
 
-/** A secret for one process: tokens signed with it end with it. */
+/** A secret for one process. Tokens signed with it become invalid when the process ends. */
 export function temporarySecret(): string {
   return randomBytes(32).toString('hex')
 }

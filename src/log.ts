@@ -1,9 +1,9 @@
-/** The log: one JSON object a line. */
+/** The log: one JSON object per line. */
 import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type { Logger }
 
-/** Makes the process's log. Nothing that names a secret or a person by its key gets through, whoever logs it. */
+/** Makes the log of this process. Values under these keys are redacted, because they are secrets or name a person. */
 export function makeLog(level: string, destination?: DestinationStream): Logger {
   const secret = ['authorization', 'password', 'token', 'accessToken', 'email', 'cookie', 'connectionString']
   const options = {

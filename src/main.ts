@@ -8,15 +8,15 @@ import { type Logger, makeLog } from './log.ts'
 
 const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate'
-/** A terminal sends Ctrl-C to npm and to us, and npm passes it on: what comes this soon is the same one. */
+/** A terminal sends Ctrl-C to npm and to this process, and npm forwards it: a signal this soon is the same Ctrl-C. */
 const SAME_SIGNAL_MS = 1_000
 
-type Stop = { what: string; stop: () => Promise<void> }
+type Running = { name: string; stop: () => Promise<void> }
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH'])
 
-/** What has been started, to be stopped in reverse. */
-const started: Stop[] = []
+/** In the order of their start. `stopAll` stops them in reverse. */
+const started: Running[] = []
 
 async function main(): Promise<void> {
   const command = process.argv[2] ?? 'all'
@@ -31,7 +31,7 @@ async function main(): Promise<void> {
   const configuration = readConfiguration(process.env)
   if (command !== 'all' && configuration.databaseUrl === undefined) {
     throw new Error(
-      `DATABASE_URL must be set for npm run ${command}. Without it, npm start brings up everything.`,
+      `Please set DATABASE_URL for npm run ${command}, or use npm start, which starts its own database.`,
     )
   }
   const log = makeLog(configuration.logLevel)
@@ -54,13 +54,14 @@ type Database = { url: string; jwtSecret: string; embedded: boolean }
 async function openDatabase(configuration: Configuration, log: Logger): Promise<Database> {
   const { databaseUrl, jwtSecret } = configuration
   if (databaseUrl !== undefined) {
-    if (jwtSecret === undefined) log.warn('JWT_SECRET is not set: access tokens end with this process')
+    if (jwtSecret === undefined)
+      log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
     return { url: databaseUrl, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }
-  // only where it runs
+  // loaded only when it is used
   const { readOrCreateSecret, startEmbedded } = await import('./embedded/embedded.ts')
   const server = await startEmbedded({ directory: dataDirectory, log: message => log.info(message) })
-  started.push({ what: 'database', stop: () => server.stop() })
+  started.push({ name: 'database', stop: () => server.stop() })
   const secret = jwtSecret ?? readOrCreateSecret(dataDirectory, 'jwt-secret')
   return { url: server.ownerUrl, jwtSecret: secret, embedded: true }
 }
@@ -71,11 +72,11 @@ async function startRoles(
   database: Database,
   log: Logger,
 ): Promise<void> {
-  // each role's packages are loaded where it runs: a worker alone has no use for a GraphQL server
+  // load only the packages of the roles that run: a worker needs no GraphQL server
   if (roles.worker) {
     const { startWorkerRole } = await import('./worker/role.ts')
     const worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
-    started.push({ what: 'worker', stop: () => worker.stop() })
+    started.push({ name: 'worker', stop: () => worker.stop() })
   }
   if (roles.api) {
     const { startApi } = await import('./api.ts')
@@ -84,17 +85,17 @@ async function startRoles(
       jwtSecret: database.jwtSecret,
       log,
     })
-    started.push({ what: 'api', stop: () => api.stop() })
-    greet(api, configuration, database)
+    started.push({ name: 'api', stop: () => api.stop() })
+    printReady(api, configuration, database)
   }
 }
 
-function greet({ url }: Api, configuration: Configuration, database: Database): void {
+function printReady({ url }: Api, configuration: Configuration, database: Database): void {
   const lines = [`GraphQL API  ${url}/graphql`]
   if (configuration.graphiql) lines.push(`GraphiQL     ${url}/`)
   lines.push(`Health       ${url}/healthz  ${url}/readyz`)
   if (configuration.demoData) lines.push(`Accounts     ${demoAccounts.join(', ')}: password ${demoPassword}`)
-  if (database.embedded) lines.push('Data         .data/ (delete it to start afresh)')
+  if (database.embedded) lines.push('Data         .data/ (delete it to start with a new database)')
   lines.push('Stop         Ctrl-C')
   process.stdout.write(`\nForecourt is ready.\n\n${lines.map(line => `  ${line}`).join('\n')}\n\n`)
 }
@@ -105,8 +106,8 @@ function stopOnSignals(log: Logger): void {
     if (firstAt === undefined) {
       firstAt = Date.now()
       log.info({ signal }, 'stopping')
-      // the start may still be under way: what it has begun is there to be stopped, and nothing more is begun after the exit
-      stopAll(log).then(clean => process.exit(clean ? 0 : 1))
+      // exit() also ends a start that is still running
+      stopAll(log).then(stopped => process.exit(stopped ? 0 : 1))
     } else if (Date.now() - firstAt > SAME_SIGNAL_MS) {
       log.warn({ signal }, 'stopping at once')
       process.exit(1)
@@ -116,35 +117,35 @@ function stopOnSignals(log: Logger): void {
   process.on('SIGTERM', onSignal)
 }
 
-/** Requests first, then jobs, pools and the database server. Returns whether all went well. */
+/** Stops the API first, then the worker and the database server. Returns whether all of them stopped. */
 async function stopAll(log: Logger): Promise<boolean> {
-  let clean = true
+  let allStopped = true
   for (let next = started.pop(); next !== undefined; next = started.pop()) {
     try {
       await next.stop()
-      log.info(`stopped ${next.what}`)
+      log.info(`stopped ${next.name}`)
     } catch (error) {
-      clean = false
-      log.error({ err: error }, `could not stop ${next.what}`)
+      allStopped = false
+      log.error({ err: error }, `could not stop ${next.name}`)
     }
   }
-  return clean
+  return allStopped
 }
 
-function sentence(error: unknown): string {
-  // a name with several addresses, none of which answers: the error itself has no message
-  if (error instanceof AggregateError) return error.errors.map(sentence).join('\n')
+function messageOf(error: unknown): string {
+  // a host name with several addresses: the AggregateError itself has no message
+  if (error instanceof AggregateError) return error.errors.map(messageOf).join('\n')
   const { code, message } = error as { code?: unknown; message?: unknown }
   if (UNREACHABLE.has(String(code)))
-    return `Cannot connect (${message}). Please check DATABASE_URL, and whether the server runs.`
+    return `Cannot connect (${message}). Please check DATABASE_URL and that the server runs.`
   return typeof message === 'string' ? message : String(error)
 }
 
 try {
   await main()
 } catch (error) {
-  // A person reads this first: the sentence, and no stack for what has a sentence of its own.
-  process.stderr.write(`${sentence(error)}\n`)
+  // for an operator: the message without a stack
+  process.stderr.write(`${messageOf(error)}\n`)
   await stopAll(makeLog('silent'))
   process.exit(1)
 }

@@ -1,16 +1,16 @@
-/** Records the end of subscriptions, batch by batch, each its own transaction; a worker that starts meanwhile shares the work. */
+/** Expires ended subscriptions in batches. Each batch is a transaction, so that a second worker can share the work. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobHelpers, Task } from 'graphile-worker'
-import { type Client, one } from '../src/database/oneRow.ts'
+import { type Client, queryOneRow } from '../src/database/oneRow.ts'
 
-/** Rows locked at once: for some milliseconds. */
+/** Rows of a batch. Their locks last a few milliseconds. */
 const BATCH_SIZE = 500
-/** Looked up at once, to be made in the order of the table. */
+/** Batches found by one statement, sorted in the order of the table. */
 const BATCHES = 32
-/** From so many on a run has two lanes, each on a connection of its own: one begins with the oldest end, one in the middle. */
+/** A run with at least this many rows has two lanes on two connections: one starts at the oldest end, one in the middle. */
 const TWO_LANES_FROM = 10_000
-/** While listings are made, a lane rests so many times as long as its batch took: two take a fifth of one processor. */
-const REST = 9
+/** While publications run, a lane pauses for this many times its batch. Two lanes then use a fifth of one core. */
+const PAUSE_FACTOR = 9
 const PROGRESS_MS = 5_000
 
 type Plan = { due: number; middle: string | null; until: string }
@@ -18,23 +18,24 @@ type DueBatch = { tids: string; last_end_at: string }
 type Batch = { expired: number; is_publishing: boolean }
 type Run = { id: string; signal: AbortSignal | undefined; count: (expired: number) => void }
 
-// times as text: a Date has no microseconds; places of rows as text: they come back as they are
+// times are text, because a Date has no microseconds; tids are text, because they are only passed back
 const PLAN = `select p.due::integer, p.middle::text, p.until_at::text as until
   from app_private.plan_expiry() as p`
 const DUE_BATCHES = `select b.tids::text, b.last_end_at::text
   from app_private.find_due_batches($1, $2, ${BATCH_SIZE}, ${BATCHES}) as b`
 const BATCH = 'select b.expired, b.is_publishing from app_private.run_expiry_batch($1, $2) as b'
 
-/** The connection of the first lane is what the run is known by in `job_runs`. */
+/** `job_runs` identifies the run by the connection of the first lane. */
 const expireSubscriptions: Task = (_payload, { abortSignal, addJob, job, logger, query, withPgClient }) =>
   withPgClient(async client => {
-    const { id } = await one<{ id: string }>(client, 'select app_private.begin_job_run($1, $2) as id', [
-      'expire_subscriptions',
-      job.locked_by,
-    ])
+    const { id } = await queryOneRow<{ id: string }>(
+      client,
+      'select app_private.begin_job_run($1, $2) as id',
+      ['expire_subscriptions', job.locked_by],
+    )
     const finish = (error: string | null) => query('select app_private.finish_job_run($1, $2)', [id, error])
     try {
-      const { due, middle, until } = await one<Plan>(client, PLAN)
+      const { due, middle, until } = await queryOneRow<Plan>(client, PLAN)
       const progress = makeProgress(due, logger)
       const run: Run = { id, signal: abortSignal, count: progress.count }
       const lanes =
@@ -42,22 +43,22 @@ const expireSubscriptions: Task = (_payload, { abortSignal, addJob, job, logger,
           ? [expireRange(client, run, '-infinity', until)]
           : [
               expireRange(client, run, '-infinity', middle),
-              withPgClient(other => expireRange(other, run, middle, until)),
+              withPgClient(secondClient => expireRange(secondClient, run, middle, until)),
             ]
-      const done = (await allOf(lanes)).every(Boolean)
+      const done = (await settleAll(lanes)).every(Boolean)
       if (done) await client.query('select app_private.end_expiry($1)', [progress.done() === due])
-      await finish(done ? null : 'The worker was stopped; another job goes on.')
+      await finish(done ? null : 'The worker was stopped. Another job continues.')
       if (!done) await addJob('expire_subscriptions', {}, { jobKey: 'expire_subscriptions:rest' })
-      const rest = done ? '' : '; stopped, the rest is for another job'
-      logger.info(`expired ${progress.done()} subscriptions${rest}`)
+      const continued = done ? '' : '; the worker was stopped, another job continues'
+      logger.info(`expired ${progress.done()} subscriptions${continued}`)
     } catch (error) {
-      // where even this fails, the next run closes the one whose connection is gone
+      // if this fails too, the next run closes this one, because its connection has ended
       await finish(error instanceof Error ? error.message : String(error)).catch(() => {})
       throw error
     }
   })
 
-/** Batch by batch, about the oldest end in the range first; false: it was stopped before it was done. */
+/** Expires a range in batches, roughly by end. Returns false if the worker was stopped before the end of the range. */
 async function expireRange(client: Client, run: Run, from: string, until: string): Promise<boolean> {
   for (let at = from; ; ) {
     let startedAt = performance.now()
@@ -65,31 +66,31 @@ async function expireRange(client: Client, run: Run, from: string, until: string
     let expired = 0
     for (const { tids } of batches) {
       if (run.signal?.aborted) return false
-      const batch = await one<Batch>(client, BATCH, [run.id, tids])
+      const batch = await queryOneRow<Batch>(client, BATCH, [run.id, tids])
       run.count(batch.expired)
       expired += batch.expired
-      if (batch.is_publishing) await rest(REST * (performance.now() - startedAt), run.signal)
+      if (batch.is_publishing) await pause(PAUSE_FACTOR * (performance.now() - startedAt), run.signal)
       startedAt = performance.now()
     }
     const last = batches[0]?.last_end_at
-    // what is left of so short a range is held by others
+    // other sessions hold the rows that are left in so short a range
     if (last === undefined || (last === at && expired === 0)) return true
     at = last
   }
 }
 
-/** A stop cuts it short. */
-async function rest(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+/** Ends early if the worker stops. */
+async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   await sleep(milliseconds, undefined, { signal }).catch(() => {})
 }
 
-/** Waits for each, whatever becomes of the others: their connections are in use until then. */
-async function allOf<Value>(promises: Promise<Value>[]): Promise<Value[]> {
+/** Waits for all promises, even if one rejects, because each uses its connection until it settles. */
+async function settleAll<Value>(promises: Promise<Value>[]): Promise<Value[]> {
   await Promise.allSettled(promises)
   return Promise.all(promises)
 }
 
-/** Counts what has been expired, and logs it every few seconds. `clock`: in milliseconds. */
+/** Counts expired subscriptions and logs the progress. `clock` is in milliseconds. */
 export function makeProgress(
   due: number,
   logger: Pick<JobHelpers['logger'], 'info'>,
@@ -110,7 +111,7 @@ export function makeProgress(
   }
 }
 
-/** What a person who waits for the end wants to know. */
+/** Done, left, rate and estimated end, for a person who waits. */
 export function progressLine(done: number, left: number, seconds: number, now = Date.now()): string {
   const rate = done / seconds
   const end = new Date(now + (left / rate) * 1000).toISOString()

@@ -1,4 +1,4 @@
-/** Makes the audit trail's partitions ahead of time, and drops those past the retention. */
+/** Makes the partitions of the audit trail in advance, and drops those older than the retention. */
 import type { Task } from 'graphile-worker'
 
 const maintainAuditLogs: Task = async (_payload, { logger, query }) => {

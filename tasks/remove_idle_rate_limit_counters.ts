@@ -1,4 +1,4 @@
-/** Removes rate limit counters that no window covers any more, batch by batch. */
+/** Removes rate limit counters whose window has passed, batch by batch. */
 import type { Task } from 'graphile-worker'
 
 const removeIdleRateLimitCounters: Task = async (_payload, { abortSignal, query }) => {

@@ -1,4 +1,4 @@
-/** Forgets alerts that were raised long ago. */
+/** Deletes old alerts. */
 import type { Task } from 'graphile-worker'
 
 const removeOldAlerts: Task = async (_payload, { logger, query }) => {

@@ -1,4 +1,4 @@
-/** Sends an alert of the outbox on each channel that has not taken it yet. */
+/** Sends an alert of the outbox to each channel that has not accepted it yet. */
 import type { Task } from 'graphile-worker'
 import type { Alert, AlertChannel } from '../src/alerts/channel.ts'
 
@@ -8,14 +8,14 @@ const ALERT = `
 const DELIVERED = `
   select d.channel from app_private.alert_deliveries as d where d.alert_id = $1 and d.delivered_at is not null`
 
-/** The job fails while any channel has not taken the alert, and is tried again for those alone. */
+/** The job fails until every channel has accepted the alert. A retry sends it only to the channels that failed. */
 export function makeSendAlert(channels: readonly AlertChannel[]): Task {
   return async (payload, { logger, query }) => {
     const { id } = payload as { id: string }
     const [alert] = (await query<Alert>(ALERT, [id])).rows
     if (alert === undefined) return
     if (channels.length === 0) {
-      logger.warn(`an alert goes nowhere, no channel is configured: ${alert.kind}: ${alert.message}`)
+      logger.warn(`alert not sent, because no channel is configured: ${alert.kind}: ${alert.message}`)
       return
     }
     const delivered = (await query<{ channel: string }>(DELIVERED, [id])).rows.map(({ channel }) => channel)

@@ -1,4 +1,4 @@
-/** The commands of package.json in a project of two files: src/compileCache.js, and a program that says what it runs with. */
+/** The compile cache: runs the commands of package.json with a program that prints its build and its cache directory. */
 import { execFile } from 'node:child_process'
 import {
   cpSync,
@@ -18,8 +18,8 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 
 const COMMANDS = ['start', 'api', 'worker', 'migrate', 'db:doctor']
-/** What the cache may not tell: a file is known by its content. */
-const TIME = new Date('2026-01-01')
+/** Both builds have this file time, so that the cache can only tell them apart by their content. */
+const FILE_TIME = new Date('2026-01-01')
 
 let project: string
 
@@ -39,7 +39,7 @@ function writeProgram(build: number): void {
       const build: number = ${build}
       console.log(JSON.stringify({ build, directory: getCompileCacheDir() }))`
     writeFileSync(join(project, file), text)
-    utimesSync(join(project, file), TIME, TIME)
+    utimesSync(join(project, file), FILE_TIME, FILE_TIME)
   }
 }
 
@@ -52,21 +52,24 @@ async function run(command: string): Promise<{ build: number; directory?: string
   return JSON.parse(stdout)
 }
 
-test.each(COMMANDS)('npm run %s keeps the file that it starts, without its types', async command => {
-  const { directory = '' } = await run(command)
-  expect(directory).toContain(join(project, 'node_modules/.cache/forecourt'))
-  const kept = readdirSync(directory).map(name => readFileSync(join(directory, name), 'latin1'))
-  expect(kept.filter(text => /const build {9}= 1/.test(text))).toHaveLength(1)
-})
+test.each(COMMANDS)(
+  'npm run %s stores the compiled file that it starts in the cache, without its types',
+  async command => {
+    const { directory = '' } = await run(command)
+    expect(directory).toContain(join(project, 'node_modules/.cache/forecourt'))
+    const kept = readdirSync(directory).map(name => readFileSync(join(directory, name), 'latin1'))
+    expect(kept.filter(text => /const build {9}= 1/.test(text))).toHaveLength(1)
+  },
+)
 
-test('a file that has changed is not taken from the cache', async () => {
+test('a changed file is not loaded from the cache', async () => {
   expect((await run('start')).build).toBe(1)
   writeProgram(2)
   expect((await run('start')).build).toBe(2)
 })
 
-test('where the cache cannot be written, a command runs without it', async () => {
+test('a command runs without the cache when the cache directory cannot be written', async () => {
   mkdirSync(join(project, 'node_modules'))
-  writeFileSync(join(project, 'node_modules/.cache'), 'a file, where a directory should be')
+  writeFileSync(join(project, 'node_modules/.cache'), 'a file instead of a directory')
   expect(await run('worker')).toEqual({ build: 1 })
 })

@@ -1,10 +1,10 @@
-/** The environment: defaults, and every fault at once. */
+/** The configuration from environment variables: defaults, and errors that name every fault together. */
 import { expect, test } from '@jest/globals'
 import { ConfigurationError, readConfiguration } from '../src/configuration.ts'
 
 type Environment = Record<string, string | undefined>
 
-/** What is told about an environment that cannot be used, line by line. */
+/** The lines of the error for an invalid environment; empty if it is valid. */
 function faultsOf(env: Environment): string[] {
   try {
     readConfiguration(env)
@@ -19,7 +19,7 @@ function faultsOf(env: Environment): string[] {
 const secret = 'x'.repeat(32)
 const DATABASE_URL = 'postgres://owner:hidden@db/forecourt'
 
-test('without any variable it is development on 127.0.0.1:5080 with demo data on an embedded database', () => {
+test('without variables the API runs in development on 127.0.0.1:5080 with demo data and an embedded database', () => {
   expect(readConfiguration({})).toEqual({
     production: false,
     host: '127.0.0.1',
@@ -37,12 +37,12 @@ test('without any variable it is development on 127.0.0.1:5080 with demo data on
     maxInProgress: 10,
     maxConnections: 1000,
     instances: 1,
-    limiterDeadline: 75,
+    limiterDeadlineMs: 75,
     alerts: {},
   })
 })
 
-test('with DATABASE_URL there is no demo data unless asked for', () => {
+test('with DATABASE_URL, demo data is off unless DEMO_DATA switches it on', () => {
   expect(readConfiguration({ DATABASE_URL })).toMatchObject({ demoData: false, databaseUrl: DATABASE_URL })
   expect(readConfiguration({ DATABASE_URL, DEMO_DATA: '1' }).demoData).toBe(true)
   expect(readConfiguration({ DEMO_DATA: '0' }).demoData).toBe(false)
@@ -88,7 +88,7 @@ test('each variable is read', () => {
     poolSize: 3,
     prepareStatements: false,
     instances: 4,
-    limiterDeadline: 200,
+    limiterDeadlineMs: 200,
     alerts: {
       webhookUrl: 'https://hooks.example.com/hidden',
       email: {
@@ -97,7 +97,7 @@ test('each variable is read', () => {
         smtpUrl: 'smtps://user:hidden@mail.example.com',
       },
     },
-    // as many as connections, unless it is set
+    // the default is the pool size
     maxInProgress: 3,
     maxConnections: 50,
   })
@@ -111,7 +111,7 @@ test('an empty variable counts as missing', () => {
   expect(faultsOf({ NODE_ENV: 'production', JWT_SECRET: '', DATABASE_URL: '' })).toHaveLength(1)
 })
 
-test('in production a missing JWT_SECRET and a missing DATABASE_URL are named together', () => {
+test('in production one line names a missing JWT_SECRET and a missing DATABASE_URL', () => {
   const [both, ...more] = faultsOf({ NODE_ENV: 'production' })
   expect(both).toMatch(/JWT_SECRET.*DATABASE_URL/)
   expect(more).toEqual([])
@@ -119,7 +119,7 @@ test('in production a missing JWT_SECRET and a missing DATABASE_URL are named to
   expect(faultsOf({ NODE_ENV: 'production', JWT_SECRET: secret }).join()).not.toMatch(/JWT_SECRET/)
 })
 
-const faulty: Record<string, string[]> = {
+const invalid: Record<string, string[]> = {
   PORT: ['-1', '65536', '80a', '5080.5', ' 80', '0x50', 'http'],
   POOL_SIZE: ['0', '1001', 'ten'],
   PREPARED_STATEMENTS: ['no'],
@@ -134,12 +134,12 @@ const faulty: Record<string, string[]> = {
   GRAPHIQL: ['true'],
   INTROSPECTION: ['on'],
   ALERT_WEBHOOK_URL: ['hooks.example.com/hidden', 'ftp://hidden', 'https://'],
-  // whoever connects could then claim any address
+  // with such a value any client could forge its address
   TRUST_PROXY: ['true', '1', '*', 'loopback', '10.0.0.0/8,true', 'proxy.example.com'],
 }
 
-test.each(Object.entries(faulty).flatMap(([name, values]) => values.map(value => [name, value])))(
-  '%s=%s is refused by name',
+test.each(Object.entries(invalid).flatMap(([name, values]) => values.map(value => [name, value])))(
+  '%s=%s is refused, and the error names the variable',
   (name = '', value = '') => {
     expect(faultsOf({ [name]: value })).toEqual([expect.stringContaining(name)])
   },
@@ -158,38 +158,38 @@ test.each([
   ['ALERT_EMAIL_FROM', 'a@example.com,b@example.com'],
   ['SMTP_URL', 'https://user:hidden@mail.example.com'],
   ['SMTP_URL', 'mail.example.com:25'],
-])('with the rest of the mail in order, %s=%s is refused by name', (name, value) => {
+])('%s=%s is refused in a valid mail configuration, and the error names the variable', (name, value) => {
   expect(faultsOf({ ...mail, [name]: value })).toEqual([expect.stringContaining(name)])
   expect(faultsOf({ ...mail, [name]: value }).join()).not.toMatch(/hidden/)
 })
 
-test('e-mail needs a recipient, a sender and a server, or none of them', () => {
+test('e-mail needs a recipient, a sender and a server together', () => {
   expect(faultsOf(mail)).toEqual([])
   for (const name of Object.keys(mail)) {
     expect(faultsOf({ ...mail, [name]: '' })).toEqual([expect.stringContaining(name)])
   }
 })
 
-test('a secret that is too short for its algorithm is refused in production', () => {
+test('a JWT_SECRET that is too short for its algorithm is refused in production', () => {
   const env = { NODE_ENV: 'production', DATABASE_URL, JWT_SECRET: 'x'.repeat(31) }
   expect(faultsOf(env)).toEqual([expect.stringContaining('JWT_SECRET')])
 })
 
-test('every fault is told at once, and no URL or secret is repeated', () => {
-  const env = Object.fromEntries(Object.entries(faulty).map(([name, [value]]) => [name, value]))
+test('one error lists every fault, and contains no URL and no secret', () => {
+  const env = Object.fromEntries(Object.entries(invalid).map(([name, [value]]) => [name, value]))
   const faults = faultsOf({
     ...env,
     NODE_ENV: 'production',
     JWT_SECRET: 'too short',
     DATABASE_URL: 'mysql://u:hidden@db',
   })
-  for (const name of [...Object.keys(faulty), 'JWT_SECRET']) {
+  for (const name of [...Object.keys(invalid), 'JWT_SECRET']) {
     expect(faults.filter(fault => fault.startsWith(name))).toHaveLength(1)
   }
   expect(faults.join()).not.toMatch(/hidden|too short/)
 })
 
-test('nothing can change the configuration once it is read', () => {
+test('the configuration is immutable', () => {
   const configuration = readConfiguration({ TRUST_PROXY: '10.0.0.1' })
   expect(Object.isFrozen(configuration)).toBe(true)
   expect(Object.isFrozen(configuration.trustProxy)).toBe(true)

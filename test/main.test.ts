@@ -1,4 +1,4 @@
-/** Real processes: how each role starts, what it says when it cannot, and how it stops. */
+/** The commands in real processes: how each role starts, reports a failed start, and stops. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
@@ -8,9 +8,9 @@ import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 import { makeTokens } from '../src/identity/tokens.ts'
 import { jwtSecret } from './support/apiServer.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from './support/database.ts'
-import { recordNight } from './support/nights.ts'
+import { recordExpiryRun } from './support/expiryRuns.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/testData.ts'
 import { holding, until, untilWaitingForLock } from './support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/world.ts'
 
 let database: TestDatabase
 const children: ChildProcess[] = []
@@ -18,7 +18,7 @@ const children: ChildProcess[] = []
 beforeAll(async () => {
   database = await cloneDatabase()
   await makeCountry(database.owner)
-  await recordNight(database)
+  await recordExpiryRun(database)
 })
 
 afterEach(async () => {
@@ -33,13 +33,13 @@ afterAll(async () => {
 
 type Running = {
   child: ChildProcess
-  /** What it has written so far, on both streams. */
+  /** Its output so far, from both streams. */
   output(): string
-  /** Its exit code once it has ended; the signal if one has ended it. */
+  /** Its exit code when it ends, or the signal that ended it. */
   ended: Promise<number | string>
 }
 
-/** Starts what `npm run` does, in a clean environment: nothing of ours but the path. */
+/** Runs the command of an npm script in a clean environment: of ours it keeps only PATH and HOME. */
 function start(command: string, env: Record<string, string> = {}): Running {
   const { PATH = '', HOME = '' } = process.env
   const [name = '', ...args] = command.split(' ')
@@ -59,11 +59,11 @@ function startOn({ ownerUrl }: TestDatabase, command: string, env: Record<string
   return start(command, { DATABASE_URL: ownerUrl, JWT_SECRET: jwtSecret, ...env })
 }
 
-/** The URL of the API, once the process says that it is ready. */
-async function ready({ output, child }: Running): Promise<string> {
+/** Waits until the process reports that it is ready, and returns the URL of the API. */
+async function untilReady({ output, child }: Running): Promise<string> {
   await until('the process is ready', () => output().includes('Stop  ') || child.exitCode !== null, 30)
   const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output()) ?? []
-  if (url === undefined) throw new Error(`it has not started:\n${output()}`)
+  if (url === undefined) throw new Error(`the process did not start:\n${output()}`)
   return url
 }
 
@@ -80,7 +80,7 @@ async function post(url: string, query: string, token?: string, variables = {}) 
   return JSON.parse(await response.text())
 }
 
-/** A person reads it: sentences, no stack, no path. */
+/** Expects text for a person: whole sentences, no stack trace, no path. */
 function expectSentences(text: string): void {
   expect(text.trim()).toMatch(/^[A-Z].*\.$/s)
   expect(text).not.toMatch(/^\s+at |node:internal|\.ts:\d/m)
@@ -94,14 +94,14 @@ async function statusOf(subscriptionId: string): Promise<unknown> {
   return rows[0]?.status
 }
 
-async function jobs(): Promise<number> {
+async function countJobs(): Promise<number> {
   const { rows } = await database.superuser.query('select count(*)::int from graphile_worker._private_jobs')
   return rows[0].count
 }
 
 const addJob = () => database.owner.query("select graphile_worker.add_job('expire_subscriptions')")
 
-async function connectionsOf(name: string): Promise<number> {
+async function countConnections(name: string): Promise<number> {
   const { rows } = await database.superuser.query(
     'select count(*)::int from pg_stat_activity where datname = current_database() and application_name = $1',
     [name],
@@ -109,22 +109,22 @@ async function connectionsOf(name: string): Promise<number> {
   return rows[0].count
 }
 
-test('SIGTERM lets the running request be answered and the running job be finished, and exits with 0', async () => {
+test('after SIGTERM the process answers the running request, finishes the running job and exits with 0', async () => {
   const userId = await makeUser(database.owner)
   const due = await makeSubscription(database.owner, await makeDealer(database.owner, userId), {
     endAt: "now() - interval '1 minute'",
   })
   const running = startOn(database, 'start')
-  const url = await ready(running)
+  const url = await untilReady(running)
   const { accessToken } = await makeTokens(jwtSecret).issue({ userId, role: 'dealer' })
-  // a query: no lock timeout of a function ends its wait
-  const ask = () => post(url, '{ listings { totalCount } }', accessToken, {})
+  // a query, because the lock timeout of a mutation would end its wait
+  const sendQuery = () => post(url, '{ listings { totalCount } }', accessToken, {})
   const holdJob = 'lock table app_public.audit_logs in exclusive mode'
   const holdRequest = 'lock table app_public.listings in access exclusive mode'
   await holding(database, holdJob, [], async releaseJob => {
     await holding(database, holdRequest, [], async releaseRequest => {
       await addJob()
-      const answer = ask()
+      const response = sendQuery()
       await untilWaitingForLock(database, 'forecourt api')
       await untilWaitingForLock(database, 'forecourt worker')
       running.child.kill('SIGTERM')
@@ -133,18 +133,20 @@ test('SIGTERM lets the running request be answered and the running job be finish
         async () => (await fetch(`${url}/healthz`).catch(() => 'refused')) === 'refused',
       )
       await releaseRequest()
-      expect((await answer).data).toEqual({ listings: { totalCount: 0 } })
+      expect((await response).data).toEqual({ listings: { totalCount: 0 } })
     })
     await until('the API has stopped', () => running.output().includes('"stopped api"'))
     expect([running.child.exitCode, await statusOf(due)]).toEqual([null, 'active'])
     await releaseJob()
   })
   expect(await running.ended).toBe(0)
-  expect([await statusOf(due), await jobs()]).toEqual(['expired', 0])
-  expect([await connectionsOf('forecourt api'), await connectionsOf('forecourt worker')]).toEqual([0, 0])
+  expect([await statusOf(due), await countJobs()]).toEqual(['expired', 0])
+  expect([await countConnections('forecourt api'), await countConnections('forecourt worker')]).toEqual([
+    0, 0,
+  ])
 })
 
-test('a second signal a moment later stops at once', async () => {
+test('a second, later signal ends the process immediately', async () => {
   const running = startOn(database, 'worker', { LOG_LEVEL: 'debug' })
   await until('the worker is connected', () => running.output().includes('Worker connected'), 30)
   await holding(
@@ -155,8 +157,8 @@ test('a second signal a moment later stops at once', async () => {
       await addJob()
       await untilWaitingForLock(database, 'forecourt worker')
       running.child.kill('SIGINT')
-      await until('it is stopping', () => running.output().includes('"stopping"'))
-      // the same Ctrl-C, passed on by npm
+      await until('the worker is stopping', () => running.output().includes('"stopping"'))
+      // npm forwards the same Ctrl-C a second time
       running.child.kill('SIGINT')
       await sleep(200)
       expect(running.child.exitCode).toBeNull()
@@ -168,36 +170,36 @@ test('a second signal a moment later stops at once', async () => {
   )
 })
 
-test('npm run api serves requests and runs no job; Ctrl-C stops it although a client stays connected', async () => {
+test('npm run api serves requests and runs no jobs, and Ctrl-C stops it although a client stays connected', async () => {
   await database.superuser.query('delete from graphile_worker._private_jobs')
   await addJob()
   const running = startOn(database, 'api')
-  const url = await ready(running)
+  const url = await untilReady(running)
   expect((await fetch(`${url}/readyz`)).status).toBe(200)
   expect(await post(url, '{ dealerPackages { totalCount } }')).toEqual({
     data: { dealerPackages: { totalCount: expect.any(Number) } },
   })
-  expect([await jobs(), await connectionsOf('forecourt worker')]).toEqual([1, 0])
+  expect([await countJobs(), await countConnections('forecourt worker')]).toEqual([1, 0])
   running.child.kill('SIGINT')
   expect(await running.ended).toBe(0)
 })
 
-test('npm run worker runs jobs and serves nothing', async () => {
+test('npm run worker runs jobs and serves no requests', async () => {
   await addJob()
   const running = startOn(database, 'worker')
-  await until('no job is left', async () => (await jobs()) === 0, 30)
-  expect(await connectionsOf('forecourt api')).toBe(0)
+  await until('no job is left', async () => (await countJobs()) === 0, 30)
+  expect(await countConnections('forecourt api')).toBe(0)
   expect(running.output()).not.toContain('http://')
   running.child.kill('SIGTERM')
   expect(await running.ended).toBe(0)
 })
 
-test('npm run migrate ends by itself, and neither it nor npm start needs to be the first', async () => {
+test('two concurrent npm run migrate on a migrated database both exit with 0', async () => {
   const [first, second] = [startOn(database, 'migrate'), startOn(database, 'migrate')]
   expect([await first.ended, await second.ended]).toEqual([0, 0])
 })
 
-test('npm run api on a database that was not migrated says what to run, and exits with 1', async () => {
+test('npm run api on an unmigrated database names the command to run and exits with 1', async () => {
   const unmigrated = await emptyDatabase()
   try {
     const running = startOn(unmigrated, 'api')
@@ -209,7 +211,7 @@ test('npm run api on a database that was not migrated says what to run, and exit
   }
 })
 
-test('in production every missing variable is named at once, and the exit code is 1', async () => {
+test('in production one error names every missing variable, and the exit code is 1', async () => {
   const commands = ['start', 'worker']
   const all = commands.map(command => start(command, { NODE_ENV: 'production' }))
   for (const running of all) {
@@ -219,7 +221,7 @@ test('in production every missing variable is named at once, and the exit code i
   }
 })
 
-const unstartable: [string, Record<string, string>, RegExp][] = [
+const failingStarts: [string, Record<string, string>, RegExp][] = [
   ['api', {}, /DATABASE_URL/],
   ['start serve', {}, /npm start/],
   ['start', { PORT: 'http' }, /PORT/],
@@ -230,8 +232,8 @@ const unstartable: [string, Record<string, string>, RegExp][] = [
   ],
 ]
 
-test('what cannot start ends with 1 and words that say why, without a stack or a password', async () => {
-  const all = unstartable.map(([command, env, words]) => ({ running: start(command, env), words }))
+test('a failed start exits with 1 and names the reason, without a stack trace or a password', async () => {
+  const all = failingStarts.map(([command, env, words]) => ({ running: start(command, env), words }))
   for (const { running, words } of all) {
     expect(await running.ended).toBe(1)
     expect(running.output()).toMatch(words)
@@ -239,7 +241,7 @@ test('what cannot start ends with 1 and words that say why, without a stack or a
   }
 })
 
-test('a port that is taken ends with 1 and leaves nothing running', async () => {
+test('a start on a taken port exits with 1 and names the port', async () => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as { port: number }

@@ -1,4 +1,4 @@
-/** The same SQL behind a bare express and pg: what is left for anyone between HTTP and Postgres to lose. */
+/** The same SQL behind only express and pg: the least work between HTTP and Postgres. */
 import express, { type Express, type Request, type Response } from 'express'
 import type pg from 'pg'
 import type { Identity } from '../../src/request/identity.ts'
@@ -6,7 +6,7 @@ import { listen, makePool, requireToken } from '../support/express.ts'
 import { asCaller } from './caller.ts'
 import { PAGE_SIZE, type Read, reads } from './reads.ts'
 
-/** Answers as `createListing` does. */
+/** Returns the same columns as `createListing`. */
 const PUBLISH = {
   name: 'publish',
   text: `
@@ -40,7 +40,7 @@ async function answerRead(pool: pg.Pool, identity: Identity, read: Read, body: R
   })
 }
 
-/** As many bytes as ours answers, from nowhere: what the generator can do at most. */
+/** Sends a stored response of the same size, to measure the limit of the generator. */
 function installCeiling(app: Express): void {
   let answer: unknown = {}
   app.post('/ceiling/set', (request, response) => {

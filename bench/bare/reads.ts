@@ -1,4 +1,4 @@
-/** Reads as one would write them by hand: one statement each, answered in the shape of the API. */
+/** Hand-written reads: one statement each, with the result in the shape of the API. */
 
 export const PAGE_SIZE = 20
 
@@ -23,13 +23,14 @@ export function reads(pageSize: number): Read[] {
     },
     {
       name: 'page',
-      // one more tells whether there is a next page
+      // one more row than the page, to see whether there is a next page
       text: `
         select ${LISTING}, d.id as dealer_id, d.company_name, d.country, upper(c.source::text) as source,
           c.net_amount, c.vat_rate, c.gross_amount, c.currency as paid_in
         from app_public.listings as l
         left join app_public.dealers as d on d.id = l.dealer_id
         left join app_public.listing_consumptions as c on c.dealer_id = l.dealer_id and c.listing_id = l.id
+          and c.kind = 'publication'
         where l.dealer_id = $1
         order by l.created_at desc, l.id
         limit ${pageSize + 1}`,

@@ -1,4 +1,4 @@
-/** Amounts in the application tier: whole minor units, so that nothing is lost in a float. */
+/** Amounts in the application tier, as integers of minor units, so that there are no rounding errors of floats. */
 
 export type Charge = { net: string; vatRate: string; vat: string; gross: string }
 
@@ -10,7 +10,7 @@ export function charge(unitPriceNet: string, vatRate: string, minorUnits: number
   return { net: text(net), vatRate, vat: text(vat), gross: text(net + vat) }
 }
 
-/** No amount here is negative. */
+/** Half up, which is half away from zero, because no amount is negative. */
 function round(amount: bigint, divisor: bigint): bigint {
   return (amount + divisor / 2n) / divisor
 }

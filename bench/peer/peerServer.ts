@@ -1,4 +1,4 @@
-/** The application tier behind express and pg, with the same tokens. */
+/** Serves the application tier with express and pg, and the same tokens. */
 import express from 'express'
 import { listen, makePool, requireToken } from '../support/express.ts'
 import { publish, Refused } from './publish.ts'

@@ -1,6 +1,6 @@
 /**
- * The rules of publication as an application tier has them: statement by statement in one transaction, decided in Node.
- * On the same tables, with the same locks in the same order, and as exact: test/bench/peer.test.ts holds it to that.
+ * The rules of publication in an application tier: single statements in one transaction, with the decisions in Node. It uses
+ * the same tables and locks in the same order, and is as exact: test/bench/peer.test.ts checks that.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import type pg from 'pg'
@@ -23,7 +23,7 @@ export type Published = {
   consumption: { source: string; netAmount: string; vatRate: string; grossAmount: string; currency: string }
 }
 
-/** Refused by a rule; `code` and `status` are those of docs/errors.md. */
+/** A refusal, with `code` and `status` of docs/errors.md. */
 export class Refused extends Error {
   readonly code: string
   readonly status: number
@@ -64,18 +64,18 @@ async function publishIn(run: Run, userId: string, publication: Publication): Pr
   const payloadHash = createHash('sha256')
     .update(JSON.stringify([title, module, price, currency]))
     .digest()
-  const [earlier] = await run(statements.byIdempotencyKey, [dealerId, idempotencyKey])
-  if (earlier !== undefined) {
-    if (!payloadHash.equals(earlier.payload_hash as unknown as Buffer))
+  const [existing] = await run(statements.byIdempotencyKey, [dealerId, idempotencyKey])
+  if (existing !== undefined) {
+    if (!payloadHash.equals(existing.payload_hash as unknown as Buffer))
       throw new Refused('idempotency_conflict', 409)
-    return publishedOf(earlier)
+    return publishedOf(existing)
   }
   if (!dealer.is_active || !dealer.can_publish) throw new Refused('forbidden', 403)
   const subscriptions = await run(statements.lockSubscriptions, [dealerId])
-  // after the locks: who waited past a subscription's end must not use it
+  // read the clock after the locks: a request that waited past a subscription's end must not use it
   const at = new Date()
   const decision = await decide(run, dealerId, dealer.country ?? '', subscriptions, at)
-  const invoiceItemId = await take(run, dealerId, dealer.country ?? '', decision, at)
+  const invoiceItemId = await consume(run, dealerId, dealer.country ?? '', decision, at)
   const listing = [dealerId, title.trim(), module, price, currency, idempotencyKey, payloadHash, userId, at]
   const [made] = await run(statements.insertListing, listing)
   const { source, subscriptionId = null, net, vatRate, vat, gross } = decision
@@ -91,7 +91,7 @@ async function publishIn(run: Run, userId: string, publication: Publication): Pr
   return publishedOf({ ...made, ...consumption })
 }
 
-/** The waterfall: the gate, free quota, subscription, price. */
+/** The order of payment: currency and VAT rate must exist, then free quota, subscription, price. */
 async function decide(
   run: Run,
   dealerId: string,
@@ -127,8 +127,8 @@ async function decide(
   return { source: 'paid_extra', price: prices[0], ...priced(prices[0].unit_price_net ?? '0') }
 }
 
-/** Takes the quota, or bills the price. Returns the invoice item, if there is one. */
-async function take(
+/** Uses the quota, or adds the price to the invoice. Returns the id of the invoice item, if there is one. */
+async function consume(
   run: Run,
   dealerId: string,
   country: string,

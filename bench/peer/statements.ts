@@ -1,4 +1,4 @@
-/** The statements of the application tier, each prepared once for a connection. */
+/** The statements of the application tier, each prepared once per connection. */
 
 export type Statement = { name: string; text: string }
 
@@ -9,9 +9,9 @@ const texts = {
   byIdempotencyKey: `
     select l.id, l.status, l.title, l.payload_hash, c.source, c.net_amount, c.vat_rate, c.gross_amount, c.currency as paid_in
     from app_public.listings as l
-    join app_public.listing_consumptions as c on c.dealer_id = l.dealer_id and c.listing_id = l.id
+    join app_public.listing_consumptions as c on c.dealer_id = l.dealer_id and c.listing_id = l.id and c.kind = 'publication'
     where l.dealer_id = $1 and l.idempotency_key = $2`,
-  // a cancelled subscription keeps its quota until its end; what ends first is used first
+  // a cancelled subscription keeps its quota until its end; the subscription that ends first is used first
   lockSubscriptions: `
     select id, start_at, end_at, overage, included_listing_quota, used_listing_quota
     from app_public.dealer_subscriptions
@@ -56,9 +56,9 @@ const texts = {
     returning id, status, title`,
   insertConsumption: `
     insert into app_public.listing_consumptions
-      (dealer_id, listing_id, source, subscription_id, price_config_id, invoice_item_id,
+      (dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
        net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+    values ($1, $2, 'publication', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 } as const
 
 export const statements = Object.fromEntries(

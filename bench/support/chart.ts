@@ -1,6 +1,6 @@
-/** A chart of a run: for every row of the first column of each table a bar, with the rounds' least and most. */
+/** The chart of a run: a bar for each row of a table's first column, with the range of its rounds. */
 import type { Row } from './scenario.ts'
-import { type Named, number } from './table.ts'
+import { formatNumber, type Named } from './table.ts'
 
 const WIDTH = 900
 const LABEL = 330
@@ -43,7 +43,7 @@ function drawBars(rows: Row[], key: string, top: number): string[] {
       text(LABEL - 10, y, name, 'text-anchor="end"'),
       `<rect x="${LABEL}" y="${y - 12}" width="${(x(figure.median) - LABEL).toFixed(1)}" height="14" fill="${COLOUR.bar}"/>`,
       `<path d="M${low} ${middle}H${high}M${low} ${middle - 4}v8M${high} ${middle - 4}v8" stroke="${COLOUR.range}" fill="none"/>`,
-      text(LABEL + BAR + 12, y, number(figure.median)),
+      text(LABEL + BAR + 12, y, formatNumber(figure.median)),
     ]
   })
 }

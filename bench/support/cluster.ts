@@ -1,4 +1,4 @@
-/** The one Postgres of a run: embedded, as `npm start` has it, with fsync on; it goes with the process. */
+/** The Postgres server of a run: embedded, as with `npm start`, with fsync on. It ends with the process. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,26 +9,26 @@ import { startEmbedded } from '../../src/embedded/embedded.ts'
 
 export type Database = {
   name: string
-  /** As production's: no superuser. */
+  /** Not a superuser, as in production. */
   ownerUrl: string
   superuserUrl: string
-  /** For setting up and looking on, as superuser; not for what is measured. */
+  /** For setup and observation only, not for measured statements. */
   superuser: pg.Pool
   drop(): Promise<void>
 }
 
 export type Cluster = {
-  /** For logs and copies. */
+  /** Contains the logs of the processes. */
   directory: string
   version: string
-  /** A database like `template`, or a migrated one without data. */
+  /** A copy of `template`, or a migrated database without data. */
   create(template?: Database): Promise<Database>
   stop(): Promise<void>
 }
 
 export const jwtSecret = randomBytes(32).toString('hex')
 
-/** Files are copied as they are, where the log of changes would hold every page of it. */
+/** Copies the files: the default strategy would write every page to the write-ahead log. */
 const CREATE = (name: string, template: string) =>
   `create database ${name} template ${template} owner forecourt_owner strategy file_copy`
 
@@ -48,10 +48,10 @@ export async function startCluster(log: (message: string) => void): Promise<Clus
   async function create(template?: Database): Promise<Database> {
     const source = template?.name ?? 'forecourt'
     const name = `bench_${++made}`
-    // no template while somebody is connected to it
+    // Postgres copies a template only while nobody is connected to it
     await template?.superuser.end()
     if (template !== undefined) template.superuser = makePool(template.superuserUrl)
-    await untilAlone(maintenance, source)
+    await waitUntilUnused(maintenance, source)
     await maintenance.query(CREATE(name, source))
     const superuserUrl = withDatabase(server.superuserUrl, name)
     const database: Database = {
@@ -81,8 +81,8 @@ export async function startCluster(log: (message: string) => void): Promise<Clus
   }
 }
 
-/** Connections end a moment after they were told to; graphile-migrate keeps its own a little longer. */
-async function untilAlone(client: pg.Client, database: string): Promise<void> {
+/** Connections end a moment after they are closed; graphile-migrate keeps its own a little longer. */
+async function waitUntilUnused(client: pg.Client, database: string): Promise<void> {
   for (let tries = 0; tries < 500; tries++) {
     const { rowCount } = await client.query(
       "select from pg_stat_activity where datname = $1 and backend_type = 'client backend'",
@@ -91,12 +91,12 @@ async function untilAlone(client: pg.Client, database: string): Promise<void> {
     if (rowCount === 0) return
     await sleep(20)
   }
-  throw new Error(`somebody stays connected to ${database}`)
+  throw new Error(`a client is still connected to ${database}`)
 }
 
 /**
- * As after a night of autovacuum, and with nothing left to write. Tables without a row stay as they are: once they are known
- * to be empty, statements are planned for empty tables, and those plans are kept.
+ * Vacuums and analyses the tables, and writes a checkpoint. Empty tables are left out: once Postgres knows that they are
+ * empty, it plans statements for empty tables and keeps those plans.
  */
 export async function settle({ superuser }: Pick<Database, 'superuser'>): Promise<void> {
   const { rows } = await superuser.query<{ tables: string }>(`
@@ -106,7 +106,7 @@ export async function settle({ superuser }: Pick<Database, 'superuser'>): Promis
   await superuser.query('checkpoint')
 }
 
-/** A place for the output of a process. */
+/** The file for the output of a process. */
 export function outputFile({ directory }: Pick<Cluster, 'directory'>, name: string): string {
   return join(directory, `${name}-${randomBytes(4).toString('hex')}.log`)
 }

@@ -1,4 +1,4 @@
-/** What the servers beside ours have in common: verified tokens, a pool, a port. */
+/** The common parts of the reference servers: verified tokens, a pool, a port. */
 import type { AddressInfo } from 'node:net'
 import type { Express, RequestHandler } from 'express'
 import pg from 'pg'
@@ -7,7 +7,7 @@ import { makeTokens } from '../../src/identity/tokens.ts'
 
 const { DATABASE_URL = '', JWT_SECRET = '', POOL_SIZE = '10' } = process.env
 
-/** Who asks is in `response.locals.identity`. */
+/** Sets `response.locals.identity`. */
 export function requireToken(): RequestHandler {
   const { verify } = makeTokens(JWT_SECRET)
   return async (request, response, next) => {
@@ -21,7 +21,7 @@ export function requireToken(): RequestHandler {
   }
 }
 
-/** Of the size that our API has. As the login that serves requests there, or as the owner of the tables. */
+/** A pool of the same size as the API's, as the same login or as the owner of the tables. */
 export function makePool({ name, as }: { name: string; as: 'authenticator' | 'owner' }): pg.Pool {
   const config =
     as === 'owner' ? { connectionString: DATABASE_URL } : authenticator({ databaseUrl: DATABASE_URL }).config
@@ -31,7 +31,7 @@ export function makePool({ name, as }: { name: string; as: 'authenticator' | 'ow
   return pool
 }
 
-/** Says where on standard output; SIGINT and SIGTERM end the process. */
+/** Prints the URL to standard output. SIGINT and SIGTERM end the process. */
 export function listen(app: Express): void {
   const server = app.listen(0, '127.0.0.1', () => {
     const { port } = server.address() as AddressInfo

@@ -1,12 +1,12 @@
-/** The load generator: a process of its own that is told one job after another. */
+/** The load generator: a separate process that runs one job after another. */
 import { verify } from '@node-rs/argon2'
+import { type Connection, httpMessage, type Message, openHttp, openSql, sqlMessage } from './connections.ts'
 import type { Job, Load, Times } from './jobs.ts'
-import { httpMessage, type Line, type Message, openHttp, openSql, sqlMessage } from './lines.ts'
 import { percentile, seededRandom } from './statistics.ts'
 
 const KEY_SEED = 20_260_101
 
-/** Counts on over all jobs, so that no key comes twice. */
+/** One sequence for all jobs, so that no key is used twice. */
 const nextBits = seededRandom(KEY_SEED)
 let stopped = false
 
@@ -15,14 +15,15 @@ function newKey(): string {
     Math.floor(nextBits() * 4_294_967_296)
       .toString(16)
       .padStart(8, '0')
-  const [one, two, three, four] = [hex(), hex(), hex(), hex()]
-  return `${one}-${two.slice(0, 4)}-4${two.slice(5)}-8${three.slice(1, 4)}-${three.slice(4)}${four}`
+  const [a, b, c, d] = [hex(), hex(), hex(), hex()]
+  return `${a}-${b.slice(0, 4)}-4${b.slice(5)}-8${c.slice(1, 4)}-${c.slice(4)}${d}`
 }
 
-async function openLine(job: Job): Promise<Line> {
+async function openConnection(job: Job): Promise<Connection> {
   if (job.kind === 'http') return openHttp(job.url)
   if (job.kind === 'sql') return openSql(job.url, { ...job, values: job.values[0] ?? [] })
-  const exchange = async () => ((await verify(job.hash, job.password)) ? undefined : 'the password is right')
+  const exchange = async () =>
+    (await verify(job.hash, job.password)) ? undefined : 'the password does not match'
   return { exchange, close: () => {} }
 }
 
@@ -34,7 +35,7 @@ function messagesOf(job: Job): Message[] {
 
 async function run(job: Job): Promise<Load> {
   stopped = false
-  const lines = await Promise.all(Array.from({ length: job.connections }, () => openLine(job)))
+  const connections = await Promise.all(Array.from({ length: job.connections }, () => openConnection(job)))
   const messages = messagesOf(job)
   const random = seededRandom(job.seed)
   const answered: number[] = []
@@ -48,13 +49,13 @@ async function run(job: Job): Promise<Load> {
     cpu = process.cpuUsage()
   }, job.warmup * 1000)
 
-  const talk = async (line: Line, number: number) => {
+  const sendRequests = async (connection: Connection, number: number) => {
     const wait = pace(job, number)
     while (!stopped) {
       const due = await wait()
       if (due >= end) return
       const [before, after] = messages[Math.floor(random() * messages.length)] ?? ['']
-      const fault = await line.exchange(after === undefined ? before : before + newKey() + after)
+      const fault = await connection.exchange(after === undefined ? before : before + newKey() + after)
       const now = performance.now()
       const isRefused = refusal !== undefined && fault?.includes(refusal)
       if (fault !== undefined && !isRefused) {
@@ -66,10 +67,10 @@ async function run(job: Job): Promise<Load> {
       else answered.push(now - due)
     }
   }
-  await Promise.all(lines.map(talk))
+  await Promise.all(connections.map(sendRequests))
   const seconds = (Math.min(end, performance.now()) - begin) / 1000
   const { user, system } = process.cpuUsage(cpu)
-  for (const line of lines) line.close()
+  for (const connection of connections) connection.close()
   return {
     ...timesOf(answered, seconds),
     ...(refusal === undefined ? {} : { refused: timesOf(refused, seconds) }),
@@ -89,7 +90,7 @@ function timesOf(latencies: number[], seconds: number): Times {
   }
 }
 
-/** When the next request is due: at once, or at its place in an even flow, also where the one before it took longer. */
+/** When the next request is due: at once, or at its time in an even flow, even if the previous request took longer. */
 function pace({ rate, connections }: Job, number: number): () => Promise<number> {
   if (rate === undefined) return async () => performance.now()
   const began = performance.now()
@@ -115,5 +116,5 @@ process.on('message', async (message: Job | 'stop') => {
   }
 })
 process.on('disconnect', () => process.exit())
-// Ctrl-C reaches the whole group; the parent says when it is over
+// Ctrl-C reaches the whole process group, but the parent decides when this process ends
 process.on('SIGINT', () => {})

@@ -1,8 +1,8 @@
-/** A past for a world: listings and their ledger rows, spread over all dealers and two years. */
+/** Fills a dataset with past listings and their ledger rows, spread over all dealers and two years. */
 import type pg from 'pg'
 import { type Database, settle } from './cluster.ts'
+import type { Dataset } from './dataset.ts'
 import type { Progress } from './progress.ts'
-import type { World } from './world.ts'
 
 /** Dealers filled by one statement; two statements run at a time. */
 const CHUNK = 150
@@ -11,19 +11,19 @@ const LANES = 2
 type Queryable = Pick<pg.ClientBase, 'query'>
 
 /**
- * Fills the ledger in bulk: dealer by dealer, as the keys are ordered, without triggers, and with the other indexes made
- * afterwards. Every rule of the books holds: what a subscription has paid for is counted on one that has ended, and of a
- * German dealer's listings every 23rd was free, at most two in 30 days.
+ * Fills the ledger in bulk: dealer by dealer in the order of the keys, without triggers, and with the other indexes made
+ * afterwards. Every rule of the ledger holds. Subscription quota is counted on an expired subscription, and every 23rd
+ * listing of a German dealer is free, at most two in 30 days.
  */
 export async function fillLedger(
-  { database, fleetUserId }: { database: Pick<Database, 'superuser'> } & Pick<World, 'fleetUserId'>,
+  { database, fleetUserId }: { database: Pick<Database, 'superuser'> } & Pick<Dataset, 'fleetUserId'>,
   rows: number,
   progress: Progress,
 ): Promise<void> {
   const { superuser } = database
   const indexes = await dropIndexes(superuser)
   await superuser.query(PLAN, [rows])
-  await bulk(superuser, PAST_SUBSCRIPTIONS)
+  await runBulk(superuser, PAST_SUBSCRIPTIONS)
   const { rows: dealers } = await superuser.query<{ count: number }>(
     'select count(*)::integer from bench_past',
   )
@@ -34,18 +34,18 @@ export async function fillLedger(
     for (let chunk = next++; chunk < chunks; chunk = next++) {
       if (chunk % 10 === 0) progress.step(`${rows} rows: ${Math.round((chunk / chunks) * 100)} %`)
       const range = [chunk * CHUNK, (chunk + 1) * CHUNK]
-      await bulk(superuser, PAST_LISTINGS, [...range, fleetUserId])
-      await bulk(superuser, PAST_CONSUMPTIONS, [...range, fleetUserId])
+      await runBulk(superuser, PAST_LISTINGS, [...range, fleetUserId])
+      await runBulk(superuser, PAST_CONSUMPTIONS, [...range, fleetUserId])
     }
   }
   await Promise.all(Array.from({ length: LANES }, lane))
   await superuser.query('drop table bench_past')
-  for (const index of indexes) await bulk(superuser, index)
+  for (const index of indexes) await runBulk(superuser, index)
   await settle(database)
 }
 
-/** Runs a statement without triggers, foreign keys among them, and with room for sorting. */
-async function bulk(pool: pg.Pool, sql: string, values: unknown[] = []): Promise<void> {
+/** Runs a statement without triggers and foreign keys, and with more memory for sorting. */
+async function runBulk(pool: pg.Pool, sql: string, values: unknown[] = []): Promise<void> {
   const client = await pool.connect()
   try {
     await client.query("set session_replication_role = replica; set maintenance_work_mem = '512MB'")
@@ -56,7 +56,7 @@ async function bulk(pool: pg.Pool, sql: string, values: unknown[] = []): Promise
   }
 }
 
-/** Indexes that no constraint needs; returns what makes them again. */
+/** Drops the indexes that no constraint needs. Returns the statements that make them again. */
 async function dropIndexes(db: Queryable): Promise<string[]> {
   const { rows } = await db.query<{ name: string; made: string }>(`
     select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as made
@@ -68,8 +68,8 @@ async function dropIndexes(db: Queryable): Promise<string[]> {
 }
 
 /**
- * How many listings each dealer has had, in the order of their keys. One moment for all of it: the id of a listing is of its
- * time, and listing and ledger row are made by two statements.
+ * How many past listings each dealer has, in the order of their keys. All rows share one `until`: the id of a listing depends
+ * on its time, and two statements make listing and ledger row.
  */
 const PLAN = `
   create unlogged table bench_past as
@@ -92,7 +92,7 @@ const PAST_SUBSCRIPTIONS = `
   from bench_past as d
   join app_public.dealer_packages as p on p.country = d.country`
 
-/** The listings of some dealers: their ids are of their time. */
+/** The listings of some dealers. The ids contain their times, as in `time_ordered_uuid`. */
 const LISTINGS = `
   select d.id as dealer_id, d.country, d.subscription_id, n,
     n % 23 = 0 and d.country = 'DE' as is_free, t.at,
@@ -112,9 +112,9 @@ const PAST_LISTINGS = `
 
 const PAST_CONSUMPTIONS = `
   insert into app_public.listing_consumptions (
-    dealer_id, listing_id, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency,
+    dealer_id, id, listing_id, kind, source, subscription_id, net_amount, vat_rate, vat_amount, gross_amount, currency,
     created_by, created_at)
-  select l.dealer_id, l.id,
+  select l.dealer_id, l.id, l.id, 'publication',
     case when l.is_free then 'free_quota' else 'subscription_quota' end::app_public.consumption_source,
     case when not l.is_free then l.subscription_id end,
     0.00, case l.country when 'DE' then 19.00 else 20.00 end, 0.00, 0.00, 'EUR', $3::uuid, l.at

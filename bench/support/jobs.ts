@@ -1,14 +1,14 @@
-/** What the load generator is told to do, and what it tells. */
+/** The jobs of the load generator, and their results. */
 
-/** Who sends, how much and how long. `seconds` come after `warmup`, and they alone are counted. */
+/** How much is sent and for how long. `warmup` (in seconds) comes before `seconds` and is not counted. */
 export type Pace = {
   connections: number
   warmup: number
-  /** None: until it is stopped. */
+  /** Undefined: until the job is stopped. */
   seconds?: number
-  /** Which of the requests are chosen: the same with every side of a round. */
+  /** Selects the requests: the same for every side of a round. */
   seed: number
-  /** Requests a second over all connections. None: each connection sends as soon as it has its answer. */
+  /** Requests a second over all connections. Undefined: a connection sends again as soon as it has its response. */
   rate?: number
 }
 
@@ -19,30 +19,30 @@ export type HttpJob = Pace & {
   kind: 'http'
   url: string
   requests: HttpRequest[]
-  /** An answer that is a fault and has this text is no fault, but is counted by itself. */
+  /** A response with this text counts as a refusal, not as a fault. */
   refusal?: string
 }
 
 /** One prepared statement, over the wire protocol. Values are text; `$key` is a new UUID each time. */
 export type SqlJob = Pace & { kind: 'sql'; url: string; setup: string[]; text: string; values: string[][] }
 
-/** Checks a password as often as it can, without any server. */
+/** Checks a password as often as possible, without a server. */
 export type PasswordJob = Pace & { kind: 'password'; hash: string; password: string }
 
 export type Job = HttpJob | SqlJob | PasswordJob
 
 export type Times = {
   count: number
-  /** Answers a second. */
+  /** Responses a second. */
   rate: number
-  /** Milliseconds. */
+  /** In milliseconds. */
   p50: number
   p99: number
 }
 
 export type Load = Times & {
   refused?: Times
-  /** Share of one core that the generator itself took. */
+  /** Share of one core that the generator used. */
   cpu: number
   errors: number
   /** The first error. */

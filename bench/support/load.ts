@@ -1,12 +1,12 @@
-/** The load generator as the scenarios see it. */
+/** Starts the load generator and sends it jobs. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import type { Job, Load } from './jobs.ts'
 
 export type Generator = {
-  /** Sends what the job says, and fails with the first error of a server. */
+  /** Runs a job. Fails if a server returned an error. */
   run(job: Job): Promise<Load>
-  /** Starts a job without an end; `stop` ends it, and has its figures. */
+  /** Starts a job without an end. `stop` ends it and returns its figures. */
   start(job: Job): { stop(): Promise<Load> }
   stop(): Promise<void>
 }
@@ -19,9 +19,9 @@ export function startGenerator(): Generator {
   })
   process.once('exit', () => child.kill('SIGKILL'))
   return {
-    run: job => tell(child, job),
+    run: job => runJob(child, job),
     start(job) {
-      const load = tell(child, job)
+      const load = runJob(child, job)
       load.catch(() => {})
       return {
         stop() {
@@ -37,7 +37,7 @@ export function startGenerator(): Generator {
   }
 }
 
-async function tell(child: ChildProcess, job: Job): Promise<Load> {
+async function runJob(child: ChildProcess, job: Job): Promise<Load> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>()
   const onExit = () => reject(new Error('the load generator has ended'))
   child.once('message', resolve).once('exit', onExit)
@@ -52,7 +52,7 @@ async function tell(child: ChildProcess, job: Job): Promise<Load> {
 }
 
 function withoutErrors(load: Load): Load {
-  if (load.errors > 0) throw new Error(`${load.errors} of the requests failed; the first with ${load.fault}`)
-  if (load.count === 0) throw new Error('not one request was answered in time')
+  if (load.errors > 0) throw new Error(`${load.errors} requests failed, the first with: ${load.fault}`)
+  if (load.count === 0) throw new Error('no request was answered in time')
   return load
 }

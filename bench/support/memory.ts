@@ -1,4 +1,4 @@
-/** What memory a process takes, as Linux says; elsewhere nothing is said. */
+/** The memory of a process, from Linux's /proc. Undefined on other systems. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** In MB of 1,000,000 bytes. */
@@ -13,14 +13,14 @@ export function memoryOf(pid: number): Memory | undefined {
   return { rss, peak, ...(pss === undefined ? {} : { pss }) }
 }
 
-/** The process of a group that was started with this argument; the group's leader where there is none. */
+/** The process of a group that was started with this argument, or the leader of the group if there is none. */
 export function memberOf(group: number, argument: string): number {
   for (const entry of listProcesses()) {
     const [, , pgrp] = read(`/proc/${entry}/stat`)
       .replace(/^.*\) /s, '')
       .split(' ')
     if (Number(pgrp) !== group) continue
-    // npm and a shell have it within a longer one
+    // compare whole arguments: npm and the shell have it inside a longer one
     if (read(`/proc/${entry}/cmdline`).split('\0').includes(argument)) return entry
   }
   return group

@@ -1,6 +1,7 @@
-/** The operations of the API that are measured, and what the servers beside it are sent instead. */
+/** The measured operations of the API, and the requests to the reference servers. */
+
+import type { Dealer } from './dataset.ts'
 import type { HttpRequest } from './jobs.ts'
-import type { Dealer } from './world.ts'
 
 export const CREATE_LISTING = `mutation ($input: CreateListingInput!) {
   createListing(input: $input) {
@@ -39,7 +40,7 @@ export function operation(query: string, variables: object, token?: string): Htt
   }
 }
 
-/** `$key` becomes a new key each time. */
+/** The generator replaces `$key` with a new key each time. */
 export function publication({ dealerId }: Pick<Dealer, 'dealerId'>) {
   const car = { title: 'Golf VIII 1.5 TSI', module: 'auto', price: '21900', currency: 'EUR' }
   return { dealerId, idempotencyKey: '$key', ...car }
@@ -49,8 +50,8 @@ export function publishing(dealers: Dealer[]): HttpRequest[] {
   return dealers.map(dealer => operation(CREATE_LISTING, { input: publication(dealer) }, dealer.token))
 }
 
-/** The same for a server that takes the input alone. */
-export function publishingBeside(dealers: Dealer[]): HttpRequest[] {
+/** The same for a reference server, which takes the input without GraphQL. */
+export function publishingPlain(dealers: Dealer[]): HttpRequest[] {
   return dealers.map(dealer => ({
     path: '/publish',
     token: dealer.token,

@@ -1,4 +1,4 @@
-/** Rate limits on and off while a server runs: with limits that nobody reaches, so that every request is checked and passes. */
+/** Switches rate limits on and off while a server runs. The limits are so high that every request is checked and passes. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from './cluster.ts'
 

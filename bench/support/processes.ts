@@ -1,30 +1,30 @@
-/** Processes that the benchmark starts: they say when they are ready, and none outlives it. */
+/** Starts the processes of the benchmark, waits until they are ready, and ends them with it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export type Running = {
   pid: number
-  /** What `ready` has found, in its first group. */
+  /** The first group of the match of `ready`. */
   found: string
-  /** Milliseconds from its start until it was ready. */
+  /** Time from its start until it was ready. */
   readyMs: number
   stop(): Promise<void>
 }
 
 export type Command = {
-  /** Program and arguments; `node` is ours. */
+  /** Program and arguments. `node` means the Node of this process. */
   command: [string, ...string[]]
   env?: Record<string, string>
   cwd?: string
-  /** What it writes once it is ready. */
+  /** Matches its output when it is ready. */
   ready: RegExp
-  /** Where it writes: a file, so that nobody has to read along while figures are taken. */
+  /** The file for its output: a pipe would have to be read during a measurement. */
   output: string
 }
 
-const READY_MS = 60_000
-const STOP_MS = 30_000
+const START_TIMEOUT_MS = 60_000
+const STOP_TIMEOUT_MS = 30_000
 const POLL_MS = 5
 
 const children = new Set<ChildProcess>()
@@ -41,7 +41,7 @@ export async function startProcess({ command, env, cwd, ready, output }: Command
     env: { PATH, HOME, ...env },
     ...(cwd === undefined ? {} : { cwd }),
     stdio: ['ignore', file, file],
-    // a group of its own: npm and what it starts are ended together
+    // its own process group, so that npm and its children end together
     detached: true,
   })
   closeSync(file)
@@ -50,11 +50,16 @@ export async function startProcess({ command, env, cwd, ready, output }: Command
   child.once('error', () => (ended = true)).once('exit', () => (ended = true))
   const stop = async () => {
     kill(child, 'SIGINT')
-    for (const end = performance.now() + STOP_MS; !ended && performance.now() < end; ) await sleep(POLL_MS)
+    for (const end = performance.now() + STOP_TIMEOUT_MS; !ended && performance.now() < end; )
+      await sleep(POLL_MS)
     kill(child, 'SIGKILL')
     children.delete(child)
   }
-  for (const end = performance.now() + READY_MS; performance.now() < end && !ended; await sleep(POLL_MS)) {
+  for (
+    const end = performance.now() + START_TIMEOUT_MS;
+    performance.now() < end && !ended;
+    await sleep(POLL_MS)
+  ) {
     const found = ready.exec(readFileSync(output, 'utf8'))
     if (found === null) continue
     return { pid: child.pid ?? 0, found: found[1] ?? '', readyMs: performance.now() - began, stop }
@@ -66,9 +71,9 @@ export async function startProcess({ command, env, cwd, ready, output }: Command
 function kill({ pid, exitCode, signalCode }: ChildProcess, signal: NodeJS.Signals): void {
   if (pid === undefined) return
   try {
-    // of a process that has ended, its group may have members left
+    // when the process has ended, its group may still have members
     process.kill(-pid, exitCode === null && signalCode === null ? signal : 'SIGKILL')
   } catch {
-    // all of it is gone
+    // the whole group has ended
   }
 }

@@ -1,12 +1,12 @@
-/** How far a run is: a bar on a terminal, lines elsewhere. */
+/** The progress of a run: a bar on a terminal, lines elsewhere. */
 
 export type Progress = {
-  /** The next scenario; how much it is shows as it goes. */
+  /** Starts the next scenario. `expect` announces its steps. */
   begin(scenario: string): void
-  /** That many steps more are to come. */
+  /** Adds steps to the total. */
   expect(steps: number): void
   step(what: string): void
-  /** Takes the bar away, for what is to stay. */
+  /** Removes the bar before other output. */
   clear(): void
 }
 
@@ -31,7 +31,7 @@ export function makeProgress(stream: NodeJS.WriteStream = process.stderr): Progr
       expected += steps
     },
     step(what) {
-      // what comes before anybody knows how much it is does not count
+      // a step before the first `expect` does not count
       if (expected > 0) done++
       const seconds = Math.round((performance.now() - began) / 1000)
       const time = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`

@@ -1,4 +1,4 @@
-/** What a run leaves: its figures with where they come from, a chart, and the tables of docs/performance.md. */
+/** Writes the results of a run: the figures and their origin, a chart, and the tables of docs/performance.md. */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
@@ -40,8 +40,8 @@ export function describeRun(run: Pick<Run, 'postgres' | 'mode' | 'seconds' | 're
 }
 
 /**
- * A full run of every scenario is the project's: its figures are committed, and stand in the documentation. Any other
- * is one's own, and stays out of git. Returns the files that were written.
+ * The figures of a full run of all scenarios are committed and shown in the documentation. Git ignores those of any other
+ * run. Returns the written files.
  */
 export function writeRun(run: Run, isComplete: boolean): string[] {
   mkdirSync(FOLDER, { recursive: true })
@@ -51,7 +51,8 @@ export function writeRun(run: Run, isComplete: boolean): string[] {
   if (!isComplete) return [`${name}.json`, `${name}.svg`]
   const text = readFileSync(DOCUMENT, 'utf8')
   const [begin, end] = MARKERS.map(marker => text.indexOf(marker)) as [number, number]
-  if (begin < 0 || end < begin) throw new Error(`${DOCUMENT} has lost the marks between which figures stand`)
+  if (begin < 0 || end < begin)
+    throw new Error(`${DOCUMENT} has no markers for the figures: ${MARKERS.join(' and ')}`)
   const figures = `${MARKERS[0]}\n\n${renderRun(run)}\n\n`
   writeFileSync(DOCUMENT, text.slice(0, begin) + figures + text.slice(end))
   return [`${name}.json`, `${name}.svg`, DOCUMENT]

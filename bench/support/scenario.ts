@@ -1,25 +1,25 @@
-/** What a scenario is given, and what it hands back. */
+/** The input and the result of a scenario. */
 import type { Cluster } from './cluster.ts'
+import type { Dataset } from './dataset.ts'
 import type { Load } from './jobs.ts'
 import type { Generator } from './load.ts'
 import type { Progress } from './progress.ts'
 import { type Figure, figure, ratio } from './statistics.ts'
-import type { World } from './world.ts'
 
 export type Bench = {
   cluster: Cluster
-  /** What the databases of all scenarios begin with: `copyWorld`. */
-  world: World
+  /** Each scenario uses a copy of it: `copyDataset`. */
+  dataset: Dataset
   generator: Generator
   progress: Progress
   quick: boolean
   rounds: number
-  /** Of a round with one side: before its figures count, and while they count. */
+  /** Seconds of a round: `warmup` is not measured, `seconds` are. */
   warmup: number
   seconds: number
 }
 
-/** One line of a table: what was measured, and its figures by column. */
+/** One line of a table: the name of the measurement, and its figures by column. */
 export type Row = { name: string; figures: Record<string, Figure> }
 
 export type Target = {
@@ -33,7 +33,7 @@ export type Target = {
 export type Unit = '%' | 'x' | '/s' | 'ms' | 's' | 'MB' | 'bytes'
 
 export type Table = {
-  /** Heads of the columns by key, with the unit. */
+  /** Headings of the columns by key, with their unit. */
   columns: Record<string, string>
   rows: Row[]
 }
@@ -46,8 +46,8 @@ export const CONNECTIONS = 16
 export const LOAD_COLUMNS = { rate: 'rate /s', p50: 'p50 ms', p99: 'p99 ms', cpu: 'generator CPU %' }
 
 /**
- * Every side in every round, one after another, each round beginning with another side, so that whatever the machine
- * does meanwhile, and whatever grows, meets all alike. A side gets the round's seed.
+ * Runs every side in every round. Each round starts with another side, so that changes of the machine and of the data affect
+ * all sides alike. A side gets the seed of the round.
  */
 export async function interleave<Name extends string, Value = Load>(
   { rounds, progress }: Pick<Bench, 'rounds' | 'progress'>,
@@ -67,25 +67,25 @@ export async function interleave<Name extends string, Value = Load>(
 }
 
 export function loadRow(name: string, loads: Load[]): Row {
-  const of = (pick: (load: Load) => number) => figure(loads.map(pick))
+  const figureOf = (pick: (load: Load) => number) => figure(loads.map(pick))
   const figures = {
-    rate: of(({ rate }) => rate),
-    p50: of(({ p50 }) => p50),
-    p99: of(({ p99 }) => p99),
-    cpu: of(({ cpu }) => cpu * 100),
+    rate: figureOf(({ rate }) => rate),
+    p50: figureOf(({ p50 }) => p50),
+    p99: figureOf(({ p99 }) => p99),
+    cpu: figureOf(({ cpu }) => cpu * 100),
   }
   return { name, figures }
 }
 
-/** Per cent of the rate of the other. */
-export function rateShare(ones: Load[], others: Load[]): Figure {
-  const shares = ratio(ones.map(rateOf), others.map(rateOf))
+/** The rate in per cent of the baseline's rate. */
+export function rateShare(loads: Load[], baseline: Load[]): Figure {
+  const shares = ratio(loads.map(rateOf), baseline.map(rateOf))
   return figure(shares.rounds.map(share => share * 100))
 }
 
-/** How many times the rate of the other. */
-export function rateTimes(ones: Load[], others: Load[]): Figure {
-  return ratio(ones.map(rateOf), others.map(rateOf))
+/** The rate as a multiple of the baseline's rate. */
+export function rateTimes(loads: Load[], baseline: Load[]): Figure {
+  return ratio(loads.map(rateOf), baseline.map(rateOf))
 }
 
 export const rateOf = ({ rate }: Load) => rate

@@ -1,4 +1,4 @@
-/** The servers that are compared: ours as in production, and those beside it. All are processes of their own. */
+/** Starts the servers that are compared: Forecourt as in production, and the reference servers. Each is a process. */
 import { argumentsOf } from '../../scripts/support/commands.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { type Cluster, type Database, jwtSecret, outputFile } from './cluster.ts'
@@ -8,7 +8,7 @@ export type Server = Running & { url: string }
 
 const GREETING = /GraphQL API +(http\S+)\/graphql[\s\S]*Stop {2}/
 const LISTENING = /^listening on (http\S+)$/m
-/** Each server has as many connections as ours takes by default. */
+/** Each server has the default pool size of the API. */
 const POOL_SIZE = readConfiguration({}).poolSize
 
 function environment({ ownerUrl }: Database): Record<string, string> {
@@ -35,14 +35,14 @@ export function startWorker(cluster: Cluster, database: Database): Promise<Runni
   })
 }
 
-/** One of the servers beside ours: `bench/bare` or `bench/peer`. */
-export async function startBeside(
+/** A reference server: `bench/bare` or `bench/peer`. */
+export async function startReference(
   cluster: Cluster,
   database: Database,
   which: 'bare' | 'peer',
 ): Promise<Server> {
   const running = await startProcess({
-    command: ['node', `bench/${which}/server.ts`],
+    command: ['node', `bench/${which}/${which}Server.ts`],
     env: { ...environment(database), POOL_SIZE: String(POOL_SIZE) },
     ready: LISTENING,
     output: outputFile(cluster, which),
@@ -50,12 +50,12 @@ export async function startBeside(
   return { ...running, url: running.found }
 }
 
-/** What a server answers; throws on anything but success. */
+/** Returns the data of a response. Throws if the request failed. */
 export async function ask<Data>(server: Server, path: string, token: string, body: string): Promise<Data> {
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
   const response = await fetch(server.url + path, { method: 'POST', headers, body })
   const text = await response.text()
   const answer = JSON.parse(text)
-  if (response.status !== 200 || answer.errors !== undefined) throw new Error(`${path} answers ${text}`)
+  if (response.status !== 200 || answer.errors !== undefined) throw new Error(`${path} returned ${text}`)
   return answer.data
 }

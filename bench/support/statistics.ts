@@ -1,31 +1,31 @@
-/** Numbers of several rounds as one: the median, and between what they lay. */
+/** The numbers of several rounds as one figure: median, minimum and maximum. */
 
 export type Figure = { median: number; min: number; max: number; rounds: number[] }
 
 export function figure(rounds: readonly number[]): Figure {
   if (rounds.length === 0) throw new Error('a figure needs a round')
-  const sorted = [...rounds].sort((one, other) => one - other)
+  const sorted = [...rounds].sort((a, b) => a - b)
   const at = (index: number) => sorted[index] ?? Number.NaN
   const middle = (sorted.length - 1) / 2
   const median = (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2
   return { median, min: at(0), max: at(sorted.length - 1), rounds: rounds.map(rounded) }
 }
 
-/** Each round of one side against the same round of the other: what slows the machine slows both. */
-export function ratio(ones: readonly number[], others: readonly number[]): Figure {
-  return figure(ones.map((one, round) => one / (others[round] ?? Number.NaN)))
+/** Divides round by round, because a slow moment of the machine slows both sides. */
+export function ratio(values: readonly number[], baseline: readonly number[]): Figure {
+  return figure(values.map((value, round) => value / (baseline[round] ?? Number.NaN)))
 }
 
-export function difference(ones: readonly number[], others: readonly number[]): Figure {
-  return figure(ones.map((one, round) => one - (others[round] ?? Number.NaN)))
+export function difference(values: readonly number[], baseline: readonly number[]): Figure {
+  return figure(values.map((value, round) => value - (baseline[round] ?? Number.NaN)))
 }
 
-/** The nearest rank, of values in ascending order. */
+/** The percentile by nearest rank. */
 export function percentile(sorted: Float64Array, share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN
 }
 
-/** Numbers that are the same in every run: mulberry32, from 0 to 1. */
+/** Random numbers from 0 to 1 that are the same in every run (mulberry32). */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {

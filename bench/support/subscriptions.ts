@@ -1,4 +1,4 @@
-/** Subscriptions for the expiry run: every second one is due, and for one in a hundred of those the next one waits. */
+/** Subscriptions for the expiry run. Every second one is due, and one in a hundred of those has a pending successor. */
 import { type Database, settle } from './cluster.ts'
 import type { Progress } from './progress.ts'
 
@@ -6,8 +6,8 @@ const CHUNK = 50_000
 const LANES = 2
 
 /**
- * Dealers with a subscription each. Ends lie about in the order in which the rows were made, as they do where most
- * subscriptions last the same time, but not quite: a day's jitter.
+ * Dealers with one subscription each. The ends are nearly in the order of the rows, as in production, where most subscriptions
+ * have the same duration. They differ from it by up to a day.
  */
 const MAKE = `
   with made as (

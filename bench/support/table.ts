@@ -1,4 +1,4 @@
-/** Tables of a result: as Markdown, which a terminal shows as well. */
+/** Renders results as Markdown tables, which are also readable on a terminal. */
 import type { Result, Row, Table, Target, Unit } from './scenario.ts'
 import type { Figure } from './statistics.ts'
 
@@ -30,8 +30,8 @@ function renderTargets(targets: Target[]): string {
       const sign = sense === 'at least' ? '≥' : '≤'
       return [
         name,
-        `${sign} ${withUnit(number(bound), unit)}`,
-        `${withUnit(number(measured.median), unit)} (${number(measured.min)} – ${number(measured.max)})`,
+        `${sign} ${withUnit(formatNumber(bound), unit)}`,
+        `${withUnit(formatNumber(measured.median), unit)} (${formatNumber(measured.min)} – ${formatNumber(measured.max)})`,
         isMet(target) ? 'met' : 'missed',
       ]
     }),
@@ -42,15 +42,17 @@ export function isMet({ measured, bound, sense }: Target): boolean {
   return sense === 'at least' ? measured.median >= bound : measured.median <= bound
 }
 
-/** The median, and between what the rounds lay. */
+/** The median, with minimum and maximum. */
 function renderFigure(figure: Figure | undefined): string {
   if (figure === undefined) return ''
   const { median, min, max, rounds } = figure
-  return rounds.length === 1 ? number(median) : `${number(median)} (${number(min)} – ${number(max)})`
+  return rounds.length === 1
+    ? formatNumber(median)
+    : `${formatNumber(median)} (${formatNumber(min)} – ${formatNumber(max)})`
 }
 
-/** Three figures that count, and thousands apart. */
-export function number(value: number): string {
+/** Three significant digits, with thousands separators. */
+export function formatNumber(value: number): string {
   if (value === 0) return '0'
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))))
   return value.toLocaleString('en-US', { maximumFractionDigits: digits })

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto'
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
-import { serverAccount } from '../../src/embedded/account.ts'
 import { run } from '../../src/embedded/binaries.ts'
 import { runServer } from '../../src/embedded/postgresServer.ts'
+import { findServerUser } from '../../src/embedded/serverUser.ts'
 import { Skipped } from './check.ts'
 
 const BINARIES = '/usr/lib/postgresql/15/bin'
@@ -28,20 +28,20 @@ export async function startPostgres15(home: string, settings: Record<string, str
   const passwordFile = join(home, 'password')
   mkdirSync(cluster)
   writeFileSync(passwordFile, password, { mode: 0o600 })
-  const account = serverAccount({ binary, home, cluster })
-  if (account) for (const path of [cluster, passwordFile]) chownSync(path, account.uid, account.gid)
+  const user = findServerUser({ binary, home, cluster })
+  if (user) for (const path of [cluster, passwordFile]) chownSync(path, user.uid, user.gid)
   const access = ['--username=postgres', '--auth=scram-sha-256', `--pwfile=${passwordFile}`]
   const locale = ['--encoding=UTF8', '--locale=C.UTF-8']
-  await run(account, `${BINARIES}/initdb`, [`--pgdata=${cluster}`, '--no-sync', ...access, ...locale])
+  await run(user, `${BINARIES}/initdb`, [`--pgdata=${cluster}`, '--no-sync', ...access, ...locale])
 
   const url = (port: number) => `postgres://postgres:${password}@127.0.0.1:${port}/postgres`
   const { port } = await runServer({
     binary,
-    account,
+    user,
     cluster,
     logFile: join(home, 'postgres.log'),
     settings: { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' },
-    answers: port => answers(url(port)),
+    acceptsPassword: port => answers(url(port)),
     log: () => {},
   })
   return url(port)

@@ -1,10 +1,10 @@
-/** What a channel of alerts is. */
+/** The interface of an alert channel. */
 
-/** Longest that one attempt may wait for the other side, in milliseconds. */
-export const PATIENCE_MS = 10_000
+/** Timeout of one attempt. */
+export const SEND_TIMEOUT_MS = 10_000
 
 export type Alert = {
-  /** The receiver's idempotency key: the same alert comes twice where the answer to the first was lost. */
+  /** The receiver's idempotency key: an alert is sent again if the response to the first attempt was lost. */
   id: string
   kind: string
   key: string
@@ -15,6 +15,6 @@ export type Alert = {
 
 export type AlertChannel = {
   name: 'webhook' | 'email'
-  /** Rejects when the alert was not taken; the error says why, and holds no address and no secret. */
+  /** Rejects if the receiver did not accept the alert. The error says why, without an address or a secret. */
   send(alert: Alert): Promise<void>
 }

@@ -1,4 +1,4 @@
-/** Where alerts go: the channels that are configured. */
+/** Makes the configured alert channels. */
 import type { AlertConfiguration } from '../configuration.ts'
 import type { AlertChannel } from './channel.ts'
 import { makeWebhookChannel } from './webhook.ts'
@@ -7,7 +7,7 @@ export async function makeAlertChannels({ webhookUrl, email }: AlertConfiguratio
   const channels: AlertChannel[] = []
   if (webhookUrl !== undefined) channels.push(makeWebhookChannel(webhookUrl))
   if (email !== undefined) {
-    // the mail packages are large, and loaded only for whoever wants e-mail
+    // the mail packages are large, so they are loaded only if e-mail is configured
     const { makeEmailChannel } = await import('./email.ts')
     channels.push(makeEmailChannel(email))
   }

@@ -1,16 +1,16 @@
-/** Alerts by e-mail. */
+/** Sends alerts by e-mail. */
 import { createTransport } from 'nodemailer'
 import type { AlertConfiguration } from '../configuration.ts'
-import { type AlertChannel, PATIENCE_MS } from './channel.ts'
+import { type AlertChannel, SEND_TIMEOUT_MS } from './channel.ts'
 
 type EmailConfiguration = NonNullable<AlertConfiguration['email']>
 
 export function makeEmailChannel({ to, from, smtpUrl }: EmailConfiguration): AlertChannel {
   const transport = createTransport({
     url: smtpUrl,
-    connectionTimeout: PATIENCE_MS,
-    greetingTimeout: PATIENCE_MS,
-    socketTimeout: PATIENCE_MS,
+    connectionTimeout: SEND_TIMEOUT_MS,
+    greetingTimeout: SEND_TIMEOUT_MS,
+    socketTimeout: SEND_TIMEOUT_MS,
     disableFileAccess: true,
     disableUrlAccess: true,
   })
@@ -21,20 +21,20 @@ export function makeEmailChannel({ to, from, smtpUrl }: EmailConfiguration): Ale
       const mail = {
         from,
         to: [...to],
-        // the same at each attempt, so that mail systems know a second one
+        // the same for each attempt, so that mail systems recognise a duplicate
         messageId: `<${alert.id}@${domain}>`,
         date: alert.createdAt,
         subject: `Forecourt: ${alert.kind}: ${alert.message}`.slice(0, 200),
         text: `${alert.message}\n\n${JSON.stringify(alert.details, null, 2)}\n\n${alert.kind}, raised at ${alert.createdAt.toISOString()}\n`,
       }
       await transport.sendMail(mail).catch(error => {
-        throw new Error(`the mail server does not take it (${reason(error)})`)
+        throw new Error(`the mail server did not accept the alert (${reasonOf(error)})`)
       })
     },
   }
 }
 
-/** The prose of a mail server may repeat addresses and log-ins: only codes go on. */
-function reason({ code, responseCode }: { code?: unknown; responseCode?: unknown }): string {
-  return [code, responseCode].filter(part => part !== undefined).join(' ') || 'for no known reason'
+/** The message of a mail server may contain addresses and logins, so only codes are reported. */
+function reasonOf({ code, responseCode }: { code?: unknown; responseCode?: unknown }): string {
+  return [code, responseCode].filter(part => part !== undefined).join(' ') || 'unknown reason'
 }

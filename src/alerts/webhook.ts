@@ -1,5 +1,5 @@
-/** Alerts as JSON to a URL of the operator's. */
-import { type AlertChannel, PATIENCE_MS } from './channel.ts'
+/** Sends alerts as JSON to the operator's URL. */
+import { type AlertChannel, SEND_TIMEOUT_MS } from './channel.ts'
 
 export function makeWebhookChannel(url: string): AlertChannel {
   return {
@@ -10,18 +10,18 @@ export function makeWebhookChannel(url: string): AlertChannel {
       const headers = { 'content-type': 'application/json', 'idempotency-key': alert.id }
       const response = await post(url, { headers, body })
       await response.body?.cancel()
-      if (!response.ok) throw new Error(`the webhook answered ${response.status}`)
+      if (!response.ok) throw new Error(`the webhook responded with ${response.status}`)
     },
   }
 }
 
-/** Errors of fetch may name the URL, which may hold a secret: only their code goes on. */
+/** An error of fetch may contain the URL, which may hold a secret, so only its code is reported. */
 async function post(url: string, request: RequestInit): Promise<Response> {
-  const signal = AbortSignal.timeout(PATIENCE_MS)
+  const signal = AbortSignal.timeout(SEND_TIMEOUT_MS)
   try {
     return await fetch(url, { method: 'POST', redirect: 'manual', signal, ...request })
   } catch (error) {
     const { name, cause } = error as { name: string; cause?: { code?: unknown } }
-    throw new Error(`the webhook gives no answer (${cause?.code ?? name})`)
+    throw new Error(`the webhook did not respond (${cause?.code ?? name})`)
   }
 }

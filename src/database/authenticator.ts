@@ -1,19 +1,20 @@
-/** The low-privilege login that serves requests: given by the operator, or derived from the owner's. */
+/** The low-privilege login that serves requests: given by the operator, or derived from the owner's login. */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
+import { CONNECT_TIMEOUT_MS } from './pool.ts'
 
 const AUTHENTICATOR = 'forecourt_authenticator'
 
 export type Authenticator = {
   config: pg.ClientConfig
-  /** Set when it is ours to set in the database: no `AUTH_DATABASE_URL` was given. */
+  /** Present if the migration must set it in the database, because no `AUTH_DATABASE_URL` is given. */
   password?: string
 }
 
 /**
- * Where the API connects. Without a URL of its own it is the same database as the owner's under the role
- * `forecourt_authenticator`, with a password that every process computes alike from the owner's.
+ * The login of the API. Without `AUTH_DATABASE_URL` it is the role `forecourt_authenticator` in the owner's database. Every
+ * process derives the same password from the owner's.
  */
 export function authenticator(urls: {
   databaseUrl: string
@@ -23,15 +24,15 @@ export function authenticator(urls: {
   const owner = parseIntoClientConfig(urls.databaseUrl)
   const { password: ownerPassword, ...rest } = owner
   const config = { ...rest, user: AUTHENTICATOR }
-  // an owner without a password is let in by the server's own rules, and so is the authenticator
+  // the server admits this owner without a password (pg_hba.conf), and the authenticator too
   if (typeof ownerPassword !== 'string' || ownerPassword === '') return { config }
   const password = createHmac('sha256', ownerPassword).update(AUTHENTICATOR).digest('base64url')
   return { config: { ...config, password }, password }
 }
 
 /**
- * Sets the derived password, unless it is in force already. Sends its SCRAM verifier, so that no statement log can hold
- * the password.
+ * Sets the derived password, unless it is valid already. Sends its SCRAM verifier, so that no statement log contains the
+ * password.
  */
 export async function ensureAuthenticatorPassword(
   client: pg.Client,
@@ -42,7 +43,7 @@ export async function ensureAuthenticatorPassword(
 }
 
 async function canConnect(config: pg.ClientConfig): Promise<boolean> {
-  const client = new pg.Client({ ...config, connectionTimeoutMillis: 5_000 })
+  const client = new pg.Client({ ...config, connectionTimeoutMillis: CONNECT_TIMEOUT_MS })
   client.on('error', () => {})
   try {
     await client.connect()

@@ -5,29 +5,31 @@ import { current, migrate as runCommitted } from 'graphile-migrate'
 import { runMigrations } from 'graphile-worker'
 import pg from 'pg'
 import { authenticator, ensureAuthenticatorPassword } from './authenticator.ts'
-import { migrationsFolder } from './migrations.ts'
+import { expectedMigrations, migrationsFolder, refuseUnreleased } from './migrations.ts'
 
-/** Any constant: whoever migrates holds this session lock, and the next one waits for it. */
+/** Any constant. A session lock: of several migrations at once, one runs and the others wait. */
 const MIGRATION_LOCK = 5_080_001
 const RETRY_MS = 200
 
 export type MigrateOptions = {
   /** The owner's URL. */
   databaseUrl: string
-  /** The API's own login, where the operator gave one; without it the migration sets a derived password. */
+  /** The API's own login, if the operator gave one; without it the migration sets a derived password. */
   authDatabaseUrl?: string | undefined
-  /** Also runs `migrations/current*`, the migration that is being written: for tests and checks. */
+  /** Also runs `migrations/current*`, the migration that is being written; for tests and checks. */
   includeCurrent?: boolean
   log: (message: string) => void
 }
 
-/** Runs what is missing; a second run, or one from another machine at the same time, finds nothing to do. */
+/** Runs the missing migrations. A second run, or one from another machine at the same time, finds nothing to do. */
 export async function migrate(options: MigrateOptions): Promise<void> {
   const { databaseUrl, log } = options
+  await expectedMigrations()
   const client = new pg.Client({ connectionString: databaseUrl, application_name: 'forecourt migrate' })
   await client.connect()
   try {
     await requireSupportedServer(client)
+    await refuseUnreleased(client)
     await takeLock(client)
     await runMigrations({ connectionString: databaseUrl })
     const settings = {
@@ -45,7 +47,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
   }
 }
 
-/** Asks again and again: `create index concurrently` of who holds it would wait for a statement that waits for the lock, for ever. */
+/** Polls with try_lock: a blocking lock holds a snapshot that CREATE INDEX CONCURRENTLY would wait for (deadlock). */
 async function takeLock(client: pg.Client): Promise<void> {
   for (;;) {
     const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [

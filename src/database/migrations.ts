@@ -1,49 +1,81 @@
-/** Which migrations this build expects of a database, and which it has. They are run elsewhere: an API has no use for what runs them. */
+/** The migrations that this build expects of a database, and those that it has. Another file runs them: the API does not need what runs them. */
 import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 
-export const migrationsFolder = new URL('../../migrations', import.meta.url).pathname
-/** SQLSTATEs of a function or a schema that does not exist: the database was never migrated. */
-const UNDEFINED = new Set(['42883', '3F000'])
+export const migrationsFolder = fileURLToPath(new URL('../../migrations', import.meta.url))
+/** SQLSTATEs of a function, a table or a schema that does not exist: the database was never migrated. */
+const UNDEFINED = new Set(['42883', '42P01', '3F000'])
+/** The API's login may only call the function; it does not exist before the first migration has run. */
+const AS_API = 'select app_public.applied_migrations() as applied'
+const AS_OWNER =
+  'select array(select m.hash from graphile_migrate.migrations as m order by m.filename) as applied'
 
+const UNRELEASED =
+  'This database was made by a Forecourt before 0.2, which was never released: ' +
+  'please move .data/ away, or set DATABASE_URL to a new database.'
+
+type Queryable = Pick<pg.Pool, 'query'>
 type Migration = { hash: string; file: string }
 
 let expected: Promise<Migration[]> | undefined
 
 /** The committed migrations that this build expects: hash, which covers all before it as well, and file name. */
 export function expectedMigrations(): Promise<Migration[]> {
-  // a build's own files: each probe of readiness asks for them
-  expected ??= readMigrations()
+  // Read once: the files belong to the build, and each probe of readiness needs them.
+  expected ??= readMigrations(join(migrationsFolder, 'committed'))
   return expected
 }
 
-async function readMigrations(): Promise<Migration[]> {
-  const folder = `${migrationsFolder}/committed`
-  const files = (await readdir(folder)).filter(file => /^\d{6}.*\.sql$/.test(file)).sort()
+/** At least one: without migrations every database would seem up to date. */
+export async function readMigrations(folder: string): Promise<Migration[]> {
+  const files = (await filesIn(folder)).filter(file => /^\d{6}.*\.sql$/.test(file)).sort()
+  if (files.length === 0)
+    throw new Error(`There are no migrations in ${folder}. Please install Forecourt again.`)
   return Promise.all(
     files.map(async file => {
-      const hash = /^--! Hash: (\S+)$/m.exec(await readFile(`${folder}/${file}`, 'utf8'))?.[1]
+      const hash = /^--! Hash: (\S+)$/m.exec(await readFile(join(folder, file), 'utf8'))?.[1]
       if (hash === undefined) throw new Error(`migrations/committed/${file} has no hash.`)
       return { hash, file }
     }),
   )
 }
 
-/** What stands between the database and this build, as a sentence; undefined when they agree. */
-export async function migrationFault(pool: Pick<pg.Pool, 'query'>): Promise<string | undefined> {
+async function filesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** The difference between the database and this build, as a sentence; undefined if there is none. */
+export async function migrationFault(pool: Queryable): Promise<string | undefined> {
   const expected = await expectedMigrations()
-  const applied = new Set(await appliedMigrations(pool))
-  const missing = expected.filter(({ hash }) => !applied.has(hash)).map(({ file }) => file)
+  const applied = await appliedMigrations(pool, AS_API)
+  if (isUnreleased(expected, applied)) return UNRELEASED
+  const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
   if (missing.length > 0) return `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
-  if (applied.size > expected.length) return 'The database has newer migrations than this build.'
+  if (applied.length > expected.length) return 'The database has newer migrations than this build.'
   return undefined
 }
 
-async function appliedMigrations(pool: Pick<pg.Pool, 'query'>): Promise<string[]> {
+/** Throws if the database was made before the migrations were rewritten for 0.2. `owner` is connected as the owner. */
+export async function refuseUnreleased(owner: Queryable): Promise<void> {
+  if (isUnreleased(await expectedMigrations(), await appliedMigrations(owner, AS_OWNER)))
+    throw new Error(UNRELEASED)
+}
+
+/** Every hash covers the migrations before it, so another first hash means another history. */
+function isUnreleased(expected: Migration[], applied: string[]): boolean {
+  return applied.length > 0 && applied[0] !== expected[0]?.hash
+}
+
+async function appliedMigrations(pool: Queryable, sql: string): Promise<string[]> {
   try {
-    const { rows } = await pool.query<{ applied: string[] }>(
-      'select app_public.applied_migrations() as applied',
-    )
+    const { rows } = await pool.query<{ applied: string[] }>(sql)
     return rows[0]?.applied ?? []
   } catch (error) {
     if (UNDEFINED.has(String((error as { code?: unknown }).code))) return []

@@ -1,11 +1,11 @@
-/** For tasks that keep a connection of the worker for themselves: its type, and a statement that answers with one row. */
+/** For tasks that hold one connection of the worker: its type, and a query for one row. */
 import type { WithPgClient } from 'graphile-worker'
 import type pg from 'pg'
 
 export type Client = Parameters<Parameters<WithPgClient>[0]>[0]
 
-/** The one row of an answer. */
-export async function one<Row extends object>(
+/** Runs a statement that returns exactly one row. */
+export async function queryOneRow<Row extends object>(
   client: Client,
   sql: string,
   values: unknown[] = [],

@@ -1,4 +1,4 @@
--- Demo data, made by the same functions that serve clients, so that every invariant holds for it as well.
+-- Demo data. The functions that serve clients make it, so that every invariant holds.
 -- Runs once, in one transaction; `forecourt.demo_password_hash` holds the hash of the demo password.
 do $$
 declare
@@ -17,7 +17,7 @@ begin
   perform set_config('forecourt.user_id', v_user_id::text, true);
 
   insert into app_public.currencies (code, minor_units) values ('EUR', 2), ('CHF', 2);
-  -- Italy has no VAT rate and Spain no price: what was forgotten shows as a 409
+  -- Italy has no VAT rate and Spain has no price, to show the 409 for missing configuration
   for v_country in
     select * from (values
       ('DE', 'EUR', 19.00, 5.00, 2), ('AT', 'EUR', 20.00, 5.00, 0), ('FR', 'EUR', 20.00, 5.00, 0),
@@ -48,7 +48,7 @@ begin
   ) as p (key, name, price_net, listing_limit, premium_quota)
   where cc.country in ('DE', 'AT', 'FR', 'CH');
 
-  -- live, nearly used up, expired, none; and the two countries that lack something
+  -- subscriptions: active, nearly used up, expired, none; then the two countries with missing configuration
   for v_demo in
     select * from (values
       ('Autohaus Berlin', 'DE', 'pro', 5, false), ('Autohaus Wien', 'AT', 'basic', 9, false),
@@ -75,7 +75,7 @@ begin
     end if;
   end loop;
   perform set_config('forecourt.user_id', '', true);
-  -- moderation has shown most of them
+  -- as if moderation had approved most of them
   update app_public.listings as l set status = 'active', updated_at = now() where l.title not like 'Demo car 1 %';
   perform app_private.expire_subscriptions();
 end

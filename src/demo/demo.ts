@@ -5,7 +5,7 @@ import pg from 'pg'
 export const demoAccounts = ['admin@example.com', 'dealer@example.com'] as const
 export const demoPassword = 'forecourt-demo'
 
-/** Makes the demo data once; does nothing when it is there. Returns whether it was made. */
+/** Makes the demo data once. Returns false if it exists already. */
 export async function makeDemoData(databaseUrl: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: databaseUrl, application_name: 'forecourt demo' })
   await client.connect()
@@ -16,7 +16,7 @@ export async function makeDemoData(databaseUrl: string): Promise<boolean> {
       demoAccounts,
     ])
     if (rowCount !== 0) return false
-    // most starts find it made
+    // imported here, because most starts find the data and need no hash
     const { hashPassword } = await import('../identity/passwords.ts')
     const passwordHash = await hashPassword(demoPassword)
     await client.query("select set_config('forecourt.demo_password_hash', $1, true)", [passwordHash])

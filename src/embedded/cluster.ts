@@ -1,4 +1,4 @@
-// The data directory: made beside its place and renamed into it, so that what stands there is always complete.
+// The data directory. It is made under a temporary name and then renamed, so that an existing one is always complete.
 
 import {
   chownSync,
@@ -11,9 +11,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import type { Account } from './account.ts'
 import { type Binaries, reasonOf, run } from './binaries.ts'
-import { EmbeddedError } from './error.ts'
+import { EmbeddedError } from './embeddedError.ts'
+import type { ServerUser } from './serverUser.ts'
 
 const DRAFT = 'postgres.draft-'
 
@@ -21,15 +21,15 @@ type ClusterOptions = {
   home: string
   cluster: string
   binaries: Binaries
-  account: Account | undefined
+  user: ServerUser | undefined
   version: string
   superuserPassword: string
-  /** False for data that may be lost: does not wait for the disk. */
+  /** False: does not wait for the disk. For data that may be lost. */
   durable: boolean
   log: (message: string) => void
 }
 
-/** Makes the cluster if there is none, and makes sure that it is of our major version. */
+/** Makes the cluster if it does not exist, and checks that it has our major version. */
 export async function ensureCluster(options: ClusterOptions): Promise<void> {
   const { home, cluster } = options
   removeDrafts(home)
@@ -44,23 +44,23 @@ export async function ensureCluster(options: ClusterOptions): Promise<void> {
     'FOREIGN_CLUSTER',
     found === undefined
       ? `${cluster} is not empty and not a Postgres cluster. Move it away, then start again.`
-      : `${cluster} was made by Postgres ${found}, this is Postgres ${options.version}. ` +
-          'Dump it with the former and restore it here, or move it away to begin anew.',
+      : `${cluster} was made by Postgres ${found}, but this is Postgres ${options.version}. ` +
+          `Dump it with Postgres ${found} and restore it here, or move it away to start with a new database.`,
   )
 }
 
 async function createCluster(options: ClusterOptions): Promise<void> {
-  const { home, cluster, binaries, account } = options
+  const { home, cluster, binaries, user } = options
   const draft = mkdtempSync(join(home, DRAFT))
   const passwordFile = `${draft}.password`
   try {
     writeFileSync(passwordFile, `${options.superuserPassword}\n`, { mode: 0o600, flag: 'wx' })
-    if (account) for (const path of [draft, passwordFile]) chownSync(path, account.uid, account.gid)
-    // The builtin provider sorts and folds case the same on every platform, whatever locales it has.
+    if (user) for (const path of [draft, passwordFile]) chownSync(path, user.uid, user.gid)
+    // The builtin provider sorts and folds case in the same way on every platform.
     const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
     const access = ['--username=postgres', '--auth=scram-sha-256', `--pwfile=${passwordFile}`]
     const sync = options.durable ? [] : ['--no-sync']
-    await run(account, binaries.initdb, [`--pgdata=${draft}`, ...locale, ...access, ...sync])
+    await run(user, binaries.initdb, [`--pgdata=${draft}`, ...locale, ...access, ...sync])
     renameSync(draft, cluster)
   } catch (error) {
     throw new EmbeddedError('CLUSTER_NOT_CREATED', `Cannot create ${cluster}: ${reasonOf(error)}`, error)
@@ -69,13 +69,13 @@ async function createCluster(options: ClusterOptions): Promise<void> {
   }
 }
 
-/** What a start that was killed half-way left behind. Its initdb may still write, for a moment: no matter. */
+/** Removes what a killed start left behind. */
 function removeDrafts(home: string): void {
   for (const name of readdirSync(home).filter(entry => entry.startsWith(DRAFT))) {
     try {
       rmSync(join(home, name), { recursive: true, force: true })
     } catch {
-      // The next start tries again.
+      // The initdb of that start may still be writing. The next start removes the rest.
     }
   }
 }

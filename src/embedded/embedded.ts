@@ -1,35 +1,35 @@
-// A Postgres of the project's own, for a machine that has only Node and npm: programs from npm, data in one
-// directory, reachable from this machine with a password. It outlives a crash of its starter and is found again.
+// A Postgres server for a machine that has only Node and npm. Its programs come from npm, its data is in one directory, and
+// only this machine can connect, with a password. It survives a crash of the process that started it; the next start finds it.
 
 import { existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
-import { serverAccount } from './account.ts'
 import { findBinaries, probeBinaries } from './binaries.ts'
 import { ensureCluster } from './cluster.ts'
-import { EmbeddedError } from './error.ts'
+import { EmbeddedError } from './embeddedError.ts'
 import { acquireLock } from './lock.ts'
 import { type RunningServer, runServer, servingPort, stopServer } from './postgresServer.ts'
 import { readOrCreateSecret } from './secret.ts'
+import { findServerUser } from './serverUser.ts'
 
-export { EmbeddedError } from './error.ts'
+export { EmbeddedError } from './embeddedError.ts'
 export { readOrCreateSecret } from './secret.ts'
 
 export type EmbeddedServer = {
   /** Login `forecourt_owner` (may create roles, is no superuser), owner of the database `forecourt`. */
   ownerUrl: string
-  /** Superuser `postgres`, same database; used by tests and by nobody else. */
+  /** Superuser `postgres`, same database. For tests only. */
   superuserUrl: string
   port: number
-  /** Ends the server within half a minute and gives the directory free. May be called again. */
+  /** Stops the server within half a minute and releases the directory. May be called more than once. */
   stop(): Promise<void>
 }
 
 export type EmbeddedOptions = {
-  /** Where everything is kept: the cluster in `postgres`, its log, the secrets. */
+  /** Contains the cluster in `postgres`, its log and the secrets. */
   directory: string
-  /** Further settings of Postgres, such as `fsync: 'off'`. */
+  /** More settings of Postgres, such as `fsync: 'off'`. */
   settings?: Record<string, string>
   log: (message: string) => void
 }
@@ -37,6 +37,9 @@ export type EmbeddedOptions = {
 const OWNER = 'forecourt_owner'
 const DATABASE = 'forecourt'
 const WRONG_PASSWORD = '28P01'
+const CONNECT_TIMEOUT_MS = 10_000
+const RECOVERY_POLL_MS = 100
+const RECOVERY_POLLS_PER_LINE = 50
 
 const DEFAULTS = { max_connections: '100', shared_buffers: '128MB', timezone: 'UTC', log_timezone: 'UTC' }
 const LOOPBACK_ONLY = { listen_addresses: '127.0.0.1', unix_socket_directories: '' }
@@ -53,7 +56,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   }
 }
 
-/** The owner's URL of the server that runs in this directory; undefined when none does. */
+/** The owner's URL of the server that runs in this directory. Undefined if none runs. */
 export function findEmbedded(directory: string): string | undefined {
   if (!existsSync(directory)) return undefined
   const home = realpathSync(directory)
@@ -71,22 +74,22 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
   const ownerPassword = readOrCreateSecret(home, 'owner-password')
 
   const binaries = await findBinaries()
-  const account = serverAccount({ binary: binaries.postgres, home, cluster })
-  const version = await probeBinaries(binaries, account)
-  if (account?.barrier) {
-    const { path, capability } = account.barrier
-    log(`Postgres runs as uid ${account.uid} with ${capability}, because that user may not enter ${path}`)
+  const user = findServerUser({ binary: binaries.postgres, home, cluster })
+  const version = await probeBinaries(binaries, user)
+  if (user?.barrier) {
+    const { path, capability } = user.barrier
+    log(`Postgres runs as uid ${user.uid} with ${capability}, because that user may not enter ${path}`)
   }
   const durable = settings.fsync !== 'off'
-  await ensureCluster({ home, cluster, binaries, account, version, superuserPassword, durable, log })
+  await ensureCluster({ home, cluster, binaries, user, version, superuserPassword, durable, log })
 
   const server = await runServer({
     binary: binaries.postgres,
-    account,
+    user,
     cluster,
     logFile: join(home, 'postgres.log'),
     settings,
-    answers: port => answers(urlOf('postgres', superuserPassword, port, 'postgres')),
+    acceptsPassword: port => canConnect(urlOf('postgres', superuserPassword, port, 'postgres')),
     log,
   })
   await ensureOwner(server, cluster, superuserPassword, ownerPassword, log)
@@ -103,7 +106,7 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
   }
 }
 
-/** The owner's role and database, made unless they are there; the role has the password that we hand out. */
+/** Makes the owner's role and database if they do not exist, and sets the role's password. */
 async function ensureOwner(
   server: RunningServer,
   cluster: string,
@@ -114,8 +117,8 @@ async function ensureOwner(
   const client = connection(urlOf('postgres', superuserPassword, server.port, 'postgres'))
   try {
     await client.connect()
-    await restored(client, log)
-    // A starter that was killed here leaves its statement running: its session holds this until that is done.
+    await waitForRecovery(client, log)
+    // A start that was killed here leaves its statement running. Its session holds this lock until the statement ends.
     await client.query('select pg_catalog.pg_advisory_lock(1)')
     const { rows } = await client.query(
       `select exists (select from pg_catalog.pg_roles where rolname = $1) as has_role,
@@ -131,7 +134,7 @@ async function ensureOwner(
     if ((error as { code?: unknown }).code !== WRONG_PASSWORD) throw error
     throw new EmbeddedError(
       'WRONG_PASSWORD',
-      `The file postgres-password is not the one that ${cluster} was made with. Restore it, or move both away.`,
+      `The file postgres-password does not belong to ${cluster}. Restore the file, or move both away.`,
       error,
     )
   } finally {
@@ -139,17 +142,17 @@ async function ensureOwner(
   }
 }
 
-/** A server that is being restored answers before it has reached its moment, and takes no writes until then. */
-async function restored(client: Client, log: EmbeddedOptions['log']): Promise<void> {
+/** During a restore the server accepts connections early, but it refuses writes until recovery ends. */
+async function waitForRecovery(client: Client, log: EmbeddedOptions['log']): Promise<void> {
   for (let attempt = 0; ; attempt++) {
-    const { rows } = await client.query('select pg_catalog.pg_is_in_recovery() as goes_on')
-    if (!rows[0].goes_on) return
-    if (attempt % 50 === 0) log('waiting for the restore to reach its moment')
-    await sleep(100)
+    const { rows } = await client.query('select pg_catalog.pg_is_in_recovery() as in_recovery')
+    if (!rows[0].in_recovery) return
+    if (attempt % RECOVERY_POLLS_PER_LINE === 0) log('waiting for the restore to end')
+    await sleep(RECOVERY_POLL_MS)
   }
 }
 
-async function answers(url: string): Promise<boolean> {
+async function canConnect(url: string): Promise<boolean> {
   const client = connection(url)
   try {
     await client.connect()
@@ -162,10 +165,10 @@ async function answers(url: string): Promise<boolean> {
 }
 
 function connection(connectionString: string): Client {
-  // What is said here holds a password: no setting of the server may have it logged.
+  // Statements here contain a password, so the server must not log them.
   const options = '-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic'
-  const client = new Client({ connectionString, options, connectionTimeoutMillis: 10_000 })
-  client.on('error', () => {}) // a lost connection fails the query that is waiting for it
+  const client = new Client({ connectionString, options, connectionTimeoutMillis: CONNECT_TIMEOUT_MS })
+  client.on('error', () => {}) // the pending query reports a lost connection
   return client
 }
 

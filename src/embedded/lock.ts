@@ -1,21 +1,21 @@
-// One process per directory. The lock is the kernel's (a write lock that SQLite takes on a file): it ends with
-// its holder, however that dies, so that there is no stale lock to take over and no process id to mistake.
+// One process per directory. The lock is a kernel lock that SQLite takes on a file. The kernel releases it when its holder
+// ends in any way, so that there is no stale lock to remove and no process id to mistake.
 
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EmbeddedError } from './error.ts'
+import { EmbeddedError } from './embeddedError.ts'
 
 const SQLITE_BUSY = 5
 
-// The collector closes a database that nobody refers to, and the lock would go with it.
+// Without a reference, the garbage collector would close the database and release the lock.
 const held = new Set<DatabaseSync>()
 
-/** Takes the lock of `directory` or throws ALREADY_RUNNING; the result gives it back. */
+/** Takes the lock of `directory` or throws ALREADY_RUNNING. The returned function releases it. */
 export async function acquireLock(directory: string): Promise<() => void> {
   const file = join(directory, 'running.lock')
-  // Who holds the lock, for people to read: nothing is decided by it.
+  // the process id of the holder, for error messages only
   const pidFile = join(directory, 'running.pid')
   let database: DatabaseSync | undefined
   try {
@@ -43,13 +43,13 @@ async function refusal(error: unknown, directory: string, pidFile: string): Prom
     const holder = await holderOf(pidFile)
     return new EmbeddedError(
       'ALREADY_RUNNING',
-      `The database in ${directory} is in use by ${holder}. Stop that one first.`,
+      `The database in ${directory} is in use by ${holder}. Please stop that process first.`,
     )
   }
   return new EmbeddedError('CANNOT_LOCK', `Cannot lock ${directory} (${message}). Is it writable?`, error)
 }
 
-/** A holder that has only just come may not have written its number yet, over that of a former one. */
+/** Retries, because a new holder may not have replaced the process id of an earlier one yet. */
 async function holderOf(pidFile: string): Promise<string> {
   for (let attempt = 0; attempt < 20; attempt++) {
     const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0

@@ -1,97 +1,99 @@
-// The server process: a child in a session of its own, so that neither Ctrl-C nor our death takes it along. What
-// an earlier process left running is therefore found again, and used if it is what we would start.
+// The server process. It runs detached in its own session, so that neither Ctrl-C nor a crash of this process ends it.
+// A later start finds the server that still runs, and uses it if it would start the same one.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Account, commandFor } from './account.ts'
-import { EmbeddedError } from './error.ts'
+import { EmbeddedError } from './embeddedError.ts'
+import { commandFor, type ServerUser } from './serverUser.ts'
 
 export type ServerOptions = {
   binary: string
-  account: Account | undefined
+  user: ServerUser | undefined
   cluster: string
   logFile: string
   settings: Record<string, string>
-  /** Whether a server that was found running answers to our password. */
-  answers: (port: number) => Promise<boolean>
+  /** Whether a running server accepts our password. */
+  acceptsPassword: (port: number) => Promise<boolean>
   log: (message: string) => void
 }
 
 export type RunningServer = { pid: number; port: number }
 
-const ATTEMPTS = 5
+const START_ATTEMPTS = 5
 const POLL_MS = 10
-const START_MS = 120_000
+const REPORT_SECONDS = 5
+const START_TIMEOUT_MS = 120_000
+/** Signals, each with its timeout in milliseconds. */
 const STOP_STEPS = [
-  ['SIGINT', 20_000], // fast: sessions are ended, data is written
-  ['SIGQUIT', 10_000], // immediate: the next start recovers
+  ['SIGINT', 20_000], // fast shutdown: ends sessions and writes the data
+  ['SIGQUIT', 10_000], // immediate shutdown: the next start runs recovery
 ] as const
 
 export async function runServer(options: ServerOptions): Promise<RunningServer> {
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    const adopted = await adopt(options)
-    if (adopted) return adopted
+  for (let attempt = 1; attempt <= START_ATTEMPTS; attempt++) {
+    const running = await reuseRunning(options)
+    if (running) return running
     const started = await start(options)
     if (started) return started
-    // Somebody took the port, or processes of a killed server still hold its memory: both pass.
+    // Another process took the port, or children of a killed server still hold its shared memory. Both pass.
     await sleep(attempt * 100)
   }
   throw new EmbeddedError(
     'START_FAILED',
-    `Postgres does not start. The end of ${options.logFile}:\n${lastLines(options.logFile)}`,
+    `Postgres does not start. ${options.logFile} says why:\n${lastLines(options.logFile)}`,
   )
 }
 
-/** The port of the server of this cluster, if one is up. */
+/** The port of this cluster's server, if it runs. */
 export function servingPort(cluster: string): number | undefined {
   const found = readPidFile(cluster)
   return found?.isReady && serves(found.pid, cluster) ? found.port : undefined
 }
 
-/** Fast shutdown, then a harder one; returns when the process is gone. */
+/** Tries a fast shutdown, then an immediate one. Returns when the process has ended. */
 export async function stopServer(pid: number, cluster: string): Promise<void> {
-  for (const [signal, patience] of STOP_STEPS) {
+  for (const [signal, timeoutMs] of STOP_STEPS) {
     if (!serves(pid, cluster)) return
     try {
       process.kill(pid, signal)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
     }
-    if (await within(patience, () => !serves(pid, cluster))) return
+    if (await waitUntil(timeoutMs, () => !serves(pid, cluster))) return
   }
-  throw new EmbeddedError('STOP_FAILED', `Postgres (process ${pid}) does not stop. End it by hand.`)
+  throw new EmbeddedError('STOP_FAILED', `Postgres (process ${pid}) does not stop. Please end that process.`)
 }
 
-async function adopt(options: ServerOptions): Promise<RunningServer | undefined> {
+async function reuseRunning(options: ServerOptions): Promise<RunningServer | undefined> {
   const { cluster, log } = options
   const found = readPidFile(cluster)
   if (!found) return undefined
   if (!serves(found.pid, cluster)) {
-    // Postgres takes any living process of this id for a server. If it is none, the file is a leftover; if it is
-    // one that was started by other means, Postgres itself decides and says so.
+    // Postgres does not start while any process has the id in the file. If that process is not Postgres, the file is
+    // stale and is removed. If it is, Postgres itself decides and reports it.
     if (!isPostgres(found.pid)) rmSync(join(cluster, 'postmaster.pid'), { force: true })
     return undefined
   }
   const port = await readyPort(found.pid, options, () => !serves(found.pid, cluster))
   if (port === undefined && !serves(found.pid, cluster)) return undefined
   const asStarted = port !== undefined && commandLine(found.pid) === startCommand(options, port).join(' ')
-  if (asStarted && (await options.answers(port))) {
+  if (asStarted && (await options.acceptsPassword(port))) {
     log(`using the server that is still running (process ${found.pid})`)
     return { pid: found.pid, port }
   }
-  log(`stopping a server that was started differently (process ${found.pid})`)
+  log(`stopping a server with other settings or another password (process ${found.pid})`)
   await stopServer(found.pid, cluster)
   return undefined
 }
 
-/** Undefined: it ended at once; the reason is in its log. */
+/** Returns undefined if the server ended at once; its log has the reason. */
 async function start(options: ServerOptions): Promise<RunningServer | undefined> {
   const [binary = '', ...args] = startCommand(options, await freePort())
-  const command = commandFor(options.account, binary, args)
-  const output = openSync(options.logFile, 'w') // begins anew with each start: bounded, and about this run
+  const command = commandFor(options.user, binary, args)
+  const output = openSync(options.logFile, 'w') // each start overwrites the log, so it stays small
   const stdio = ['ignore', output, output] as const
   const child = spawn(command.file, command.args, { ...command.options, detached: true, stdio: [...stdio] })
   closeSync(output)
@@ -120,20 +122,20 @@ async function readyPort(
   isGone: () => boolean,
 ): Promise<number | undefined> {
   const began = Date.now()
-  let told = 0
+  let reported = 0
   let port: number | undefined
-  await within(START_MS, () => {
+  await waitUntil(START_TIMEOUT_MS, () => {
     const state = readPidFile(options.cluster)
     if (state?.pid === pid && state.isReady) port = state.port
-    const seconds = Math.floor((Date.now() - began) / 5000) * 5
-    if (seconds > told) options.log(`waiting for Postgres to be ready, ${seconds} s`)
-    told = seconds
+    const seconds = Math.floor((Date.now() - began) / 1000 / REPORT_SECONDS) * REPORT_SECONDS
+    if (seconds > reported) options.log(`waiting for Postgres to be ready, ${seconds} s`)
+    reported = seconds
     return port !== undefined || isGone()
   })
   return port
 }
 
-/** The lines that matter here: 1 process id, 4 port, 8 state. */
+/** Line 1 has the process id, line 4 the port, line 8 the state. */
 function readPidFile(cluster: string): { pid: number; port: number; isReady: boolean } | undefined {
   try {
     const lines = readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n')
@@ -144,17 +146,17 @@ function readPidFile(cluster: string): { pid: number; port: number; isReady: boo
   }
 }
 
-/** Whether the process is the server of this very cluster: its id alone may long belong to another. */
+/** Whether the process is this cluster's server. The id alone is not enough: another process may have it by now. */
 function serves(pid: number, cluster: string): boolean {
   return commandLine(pid).includes(` -D ${cluster} `)
 }
 
-/** The processes that a server forks for its work are titled `postgres: ...` and do not count. */
+/** Whether the process is a Postgres server. Its children are titled `postgres: ...` and do not match. */
 function isPostgres(pid: number): boolean {
   return /(^|\/)(postgres|postmaster)( |$)/.test(commandLine(pid))
 }
 
-/** Empty for a process that has ended, also if nobody has collected it yet. */
+/** Empty for a process that has ended, even if it is still a zombie. */
 function commandLine(pid: number): string {
   try {
     if (process.platform === 'linux') {
@@ -175,8 +177,8 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address ? address.port : 0
 }
 
-async function within(milliseconds: number, isDone: () => boolean): Promise<boolean> {
-  const end = Date.now() + milliseconds
+async function waitUntil(timeoutMs: number, isDone: () => boolean): Promise<boolean> {
+  const end = Date.now() + timeoutMs
   while (!isDone()) {
     if (Date.now() > end) return false
     await sleep(POLL_MS)

@@ -1,11 +1,11 @@
-// Secrets that a first start makes up and later starts find again: one file each, for its owner's eyes only.
+// Secrets that the first start generates and later starts read. Each has a file that only its owner may read.
 
 import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { EmbeddedError } from './error.ts'
+import { EmbeddedError } from './embeddedError.ts'
 
-/** 32 random bytes in hex, from the file `name` in `directory`, which is written if it is missing. */
+/** 32 random bytes in hex, from the file `name` in `directory`. Writes the file if it is missing. */
 export function readOrCreateSecret(directory: string, name: string): string {
   const file = join(directory, name)
   const existing = read(file)
@@ -15,7 +15,7 @@ export function readOrCreateSecret(directory: string, name: string): string {
   const draft = `${file}.${randomBytes(6).toString('hex')}`
   try {
     writeFileSync(draft, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true })
-    // A link appears whole or not at all and replaces nothing: of two first starts both use the same secret.
+    // linkSync is atomic and does not overwrite, so two first starts at once get the same secret.
     linkSync(draft, file)
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
@@ -34,7 +34,10 @@ function read(file: string): string | undefined {
     throw error
   }
   if (!/^[0-9a-f]{64}$/.test(text)) {
-    throw new EmbeddedError('BROKEN_SECRET', `${file} should hold 64 hex digits and does not. Restore it.`)
+    throw new EmbeddedError(
+      'BROKEN_SECRET',
+      `${file} must contain 64 hex digits and does not. Please restore it.`,
+    )
   }
   return text
 }

@@ -1,9 +1,8 @@
-/** The audit trail by time: `auditLogs(condition: {createdFrom, createdBefore})`. Conditions of columns know equality alone. */
+/** Adds `createdFrom` and `createdBefore` to the condition of `auditLogs`. Conditions on columns only test equality. */
 import { TYPES } from '@dataplan/pg'
 import { sql } from 'pg-sql2'
 import { addPgTableCondition } from 'postgraphile/utils'
 
-/** Add the two ends of a span to the condition of `auditLogs`. */
 export const auditLogsPlugins: GraphileConfig.Plugin[] = [
   bound('createdFrom', 'From this moment on.', sql`>=`),
   bound('createdBefore', 'Before this moment.', sql`<`),
@@ -15,7 +14,7 @@ function bound(name: string, description: string, operator: ReturnType<typeof sq
     name,
     build => ({ description, type: build.getInputTypeByName('Datetime') }),
     (value, { sqlTableAlias, sqlValueWithCodec }) =>
-      // the column as it stands, so that an index serves it
+      // compare the bare column, so that its index is used
       value == null
         ? null
         : sql`${sqlTableAlias}.created_at ${operator} ${sqlValueWithCodec(value, TYPES.timestamptz)}`,

@@ -1,8 +1,8 @@
 /**
- * The ledger row of a listing that was just published, read by the statement that published it.
+ * Reads the ledger row of a new listing in the statement that published it.
  *
- * PostGraphile reads what hangs on the result of a mutation in a second transaction, because a statement does not see the
- * rows that its own functions write. A volatile function that is called later in the same statement does: with it,
+ * PostGraphile reads the relations of a mutation's result in a second transaction, because a statement does not see the rows
+ * that its own functions write. A volatile function that is called later in the same statement sees them. With it,
  * publishing a listing is one transaction instead of two.
  */
 import type { Step } from 'grafast'
@@ -12,15 +12,15 @@ import { wrapPlans } from 'postgraphile/utils'
 
 type Resource = GraphileBuild.Build['pgResources'][string]
 
-/** A row within the statement of another: its columns are expressions of that statement. */
+/** A row that another row's statement reads: its columns are expressions of that statement. */
 class FreshRowStep extends PgSelectSingleStep<Resource> {
   declare readonly resource: Resource
   declare readonly pgCodec: Resource['codec']
-  /** Where the row stands in the statement; the check whether the row is null uses it too. */
+  /** The row's alias in the statement. The check whether the row is null uses it too. */
   readonly alias: SQL
 
-  constructor($maker: PgSelectSingleStep, resource: Resource, alias: SQL) {
-    super($maker.getClassStep() as PgSelectStep<Resource>, $maker as Step)
+  constructor($parent: PgSelectSingleStep, resource: Resource, alias: SQL) {
+    super($parent.getClassStep() as PgSelectStep<Resource>, $parent as Step)
     this.resource = resource
     this.pgCodec = resource.codec
     this.alias = alias
@@ -37,13 +37,13 @@ class FreshRowStep extends PgSelectSingleStep<Resource> {
   }
 }
 
-/** `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` stays a join. */
+/** `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` is a join to the publication. */
 export const FreshRowsPlugin: GraphileConfig.Plugin = wrapPlans(
   ({ pgResources = {} }) => ({
     Listing: {
       consumption(plan, $listing) {
         const resource = pgResources.listing_consumptions
-        if (!isFresh($listing) || !resource) return plan()
+        if (!isFresh($listing) || !resource) return publicationOnly(plan())
         const statement = $listing.getClassStep()
         const consumption = sql.identifier(Symbol('consumption'))
         statement.join({
@@ -59,6 +59,15 @@ export const FreshRowsPlugin: GraphileConfig.Plugin = wrapPlans(
   }),
   { name: 'FreshRowsPlugin' },
 )
+
+/** A listing may have several ledger rows, but one publication. The condition also lets the database use the partial index. */
+function publicationOnly<T>($consumption: T): T {
+  if ($consumption instanceof PgSelectSingleStep) {
+    const $rows = $consumption.getClassStep() as PgSelectStep<Resource>
+    $rows.where(sql`${$rows.alias}.kind = 'publication'`)
+  }
+  return $consumption
+}
 
 function isFresh($row: Step): $row is PgSelectSingleStep {
   return $row instanceof PgSelectSingleStep && $row.mode === 'mutation'

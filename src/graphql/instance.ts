@@ -1,4 +1,4 @@
-/** Mounts PostGraphile on the app. */
+/** Makes the PostGraphile instance, and mounts it on the app. */
 import type { Server } from 'node:http'
 import type { Express } from 'express'
 import type { GraphQLSchema } from 'grafast/graphql'
@@ -7,7 +7,7 @@ import { type PostGraphileInstance, postgraphile } from 'postgraphile'
 import { grafserv } from 'postgraphile/grafserv/express/v4'
 import type { ConstraintMessages } from '../request/errors.ts'
 
-/** Builds the schema, so that a database that is down fails the start and not the first request. */
+/** Builds the schema now: if the database is down, the start fails and not the first request. */
 export async function makeGraphql(preset: GraphileConfig.Preset): Promise<PostGraphileInstance> {
   const instance = postgraphile(preset)
   await instance.getSchema()
@@ -22,7 +22,7 @@ export async function installGraphql(
   await instance.createServ(grafserv).addTo(app, server)
 }
 
-/** What the breach of a constraint is told as: comments on constraints that begin with `@field name`. */
+/** The messages for violated constraints: comments on constraints that begin with `@field name`. */
 export async function readConstraintMessages(pool: pg.Pool): Promise<ConstraintMessages> {
   const { rows } = await pool.query<{ name: string; comment: string }>(`
     select c.conname as name, obj_description(c.oid, 'pg_constraint') as comment

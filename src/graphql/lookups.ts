@@ -1,6 +1,6 @@
 /**
- * `listing(id:)` and `dealer(id:)`: one row by its id alone. PostGraphile offers look-ups by unique keys only, and here the
- * key of a dealer-owned table starts with the dealer. What is missing, and what the caller may not see, is `not_found`.
+ * `listing(id:)` and `dealer(id:)`: one row by its id alone. PostGraphile only offers look-ups by unique keys, and the key of a
+ * dealer's table starts with the dealer. A row that does not exist or that the caller may not see is `not_found`.
  */
 import { type FieldArgs, first, lambda, type Step } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
@@ -8,9 +8,9 @@ import { ApiError } from '../request/errors.ts'
 
 const typeDefs = gql`
   extend type Query {
-    "One listing. An error \`not_found\` where there is none, or none that you may see."
+    "One listing. The error is \`not_found\` if it does not exist or you may not see it."
     listing(id: UUID!): Listing
-    "One dealer. An error \`not_found\` where there is none, or none that you may see."
+    "One dealer. The error is \`not_found\` if it does not exist or you may not see it."
     dealer(id: UUID!): Dealer
   }
 `
@@ -18,8 +18,8 @@ const typeDefs = gql`
 /** Adds the look-ups to the schema. */
 export const LookupsPlugin: GraphileConfig.Plugin = extendSchema(build => {
   const plans = {
-    listing: lookUp(build, 'listings', 'There is no such listing, or you may not see it.'),
-    dealer: lookUp(build, 'dealers', 'There is no such dealer, or you may not see it.'),
+    listing: lookUp(build, 'listings', 'The listing does not exist, or you may not see it.'),
+    dealer: lookUp(build, 'dealers', 'The dealer does not exist, or you may not see it.'),
   }
   return { typeDefs, objects: { Query: { plans } } }
 }, 'LookupsPlugin')

@@ -1,9 +1,9 @@
-/** No page without an end: every connection, nested ones too, gives 20 rows unless asked, and 100 at most. */
+/** Limits the page of every connection, nested ones too: 20 rows by default, 100 at most. */
 import { constant, type FieldArgs, lambda, type Step } from 'grafast'
 import { pageRows } from '../request/documentRows.ts'
 import { ApiError } from '../request/errors.ts'
 
-/** What the plan of a collection offers. */
+/** The plan of a collection. */
 interface Pageable extends Step {
   setFirst(rows: Step<number | undefined>): void
   setLast(rows: Step<number | undefined>): void
@@ -17,8 +17,8 @@ interface PageArguments {
 }
 
 /**
- * Takes `first` and `last` of all collections out of PostGraphile's hands: the plan of the field reads them, checks them
- * and applies them. `offset` goes: the database counts its way through all rows that it skips, with `after` it does not.
+ * Replaces PostGraphile's `first` and `last` of all collections: the plan of the field reads, checks and applies them. Removes
+ * `offset`, because the database would read all rows that it skips. With `after` it does not.
  */
 export const PageLimitPlugin: GraphileConfig.Plugin = {
   name: 'PageLimitPlugin',
@@ -70,7 +70,7 @@ function applyLimit($page: Pageable, args: FieldArgs): void {
   $page.setLast(lambda($checked, page => page.last, true))
 }
 
-/** The page that is read for what the client asked: either the first rows after a cursor or the last ones before one. */
+/** The page to read: the first rows after a cursor, or the last rows before one. */
 export function checkPage({ first, last, before, after }: PageArguments): { first?: number; last?: number } {
   checkRows('first', first)
   checkRows('last', last)

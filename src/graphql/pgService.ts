@@ -1,20 +1,20 @@
-/** How PostGraphile reaches the database: each statement in one round trip, under the settings of its request. */
+/** Makes PostGraphile send each statement together with the settings of its request, in one round trip and one transaction. */
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from '@dataplan/pg'
 import { createWithPgClient, makePgService } from '@dataplan/pg/adaptors/pg'
 import type { Pool } from 'pg'
-import { runInOneTrip } from '../database/oneTrip.ts'
+import { runInTransaction } from '../database/pipeline.ts'
 
 type Options = { pool: Pool; prepareStatements: boolean }
 
 export function makeService({ pool, prepareStatements }: Options): GraphileConfig.PgServiceConfiguration {
   const ordinary: WithPgClient = createWithPgClient({ pool })
   const withPgClient: WithPgClient = (settings, callback) => {
-    // reading the catalogs at the start, which has no settings
+    // PostGraphile reads the catalogs at the start, without settings.
     if (settings === null) return ordinary(null, callback)
     const client: PgClient = {
       async query<Data>({ text, values, arrayMode }: PgClientQuery): Promise<PgClientResult<Data>> {
         const statement = { text, values: values ?? [], arrayMode: arrayMode ?? false }
-        const { rows, rowCount } = await runInOneTrip(pool, settings, statement, prepareStatements)
+        const { rows, rowCount } = await runInTransaction(pool, settings, statement, prepareStatements)
         return { rows: rows as Data[], rowCount, notices: [] }
       },
       withTransaction: work => ordinary(settings, inner => inner.withTransaction(work)),
@@ -22,7 +22,7 @@ export function makeService({ pool, prepareStatements }: Options): GraphileConfi
     return Promise.resolve(callback(client))
   }
   const service = makePgService({ pool, schemas: ['app_public'], pubsub: false })
-  // its type also asks for the driver's own client, which nothing here uses
+  // The type demands PostGraphile's wider client, with the client of pg inside. Nothing here uses it.
   const adaptor = {
     ...service.adaptor,
     createWithPgClient: () => withPgClient,

@@ -1,7 +1,7 @@
 /**
- * The PostGraphile preset: what of the database is shown, under which names, and as whom a request runs.
+ * The PostGraphile preset: which parts of the database the API shows, their names, and the role of a request.
  *
- * Nothing is shown unless a comment in the schema says so: `@behavior +query:resource:connection` on a table,
+ * The API shows nothing unless a comment in the schema says so: `@behavior +query:resource:connection` on a table,
  * `@behavior +mutationField` on a function.
  */
 import { PgSimplifyInflectionPreset } from '@graphile/simplify-inflection'
@@ -11,7 +11,7 @@ import { operationOf } from '../request/document.ts'
 import type { ConstraintMessages, Fault } from '../request/errors.ts'
 import type { Identity } from '../request/identity.ts'
 import { requestOf } from '../request/request.ts'
-import { makeDocumentsPlugin } from './documents.ts'
+import { makeDocumentsPlugin } from './documentReader.ts'
 import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
 import { makeService } from './pgService.ts'
@@ -21,21 +21,20 @@ import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts
 
 type RuruClientConfig = NonNullable<NonNullable<GraphileConfig.Preset['ruru']>['clientConfig']>
 
-/** What the preset depends on. */
 export interface PresetOptions {
-  /** The low-privilege login. It must be able to become each role of `roleOf`, and needs an error handler. */
+  /** The low-privilege login. It must be able to take each role of `pgSettings`, and the pool needs an error handler. */
   readonly pool: Pool
-  /** May connections keep prepared statements? */
+  /** Whether connections keep prepared statements. */
   readonly prepareStatements: boolean
   readonly log: (report: FaultReport) => void
-  /** Is told each error that a client is told. */
+  /** Called for each error that a client gets. */
   readonly onFault: (fault: Fault) => void
   readonly constraintMessages: ConstraintMessages
-  /** May clients ask for the schema? Else no error names what they did not name first, either. */
+  /** Whether clients may read the schema. If not, errors suggest no names either. */
   readonly introspection: boolean
-  /** Serve GraphiQL under `/`? */
+  /** Whether GraphiQL is served under `/`. */
   readonly graphiql: boolean
-  /** Lookups, sessions and other parts of the schema that are not made from the database. */
+  /** Lookups, sessions and other parts of the schema that do not come from the database. */
   readonly plugins?: readonly GraphileConfig.Plugin[]
 }
 
@@ -50,7 +49,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       'QueryQueryPlugin',
       'MutationPayloadQueryPlugin',
       'SubscriptionPlugin',
-      // A part of the schema that cannot be built is an error at the start, not a line in the log.
+      // without it, a part of the schema that cannot be built is an error at the start
       'SwallowErrorsPlugin',
     ],
     plugins: [
@@ -67,7 +66,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     gather: { pgStrictFunctions: true },
     schema: { pgForbidSetofFunctionsToReturnNull: true },
     grafast: { context },
-    // its type asks for every property
+    // the type requires every property
     ruru: { clientConfig: { defaultQuery: examples } as RuruClientConfig },
     grafserv: {
       graphqlPath: GRAPHQL_PATH,
@@ -78,7 +77,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       websockets: false,
       watch: false,
       maxRequestLength: 100_000,
-      // `application/graphql` is not in the specification, and carries no variables.
+      // `application/graphql` is not in the specification and has no variables
       allowedRequestContentTypes: ['application/json'],
       maskError,
     },
@@ -86,7 +85,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
 }
 
 /**
- * Takes back what PostGraphile would show by itself. The comments in the schema come after this and have the last word.
+ * Hides what PostGraphile shows by default. The comments in the schema apply after this and override it.
  *
  * | shown | comment | behaviour |
  * | --- | --- | --- |
@@ -165,8 +164,8 @@ function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.
 }
 
 /**
- * As whom the statements of a request run. Each call to the database is a transaction that sets these for itself alone. A
- * query may not write, whatever its functions are.
+ * The settings of a request's statements: role, user and client address. Each database call is a transaction with these
+ * settings. A query cannot write, whichever functions it calls.
  */
 export function pgSettings(
   identity: Identity | undefined,

@@ -1,8 +1,8 @@
 /**
- * Scalars that refuse a malformed value at the door, as an error of the document (400), and times that are always UTC.
+ * Scalars that refuse a malformed value as an error of the document (400), and times that are always UTC.
  *
- * As PostGraphile has them, every scalar but UUID takes any value at all as text, so that `"abc"` as an amount, `NaN` as
- * a price or `now` as a time travel to Postgres.
+ * PostGraphile's own scalars, except UUID, accept any text. Then `"abc"` as an amount, `NaN` as a price or `now` as a time
+ * would reach Postgres.
  */
 import { Kind, type ValueNode } from 'grafast/graphql'
 
@@ -25,10 +25,10 @@ const stringScalars: Readonly<Record<string, StringScalar>> = {
   },
 }
 
-/** Levels of a JSON value; deeper ones end in a stack overflow somewhere on their way. */
-const maximumJsonDepth = 20
+/** Levels of a JSON value. A deeper value could overflow the stack. */
+const MAX_JSON_DEPTH = 20
 
-/** Replaces how UUID, BigFloat, BigInt, Date, Datetime and JSON read their values, and how Datetime writes its own. */
+/** Replaces the parsing of UUID, BigFloat, BigInt, Date, Datetime and JSON, and the output of Datetime. */
 export const ScalarsPlugin: GraphileConfig.Plugin = {
   name: 'ScalarsPlugin',
   version: '1.0.0',
@@ -61,7 +61,7 @@ function parseString(name: string, { pattern, example }: StringScalar, value: un
   return value
 }
 
-/** `Date` takes 31 February for 3 March, Postgres refuses it. */
+/** JavaScript's `Date` accepts 31 February as 3 March; Postgres refuses it. */
 function isCalendarDay(value: string): boolean {
   const day = value.slice(0, 10)
   const date = new Date(`${day}T00:00:00Z`)
@@ -70,7 +70,7 @@ function isCalendarDay(value: string): boolean {
   )
 }
 
-/** Every session runs in UTC (see `pgSettings`), so that the offset of a time is +00:00, which most write as Z. */
+/** Every session runs in UTC (see `pgSettings`), so the offset of a time is +00:00. It is written as the usual Z. */
 function utc(value: unknown): string {
   return String(value).replace(/\+00(:00)?$/, 'Z')
 }
@@ -78,7 +78,7 @@ function utc(value: unknown): string {
 function assertShallow(value: unknown): unknown {
   let level: unknown[] = [value]
   for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > maximumJsonDepth) throw new TypeError(`JSON may nest ${maximumJsonDepth} levels at most.`)
+    if (depth > MAX_JSON_DEPTH) throw new TypeError(`JSON may nest ${MAX_JSON_DEPTH} levels at most.`)
     level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []))
   }
   return value

@@ -1,11 +1,10 @@
 /**
- * From the errors of a GraphQL result to the HTTP answer: each error is translated by the one table, the status is that
- * of the first error if no root field succeeded, and what nobody foresaw goes to the log under the request's id.
+ * Makes the HTTP response fit the errors of a GraphQL result. The table of faults translates each error. If no root field
+ * succeeded, the status is that of the first error. Unexpected errors are logged with the id of the request.
  */
 import { type GrafastExecutionArgs, isSafeError } from 'grafast'
 import { type ExecutionResult, type FormattedExecutionResult, GraphQLError, Kind } from 'grafast/graphql'
 import type { Result } from 'postgraphile/grafserv'
-import { CHALLENGE } from '../request/answers.ts'
 import { operationOf } from '../request/document.ts'
 import {
   type ConstraintMessages,
@@ -15,6 +14,7 @@ import {
   rootCause,
   toFault,
 } from '../request/errors.ts'
+import { CHALLENGE } from '../request/faultResponse.ts'
 import { refusalType } from '../request/mediaType.ts'
 import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
 import { isGet } from '../request/parameters.ts'
@@ -32,25 +32,24 @@ export interface FaultReport {
   readonly stack?: string | undefined
 }
 
-/** What the translation needs. */
 export interface StatusOptions {
   readonly log: (report: FaultReport) => void
-  /** Is told each error that a client is told, while its answer is made: may neither wait nor throw. */
+  /** Called for each error that a client gets, before the response is sent. It must neither wait nor throw. */
   readonly onFault: (fault: Fault) => void
   readonly constraintMessages: ConstraintMessages
   /** No "Did you mean" in errors about variables. */
   readonly hideSuggestions: boolean
 }
 
-/** Marks what went through the table, for `maskError`. */
+/** Errors that are already translated, for `maskError`. */
 const translated = new WeakSet<object>()
 
-/** Last line: whatever came past the table (a fault before the execution) says nothing about itself. */
+/** Hides the text of an error that was not translated, such as one that was thrown before the execution. */
 export function maskError(error: GraphQLError): GraphQLError {
   return translated.has(error) ? error : clientError(error, fault('internal_error'))
 }
 
-/** Translates the errors of each result, and sets status and `Retry-After` of each answer. */
+/** Translates the errors of each result, and sets status and `Retry-After` of each response. */
 export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin {
   return {
     name: 'StatusPlugin',
@@ -61,11 +60,11 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
           try {
             return await next()
           } catch (error) {
-            // grafserv answers this by itself, through `maskError`, and with 200 where the client takes JSON.
-            const told = fault('internal_error')
+            // grafserv sends this error itself, through `maskError`, with status 200 if the client accepts JSON
+            const clientFault = fault('internal_error')
             const request = requestOf(args.requestContext)
-            outcomeOf(request).status = told.status
-            options.log(report(told, error, request))
+            outcomeOf(request).status = clientFault.status
+            options.log(report(clientFault, error, request))
             throw error
           }
         },
@@ -82,7 +81,7 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
       middleware: {
         async processRequest(next, { requestDigest }) {
           const result = await next()
-          return result && answer(result, requestOf(requestDigest.requestContext))
+          return result && applyOutcome(result, requestOf(requestDigest.requestContext))
         },
       },
     },
@@ -96,7 +95,7 @@ function describeOperation({ document, operationName }: GrafastExecutionArgs): E
   return { type, name, fields: [...rootFields.values()].map(field => field.name) }
 }
 
-/** A plan that fails to be made may throw instead of giving a result. */
+/** Planning may throw instead of returning a result. */
 async function settle<Execution>(execute: () => Promise<Execution>): Promise<Execution | ExecutionResult> {
   try {
     return await execute()
@@ -124,15 +123,15 @@ function translateResult(
   outcome.codes.push(...faults.map(({ code }) => code))
   if (faults[0] && !someFieldSucceeded(result, args)) {
     outcome.status = faults[0].status
-    outcome.retryAfter = faults[0].retryAfter
+    outcome.retryAfterSeconds = faults[0].retryAfterSeconds
   }
   const requestId = request?.requestId
   return { ...result, errors: errors.map((error, i) => clientError(error, faults[i] as Fault, requestId)) }
 }
 
 /**
- * Is the error about the operation's name or its variables? graphql-js finds those before anything runs, and they come
- * without a path; so does a plan that cannot be made, but behind that stands what was thrown.
+ * Whether the error is about the operation's name or its variables. graphql-js finds these before the execution, so they have
+ * no path. An error of planning has no path either, but it has an `originalError`.
  */
 function isAboutRequest({ path, nodes, originalError }: GraphQLError): boolean {
   return path === undefined && (nodes?.[0]?.kind === Kind.VARIABLE_DEFINITION || originalError === undefined)
@@ -142,20 +141,20 @@ function translate(error: GraphQLError, request: ApiRequest | undefined, options
   const root = rootCause(error)
   const { constraintMessages } = options
   const found = toFault(error, { authenticated: request?.identity !== undefined, constraintMessages })
-  // What Grafast calls safe is about the arguments of the client, such as a cursor that was never given out.
-  const told =
+  // a safe error of Grafast is about the client's arguments, such as an invalid cursor
+  const clientFault =
     found.code === 'internal_error' && isSafeError(Object(root))
       ? fault('invalid_input', { message: (root as Error).message })
       : found
   const database = databaseError(root)
   if (database) outcomeOf(request).sqlstates.push(database.code)
-  if (told.status >= 500) options.log(report(told, error, request, error.path))
-  options.onFault(told)
-  return told
+  if (clientFault.status >= 500) options.log(report(clientFault, error, request, error.path))
+  options.onFault(clientFault)
+  return clientFault
 }
 
 function report(
-  told: Fault,
+  clientFault: Fault,
   error: unknown,
   request: ApiRequest | undefined,
   path: readonly (string | number)[] = [],
@@ -167,7 +166,7 @@ function report(
     requestId: request?.requestId,
     operation: outcomeOf(request).operation?.name,
     path: path.join('.'),
-    code: told.code,
+    code: clientFault.code,
     sqlstate: database?.code,
     constraint: database?.constraint,
     message,
@@ -175,9 +174,9 @@ function report(
   }
 }
 
-function clientError(error: GraphQLError, told: Fault, requestId?: string): GraphQLError {
+function clientError(error: GraphQLError, clientFault: Fault, requestId?: string): GraphQLError {
   const { nodes = null, source = null, positions = null, path = null } = error
-  const { code, detail, meta, message } = told
+  const { code, detail, meta, message } = clientFault
   const extensions = {
     code,
     ...(detail ? { detail } : null),
@@ -200,19 +199,19 @@ function someFieldSucceeded({ data, errors }: ExecutionResult, args: GrafastExec
   )
 }
 
-function answer(result: Result, request: ApiRequest | undefined): Result {
-  const { status, retryAfter } = outcomeOf(request)
+function applyOutcome(result: Result, request: ApiRequest | undefined): Result {
+  const { status, retryAfterSeconds } = outcomeOf(request)
   if (status !== undefined) {
-    // The type says 204 or 304 for an empty answer, which a GraphQL result never is.
+    // the type allows only 204 and 304 for a result without a body, which a GraphQL result never is
     Object.assign(result, { statusCode: status })
     if (status === 401) result.headers['www-authenticate'] = CHALLENGE
-    if (retryAfter !== undefined) result.headers['retry-after'] = String(retryAfter)
+    if (retryAfterSeconds !== undefined) result.headers['retry-after'] = String(retryAfterSeconds)
     return result
   }
   return result.type === 'buffer' && result.statusCode >= 400 ? withCodes(result, request) : result
 }
 
-/** What grafserv refuses by itself (method, media type, no JSON) is a GraphQL answer without a code: adds it, and the headers. */
+/** Adds the code and the headers to errors of grafserv itself: wrong method or media type, or invalid JSON. */
 function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | undefined): Result {
   if (!result.headers['content-type']?.includes('json')) return result
   const payload = JSON.parse(result.buffer.toString()) as FormattedExecutionResult
@@ -224,7 +223,7 @@ function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | un
     ...result.headers,
     'content-type': refusalType(request?.headers.accept),
     'content-length': String(buffer.length),
-    // only a mutation is refused by its method where GET is served
+    // of the requests by GET, grafserv refuses only mutations
     ...(result.statusCode === 405 ? { allow: request && isGet(request) ? 'POST' : 'GET, HEAD, POST' } : null),
   }
   return { ...result, buffer, headers }

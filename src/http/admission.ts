@@ -1,6 +1,7 @@
 /** At most MAX_IN_PROGRESS GraphQL requests run at once; some queue; the rest get 503: `slots.ts` decides which. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Express } from 'express'
+import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import type { AdmissionMetrics } from '../metrics/httpServer.ts'
 import { type ErrorCode, fault } from '../request/errors.ts'
@@ -9,11 +10,10 @@ import { outcomeOf } from '../request/outcome.ts'
 import { requestIdOf } from './requestLog.ts'
 import { makeSlots, type Slots } from './slots.ts'
 
-/** Longest time in the queue before a request is refused, in milliseconds: the same as for a database connection. */
-const QUEUE_TIMEOUT_MS = 5_000
-/** Refusals are logged together, once in this time, in milliseconds. */
+/** A request in the queue is refused after the time that it could wait for a database connection. */
+const QUEUE_TIMEOUT_MS = CONNECT_TIMEOUT_MS
+/** Refusals are logged together, once in this time. */
 const REPORT_MS = 5_000
-/** Seconds after which a refused client may try again. */
 const RETRY_AFTER_SECONDS = 1
 export const REFUSAL_MESSAGE = 'Too many requests are in progress. Please try again in a second.'
 const REFUSAL = Buffer.from(
@@ -69,8 +69,8 @@ export function makeAdmission({ maxInProgress, metrics, log }: Options): Admissi
 }
 
 /**
- * Runs before express, so slow senders hold no slot and refused requests cost nothing. The log and the request metrics do not see
- * a request that is refused here; `admission_refused_total` counts it.
+ * Runs before express, so slow senders hold no slot and refused requests cost nothing. The log and the request metrics do not
+ * see a request that is refused here; `admission_refused_total` counts it.
  */
 export function refuseWhenFull(app: RequestListener, { slots, refuse }: Admission): RequestListener {
   return (request, response) => {
@@ -79,7 +79,7 @@ export function refuseWhenFull(app: RequestListener, { slots, refuse }: Admissio
   }
 }
 
-/** Takes a slot after the body is read, and frees it when the answer is made. */
+/** Takes a slot after the body is read, and frees it when the response is ready to be sent. */
 export function installAdmission(app: Express, { slots, refuse }: Admission): void {
   app.use('/graphql', (request, response, next) => {
     let entered = true
@@ -98,7 +98,7 @@ export function installAdmission(app: Express, { slots, refuse }: Admission): vo
       next()
     }
     const timeout = setTimeout(giveUp, QUEUE_TIMEOUT_MS)
-    // when the answer is made: a client that reads slowly holds no slot
+    // before the response is sent, so that a client that reads slowly holds no slot
     response.once('prefinish', leave)
     response.once('close', leave)
     if (slots.enter(admit)) return

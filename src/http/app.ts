@@ -23,12 +23,12 @@ export type AppOptions = {
   graphiql: boolean
   admission: Admission
   requestMetrics: RequestMetrics
-  /** All metrics of this process, as Prometheus reads them. */
+  /** The metrics of this process, in the format of Prometheus. */
   readMetrics: () => Promise<Reading>
   limits: Omit<LimiterOptions, 'log'>
-  /** Why the process is not ready, as a sentence; undefined: it is. */
+  /** Why the process is not ready, as a sentence. Undefined: it is ready. */
   readinessFault: () => Promise<string | undefined>
-  /** Mounts GraphQL: after identity, before what catches the rest. */
+  /** Mounts GraphQL, after identity and limits, before the handlers of errors. */
   installGraphql: (app: Express) => void | Promise<void>
 }
 
@@ -57,7 +57,7 @@ function securityHeaders(graphiql: boolean): RequestHandler {
   const strict = helmet({
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"] } },
   })
-  // GraphiQL brings its scripts inline
+  // GraphiQL has inline scripts
   const page = helmet({ contentSecurityPolicy: false })
   return (request, response, next) =>
     (graphiql && request.method === 'GET' ? page : strict)(request, response, next)

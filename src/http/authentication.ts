@@ -1,9 +1,9 @@
-/** Who asks. A token that does not verify is refused here, never taken for a visitor. */
+/** Verifies access tokens. A request with an invalid token is refused; it is never served as a visitor's. */
 import type { IncomingMessage } from 'node:http'
 import type { Express } from 'express'
 import type { Tokens } from '../identity/tokens.ts'
 import type { Logger } from '../log.ts'
-import { CHALLENGE, sendFault } from '../request/answers.ts'
+import { CHALLENGE, sendFault } from '../request/faultResponse.ts'
 import type {} from '../request/request.ts'
 import { requestId } from './requestLog.ts'
 
@@ -21,7 +21,7 @@ const REPEATED = {
 
 const faults = new WeakMap<object, typeof INVALID | typeof REPEATED>()
 
-/** Verifies the token. One that does not verify makes the request nobody's, until it is refused. */
+/** Sets the identity of a request. An invalid token is only noted here, and `installTokenRefusal` refuses it. */
 export function installIdentity(app: Express, tokens: Tokens, log: Logger): void {
   app.use(async (request, _response, next) => {
     const header = request.headers.authorization
@@ -43,7 +43,7 @@ export function installIdentity(app: Express, tokens: Tokens, log: Logger): void
   })
 }
 
-/** Behind the limits, so that guessing tokens is counted on the address it comes from. */
+/** Runs after the limits, so that a client that guesses tokens is counted by its address. */
 export function installTokenRefusal(app: Express): void {
   app.use((request, response, next) => {
     const fault = faults.get(request)

@@ -1,14 +1,14 @@
-/** Reads the body of a GraphQL request, so that what it asks for is known before anything runs. */
+/** Reads the body of a GraphQL request before the limits, which need its document. */
 import express, { type Express } from 'express'
-import { sendFault } from '../request/answers.ts'
+import { sendFault } from '../request/faultResponse.ts'
 
-/** Bytes; longer is 413. */
-const MAXIMUM_BYTES = 100_000
+/** A longer body gets 413. */
+const MAX_BYTES = 100_000
 
 const MESSAGES = {
-  400: 'The request body cannot be read as JSON. Please send an object with `query`.',
+  400: 'The request body is not valid JSON. Please send an object with `query`.',
   413: 'The request body is too large. Please send less at once.',
-  415: 'The request body has an encoding that is not read here. Please send JSON in UTF-8.',
+  415: 'The encoding of the request body is not supported. Please send JSON in UTF-8.',
 } as const
 
 type Status = keyof typeof MESSAGES
@@ -17,11 +17,11 @@ type Status = keyof typeof MESSAGES
 const faults = new WeakMap<object, Status>()
 
 export function installBody(app: Express): void {
-  const readJson = express.json({ limit: MAXIMUM_BYTES, type: 'application/json' })
+  const readJson = express.json({ limit: MAX_BYTES, type: 'application/json' })
   app.use('/graphql', (request, response, next) => {
     if (request.method !== 'POST') return next()
     readJson(request, response, (error?: unknown) => {
-      // an unreadable request is charged like any other, and refused after that
+      // an unreadable request is charged like any other before it is refused
       if (error !== undefined) faults.set(request, statusOf(error))
       next()
     })
@@ -36,7 +36,7 @@ export function installBodyRefusal(app: Express): void {
   })
 }
 
-/** Whatever goes wrong here is about bytes that the client sent. */
+/** Every error here is about bytes that the client sent, also one without a status, such as zlib's. */
 function statusOf(error: unknown): Status {
   const { status } = Object(error) as { status?: unknown }
   return status === 413 || status === 415 ? status : 400

@@ -1,4 +1,4 @@
-/** `/healthz`: the process lives. `/readyz`: it can serve, or the reason why not. */
+/** `/healthz`: the process runs. `/readyz`: whether it can serve requests, and if not, why. */
 import type { Express } from 'express'
 
 export function installHealth(app: Express, readinessFault: () => Promise<string | undefined>): void {

@@ -1,4 +1,4 @@
-/** `GET /metrics`: Prometheus text. */
+/** `GET /metrics`, for Prometheus. */
 import type { Express } from 'express'
 import type { Reading } from '../metrics/startMetrics.ts'
 

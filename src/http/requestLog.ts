@@ -1,20 +1,20 @@
-/** An id for each request, and a log line once it is answered. */
+/** Gives each request an id, and logs it once its response is sent or aborted. */
 import { randomUUID } from 'node:crypto'
 import type { Express, Request } from 'express'
 import type { Logger } from '../log.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import type {} from '../request/request.ts'
 
-/** No room for more than an id. */
+/** Long enough for an id and for nothing else, because ids are logged. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
-/** Asked every few seconds by machines. */
+/** Polled every few seconds, so logged at level debug. */
 const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics'])
 
 export function requestId(request: Request): string {
   return request.requestId ?? 'none'
 }
 
-/** The id that a proxy has given, if it is one, else a new one. */
+/** The id from the proxy if it is valid, else a new one. */
 export function requestIdOf(given: string | string[] | undefined): string {
   return typeof given === 'string' && REQUEST_ID.test(given) ? given : randomUUID()
 }
@@ -22,7 +22,7 @@ export function requestIdOf(given: string | string[] | undefined): string {
 export function installRequestLog(app: Express, log: Logger): void {
   app.use((request, response, next) => {
     const startedAt = performance.now()
-    // within a mounted handler the path is another
+    // read it here: inside a mounted handler the path is shorter
     const { path } = request
     const id = requestIdOf(request.headers['x-request-id'])
     request.requestId = id

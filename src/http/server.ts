@@ -1,42 +1,46 @@
-/** The HTTP server: listens, and stops without dropping an answer. */
+/** The HTTP server. It stops without dropping a response. */
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** Longest that a stop waits for answers in progress, in milliseconds. */
+/** A stop waits this long for responses in progress. */
 const DRAIN_MS = 10_000
+/** During a stop, idle connections are closed this often. */
+const SWEEP_MS = 50
+/** Timeouts of requests are checked this often. */
+const CHECK_MS = 1_000
 
-/** Timeouts for slow clients, in milliseconds. */
+/** Timeouts for slow clients. */
 export type ClientTimeouts = Readonly<{
-  /** For sending the head of a request. */
-  head: number
-  /** For sending all of a request. */
-  request: number
-  /** For reading the answer. */
-  answer: number
+  /** To send the head of a request. */
+  headMs: number
+  /** To send the whole request. */
+  requestMs: number
+  /** To read the response. */
+  responseMs: number
 }>
 
-const TIMEOUTS: ClientTimeouts = { head: 5_000, request: 15_000, answer: 30_000 }
-/** Longer than the idle timeout of common proxies (60 s), so that the proxy closes a connection and never sends on a closed one. */
-const IDLE_MS = 65_000
+const TIMEOUTS: ClientTimeouts = { headMs: 5_000, requestMs: 15_000, responseMs: 30_000 }
+/** Longer than the idle timeout of common proxies (60 s), so that the proxy closes idle connections and not this server. */
+const KEEP_ALIVE_MS = 65_000
 
 export function makeServer(maxConnections: number, timeouts = TIMEOUTS): Server {
   const server = createServer({
-    headersTimeout: timeouts.head,
-    requestTimeout: timeouts.request,
-    keepAliveTimeout: IDLE_MS,
-    connectionsCheckingInterval: Math.min(1_000, timeouts.head),
+    headersTimeout: timeouts.headMs,
+    requestTimeout: timeouts.requestMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: Math.min(CHECK_MS, timeouts.headMs),
   })
   // further connections are closed immediately, so that the client can try another process
   server.maxConnections = maxConnections
-  server.on('request', (_request, response) => cutOffSlowReader(response, timeouts.answer))
+  server.on('request', (_request, response) => closeOnSlowRead(response, timeouts.responseMs))
   return server
 }
 
-/** Closes the connection of a client that does not read its answer; otherwise the answer stays in memory for ever. */
-function cutOffSlowReader(response: ServerResponse, timeout: number): void {
+/** Closes the connection of a client that does not read its response, which would stay in memory forever. */
+function closeOnSlowRead(response: ServerResponse, timeoutMs: number): void {
   response.once('prefinish', () => {
     if (response.writableFinished || response.writableLength === 0) return
-    const timer = setTimeout(() => response.destroy(), timeout).unref()
+    const timer = setTimeout(() => response.destroy(), timeoutMs).unref()
     response.once('close', () => clearTimeout(timer))
   })
 }
@@ -57,8 +61,8 @@ export function listen(server: Server, host: string, port: number): Promise<stri
 export async function drain(server: Server): Promise<void> {
   if (!server.listening) return
   const closed = new Promise<void>(resolve => server.close(() => resolve()))
-  // a keep-alive connection becomes idle only after its answer is sent
-  const sweep = setInterval(() => server.closeIdleConnections(), 50)
+  // a keep-alive connection becomes idle only after its response is sent
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
   const deadline = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
   server.closeIdleConnections()
   await closed

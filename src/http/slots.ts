@@ -1,27 +1,28 @@
 /**
- * The slots for GraphQL requests, as a state machine without timers or sockets: how many requests run, how many wait, and when
- * further ones are refused.
+ * The slots for GraphQL requests, as a state machine without timers or sockets: how many requests run, how many queue, and when
+ * more are refused.
  *
- * - Up to `slots` requests run at once. Others queue; beyond the queue they are refused, because a long queue makes every answer late.
- * - A burst may queue up to BURST_QUEUE requests a slot, because it ends by itself.
+ * - Up to `slots` requests run at once. Others queue. When the queue is full, requests are refused, because a long queue makes
+ *   every response late.
+ * - A burst may queue up to BURST_QUEUE requests per slot, because it ends by itself.
  * - A queue older than BURST_MS counts as sustained load and may hold as many requests as are running.
- * - Refusals for longer than BURST_MS are an overload. For OVERLOAD_MS half of the slots are used and one request may wait. Halving
- *   concurrency keeps throughput, because requests contend less. Admitted requests keep their latency.
+ * - Refusals for longer than BURST_MS are an overload. For OVERLOAD_MS, half of the slots are used and one request may queue.
+ *   Halving concurrency keeps throughput, because requests contend less. Admitted requests keep their latency.
  */
 
-/** Queued requests a slot: in a burst, and under sustained load. */
+/** Queued requests per slot: in a burst, and under sustained load. */
 const BURST_QUEUE = 10
 const SUSTAINED_QUEUE = 1
 /** Queued requests in total during an overload: one, so that a free slot is used at once. */
 const OVERLOAD_QUEUE = 1
-/** How long a queue counts as a burst, and how long refusals last before they count as an overload, in milliseconds. */
+/** A queue counts as a burst for this long. Refusals that last this long count as an overload. */
 const BURST_MS = 500
-/** How long an overload is assumed to last, in milliseconds. */
+/** How long an overload is assumed to last. */
 export const OVERLOAD_MS = 10_000
-/** Time without a refusal after which a queue counts as a burst again, in milliseconds. */
+/** Time without a refusal after which a queue counts as a burst again. */
 const CALM_MS = 1_000
 
-/** A queued request is known by its callback, which is called once it has a slot. */
+/** A queued request is identified by its callback, which is called when it gets a slot. */
 export type Slots = {
   /** Returns true when there is neither a slot nor queue room. Counts as a refusal when true. */
   refuseIfFull(): boolean
@@ -33,7 +34,7 @@ export type Slots = {
   queued(): number
 }
 
-/** `now`: a clock, in milliseconds. */
+/** `now` is a clock in milliseconds. */
 export function makeSlots(slots: number, now = () => performance.now()): Slots {
   // a Set keeps the order of arrival and removes any entry in constant time
   const queue = new Set<() => void>()
@@ -59,7 +60,7 @@ export function makeSlots(slots: number, now = () => performance.now()): Slots {
     refusedAt = at
     if (at - refusingSince >= BURST_MS && !isOverload()) overloadAt = at
   }
-  /** Gives free slots to the oldest queued requests. The end of an overload frees slots too, without anybody leaving. */
+  /** Gives free slots to the oldest queued requests. The end of an overload frees slots too, without a call of `leave`. */
   function admitQueued(): void {
     for (const next of queue) {
       if (inUse >= usable()) return

@@ -1,4 +1,4 @@
-/** Accounts: passwords are hashed and checked here, so that none is ever a parameter of a statement. */
+/** Registers accounts and logs them in. Passwords are hashed and checked here, so that no statement contains one. */
 import { createHash } from 'node:crypto'
 import { verify } from '@node-rs/argon2'
 import type pg from 'pg'
@@ -24,21 +24,21 @@ type LoginAttempt = {
   retry_after_seconds: number | null
 }
 
-/** As of any other charge: what only watches lets through, and says so. */
+/** As for any other charge: shadow mode allows and reports. */
 export type AccountOutcome = 'allowed' | 'refused' | 'shadow_refused'
 
 export type AccountsOptions = {
-  /** Connects as forecourt_authenticator, which may call the four functions of identity and nothing else. */
+  /** Connects as forecourt_authenticator, which may call the four identity functions. */
   pool: pg.Pool
   tokens: Tokens
-  /** Told of each attempt that was counted on its account, and of each that is refused for that. */
+  /** Called for each login attempt, with the outcome of the account's limit. */
   onCounted: (outcome: AccountOutcome, request: ApiRequest | undefined) => void
 }
 
 export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Accounts {
-  const takeTurn = makeTurns()
-  // What an unknown address is checked against: the same work, and never right.
-  const nobodysHash = hashPassword(createHash('sha256').update(String(Math.random())).digest('hex'))
+  const serializeByKey = makeKeySerializer()
+  // Checked for an unknown e-mail address: the same work, and it never matches.
+  const dummyHash = hashPassword(createHash('sha256').update(String(Math.random())).digest('hex'))
 
   async function openSession(user: Session['user'], isAdmin: boolean): Promise<Session> {
     const token = await tokens.issue({ userId: user.id, role: isAdmin ? 'admin' : 'dealer' })
@@ -57,7 +57,7 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
     onCounted(outcomeOf(attempt), request)
     if (attempt.retry_after_seconds !== null)
       throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
-    const matches = await verify(attempt.password_hash ?? (await nobodysHash), password)
+    const matches = await verify(attempt.password_hash ?? (await dummyHash), password)
     if (!matches || attempt.user_id === null) {
       const fail = 'select app_public.fail_login($1, $2, $3, $4)'
       await pool.query(fail, [email, address, attempt.account_key, attempt.max_count])
@@ -85,9 +85,9 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
     },
     async login(credentials, { request }) {
       requirePrintable(credentials.email)
-      // A failure is counted before the password is looked at. One at a time, the right passwords of one account do
-      // not stand in each other's way.
-      return takeTurn(credentials.email.trim().toLowerCase(), () => attemptLogin(credentials, request))
+      // begin_login counts a failure before the password is checked. Logins of one account run one after another, so
+      // that several correct ones at once do not reach the limit.
+      return serializeByKey(credentials.email.trim().toLowerCase(), () => attemptLogin(credentials, request))
     },
   }
 }
@@ -114,7 +114,7 @@ function requirePassword(password: string): void {
   })
 }
 
-/** Contract, section 5. The key is a hash: the answer repeats no address, and tells nothing of whether it is known. */
+/** The key is a hash: the response contains no e-mail address and does not reveal whether the account exists. */
 function tooManyFailures(attempt: LoginAttempt, seconds: number, request: ApiRequest | undefined): ApiError {
   const scope = 'auth_account'
   const account = attempt.account_key.toString('hex').slice(0, 16)
@@ -124,17 +124,17 @@ function tooManyFailures(attempt: LoginAttempt, seconds: number, request: ApiReq
   return tooManyRequests(scope, `account:${account}:${scope}`, seconds)
 }
 
-/** Runs what is under one key one after another. */
-function makeTurns() {
+/** Returns a function that runs the work of each key one after another. */
+function makeKeySerializer() {
   const last = new Map<string, Promise<unknown>>()
   return async <Value>(key: string, work: () => Promise<Value>): Promise<Value> => {
-    const before = last.get(key) ?? Promise.resolve()
-    const mine = before.then(work, work)
-    last.set(key, mine)
+    const previous = last.get(key) ?? Promise.resolve()
+    const current = previous.then(work, work)
+    last.set(key, current)
     try {
-      return await mine
+      return await current
     } finally {
-      if (last.get(key) === mine) last.delete(key)
+      if (last.get(key) === current) last.delete(key)
     }
   }
 }

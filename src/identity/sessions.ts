@@ -13,7 +13,7 @@ export interface Registration {
 /** Input of `login`. */
 export type Credentials = Omit<Registration, 'fullName'>
 
-/** What both answer. */
+/** The result of both. */
 export interface Session {
   readonly accessToken: string
   /** ISO 8601, UTC. */
@@ -21,13 +21,13 @@ export interface Session {
   readonly user: { readonly id: string; readonly email: string; readonly fullName: string }
 }
 
-/** Does the work. Refusals are thrown as `ApiError`, or come from the database with a SQLSTATE of ours. */
+/** Implements the mutations. Refusals are `ApiError`s, or database errors of class FC. */
 export interface Accounts {
   readonly register: (input: Registration, context: SessionContext) => Promise<Session>
   readonly login: (input: Credentials, context: SessionContext) => Promise<Session>
 }
 
-/** Who asks: for the address of the client and the id of the request. */
+/** The request, for the client's address and the rate limit headers. */
 export interface SessionContext {
   readonly request: ApiRequest | undefined
 }
@@ -68,7 +68,7 @@ const typeDefs = gql`
   extend type Mutation {
     "Makes an account and signs it in."
     register(input: RegisterInput!): RegisterPayload
-    "Signs in. The answer is the same whichever of the two is wrong."
+    "Signs in. The error is the same for an unknown e-mail address and for a wrong password."
     login(input: LoginInput!): LoginPayload
   }
 `

@@ -14,13 +14,13 @@ const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 
 export type Tokens = {
   issue(identity: Identity): Promise<AccessToken>
-  /** Rejects whatever is not exactly what `issue` makes and still valid. */
+  /** Rejects a token that `issue` did not make or that has expired. */
   verify(token: string): Promise<Identity>
 }
 
 export function makeTokens(secret: string): Tokens {
   const key = derivedKey(secret, 'access token')
-  /** A client sends the same token with each request: its signature is checked once. */
+  /** A client sends the same token with each request, so its signature is checked once. */
   const verified = new LRUCache<string, { identity: Identity; expiresAt: number }>({ max: 20_000 })
   return {
     async issue({ userId, role }) {
@@ -46,7 +46,7 @@ export function makeTokens(secret: string): Tokens {
         requiredClaims: ['sub', 'role', 'iat', 'exp'],
       })
       const { sub, role, exp = 0 } = payload
-      if (sub === undefined || !UUID.test(sub)) throw new Error('the subject is no user id')
+      if (sub === undefined || !UUID.test(sub)) throw new Error('the subject is not a user id')
       if (role !== 'dealer' && role !== 'admin') throw new Error('the role is unknown')
       const identity: Identity = Object.freeze({ userId: sub, role })
       verified.set(token, { identity, expiresAt: exp * 1000 })

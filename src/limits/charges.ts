@@ -1,4 +1,4 @@
-/** From what a request does and who sent it to what it is charged. */
+/** The charges of a request, from its root fields and its sender. */
 import { createHmac } from 'node:crypto'
 import { compositeKey } from '../request/compositeKey.ts'
 import type { FieldCounts } from '../request/document.ts'
@@ -8,19 +8,20 @@ import type { Policies, Policy } from './policies.ts'
 
 export type Charge = Readonly<{
   policy: Policy
-  /** As a refused client is told, `user:<id>:listing_create`. */
+  /** As a refused client sees it: `user:<id>:listing_create`. */
   name: string
-  /** HMAC of scope and subject: the counters name nobody. */
+  /** HMAC of scope and subject, so that the counters contain no user id and no address. */
   key: Buffer
   cost: number
 }>
 
 export type Subject = {
-  identity: Identity | undefined /** The address, or the prefix of an IPv6 one. */
+  identity: Identity | undefined
+  /** The address, or the prefix of an IPv6 address. */
   address: string
 }
 
-/** What a request asks for, as far as it is charged. */
+/** The parts of a request that decide about its charges. */
 export type Work = Readonly<{
   fields: FieldCounts
   isMutation: boolean
@@ -29,22 +30,22 @@ export type Work = Readonly<{
 
 const ROWS_PER_COST = 100
 
-/** Contract, section 5. More rows than a document may return are refused, so nothing of them is charged. */
+/** An operation with more rows than allowed costs 1, because GraphQL refuses it. */
 export function rowCost(rows: number): number {
   return rows > documentLimits.rows ? 1 : Math.max(1, Math.ceil(rows / ROWS_PER_COST))
 }
 
-/** The charges of a request, by ascending key, so that no two requests wait for each other. */
+/** Sorted by key, so that concurrent requests lock the counters in the same order and cannot deadlock. */
 export function chargesOf(policies: Policies, subject: Subject, work: Work, secret: Uint8Array): Charge[] {
   return policies.all
     .map(policy => ({ policy, times: timesOf(policy, subject, work) }))
     .filter(({ policy, times }) => times > 0 && policy.mode !== 'off')
     .map(({ policy, times }) => {
-      const who = subjectOf(policy, subject)
-      const key = createHmac('sha256', secret).update(compositeKey(policy.scope, who)).digest()
-      return { policy, name: `${who}:${policy.scope}`, key, cost: policy.cost * times }
+      const subjectKey = subjectOf(policy, subject)
+      const key = createHmac('sha256', secret).update(compositeKey(policy.scope, subjectKey)).digest()
+      return { policy, name: `${subjectKey}:${policy.scope}`, key, cost: policy.cost * times }
     })
-    .sort((one, other) => Buffer.compare(one.key, other.key))
+    .sort((a, b) => Buffer.compare(a.key, b.key))
 }
 
 function timesOf(policy: Policy, { identity }: Subject, { fields, isMutation, rowCost }: Work): number {
@@ -53,7 +54,7 @@ function timesOf(policy: Policy, { identity }: Subject, { fields, isMutation, ro
   if (policy.fields.length > 0) {
     return policy.fields.reduce((sum, field) => sum + (fields.get(field) ?? 0), 0)
   }
-  // without fields: each query of a user, or each anonymous request
+  // a policy without fields charges rows: of the queries of users, or of anonymous requests
   if (policy.subject === 'user') return identity === undefined || isMutation ? 0 : rowCost
   return identity === undefined ? rowCost : 0
 }

@@ -1,6 +1,6 @@
 /**
- * Takes charges: from the counters in Postgres, which all processes share; while those cannot be reached, from counters of
- * this process at its share of each limit. Never waits longer than the deadline.
+ * Takes charges from the counters in Postgres, which all processes share. While those cannot be reached, takes them from
+ * counters of this process, with its share of each limit. Never waits longer than the deadline.
  */
 import { LRUCache } from 'lru-cache'
 import CircuitBreaker from 'opossum'
@@ -14,33 +14,33 @@ import type { Policy } from './policies.ts'
 
 export type Verdict = Readonly<{
   allowed: boolean
-  /** The charge that the client is told about: the one that refuses, else the one with the least left. */
+  /** The charge that the headers report: the one that refuses, else the one with the least left. */
   charge: Charge
   used: number
   /** Unix seconds. */
   resetAt: number
-  retryAfter: number
-  /** Charges beyond their limit under a policy that only watches. */
+  retryAfterSeconds: number
+  /** Charges beyond their limit under a policy in shadow mode. */
   shadowed: readonly Charge[]
 }>
 
 export type Counters = {
   take(charges: readonly Charge[]): Promise<Verdict | undefined>
-  /** Forgets what was decided under other limits. */
+  /** Forgets the cached refusals, after a change of the limits. */
   forget(): void
   stop(): void
 }
 
-/** What is known to be over its limit. */
+/** A cached refusal. `until` and `resetAt` are Unix seconds. */
 type Refusal = Readonly<{ policy: Policy; cost: number; until: number; resetAt: number }>
 
-/** What became of a charge, as Postgres says it: `used` is null if it was not taken, `retry_after` unless it is over its limit. */
+/** A charge's result in Postgres. `used` is null if it was not taken, `retry_after` unless it is over its limit. */
 export type Outcome = Readonly<{ used: number | null; reset_at: number | null; retry_after: number | null }>
 
-/** After a failure, time until one request tries the database again, in milliseconds. */
+/** After a failure, time until one request tries the database again. */
 const RETRY_MS = 1_000
 const NOT_TAKEN: Outcome = { used: null, reset_at: null, retry_after: null }
-/** Nearly every request has one charge. Called in FROM, the function would have its one row stored before it is read. */
+/** For one charge, as nearly every request has. Postgres would store the row first if the function were called in FROM. */
 export const TAKE_ONE = `select (taken).used, (taken).reset_at, (taken).retry_after
   from (select app_public.take_rate_limit($1, $2, $3, $4) as taken) as charge`
 export const TAKE_ALL = 'select used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4)'
@@ -48,23 +48,23 @@ export const TAKE_ALL = 'select used, reset_at, retry_after from app_public.take
 export function makeCounters({
   pool,
   instances,
-  deadline,
+  deadlineMs,
   prepareStatements,
   metrics,
 }: {
   pool: pg.Pool
   instances: number
-  deadline: number
+  deadlineMs: number
   prepareStatements: boolean
   metrics: LimitMetrics
 }): Counters {
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
-  const withDeadline = makeDeadline(deadline)
+  const withDeadline = makeDeadline(deadlineMs)
   const breaker = new CircuitBreaker(
     (charges: readonly Charge[]) => takeFromDatabase(pool, withDeadline, prepareStatements, charges),
     {
-      // withDeadline does this: a queue of charges is no fault of the database
+      // withDeadline does this, because a queue of charges is not a failure of the database
       timeout: false,
       resetTimeout: RETRY_MS,
       volumeThreshold: 3,
@@ -76,20 +76,20 @@ export function makeCounters({
   breaker.on('open', () => metrics.breakerOpen.set(1))
   breaker.on('close', () => metrics.breakerOpen.set(0))
 
-  function remembered(charges: readonly Charge[]): Verdict | undefined {
+  function cachedRefusal(charges: readonly Charge[]): Verdict | undefined {
     const now = Date.now() / 1000
     for (const charge of charges) {
-      const over = refusals.get(charge.key.toString('latin1'))
+      const cached = refusals.get(charge.key.toString('latin1'))
       // ignore the cached refusal for a smaller cost or a changed policy
-      if (over === undefined || charge.cost < over.cost || charge.policy !== over.policy) continue
-      if (over.until <= now) continue
-      const retryAfter = Math.max(1, Math.ceil(over.until - now))
+      if (cached === undefined || charge.cost < cached.cost || charge.policy !== cached.policy) continue
+      if (cached.until <= now) continue
+      const retryAfterSeconds = Math.max(1, Math.ceil(cached.until - now))
       return {
         allowed: false,
         charge,
         used: charge.policy.maxCount,
-        resetAt: over.resetAt,
-        retryAfter,
+        resetAt: cached.resetAt,
+        retryAfterSeconds,
         shadowed: [],
       }
     }
@@ -99,17 +99,17 @@ export function makeCounters({
   return {
     async take(charges) {
       if (charges.length === 0) return undefined
-      const known = remembered(charges)
-      if (known !== undefined) return known
+      const refusal = cachedRefusal(charges)
+      if (refusal !== undefined) return refusal
       const stop = metrics.duration.startTimer()
       try {
         // calling fire() while open would count rejections as calls and skew the error rate
         const verdict = await (breaker.opened ? refuseWhileOpen() : breaker.fire(charges))
         stop({ backend: 'postgres' })
         if (!verdict.allowed) {
-          const { charge, resetAt, retryAfter } = verdict
+          const { charge, resetAt, retryAfterSeconds } = verdict
           const { key, policy, cost } = charge
-          const until = Date.now() / 1000 + retryAfter
+          const until = Date.now() / 1000 + retryAfterSeconds
           refusals.set(key.toString('latin1'), { policy, cost, until, resetAt })
         }
         return verdict
@@ -141,11 +141,11 @@ async function takeFromDatabase(
     charges.map(({ policy }) => policy.windowSeconds),
     charges.map(({ cost }) => cost),
   ]
-  const one = charges.length === 1
+  const isSingle = charges.length === 1
   const statement = {
-    text: one ? TAKE_ONE : TAKE_ALL,
-    values: one ? columns.flat() : columns,
-    ...(prepareStatements ? { name: one ? 'take_rate_limit' : 'take_rate_limits' } : {}),
+    text: isSingle ? TAKE_ONE : TAKE_ALL,
+    values: isSingle ? columns.flat() : columns,
+    ...(prepareStatements ? { name: isSingle ? 'take_rate_limit' : 'take_rate_limits' } : {}),
   }
   const rows = await withDeadline(attempt => query(pool, statement, attempt))
   const outcomes = charges.map((charge, index) => ({ charge, ...(rows[index] ?? NOT_TAKEN) }))
@@ -161,12 +161,12 @@ async function takeFromDatabase(
     charge,
     used: allowed ? Math.ceil(Number(used)) : charge.policy.maxCount,
     resetAt: Math.ceil(Number(reset_at)),
-    retryAfter: Number(retry_after),
+    retryAfterSeconds: Number(retry_after),
   }))
-  return allowed ? least(verdicts) : longest(verdicts)
+  return allowed ? leastLeft(verdicts) : longestWait(verdicts)
 }
 
-/** Release the client unused if the caller timed out while waiting for it: otherwise the request is counted twice. */
+/** Releases the client unused if the caller timed out while waiting for it: otherwise the request is counted twice. */
 async function query(pool: pg.Pool, statement: pg.QueryConfig, attempt: Attempt): Promise<Outcome[]> {
   const client = await pool.connect()
   if (attempt.expired) {
@@ -185,18 +185,20 @@ async function query(pool: pg.Pool, statement: pg.QueryConfig, attempt: Attempt)
   }
 }
 
-/** Of what passed, the one with the least left; a policy that only watches tells nobody, unless there is no other. */
-function least(verdicts: Verdict[]): Verdict {
+/** The verdict with the least left. Policies in shadow mode come last, because clients should not notice them. */
+function leastLeft(verdicts: Verdict[]): Verdict {
   const left = ({ charge: { policy }, used }: Verdict) =>
     policy.mode === 'enforce' ? (policy.maxCount - used) / policy.maxCount : 2
-  return verdicts.reduce((one, other) => (left(other) < left(one) ? other : one))
+  return verdicts.reduce((least, verdict) => (left(verdict) < left(least) ? verdict : least))
 }
 
-function longest(verdicts: Verdict[]): Verdict {
-  return verdicts.reduce((one, other) => (other.retryAfter > one.retryAfter ? other : one))
+function longestWait(verdicts: Verdict[]): Verdict {
+  return verdicts.reduce((longest, verdict) =>
+    verdict.retryAfterSeconds > longest.retryAfterSeconds ? verdict : longest,
+  )
 }
 
-/** Fixed windows in this process. Each of `instances` processes gives out its share, so that together they keep the limit. */
+/** Fixed windows in this process. Each of `instances` processes allows its share, so that together they keep the limit. */
 function makeLocalCounters(instances: number) {
   const limiters = new Map<string, RateLimiterMemory>()
   const shareOf = ({ maxCount }: Policy) => Math.max(1, Math.floor(maxCount / instances))
@@ -213,28 +215,28 @@ function makeLocalCounters(instances: number) {
     const verdicts: Verdict[] = []
     for (const charge of charges) {
       const { policy, cost } = charge
-      const answer = await limiterOf(policy)
+      const result = await limiterOf(policy)
         .consume(charge.key.toString('latin1'), cost)
         .catch((refused: unknown) => refused)
-      if (!(answer instanceof RateLimiterRes)) throw answer
-      const within = answer.consumedPoints <= shareOf(policy)
+      if (!(result instanceof RateLimiterRes)) throw result
+      const within = result.consumedPoints <= shareOf(policy)
       const allowed = policy.mode !== 'enforce' || (within && policy.fallback === 'local')
-      // what is refused only because the counters are out of reach may pass as soon as they are back
-      const wait = within ? RETRY_MS : answer.msBeforeNext
-      const retryAfter = Math.max(1, Math.ceil((allowed ? answer.msBeforeNext : wait) / 1000))
-      const used = Math.min(policy.maxCount, answer.consumedPoints * instances)
-      const resetAt = Math.ceil(Date.now() / 1000) + retryAfter
+      // a charge that is refused only because the database cannot be reached may pass once it is back
+      const waitMs = within ? RETRY_MS : result.msBeforeNext
+      const retryAfterSeconds = Math.max(1, Math.ceil((allowed ? result.msBeforeNext : waitMs) / 1000))
+      const used = Math.min(policy.maxCount, result.consumedPoints * instances)
+      const resetAt = Math.ceil(Date.now() / 1000) + retryAfterSeconds
       const shadowed = policy.mode === 'shadow' && !within ? [charge] : []
-      verdicts.push({ allowed, charge, used, resetAt, retryAfter, shadowed })
+      verdicts.push({ allowed, charge, used, resetAt, retryAfterSeconds, shadowed })
     }
     const refused = verdicts.filter(({ allowed }) => !allowed)
-    if (refused.length === 0) return least(verdicts)
+    if (refused.length === 0) return leastLeft(verdicts)
     for (const { policy, key, cost } of charges) await limiterOf(policy).reward(key.toString('latin1'), cost)
-    return longest(refused)
+    return longestWait(refused)
   }
 }
 
-/** Few words, for a label of a metric. */
+/** The label `reason` of `rate_limit_backend_errors_total`. */
 function reasonOf(error: unknown): string {
   const code = (error as { code?: unknown }).code
   if (code === 'ETIMEDOUT') return 'deadline'

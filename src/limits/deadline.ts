@@ -1,9 +1,9 @@
 /** The deadline of a charge. It moves while the database answers other requests, because a queue is no failure. */
 
-/** Longest wait in total, in milliseconds. */
+/** Longest wait in total, whatever the database answers to others. */
 const LONGEST_WAIT_MS = 1_000
 
-/** `expired`: the caller has its rejection already, so work that has not begun must not begin. */
+/** `expired`: the caller has timed out, so work that has not started must not start. */
 export type Attempt = { expired: boolean }
 
 export type WithDeadline = <Value>(work: (attempt: Attempt) => Promise<Value>) => Promise<Value>

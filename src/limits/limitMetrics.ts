@@ -1,4 +1,4 @@
-/** What the limiter reports. No label names a user or an address. */
+/** Metrics of the limiter. No label contains a user or an address. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 export type LimitMetrics = ReturnType<typeof makeLimitMetrics>
@@ -14,20 +14,20 @@ export function makeLimitMetrics(registry: Registry) {
     }),
     duration: new Histogram({
       name: 'rate_limit_check_duration_seconds',
-      help: 'Time to take the charges of a request.',
+      help: 'Time to take the charges of a request, by backend: postgres, local.',
       labelNames: ['backend'],
       buckets: [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1],
       registers,
     }),
     backendErrors: new Counter({
       name: 'rate_limit_backend_errors_total',
-      help: 'Charges that the shared counters could not take.',
+      help: 'Attempts to take charges from the shared counters that failed, by reason.',
       labelNames: ['reason'],
       registers,
     }),
     breakerOpen: new Gauge({
       name: 'rate_limit_breaker_open',
-      help: '1 while the shared counters are left alone.',
+      help: '1 while charges are not sent to the shared counters, because these failed.',
       registers,
     }),
     configVersion: new Gauge({
@@ -42,7 +42,7 @@ export function makeLimitMetrics(registry: Registry) {
     }),
     unclassified: new Counter({
       name: 'rate_limit_unclassified_requests_total',
-      help: 'Requests whose document could not be read.',
+      help: 'Requests whose document could not be read, by reason: no_document, syntax, operation.',
       labelNames: ['reason'],
       registers,
     }),

@@ -1,11 +1,11 @@
-/** The middleware: classify, charge, refuse. express-rate-limit sets the headers, over a store that makes the one call. */
+/** The middleware: classify, charge, refuse. express-rate-limit sets the headers; its store takes all charges in one call. */
 import type { Express, Request, RequestHandler, Response } from 'express'
 import { rateLimit, type Store } from 'express-rate-limit'
 import type { Logger } from '../log.ts'
 import { addressOf } from '../request/address.ts'
-import { sendFault } from '../request/answers.ts'
 import { type FieldCounts, operationOf, parseDocument } from '../request/document.ts'
 import { tooManyRequests } from '../request/errors.ts'
+import { sendFault } from '../request/faultResponse.ts'
 import { isGet, parametersOf } from '../request/parameters.ts'
 import type { ApiRequest } from '../request/request.ts'
 import { type Charge, chargesOf, rowCost, type Subject, type Work } from './charges.ts'
@@ -17,7 +17,7 @@ export type LimiterOptions = {
   policies: PolicySource
   counters: Counters
   metrics: LimitMetrics
-  /** Keys of the counters are HMACs under it. */
+  /** The key of the HMACs that identify counters. */
   secret: Uint8Array
   log: Logger
 }
@@ -25,10 +25,10 @@ export type LimiterOptions = {
 type State = { charges: readonly Charge[]; fields: FieldCounts; verdict?: Verdict | undefined }
 
 const states = new WeakMap<object, State>()
-/** Of a request of which nothing will run. */
+/** For a request that executes nothing. */
 const NO_WORK: Work = { fields: new Map(), isMutation: false, rowCost: 1 }
 
-/** How often a field was charged to this request; for the tripwire inside GraphQL. */
+/** How often a field was charged to this request, for the check inside GraphQL: `tripwire.ts`. */
 export function chargedTimes(request: object, field: string): number {
   return fieldsOf(request).get(field) ?? 0
 }
@@ -44,7 +44,7 @@ export function installLimits(app: Express, options: LimiterOptions): void {
 
 function makeLimiter(options: LimiterOptions): RequestHandler {
   const { policies, counters, metrics, secret } = options
-  /** Of each request under way, by its id here: a store is given a key and nothing else. */
+  /** Requests in progress by a number, because a store gets nothing but a key. */
   const pending = new Map<string, State>()
   let lastKey = 0
 
@@ -52,10 +52,10 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
     async increment(key) {
       const state = pending.get(key)
       pending.delete(key)
-      if (state === undefined) throw new Error('a request is charged once')
+      if (state === undefined) throw new Error('a request must be charged only once')
       state.verdict = await counters.take(state.charges)
       const { verdict } = state
-      if (verdict === undefined) throw new Error('a request without charges is skipped')
+      if (verdict === undefined) throw new Error('a request without charges must be skipped')
       count(state, metrics)
       for (const { name } of verdict.shadowed) logShadow(options.log, name)
       const { maxCount } = verdict.charge.policy
@@ -78,11 +78,11 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
       return key
     },
     limit: request => states.get(request)?.verdict?.charge.policy.maxCount ?? 1,
-    retryAfter: request => states.get(request)?.verdict?.retryAfter ?? 1,
+    retryAfter: request => states.get(request)?.verdict?.retryAfterSeconds ?? 1,
     legacyHeaders: true,
     standardHeaders: false,
     handler: (request, response) => refuse(request, response, options.log),
-    // keys are the requests' own numbers, so what it checks of keys and stores does not apply
+    // its checks of keys and stores do not apply, because a key here is the number of a request
     validate: false,
   })
 }
@@ -96,7 +96,7 @@ function begin(request: Request, policies: PolicySource, secret: Uint8Array, met
   return state
 }
 
-/** None where the document cannot be read: it is not executed either, and GraphQL refuses it. */
+/** NO_WORK if the document cannot be read. GraphQL refuses such a document, so nothing is executed. */
 function workOf(request: Request, { unclassified }: LimitMetrics): Work {
   const { query, operationName, variables } = parametersOf(request)
   const { document, errors } = query === undefined ? {} : parseDocument(query)
@@ -128,12 +128,12 @@ function outcomeOfPolicy(policy: Policy, verdict: Verdict | undefined): string {
   return verdict?.allowed === false && verdict.charge.policy === policy ? 'refused' : 'allowed'
 }
 
-/** For whoever tries a limit before it is enforced. */
+/** For an operator who tries a limit before it is enforced. */
 export function logShadow(log: Logger, limit: string): void {
-  log.warn({ limit }, 'a rate limit that only watches is exceeded')
+  log.warn({ limit }, 'a rate limit in shadow mode is exceeded')
 }
 
-/** For people who look for who is in trouble, or makes it. The address of an IPv6 client is its prefix. */
+/** For an operator who looks for clients that reach a limit. An IPv6 address is logged as its prefix. */
 export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: string): void {
   const { requestId, identity } = request ?? {}
   const record = { requestId, scope, user: identity?.userId, address: addressOf(request) }
@@ -142,10 +142,10 @@ export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: 
 
 function refuse(request: Request, response: Response, log: Logger): void {
   const verdict = states.get(request)?.verdict
-  if (verdict === undefined) throw new Error('only a verdict refuses')
-  const { charge, retryAfter } = verdict
+  if (verdict === undefined) throw new Error('a refusal needs a verdict')
+  const { charge, retryAfterSeconds } = verdict
   const { scope } = charge.policy
   logRefusal(log, request, scope)
-  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfter)
+  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfterSeconds)
   sendFault(request, response, code, { message, detail, meta })
 }

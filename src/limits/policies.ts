@@ -113,7 +113,9 @@ export async function watchPolicies(options: Options): Promise<PolicySource> {
 function assertKnown(policies: Policies, known: ReadonlySet<string>): void {
   const unknown = policies.all.flatMap(({ fields }) => fields.filter(field => !known.has(field)))
   if (unknown.length > 0)
-    throw new Error(`Rate limits name fields that the API does not have: ${unknown.join(', ')}.`)
+    throw new Error(
+      `Rate limits name fields that the API does not have: ${unknown.join(', ')}. Please correct rate_limit_policies.`,
+    )
 }
 
 /** The database refuses to delete a policy: a limit ends by its `mode`, which people can see. */

@@ -1,4 +1,4 @@
-/** Everything of the limits that a process starts and stops. */
+/** Starts and stops the rate limits of a process. */
 import type pg from 'pg'
 import { CONNECTIONS, makePool } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
@@ -17,29 +17,31 @@ export type Limits = {
 type Options = {
   config: pg.ClientConfig
   instances: number
-  /** Longest silence of the database, in milliseconds. */
-  deadline: number
+  /** Longest silence of the database. */
+  deadlineMs: number
   prepareStatements: boolean
   metrics: Pick<Metrics, 'registry' | 'watchPool'>
   log: Logger
 }
 
+const MIN_STATEMENT_TIMEOUT_MS = 1_000
+
 export async function startLimits(options: Options): Promise<Limits> {
-  const { config, deadline, metrics: all, log } = options
-  const metrics = makeLimitMetrics(all.registry)
+  const { config, deadlineMs, metrics: processMetrics, log } = options
+  const metrics = makeLimitMetrics(processMetrics.registry)
   const onError = (error: Error) =>
     log.warn({ reason: error.message }, 'the limiter lost a database connection')
-  // apart from the requests' own, so that neither waits for the other
+  // its own pool, so that charges and requests do not wait for each other's connections
   const pool = makePool({
     config,
     name: 'forecourt limits',
     size: CONNECTIONS.limiter,
-    statementTimeout: Math.max(1_000, deadline),
-    // the server gives up before its client does: nothing is counted late
-    lockTimeout: Math.floor((deadline * 2) / 3),
+    statementTimeoutMs: Math.max(MIN_STATEMENT_TIMEOUT_MS, deadlineMs),
+    // shorter than the deadline, so that nothing is counted after the client has timed out
+    lockTimeoutMs: Math.floor((deadlineMs * 2) / 3),
     onError,
   })
-  all.watchPool('limits', pool)
+  processMetrics.watchPool('limits', pool)
   const counters = makeCounters({ ...options, pool, metrics })
   try {
     const policies = await watchPolicies({

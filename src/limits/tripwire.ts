@@ -1,4 +1,4 @@
-/** The last wall of the limits, inside the GraphQL server: refuses a limited field the request was not charged for. */
+/** Refuses a limited field that the request was not charged for: a second check, inside the GraphQL server. */
 import { operationOf } from '../request/document.ts'
 import { ApiError } from '../request/errors.ts'
 import { requestOf } from '../request/request.ts'
@@ -20,7 +20,7 @@ export function makeTripwirePlugin(policies: PolicySource): GraphileConfig.Plugi
             if (request === undefined || chargedTimes(request, field) < times) {
               throw new ApiError(
                 'internal_error',
-                'This way of asking is not served. Please send POST /graphql with JSON.',
+                'This kind of request is not supported. Please send POST /graphql with JSON.',
               )
             }
           }

@@ -1,4 +1,4 @@
-/** What the HTTP server reports about itself: connections, and requests that are let in or refused. */
+/** Metrics of the HTTP server: connections, and requests that run, queue or are refused. */
 import type { Server } from 'node:http'
 import { Counter, Gauge, type Registry } from 'prom-client'
 
@@ -7,14 +7,14 @@ export type AdmissionMetrics = ReturnType<typeof makeAdmissionMetrics>
 export function makeAdmissionMetrics(registry: Registry) {
   const registers = [registry]
   return {
-    /** Reports how many slots are in use and how many requests are queued, whenever the metrics are read. */
+    /** Reads the numbers of running and queued requests at each scrape. */
     watch(slots: { inUse(): number; queued(): number }): void {
       gauge('admission_in_progress', 'GraphQL requests in progress.', registry, () => slots.inUse())
       gauge('admission_waiting', 'GraphQL requests that wait for a slot.', registry, () => slots.queued())
     },
     refused: new Counter({
       name: 'admission_refused_total',
-      help: 'GraphQL requests refused at once because too many were in progress.',
+      help: 'GraphQL requests refused with 503 because too many were in progress.',
       registers,
     }),
   }
@@ -23,7 +23,7 @@ export function makeAdmissionMetrics(registry: Registry) {
 export function reportConnections(server: Server, registry: Registry): void {
   const dropped = new Counter({
     name: 'http_connections_dropped_total',
-    help: 'Connections closed at once because there were too many.',
+    help: 'Connections closed at once because MAX_CONNECTIONS were open.',
     registers: [registry],
   })
   server.on('drop', () => dropped.inc())
@@ -31,7 +31,7 @@ export function reportConnections(server: Server, registry: Registry): void {
     new Promise<number>((resolve, reject) => {
       server.getConnections((error, connections) => (error ? reject(error) : resolve(connections)))
     })
-  gauge('http_connections', 'Open connections of clients.', registry, count)
+  gauge('http_connections', 'Open client connections.', registry, count)
 }
 
 function gauge(name: string, help: string, registry: Registry, read: () => number | Promise<number>): void {

@@ -1,10 +1,10 @@
-/** What connection pools report: how many connections there are, and how long a request waits for one. */
+/** Metrics of the connection pools: open connections, and the time that a request waits for one. */
 import type pg from 'pg'
 import { Gauge, Histogram, type Registry } from 'prom-client'
 
 export type WatchPool = (name: string, pool: pg.Pool) => void
 
-/** Returns what makes a pool report under a name. */
+/** Returns a function that adds a pool to the metrics. */
 export function makePoolMetrics(registry: Registry): WatchPool {
   const registers = [registry]
   const pools = new Map<string, pg.Pool>()
@@ -40,7 +40,7 @@ export function makePoolMetrics(registry: Registry): WatchPool {
   })
   const acquire = new Histogram({
     name: 'database_pool_acquire_duration_seconds',
-    help: 'Time until a request has its connection, or is given up.',
+    help: 'Time until a request gets a connection or fails to get one.',
     labelNames: ['pool'],
     buckets: [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
     registers,
@@ -51,7 +51,7 @@ export function makePoolMetrics(registry: Registry): WatchPool {
   }
 }
 
-/** The pool says when a connection is handed out, but not for how long it was asked for. */
+/** Wraps `connect`, because the pool's events do not say how long a request waited. */
 function timeConnect(pool: pg.Pool, observe: (seconds: number) => void): void {
   const connect = pool.connect.bind(pool)
   function timed(): Promise<pg.PoolClient>

@@ -1,16 +1,16 @@
 /**
- * Makes refusals for missing or ambiguous configuration (409) visible: the refused transaction is rolled back and leaves
- * nothing, so they are counted here and added up in the database a moment later, outside of any request.
+ * Counts refusals for missing or ambiguous configuration (409). The refused transaction is rolled back and leaves no trace, so
+ * they are counted here and written to the database a moment later, outside of any request.
  */
 import type { Pool } from 'pg'
 import { Counter, type Registry } from 'prom-client'
 import type { Logger } from '../log.ts'
 import { type Fault, ownSqlstates } from '../request/errors.ts'
 
-/** How long conflicts are gathered: a storm of them costs one statement in this time. */
-const GATHER_MS = 1_000
-/** How long to leave the database alone after a failure, in milliseconds. */
-const PAUSE_MS = 15_000
+/** Conflicts are written once in this time, however many there are. */
+const WRITE_INTERVAL_MS = 1_000
+/** Time until the next attempt after a failure. */
+const RETRY_MS = 15_000
 
 const RECORD = 'select app_public.record_pricing_conflicts($1)'
 
@@ -28,9 +28,9 @@ type Conflict = {
 }
 
 export type ConflictRecorder = {
-  /** Notes an error that a client was told; of other kinds nothing is kept. Never waits, never fails. */
+  /** Records an error that a client got, if it is a pricing conflict. Never waits, never fails. */
   note(fault: Fault): void
-  /** Writes down what is left. */
+  /** Writes the conflicts that are left. */
   stop(): Promise<void>
 }
 
@@ -43,37 +43,37 @@ export function makeConflictRecorder({ pool, registry, log }: Options): Conflict
     labelNames: ['country', 'pricing_type', 'code'],
     registers: [registry],
   })
-  const gathered = new Map<string, Conflict>()
+  const pending = new Map<string, Conflict>()
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<boolean> | undefined
 
-  function gather(conflict: Conflict): void {
+  function add(conflict: Conflict): void {
     const { count, ...identity } = conflict
     const key = JSON.stringify(identity)
-    gathered.set(key, { ...identity, count: count + (gathered.get(key)?.count ?? 0) })
+    pending.set(key, { ...identity, count: count + (pending.get(key)?.count ?? 0) })
   }
 
-  /** Whether it could be written; what could not is gathered again. */
+  /** Returns whether the write succeeded. If not, the batch is kept for the next one. */
   async function write(): Promise<boolean> {
-    const batch = [...gathered.values()]
-    gathered.clear()
+    const batch = [...pending.values()]
+    pending.clear()
     try {
       await pool.query(RECORD, [JSON.stringify(batch)])
       return true
     } catch (error) {
       log.warn({ reason: (error as Error).message }, 'could not record pricing conflicts')
-      batch.forEach(gather)
+      batch.forEach(add)
       return false
     }
   }
 
-  function schedule(delay: number): void {
+  function schedule(delayMs: number): void {
     timer ??= setTimeout(async () => {
       writing = write()
       const written = await writing
       timer = undefined
-      if (gathered.size > 0) schedule(written ? GATHER_MS : PAUSE_MS)
-    }, delay).unref()
+      if (pending.size > 0) schedule(written ? WRITE_INTERVAL_MS : RETRY_MS)
+    }, delayMs).unref()
   }
 
   return {
@@ -82,18 +82,18 @@ export function makeConflictRecorder({ pool, registry, log }: Options): Conflict
       if (conflict === undefined) return
       const { country, pricing_type = 'none', code } = conflict
       counter.inc({ country, pricing_type, code })
-      gather(conflict)
-      schedule(GATHER_MS)
+      add(conflict)
+      schedule(WRITE_INTERVAL_MS)
     },
     async stop() {
       await writing
       clearTimeout(timer)
-      if (gathered.size > 0) await write()
+      if (pending.size > 0) await write()
     },
   }
 }
 
-/** What find_price and pass_pricing_gate tell in the detail of FC005 and FC006. */
+/** Reads the detail of FC005 and FC006, which find_price and pass_pricing_gate raise. */
 function conflictOf({ code, detail = {} }: Fault): Conflict | undefined {
   if (!CODES.has(code)) return undefined
   const { country, segment, pricingType, missing, ambiguous } = detail

@@ -1,4 +1,4 @@
-/** What the process reports about itself: its build, memory, processor time, garbage collection and the event loop's lag. */
+/** Metrics of the process: build, memory, processor time, garbage collection, event loop lag. */
 import { readFileSync } from 'node:fs'
 import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client'
 
@@ -10,7 +10,7 @@ export function reportProcess(registry: Registry): void {
   collectDefaultMetrics({ register: registry })
   const build = new Gauge({
     name: 'forecourt_build_info',
-    help: 'Always 1; the labels say which build runs on which Node.',
+    help: 'Always 1. The labels have the versions of Forecourt and Node.',
     labelNames: ['version', 'node'],
     registers: [registry],
   })

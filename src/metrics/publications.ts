@@ -1,11 +1,11 @@
 /**
- * Publications by what paid for them. The database says so with a notice on the connection that publishes: no statement more,
- * and a request that is answered a second time is not counted again.
+ * Counts publications by what paid for them. The database sends a notice on the connection that publishes. So there is no
+ * extra statement, and a retry with the same idempotency key is not counted again.
  */
 import type pg from 'pg'
 import { Counter, type Registry } from 'prom-client'
 
-/** As app_private.record_consumption has it. */
+/** Raised by app_private.record_consumption. */
 const NOTICE = 'listing published'
 
 export function countPublications(pool: pg.Pool, registry: Registry): void {

@@ -1,13 +1,13 @@
 /**
- * What requests report: how long they took, and what became of them. Labels have few values, whatever a client sends: routes
- * and root fields that exist, else `other`.
+ * Metrics of requests: duration and outcome. Labels have few values, whatever a client sends: existing routes and root fields,
+ * else `other`.
  */
 import type { Express, Request, Response } from 'express'
 import { Counter, Histogram, type Registry } from 'prom-client'
 import { outcomeOf } from '../request/outcome.ts'
 
 const ROUTES = ['/', '/graphql', '/healthz', '/readyz', '/metrics']
-/** Seconds: fine around what a publication takes. */
+/** In seconds, with the most buckets around the duration of a publication. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 export type RequestMetrics = ReturnType<typeof makeRequestMetrics>
@@ -15,7 +15,7 @@ export type RequestMetrics = ReturnType<typeof makeRequestMetrics>
 type Options = {
   /** Root fields of the schema, as `Mutation.login`. */
   rootFields: ReadonlySet<string>
-  /** What the limiter has read in the document of a request: root field → times. */
+  /** The root fields that the limiter found in the document of a request, and how often. */
   fieldsOf: (request: Request) => ReadonlyMap<string, number>
 }
 
@@ -23,14 +23,14 @@ export function makeRequestMetrics(registry: Registry, { rootFields, fieldsOf }:
   const registers = [registry]
   const requests = new Histogram({
     name: 'http_request_duration_seconds',
-    help: 'Time from the head of a request to the end of its answer, by route and class of status; aborted: the client went away.',
+    help: 'Time from the head of a request to the end of its response, by route and status class. aborted: the client disconnected.',
     labelNames: ['route', 'status'],
     buckets: BUCKETS,
     registers,
   })
   const operations = new Histogram({
     name: 'graphql_operation_duration_seconds',
-    help: 'Time of a GraphQL request by its root field; several: it has more than one, other: none that exists.',
+    help: 'Time of a GraphQL request by its root field. several: more than one. other: none that exists.',
     labelNames: ['field'],
     buckets: BUCKETS,
     registers,
@@ -68,7 +68,7 @@ function codeOf(request: Request, { statusCode }: Response): string {
 export function installRequestMetrics(app: Express, metrics: RequestMetrics): void {
   app.use((request, response, next) => {
     const startedAt = performance.now()
-    // within a mounted handler the path is another
+    // read it here: inside a mounted handler the path is shorter
     const route = ROUTES.includes(request.path) ? request.path : 'other'
     response.once('close', () =>
       metrics.observe(request, response, route, (performance.now() - startedAt) / 1000),

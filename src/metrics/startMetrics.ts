@@ -1,4 +1,4 @@
-/** The metrics registry of an API process, and the parts that fill it. The limits add their own metrics to it. */
+/** The metrics registry of an API process, and its metrics. The limits add their own to it. */
 import type pg from 'pg'
 import { Registry } from 'prom-client'
 import { CONNECTIONS, makePool } from '../database/pool.ts'
@@ -17,18 +17,17 @@ export type Metrics = {
   stop(): Promise<void>
 }
 
-/** Longest that the database may take for its figures, in milliseconds. */
 const STATEMENT_TIMEOUT_MS = 1_000
 
 export function startMetrics({ config, log }: { config: pg.PoolConfig; log: Logger }): Metrics {
   const registry = new Registry()
   reportProcess(registry)
-  // one connection of its own: a reading neither waits for requests nor takes a connection from them
+  // its own pool, so that a scrape neither waits for requests nor takes a connection from them
   const pool = makePool({
     config,
     name: 'forecourt metrics',
     size: CONNECTIONS.metrics,
-    statementTimeout: STATEMENT_TIMEOUT_MS,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     onError: error => log.warn({ reason: error.message }, 'the metrics lost a database connection'),
   })
   const refresh = reportDatabase(pool, registry)

@@ -1,4 +1,4 @@
-/** The client's address, parsed once a request into one canonical form. Limits, audit and log all use that form. */
+/** The client's address in one canonical form, which limits, audit and log use. It is parsed once for each request. */
 import { isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
 import { ipKeyGenerator } from 'express-rate-limit'
 

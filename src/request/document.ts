@@ -14,7 +14,7 @@ import { LRUCache } from 'lru-cache'
 import { assertTokens, documentLimits, limitErrors, type RootFields, rootFields } from './documentLimits.ts'
 import { rowCounter, type Variables } from './documentRows.ts'
 
-/** The document where its syntax is right, and the limits that it breaks; without a document the one error says why. */
+/** `document` is set if the syntax is correct. `errors` are the limits that it breaks, or the syntax error. */
 export type ParsedDocument = Readonly<{ document?: DocumentNode; errors: readonly GraphQLError[] }>
 
 /** Root field, as `Mutation.login` → how often the operation selects it. */
@@ -25,7 +25,7 @@ export type Operation = Readonly<{
   type: `${OperationTypeNode}`
   name: string | undefined
   rootFields: RootFields
-  /** One for each response key. Empty for a document that is refused for two mutation fields: nothing of it runs. */
+  /** One for each response key. Empty for a document with two mutation fields: it is refused, so nothing runs. */
   counts: FieldCounts
   /** Rows that it may return with these variables. */
   rows: (variables: Variables) => number
@@ -40,7 +40,7 @@ const documents = new LRUCache<string, ParsedDocument>({
   sizeCalculation: (_parsed, query) => query.length + 1,
 })
 
-/** By the name that the request gives. Only names that the document has are kept, so a client cannot fill this. */
+/** By the operation name of the request. Only names that the document has are kept, so a client cannot fill the map. */
 const operations = new WeakMap<DocumentNode, Map<string | undefined, Operation>>()
 
 /** Never throws. */
@@ -57,12 +57,12 @@ function readDocument(source: Source): ParsedDocument {
     const document = parse(source, { maxTokens: documentLimits.tokens })
     return { document, errors: limitErrors(document) }
   } catch (error) {
-    return { errors: [refusal(source, error)] }
+    return { errors: [syntaxError(source, error)] }
   }
 }
 
-/** The parser tells a document with too many tokens by its prose alone, so the tokens are counted again. */
-function refusal(source: Source, error: unknown): GraphQLError {
+/** The parser reports too many tokens by its message alone, so the tokens are counted again. */
+function syntaxError(source: Source, error: unknown): GraphQLError {
   try {
     assertTokens(source)
   } catch (error) {
@@ -72,7 +72,7 @@ function refusal(source: Source, error: unknown): GraphQLError {
   throw error
 }
 
-/** The operation that a request runs; undefined where the document has none of that name, or several and no name is given. */
+/** The operation that a request runs. Undefined if no operation has the name, or if several exist and no name is given. */
 export function operationOf(document: DocumentNode, name: string | null | undefined): Operation | undefined {
   const key = name ?? undefined
   const known = operations.get(document)?.get(key)

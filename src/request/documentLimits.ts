@@ -1,7 +1,7 @@
 /**
- * Limits on a GraphQL document, checked before it is validated, so that no rule of the validation ever meets a large one.
+ * Limits on a GraphQL document, checked before validation, so that no validation rule processes a large document.
  *
- * What a fragment holds is worked out once and then added wherever it is spread: a document whose spreads expand to 2^60
+ * The cost of a fragment is computed once and added wherever the fragment is spread. A document whose spreads expand to 2^60
  * fields is refused after as many steps as it has tokens.
  */
 import {
@@ -19,17 +19,17 @@ import {
   TokenKind,
 } from 'grafast/graphql'
 
-/** What a document may hold. Each operation of the document is measured on its own. */
+/** The most that a document may contain. Each operation of it is measured separately. */
 export const documentLimits = {
-  /** Lexical tokens of the whole document; reading stops here. */
+  /** Lexical tokens of the whole document. The parser stops here. */
   tokens: 1000,
   /** Levels of fields, the root fields being level 1. */
   depth: 10,
-  /** Fields, each counted as often as its fragments are spread. */
+  /** Fields. A field in a fragment counts for each spread of the fragment. */
   fields: 200,
   /** Aliases, counted like fields. */
   aliases: 30,
-  /** Mutation fields: each is a transaction of its own, so two would commit apart. */
+  /** Mutation fields. Each is its own transaction, so one of two could commit while the other fails. */
   mutationFields: 1,
   /** Rows that an operation may return with its variables, as `documentRows.ts` counts them. */
   rows: 11_000,
@@ -47,30 +47,30 @@ type Cost = Readonly<Record<'depth' | 'fields' | 'aliases', number>>
 /** Response key → root field. */
 export type RootFields = ReadonlyMap<string, RootField>
 
-/** The fragments of a document, and what is known already of those that were met. */
-export interface Fragments<Known> {
+/** The fragments of a document, and the results of those that were already visited. */
+export interface Fragments<Result> {
   readonly definitions: ReadonlyMap<string, FragmentDefinitionNode>
-  readonly known: Map<string, Known>
+  readonly results: Map<string, Result>
 }
 
-const nothing: Cost = { depth: 0, fields: 0, aliases: 0 }
+const NO_COST: Cost = { depth: 0, fields: 0, aliases: 0 }
 
 const explanations: Readonly<Record<Limit, string>> = {
   tokens: `The document is longer than ${documentLimits.tokens} tokens. Please split it.`,
-  depth: `The document nests fields deeper than ${documentLimits.depth} levels.`,
+  depth: `The document nests fields deeper than ${documentLimits.depth} levels. Please nest fewer.`,
   fields: `The document selects more than ${documentLimits.fields} fields. Please ask for less at once.`,
   aliases: `The document holds more than ${documentLimits.aliases} aliases. Please ask for less at once.`,
   mutationFields: 'An operation may hold one mutation field only. Please send one request for each.',
   rows: `The operation may return more than ${documentLimits.rows} rows. Please ask for smaller pages.`,
 }
 
-/** Throws if the source is longer than it may be, or if it is not even made of tokens. */
+/** Throws if the source has too many tokens, or characters that are no token. */
 export function assertTokens(source: Source): void {
   const lexer = new Lexer(source)
   let tokens = 0
   while (lexer.advance().kind !== TokenKind.EOF) {
     tokens += 1
-    if (tokens > documentLimits.tokens) throw breach('tokens')
+    if (tokens > documentLimits.tokens) throw limitError('tokens')
   }
 }
 
@@ -89,12 +89,12 @@ export function limitErrors(document: DocumentNode): GraphQLError[] {
     const mutations = names.filter(name => name !== '__typename')
     if (mutations.length > documentLimits.mutationFields) broken.add('mutationFields')
   }
-  return [...broken].map(breach)
+  return [...broken].map(limitError)
 }
 
 /**
- * Response key → root field, through all fragments. A field is left out only where a literal `@skip(if: true)` or
- * `@include(if: false)` says so; behind a variable it counts.
+ * Response key → root field, with all fragments expanded. A field is left out only for a literal `@skip(if: true)` or
+ * `@include(if: false)`. A field whose condition is a variable counts.
  */
 export function rootFields(document: DocumentNode, operation: OperationDefinitionNode): RootFields {
   return rootFieldsOf(operation.selectionSet, fragmentsOf<RootFields>(document))
@@ -103,7 +103,7 @@ export function rootFields(document: DocumentNode, operation: OperationDefinitio
 function rootFieldsOf(set: SelectionSetNode, fragments: Fragments<RootFields>): RootFields {
   const found = new Map<string, RootField>()
   for (const selection of set.selections) {
-    if (isLeftOut(selection.directives)) continue
+    if (isSkipped(selection.directives)) continue
     for (const [key, { name, times }] of selectedRootFields(selection, fragments)) {
       found.set(key, { name, times: times + (found.get(key)?.times ?? 0) })
     }
@@ -118,19 +118,19 @@ function selectedRootFields(selection: SelectionNode, fragments: Fragments<RootF
     case Kind.INLINE_FRAGMENT:
       return rootFieldsOf(selection.selectionSet, fragments)
     case Kind.FRAGMENT_SPREAD:
-      return ofFragment(selection.name.value, fragments, new Map(), rootFieldsOf)
+      return fragmentResult(selection.name.value, fragments, new Map(), rootFieldsOf)
   }
 }
 
 function costOf(set: SelectionSetNode, fragments: Fragments<Cost>): Cost {
-  return set.selections.map(selection => selectionCost(selection, fragments)).reduce(plus, nothing)
+  return set.selections.map(selection => selectionCost(selection, fragments)).reduce(addCosts, NO_COST)
 }
 
 function selectionCost(selection: SelectionNode, fragments: Fragments<Cost>): Cost {
   switch (selection.kind) {
     case Kind.FIELD: {
       const inner = hasCountedFields(selection.name.value) && selection.selectionSet
-      const below = inner ? costOf(inner, fragments) : nothing
+      const below = inner ? costOf(inner, fragments) : NO_COST
       return {
         depth: below.depth + 1,
         fields: below.fields + 1,
@@ -140,40 +140,40 @@ function selectionCost(selection: SelectionNode, fragments: Fragments<Cost>): Co
     case Kind.INLINE_FRAGMENT:
       return costOf(selection.selectionSet, fragments)
     case Kind.FRAGMENT_SPREAD:
-      return ofFragment(selection.name.value, fragments, nothing, costOf)
+      return fragmentResult(selection.name.value, fragments, NO_COST, costOf)
   }
 }
 
-/** Introspection is left to the validation: refused where it is off, and where it is on, its own query is this large. */
+/** Introspection does not count: its usual query is larger than the limits, and validation refuses it where it is off. */
 export function hasCountedFields(name: string): boolean {
   return name !== '__schema' && name !== '__type'
 }
 
-export function ofFragment<Known>(
+export function fragmentResult<Result>(
   name: string,
-  fragments: Fragments<Known>,
-  none: Known,
-  workOut: (set: SelectionSetNode, fragments: Fragments<Known>) => Known,
-): Known {
+  fragments: Fragments<Result>,
+  empty: Result,
+  compute: (set: SelectionSetNode, fragments: Fragments<Result>) => Result,
+): Result {
   const definition = fragments.definitions.get(name)
-  const before = fragments.known.get(name)
-  if (before !== undefined || !definition) return before ?? none
-  // Ends a circle of fragments; the validation refuses it in its own words.
-  fragments.known.set(name, none)
-  const found = workOut(definition.selectionSet, fragments)
-  fragments.known.set(name, found)
-  return found
+  const known = fragments.results.get(name)
+  if (known !== undefined || !definition) return known ?? empty
+  // ends a cycle of fragments, which validation refuses later
+  fragments.results.set(name, empty)
+  const result = compute(definition.selectionSet, fragments)
+  fragments.results.set(name, result)
+  return result
 }
 
-export function fragmentsOf<Known>(document: DocumentNode): Fragments<Known> {
+export function fragmentsOf<Result>(document: DocumentNode): Fragments<Result> {
   const definitions = new Map<string, FragmentDefinitionNode>()
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) definitions.set(definition.name.value, definition)
   }
-  return { definitions, known: new Map() }
+  return { definitions, results: new Map() }
 }
 
-function plus(a: Cost, b: Cost): Cost {
+function addCosts(a: Cost, b: Cost): Cost {
   return {
     depth: Math.max(a.depth, b.depth),
     fields: a.fields + b.fields,
@@ -181,7 +181,7 @@ function plus(a: Cost, b: Cost): Cost {
   }
 }
 
-function isLeftOut(directives: readonly DirectiveNode[] = []): boolean {
+function isSkipped(directives: readonly DirectiveNode[] = []): boolean {
   return directives.some(({ name, arguments: given }) => {
     const condition = given?.find(argument => argument.name.value === 'if')?.value
     if (condition?.kind !== Kind.BOOLEAN) return false
@@ -189,7 +189,7 @@ function isLeftOut(directives: readonly DirectiveNode[] = []): boolean {
   })
 }
 
-export function breach(limit: Limit): GraphQLError {
+export function limitError(limit: Limit): GraphQLError {
   return new GraphQLError(explanations[limit], {
     extensions: { code: 'invalid_input', detail: { limit, maximum: documentLimits[limit] } },
   })

@@ -19,7 +19,7 @@ import {
   type ValueNode,
   valueFromASTUntyped,
 } from 'grafast/graphql'
-import { type Fragments, fragmentsOf, hasCountedFields, ofFragment } from './documentLimits.ts'
+import { type Fragments, fragmentResult, fragmentsOf, hasCountedFields } from './documentLimits.ts'
 
 /** Rows of a page: where the client does not say, and the most that it may ask for. */
 export const pageRows = { default: 20, maximum: 100 } as const
@@ -74,7 +74,7 @@ function selectionRows(selection: SelectionNode, walk: Walk): Rows {
     case Kind.INLINE_FRAGMENT:
       return rowsOf(selection.selectionSet, walk)
     case Kind.FRAGMENT_SPREAD:
-      return ofFragment(selection.name.value, walk.fragments, NONE, set => rowsOf(set, walk))
+      return fragmentResult(selection.name.value, walk.fragments, NONE, set => rowsOf(set, walk))
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * The one table of faults: SQLSTATE → code → HTTP status → message.
  *
- * PL/pgSQL functions raise our own class FC with a message and a DETAIL (a JSON object) that are meant for the client.
- * Whatever else the database says stays here: a client sees the code and a sentence of ours, the log sees the rest.
+ * PL/pgSQL functions raise SQLSTATEs of class FC, with a message and a DETAIL (a JSON object) for the client. Other database
+ * text never reaches a client: the client gets a code and a message of this table, and the log gets the details.
  */
 
 /** The stable `extensions.code` of an error. */
@@ -11,39 +11,39 @@ export type ErrorCode = keyof typeof faults
 /** Facts for the client: which field, which country, which limit. */
 export type Detail = Readonly<Record<string, unknown>>
 
-/** What a client is told about an error. */
+/** An error as the client gets it. */
 export interface Fault {
   readonly code: ErrorCode
   readonly status: number
   readonly message: string
   readonly detail?: Detail | undefined
   readonly meta?: Detail | undefined
-  /** Seconds, for the header `Retry-After`. */
-  readonly retryAfter?: number | undefined
+  /** For the header `Retry-After`. */
+  readonly retryAfterSeconds?: number | undefined
 }
 
-/** A constraint whose breach a client may be told about, from its comment. */
+/** The client's message for a violated constraint, from the comment on the constraint. */
 export interface ConstraintMessage {
   readonly field: string
   readonly message: string
 }
 
-/** Constraint name → what to tell. */
+/** By constraint name. */
 export type ConstraintMessages = ReadonlyMap<string, ConstraintMessage>
 
-/** What the translation of an error depends on besides the error. */
+/** The facts, besides the error itself, that its translation depends on. */
 export interface FaultContext {
-  /** Has the request a verified user? An anonymous one that lacks a right is told to sign in. */
+  /** True for a verified user. A visitor without a privilege gets `unauthenticated` instead of `forbidden`. */
   readonly authenticated: boolean
   readonly constraintMessages: ConstraintMessages
 }
 
-/** Code → status, and the message for a fault that brings none of its own. */
+/** Code → status, and the message for a fault without its own. */
 const faults = {
   unauthenticated: { status: 401, message: 'Please sign in first.' },
   invalid_credentials: { status: 401, message: 'The e-mail address or the password is wrong.' },
   forbidden: { status: 403, message: 'You are not allowed to do this.' },
-  not_found: { status: 404, message: 'There is no such thing, or you may not see it.' },
+  not_found: { status: 404, message: 'It does not exist, or you may not see it.' },
   pricing_config_missing: { status: 409, message: 'No price is configured for this country yet.' },
   pricing_config_ambiguous: { status: 409, message: 'More than one price is configured for this country.' },
   idempotency_conflict: { status: 409, message: 'This idempotency key was used with another payload.' },
@@ -54,20 +54,20 @@ const faults = {
   system_busy: {
     status: 429,
     message: 'Others are changing the same data. Please try again.',
-    retryAfter: 1,
+    retryAfterSeconds: 1,
   },
   service_unavailable: {
     status: 503,
     message: 'The service is unavailable. Please try again.',
-    retryAfter: 5,
+    retryAfterSeconds: 5,
   },
   internal_error: {
     status: 500,
-    message: 'Something went wrong on our side. Please try again, and name the requestId if it stays.',
+    message: 'Something went wrong on our side. Please try again. If it fails again, report the requestId.',
   },
-} as const satisfies Record<string, { status: number; message: string; retryAfter?: number }>
+} as const satisfies Record<string, { status: number; message: string; retryAfterSeconds?: number }>
 
-/** Class FC: raised on purpose, so message and detail are for the client. */
+/** Class FC: our functions raise these, with message and detail for the client. */
 export const ownSqlstates: Readonly<Record<string, ErrorCode>> = {
   FC001: 'unauthenticated',
   FC002: 'invalid_credentials',
@@ -92,23 +92,23 @@ const sqlstates: Readonly<Record<string, ErrorCode>> = {
   '57P03': 'service_unavailable', // starting up or shutting down
   '57P04': 'service_unavailable', // database dropped
   '57P05': 'service_unavailable', // idle session timeout
-  '25006': 'service_unavailable', // read only: we are still talking to a former primary
+  '25006': 'service_unavailable', // read only: still connected to a former primary
   '25P03': 'service_unavailable', // idle in transaction timeout
   '25P04': 'service_unavailable', // transaction timeout
   '42501': 'forbidden', // no grant, or row-level security
   '23505': 'conflict', // unique
   '23P01': 'conflict', // exclusion
-  '22P02': 'invalid_input', // text that is no value of its type
+  '22P02': 'invalid_input', // text that is not a value of its type
   '22P03': 'invalid_input', // the same, binary
   '22P05': 'invalid_input', // \u0000 in JSON
   '22001': 'invalid_input', // too long
   '22003': 'invalid_input', // number out of range
-  '22007': 'invalid_input', // no date
+  '22007': 'invalid_input', // invalid date
   '22008': 'invalid_input', // date out of range
-  '22009': 'invalid_input', // no time zone offset
-  '22021': 'invalid_input', // byte that is no character, such as \0
+  '22009': 'invalid_input', // invalid time zone offset
+  '22021': 'invalid_input', // byte that is not a character, such as \0
   '22030': 'invalid_input', // duplicate JSON key
-  '22032': 'invalid_input', // no JSON
+  '22032': 'invalid_input', // invalid JSON
   '2201W': 'invalid_input', // negative LIMIT
   '2201X': 'invalid_input', // negative OFFSET
   '54001': 'invalid_input', // nested too deeply
@@ -126,40 +126,40 @@ const connectionCodes = new Set(
   ),
 )
 
-// The driver reports these without any code, so its prose is all there is to go by.
+// The driver reports these without a code, so they are recognised by their message.
 const connectionMessages =
   /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end|Query read timeout|Connection ended unexpectedly|timeout expired)/
 
-/** A refusal that is made in TypeScript. Message, detail and meta reach the client. */
+/** An error raised in TypeScript. The client gets its message, detail and meta. */
 export class ApiError extends Error {
   readonly code: ErrorCode
   readonly detail: Detail | undefined
   readonly meta: Detail | undefined
-  readonly retryAfter: number | undefined
+  readonly retryAfterSeconds: number | undefined
 
   constructor(
     code: ErrorCode,
     message?: string,
-    more: { detail?: Detail; meta?: Detail; retryAfter?: number } = {},
+    more: { detail?: Detail; meta?: Detail; retryAfterSeconds?: number } = {},
   ) {
     super(message ?? faults[code].message)
     this.code = code
     this.detail = more.detail
     this.meta = more.meta
-    this.retryAfter = more.retryAfter
+    this.retryAfterSeconds = more.retryAfterSeconds
   }
 }
 
-/** Refuses what is beyond a rate limit: contract, section 5. */
+/** The error for an exceeded rate limit. */
 export function tooManyRequests(scope: string, limitKey: string, seconds: number): ApiError {
   return new ApiError('rate_limit_exceeded', `Too many requests. Please try again in ${seconds} seconds.`, {
     detail: { scope },
     meta: { limit_key: limitKey, retry_after_seconds: seconds },
-    retryAfter: seconds,
+    retryAfterSeconds: seconds,
   })
 }
 
-/** The parts of a database error that we look at. `pg` has a class for it; a plain shape survives its copies. */
+/** The parts of a database error that are read here. Not the class of `pg`, because `pg` may be loaded twice. */
 export interface DatabaseError {
   readonly severity: string
   readonly code: string
@@ -168,23 +168,23 @@ export interface DatabaseError {
   readonly constraint?: string
 }
 
-/** The fault of a code, with our own sentence unless another is given. */
+/** The fault of a code, with its default message unless another is given. */
 export function fault(code: ErrorCode, more: Partial<Omit<Fault, 'code' | 'status'>> = {}): Fault {
-  const known: { status: number; message: string; retryAfter?: number } = faults[code]
+  const known: { status: number; message: string; retryAfterSeconds?: number } = faults[code]
   return { ...known, ...more, code }
 }
 
-/** What a client is told about any error at all. The raw text of an unforeseen one is never part of it. */
+/** Translates any error for the client. The text of an unexpected error is never part of the result. */
 export function toFault(error: unknown, context: FaultContext): Fault {
   const root = rootCause(error)
-  if (root instanceof ApiError) return fault(root.code, ownWords(root))
+  if (root instanceof ApiError) return fault(root.code, fieldsOf(root))
   const database = databaseError(root)
   if (database) return databaseFault(database, context)
   if (isConnectionFailure(root)) return fault('service_unavailable')
   return fault('internal_error')
 }
 
-/** The database error behind an error, if there is one: for the log. */
+/** The database error that caused an error, if there is one. */
 export function databaseError(error: unknown): DatabaseError | undefined {
   const root = rootCause(error)
   return isObject(root) &&
@@ -195,10 +195,10 @@ export function databaseError(error: unknown): DatabaseError | undefined {
     : undefined
 }
 
-/** GraphQL wraps what a plan threw (`originalError`), libraries wrap with `cause`: the innermost tells the most. */
+/** The innermost error: GraphQL wraps errors of plans as `originalError`, and libraries wrap errors as `cause`. */
 export function rootCause(error: unknown): unknown {
   let root = error
-  // An ApiError is an answer already; its cause, if any, is for the log.
+  // An ApiError is already written for the client. Its cause is for the log only.
   while (isObject(root) && !(root instanceof ApiError)) {
     const inner = root.originalError ?? root.cause
     if (!isObject(inner)) break
@@ -211,9 +211,10 @@ function databaseFault(error: DatabaseError, context: FaultContext): Fault {
   const own = ownSqlstates[error.code]
   if (own) return raisedFault(own, error)
   const constraint = error.code.startsWith('23') && context.constraintMessages.get(error.constraint ?? '')
-  // FATAL ends the connection, or never let it begin: wrong password, database that takes no connections
-  const lost = error.severity === 'FATAL' || error.severity === 'PANIC' ? 'service_unavailable' : undefined
-  const code = lost ?? sqlstates[error.code] ?? sqlstateClasses[error.code.slice(0, 2)]
+  // FATAL: the server closed or refused the connection, for example because of a wrong password
+  const connectionCode =
+    error.severity === 'FATAL' || error.severity === 'PANIC' ? 'service_unavailable' : undefined
+  const code = connectionCode ?? sqlstates[error.code] ?? sqlstateClasses[error.code.slice(0, 2)]
   if (constraint) {
     const { field, message } = constraint
     return fault(code ?? 'invalid_input', { message, detail: { field } })
@@ -222,7 +223,7 @@ function databaseFault(error: DatabaseError, context: FaultContext): Fault {
   return fault(code ?? 'internal_error')
 }
 
-/** DETAIL is a JSON object; its member `meta`, if any, stands beside `detail` in the answer. */
+/** DETAIL is a JSON object. Its member `meta`, if any, becomes `extensions.meta`, and the others `extensions.detail`. */
 function raisedFault(code: ErrorCode, error: DatabaseError): Fault {
   const { meta, ...detail } = parseDetail(error.detail)
   const seconds = isObject(meta) ? Number(meta.retry_after_seconds) : Number.NaN
@@ -230,7 +231,7 @@ function raisedFault(code: ErrorCode, error: DatabaseError): Fault {
     message: error.message,
     ...(Object.keys(detail).length > 0 ? { detail } : null),
     ...(isObject(meta) ? { meta } : null),
-    ...(seconds >= 0 ? { retryAfter: seconds } : null),
+    ...(seconds >= 0 ? { retryAfterSeconds: seconds } : null),
   })
 }
 
@@ -243,12 +244,12 @@ function parseDetail(text: string | undefined): Record<string, unknown> {
   }
 }
 
-function ownWords({ message, detail, meta, retryAfter }: ApiError): Partial<Fault> {
+function fieldsOf({ message, detail, meta, retryAfterSeconds }: ApiError): Partial<Fault> {
   return {
     message,
     ...(detail ? { detail } : null),
     ...(meta ? { meta } : null),
-    ...(retryAfter === undefined ? null : { retryAfter }),
+    ...(retryAfterSeconds === undefined ? null : { retryAfterSeconds }),
   }
 }
 

@@ -1,4 +1,4 @@
-/** Who sent a request, as its verified access token says. */
+/** The sender of a request, from its verified access token. */
 
 export type Role = 'dealer' | 'admin'
 

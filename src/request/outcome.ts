@@ -1,39 +1,38 @@
-/** What became of a GraphQL request: for the HTTP status, and for the log and the metrics of the server around it. */
+/** The outcome of a GraphQL request. The HTTP status, the log and the metrics depend on it. */
 import type { IncomingMessage } from 'node:http'
 import type { ErrorCode } from './errors.ts'
 
-/** An operation, as a log and a counter want to know it. */
+/** An operation, as the log and the metrics report it. */
 export interface ExecutedOperation {
   readonly type: string
   readonly name: string | undefined
-  /** Its root fields, as often as their aliases select them. */
+  /** Its root fields, once for each alias. */
   readonly fields: readonly string[]
 }
 
-/** The record of one request. */
 export interface Outcome {
-  /** The operation that was executed; none where the document was refused. */
+  /** The executed operation. Undefined if the document was refused. */
   operation?: ExecutedOperation | undefined
-  /** The codes of the errors that the client was told, in their order. */
+  /** Codes of the errors that the client got, in their order. */
   readonly codes: ErrorCode[]
   /** The SQLSTATEs behind them. */
   readonly sqlstates: string[]
-  /** The HTTP status, where the GraphQL result decides about it. */
+  /** The HTTP status, if the GraphQL result decides it. */
   status?: number
-  /** Seconds, for `Retry-After`. */
-  retryAfter?: number | undefined
+  /** For the header `Retry-After`. */
+  retryAfterSeconds?: number | undefined
 }
 
 const outcomes = new WeakMap<IncomingMessage, Outcome>()
 
-/** The record of a request, begun when it is first asked for. */
+/** The outcome of a request. The first call creates it. */
 export function outcomeOf(request: IncomingMessage | undefined): Outcome {
   const outcome = (request && outcomes.get(request)) ?? { codes: [], sqlstates: [] }
   if (request) outcomes.set(request, outcome)
   return outcome
 }
 
-/** Notes that a request was refused for its document or its variables: 400 on both media types, and nothing ran. */
+/** Records that the document or its variables were refused: 400 on both media types. Nothing was executed. */
 export function refuseRequest(request: IncomingMessage | undefined): void {
   const outcome = outcomeOf(request)
   outcome.status = 400

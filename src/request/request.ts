@@ -5,19 +5,18 @@ import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from './identity.ts'
 
 type RequestFields = {
-  /** The client's address in its canonical form, behind the proxies that are trusted. */
+  /** The client's address in its canonical form, as the trusted proxies report it. */
   clientAddress?: string
-  /** Given by a proxy in `X-Request-Id`, or made here; answered in the same header. */
+  /** From the proxy's `X-Request-Id`, or generated. The response has it in the same header. */
   requestId?: string
-  /** The verified user; absent for a visitor. */
+  /** The verified user. Absent for a visitor. */
   identity?: Identity
 }
 
 /** The request as the GraphQL part sees it. */
 export interface ApiRequest extends IncomingMessage, Readonly<RequestFields> {
-  /** The body as JSON, where it was sent as such. */
+  /** The body, if it was sent as JSON. */
   readonly body?: unknown
-  /** The response of this request. */
   readonly res?: ServerResponse | undefined
 }
 

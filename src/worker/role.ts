@@ -1,7 +1,8 @@
-/** The worker as a role of a process: its pool, as the owner of the worker's schema, and its runner. */
+/** The worker role of a process: a pool of the owner, who owns the worker's schema, and the runner. */
 import { parseIntoClientConfig } from 'pg-connection-string'
 import { makeAlertChannels } from '../alerts/channels.ts'
 import type { AlertConfiguration } from '../configuration.ts'
+import { refuseUnreleased } from '../database/migrations.ts'
 import { CONNECTIONS, makePool } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
@@ -9,7 +10,7 @@ import { startWorker } from './runner.ts'
 export type WorkerRoleOptions = {
   databaseUrl: string
   log: Logger
-  /** None: alerts are only logged. */
+  /** Undefined: alerts are only logged. */
   alerts?: AlertConfiguration
 }
 
@@ -21,6 +22,7 @@ export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerR
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {
+    await refuseUnreleased(pool)
     const runner = await startWorker({ pool, log, channels: await makeAlertChannels(alerts) })
     return {
       async stop() {

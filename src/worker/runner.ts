@@ -1,4 +1,4 @@
-/** The worker: runs the tasks of `tasks/`, and the crontab beside them. */
+/** The worker: runs the tasks and the crontab of `tasks/`. */
 import { fileURLToPath } from 'node:url'
 import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
 import type pg from 'pg'
@@ -14,7 +14,7 @@ import type { Logger as Log } from '../log.ts'
 
 const crontabFile = fileURLToPath(new URL('../../tasks/crontab', import.meta.url))
 
-/** Every task by the name under which the crontab and the database ask for it. */
+/** Every task, by the name that the crontab and the database use. */
 export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
   return {
     alert_pricing_gaps: alertPricingGaps,
@@ -30,13 +30,12 @@ export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
 export type WorkerOptions = {
   pool: pg.Pool
   log: Log
-  /** Where alerts go. */
   channels: readonly AlertChannel[]
 }
 
 /**
- * Starts the runner on the owner's pool, and has it make up for a night that was missed. Stop it with `stop()`, which lets
- * running jobs finish, the long ones at the end of a batch.
+ * Starts the runner on the owner's pool, and schedules an expiry run that was missed. `stop()` waits for running jobs; long
+ * jobs end after their current batch.
  */
 export async function startWorker({ pool, log, channels }: WorkerOptions): Promise<Runner> {
   const runner = await run({
@@ -44,7 +43,7 @@ export async function startWorker({ pool, log, channels }: WorkerOptions): Promi
     taskList: makeTaskList(channels),
     crontabFile,
     concurrency: 2,
-    // main stops everything in order
+    // main.ts handles signals and stops everything in order
     noHandleSignals: true,
     logger: new Logger(scope => (level, message) => {
       const record = { task: scope.taskIdentifier, jobId: scope.jobId }
@@ -52,7 +51,7 @@ export async function startWorker({ pool, log, channels }: WorkerOptions): Promi
     }),
     preset: {
       worker: {
-        // With a delay, a graceful stop loses the completion of the last jobs, and they run again hours later.
+        // with a delay, a graceful stop loses the completion of the last jobs, and they run again hours later
         completeJobBatchDelay: 0,
         failJobBatchDelay: 0,
         gracefulShutdownAbortTimeout: 0,

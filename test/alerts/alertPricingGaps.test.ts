@@ -1,8 +1,8 @@
-/** The daily look at what configuration is missing or soon will be. */
+/** The daily check for pricing configuration that is missing or will end soon. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser, single } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser, single } from '../support/testData.ts'
 
 let database: TestDatabase
 
@@ -14,49 +14,49 @@ afterAll(() => database.drop())
 
 const alertGaps = (client: pg.PoolClient) => single(client, 'select app_private.alert_pricing_gaps()')
 
-async function messages(client: pg.PoolClient): Promise<string[]> {
+async function alertMessages(client: pg.PoolClient): Promise<string[]> {
   const { rows } = await client.query<{ message: string }>(
     "select message from app_private.alerts where kind = 'pricing_gap' order by message",
   )
   return rows.map(({ message }) => message)
 }
 
-/** A country with a dealer and a package, and without a VAT rate. */
+/** Makes a country with a dealer and a package, but without a VAT rate. */
 async function makeGap(client: pg.PoolClient): Promise<void> {
   await makeCountry(client, { vatRate: null })
   await makeDealer(client, await makeUser(client))
   await makePackage(client)
 }
 
-test('where nothing is missing nobody is told', () =>
+test('a complete configuration raises no alert', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     await makeDealer(client, await makeUser(client))
     await makePackage(client)
     expect(await alertGaps(client)).toBe(0)
-    expect(await messages(client)).toEqual([])
+    expect(await alertMessages(client)).toEqual([])
   }))
 
-test('what is missing is told once a day for each country and what it lacks', () =>
+test('each missing configuration of a country raises one alert a day', () =>
   rolledBack(database, async client => {
     await makeGap(client)
     await makeDealer(client, await makeUser(client), 'XX')
     expect(await alertGaps(client)).toBe(5)
-    const lacks = [
+    const expected = [
       'DE has no vat rate now.',
       'XX has no currency now.',
       'XX has no package now.',
       'XX has no price now.',
       'XX has no vat rate now.',
     ]
-    expect(await messages(client)).toEqual(lacks)
+    expect(await alertMessages(client)).toEqual(expected)
     expect(await alertGaps(client)).toBe(0)
-    // a day goes by
+    // as if the alerts were from an earlier day
     await client.query("update app_private.alerts set key = key || ' then'")
     expect(await alertGaps(client)).toBe(5)
   }))
 
-test('several gaps of one kind are one alert, which says when the first begins and lists them all', () =>
+test('several gaps of one kind raise one alert with the start of the first gap and a list of all', () =>
   rolledBack(database, async client => {
     await makeGap(client)
     for (const [from, to] of [
@@ -70,7 +70,7 @@ test('several gaps of one kind are one alert, which says when the first begins a
       )
     }
     expect(await alertGaps(client)).toBe(1)
-    expect(await messages(client)).toEqual([
+    expect(await alertMessages(client)).toEqual([
       expect.stringMatching(/^DE has no vat rate from \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$/),
     ])
     const { rows } = await client.query('select details from app_private.alerts')

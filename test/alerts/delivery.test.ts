@@ -1,23 +1,28 @@
-/** Alerts on their way from the outbox through a real worker to a real HTTP server and a real SMTP server. */
+/** Delivery of alerts from the outbox through a real worker to a real HTTP server and a real SMTP server. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { AlertConfiguration } from '../../src/configuration.ts'
 import { startWorkerRole } from '../../src/worker/role.ts'
+import {
+  type MailServer,
+  startMailServer,
+  startWebhookReceiver,
+  type WebhookReceiver,
+} from '../support/alertReceivers.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { type MailInbox, startMailInbox, startWebhookInbox, type WebhookInbox } from '../support/inbox.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
+import { single } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { single } from '../support/world.ts'
 
 let database: TestDatabase
 let recorded: RecordedLog
-let webhook: WebhookInbox
-let mail: MailInbox
+let webhook: WebhookReceiver
+let mail: MailServer
 
 beforeEach(async () => {
   recorded = recordLog('info')
   database = await cloneDatabase()
-  webhook = await startWebhookInbox()
-  mail = await startMailInbox()
+  webhook = await startWebhookReceiver()
+  mail = await startMailServer()
 })
 
 afterEach(async () => {
@@ -31,8 +36,8 @@ const viaMail = (smtpUrl = mail.url): AlertConfiguration => ({
   email: { to: ['ops@example.com', 'duty@example.com'], from: 'forecourt@example.com', smtpUrl },
 })
 
-/** Raises an alert; its id. */
-async function raise(): Promise<string> {
+/** Raises an alert and returns its id. */
+async function raiseAlert(): Promise<string> {
   await database.owner.query(
     `select app_private.send_alert('test_alert', 'today', 'Größe passt nicht.', '{"country": "DE"}')`,
   )
@@ -52,7 +57,7 @@ async function withWorker(alerts: AlertConfiguration | undefined, work: () => Pr
   }
 }
 
-/** Comes back once no job is left; what failed is tried again at once instead of in a few seconds. */
+/** Waits until no job is left. It makes failed jobs due immediately, so that the worker retries them without delay. */
 async function untilDone(): Promise<void> {
   await until(
     'no job is left',
@@ -67,8 +72,8 @@ async function untilDone(): Promise<void> {
   )
 }
 
-/** What the database remembers, and what of it has no time. */
-async function deliveries(): Promise<unknown[]> {
+/** Reads the recorded deliveries, without their times. */
+async function readDeliveries(): Promise<unknown[]> {
   const { rows } = await database.owner.query(
     `select channel, attempts, delivered_at is not null as delivered, last_error
      from app_private.alert_deliveries order by channel`,
@@ -76,9 +81,9 @@ async function deliveries(): Promise<unknown[]> {
   return rows
 }
 
-test('an alert arrives on the webhook as JSON, with its id as idempotency key', () =>
+test('the webhook receives an alert as JSON with its id as idempotency key', () =>
   withWorker(viaWebhook(), async () => {
-    const id = await raise()
+    const id = await raiseAlert()
     await untilDone()
     expect(webhook.received).toEqual([
       {
@@ -94,14 +99,14 @@ test('an alert arrives on the webhook as JSON, with its id as idempotency key', 
         },
       },
     ])
-    expect(await deliveries()).toEqual([
+    expect(await readDeliveries()).toEqual([
       { channel: 'webhook', attempts: 1, delivered: true, last_error: null },
     ])
   }))
 
-test('an alert arrives by e-mail at every recipient, with an id that is the same at each attempt', () =>
+test('every recipient gets an alert by e-mail, with a message id made from the id of the alert', () =>
   withWorker(viaMail(), async () => {
-    const id = await raise()
+    const id = await raiseAlert()
     await untilDone()
     const [sent, ...more] = mail.mails
     expect(more).toEqual([])
@@ -112,78 +117,80 @@ test('an alert arrives by e-mail at every recipient, with an id that is the same
     expect(sent?.text).toContain(`<${id}@example.com>`)
     expect(sent?.text).toMatch(/^Subject: .*test=5Falert/m)
     expect(sent?.text).toContain('"country": "DE"')
-    expect(await deliveries()).toEqual([{ channel: 'email', attempts: 1, delivered: true, last_error: null }])
+    expect(await readDeliveries()).toEqual([
+      { channel: 'email', attempts: 1, delivered: true, last_error: null },
+    ])
   }))
 
-test('a webhook that answers 500 twice is tried again, and takes the alert once', () =>
+test('a delivery is retried with the same id after the webhook responds with 500', () =>
   withWorker(viaWebhook(), async () => {
-    webhook.answers.push(500, 500)
-    const id = await raise()
+    webhook.nextStatuses.push(500, 500)
+    const id = await raiseAlert()
     await untilDone()
     expect(webhook.received.map(({ headers }) => headers['idempotency-key'])).toEqual([id, id, id])
-    expect(await deliveries()).toEqual([
+    expect(await readDeliveries()).toEqual([
       { channel: 'webhook', attempts: 3, delivered: true, last_error: null },
     ])
-    expect(recorded.text()).toMatch(/the webhook answered 500/)
+    expect(recorded.text()).toMatch(/the webhook responded with 500/)
   }))
 
-test('a webhook that redirects or breaks off has not taken the alert', () =>
+test('a redirect or a broken connection counts as a failed delivery', () =>
   withWorker(viaWebhook(), async () => {
-    webhook.answers.push(302, 0)
-    await raise()
+    webhook.nextStatuses.push(302, 0)
+    await raiseAlert()
     await untilDone()
     expect(webhook.received).toHaveLength(3)
-    expect(recorded.text()).toMatch(/the webhook answered 302/)
-    expect(recorded.text()).toMatch(/the webhook gives no answer/)
+    expect(recorded.text()).toMatch(/the webhook responded with 302/)
+    expect(recorded.text()).toMatch(/the webhook did not respond/)
   }))
 
-test('while the mail server refuses, the webhook is not sent the alert again', () =>
+test('retries for a refusing mail server do not send the alert to the webhook again', () =>
   withWorker({ ...viaWebhook(), ...viaMail() }, async () => {
     mail.refusals.left = 2
-    await raise()
+    await raiseAlert()
     await untilDone()
     expect(webhook.received).toHaveLength(1)
     expect(mail.mails).toHaveLength(1)
-    expect(await deliveries()).toEqual([
+    expect(await readDeliveries()).toEqual([
       { channel: 'email', attempts: 3, delivered: true, last_error: null },
       { channel: 'webhook', attempts: 1, delivered: true, last_error: null },
     ])
   }))
 
-test('an alert that no channel takes stays, with the reason, and the next one is sent all the same', () =>
+test('a failed delivery is kept with its error, and does not stop the next alert', () =>
   withWorker({ ...viaWebhook(), ...viaMail(mail.url.replace('open-sesame', 'guessed')) }, async () => {
-    await raise()
-    await until('the mail has failed', async () => (await deliveries()).length === 2)
-    expect(await deliveries()).toEqual([
+    await raiseAlert()
+    await until('the mail has failed', async () => (await readDeliveries()).length === 2)
+    expect(await readDeliveries()).toEqual([
       {
         channel: 'email',
         attempts: 1,
         delivered: false,
-        last_error: 'the mail server does not take it (EAUTH 535)',
+        last_error: 'the mail server did not accept the alert (EAUTH 535)',
       },
       { channel: 'webhook', attempts: 1, delivered: true, last_error: null },
     ])
     await database.owner.query("select app_private.send_alert('test_alert', 'tomorrow', 'Another.')")
-    await until('the other arrives', () => webhook.received.length === 2)
+    await until('the webhook has received the next alert', () => webhook.received.length === 2)
   }))
 
-test('nothing that is logged or kept holds the secrets of a channel', async () => {
+test('the log and the stored errors contain no secret of a channel', async () => {
   const unreachable = { webhookUrl: 'http://127.0.0.1:9/hooks/hush-hush' }
   await withWorker({ ...unreachable, ...viaMail(mail.url.replace('open-sesame', 'guessed')) }, async () => {
-    await raise()
-    await until('both have failed', async () => (await deliveries()).length === 2)
+    await raiseAlert()
+    await until('both deliveries have failed', async () => (await readDeliveries()).length === 2)
   })
   const { rows } = await database.superuser.query('select last_error from graphile_worker._private_jobs')
-  const told = recorded.text() + JSON.stringify([await deliveries(), rows])
-  expect(told).toMatch(/the webhook gives no answer/)
-  expect(told).not.toMatch(/hush-hush|guessed|open-sesame|ops@example/)
+  const visible = recorded.text() + JSON.stringify([await readDeliveries(), rows])
+  expect(visible).toMatch(/the webhook did not respond/)
+  expect(visible).not.toMatch(/hush-hush|guessed|open-sesame|ops@example/)
 })
 
-test('without a channel an alert is a warning in the log, and no job is left', () =>
+test('without a channel an alert becomes a warning in the log, and no job remains', () =>
   withWorker(undefined, async () => {
-    await raise()
+    await raiseAlert()
     await untilDone()
     const warning = recorded.lines.find(({ msg }) => msg.includes('Größe passt nicht'))
     expect(warning).toMatchObject({ level: 40, task: 'send_alert' })
-    expect(await deliveries()).toEqual([])
+    expect(await readDeliveries()).toEqual([])
   }))

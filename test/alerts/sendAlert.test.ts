@@ -1,8 +1,8 @@
-/** The outbox: an alert is told once, and only when what raised it is committed. */
+/** The outbox: an alert is sent once, and only if the transaction that raised it commits. */
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { atOnce } from '../support/sessions.ts'
+import { concurrently } from '../support/transactions.ts'
 
 const SEND = 'select app_private.send_alert($1, $2, $3) as is_new'
 
@@ -14,14 +14,14 @@ beforeEach(async () => {
 
 afterEach(() => database.drop())
 
-async function jobs(): Promise<unknown[]> {
+async function readJobs(): Promise<unknown[]> {
   const { rows } = await database.superuser.query(
     "select payload from graphile_worker._private_jobs join graphile_worker._private_tasks as t on t.id = task_id where t.identifier = 'send_alert'",
   )
   return rows
 }
 
-test('an alert is a row and a job that names it', async () => {
+test('an alert writes a row and a job with its id', async () => {
   await database.owner.query(SEND, ['test_alert', 'a', 'Something is wrong.'])
   const { rows } = await database.owner.query(
     'select id, kind, key, message, details from app_private.alerts',
@@ -29,27 +29,27 @@ test('an alert is a row and a job that names it', async () => {
   expect(rows).toEqual([
     { id: rows[0].id, kind: 'test_alert', key: 'a', message: 'Something is wrong.', details: {} },
   ])
-  expect(await jobs()).toEqual([{ payload: { id: rows[0].id } }])
+  expect(await readJobs()).toEqual([{ payload: { id: rows[0].id } }])
 })
 
 test('a transaction that is rolled back sends nothing', async () => {
   await rolledBack(database, client => client.query(SEND, ['test_alert', 'a', 'Something is wrong.']))
-  expect(await jobs()).toEqual([])
+  expect(await readJobs()).toEqual([])
   expect((await database.owner.query('select from app_private.alerts')).rows).toEqual([])
 })
 
-test('the same kind and key is sent once, however often and in how many transactions at once', async () => {
-  const outcomes = await atOnce(database, 'owner', 20, async (client, index) => {
+test('20 concurrent alerts with the same kind and key are sent once', async () => {
+  const outcomes = await concurrently(database, 'owner', 20, async (client, index) => {
     const { rows } = await client.query(SEND, ['test_alert', 'a', `Attempt ${index}.`])
     return rows[0].is_new
   })
   const isNew = outcomes.map(outcome => outcome.status === 'fulfilled' && outcome.value)
   expect(isNew.filter(Boolean)).toHaveLength(1)
   expect(outcomes.filter(({ status }) => status === 'rejected')).toEqual([])
-  expect(await jobs()).toHaveLength(1)
+  expect(await readJobs()).toHaveLength(1)
 })
 
-test('another kind or another key is another alert', async () => {
+test('a different kind or a different key makes a separate alert', async () => {
   for (const [kind, key] of [
     ['test_alert', 'a'],
     ['test_alert', 'b'],
@@ -57,14 +57,14 @@ test('another kind or another key is another alert', async () => {
   ]) {
     await database.owner.query(SEND, [kind, key, 'Something is wrong.'])
   }
-  expect(await jobs()).toHaveLength(3)
+  expect(await readJobs()).toHaveLength(3)
 })
 
-test('of a flood 50 of a kind within an hour are sent, and one that tells of the rest; other kinds are not held back', async () => {
+test('after 50 alerts of a kind within an hour one alert reports the flood; other kinds are still sent', async () => {
   await database.owner.query(
     `select app_private.send_alert('test_alert', n::text, 'Something is wrong.') from generate_series(1, 200) as n`,
   )
-  expect(await jobs()).toHaveLength(51)
+  expect(await readJobs()).toHaveLength(51)
   const { rows } = await database.owner.query(
     'select kind, count(*)::integer as alerts from app_private.alerts group by kind order by kind',
   )
@@ -73,14 +73,14 @@ test('of a flood 50 of a kind within an hour are sent, and one that tells of the
     { kind: 'test_alert', alerts: 200 },
   ])
   await database.owner.query(SEND, ['other_alert', 'a', 'Something is wrong.'])
-  expect(await jobs()).toHaveLength(52)
-  // an hour goes by
+  expect(await readJobs()).toHaveLength(52)
+  // as if an hour had passed
   await database.owner.query("update app_private.alerts set created_at = now() - interval '61 minutes'")
   await database.owner.query(SEND, ['test_alert', 'later', 'Something is wrong.'])
-  expect(await jobs()).toHaveLength(53)
+  expect(await readJobs()).toHaveLength(53)
 })
 
-test('an alert is forgotten after 90 days, with what became of it, and no sooner', async () => {
+test('an alert is removed with its deliveries after 90 days, but not earlier', async () => {
   for (const key of ['old', 'new'])
     await database.owner.query(SEND, ['test_alert', key, 'Something is wrong.'])
   await database.owner.query(
@@ -97,7 +97,7 @@ test('an alert is forgotten after 90 days, with what became of it, and no sooner
   expect((await database.owner.query('select from app_private.alert_deliveries')).rows).toHaveLength(1)
 })
 
-test('no role of the API sends alerts', () =>
+test('no role of the API can send alerts', () =>
   rolledBack(database, async client => {
     for (const as of [
       'visitor',

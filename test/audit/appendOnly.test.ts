@@ -1,3 +1,4 @@
+/** The ledger and the audit trail are append-only: no role can change or remove a row. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
@@ -9,7 +10,7 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { makeCountry, makeDealer, makeUser, publish } from '../support/world.ts'
+import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string
@@ -24,7 +25,7 @@ afterAll(() => database.drop())
 
 const TABLES = ['app_public.audit_logs', 'app_public.listing_consumptions']
 
-/** With a row in the ledger and one in the audit trail. */
+/** Runs `work` with a row in the ledger and one in the audit trail. */
 function withRows(work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
   return rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
@@ -35,7 +36,8 @@ function withRows(work: (client: pg.PoolClient) => Promise<void>): Promise<void>
   })
 }
 
-async function changes(client: pg.PoolClient, table: string): Promise<string[]> {
+/** The SQLSTATE of each attempt to change or remove rows of the table. */
+async function refusedChanges(client: pg.PoolClient, table: string): Promise<string[]> {
   return [
     await refusal(client, `update ${table} set created_at = created_at`),
     await refusal(client, `update ${table} set created_at = created_at where false`),
@@ -51,11 +53,11 @@ const API_ROLES: [string, As][] = [
   ['an admin', { admin: randomUUID() }],
 ]
 
-test.each(API_ROLES)('%s neither changes nor removes a row of the ledger or the audit trail', (_who, as) =>
+test.each(API_ROLES)('%s cannot change or remove a row of the ledger or the audit trail', (_role, as) =>
   withRows(async client => {
     await become(client, as)
     for (const table of TABLES) {
-      expect(await changes(client, table)).toEqual(['42501', '42501', '42501', '42501'])
+      expect(await refusedChanges(client, table)).toEqual(['42501', '42501', '42501', '42501'])
       expect(await refusal(client, `insert into ${table} (created_at) values (now())`)).toBe('42501')
     }
     const write = "select app_private.write_audit_log('FORGED', 'users', null, null, null)"
@@ -64,17 +66,17 @@ test.each(API_ROLES)('%s neither changes nor removes a row of the ledger or the 
 )
 
 test.each(['forecourt_test_owner', 'none'])(
-  'not even the owner or a superuser changes or removes one: %s',
+  'even the owner and a superuser cannot change or remove a row of these tables: %s',
   role =>
     withRows(async client => {
       await client.query(`set local role ${role}`)
       for (const table of TABLES) {
-        expect(await changes(client, table)).toEqual(['55000', '55000', '55000', '55000'])
+        expect(await refusedChanges(client, table)).toEqual(['55000', '55000', '55000', '55000'])
       }
     }),
 )
 
-test('the member of a dealer sees its ledger, an admin all of it and the audit trail', () =>
+test('a dealer sees its own ledger rows; an admin sees all ledger rows and the audit trail', () =>
   withRows(async client => {
     const seen = async (table: string) => (await client.query(`select from ${table}`)).rowCount
     const [trail, ledger] = TABLES as [string, string]
@@ -90,7 +92,7 @@ test('the member of a dealer sees its ledger, an admin all of it and the audit t
     for (const table of TABLES) expect(await refusal(client, `select from ${table}`)).toBe('42501')
   }))
 
-test('an entry tells who did it and from where, as the transaction says', () =>
+test('an audit entry has the user and the client address of the transaction', () =>
   rolledBack(database, async client => {
     await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
     await client.query("select set_config('forecourt.client_ip', '2001:db8::1', true)")

@@ -1,4 +1,4 @@
-/** Who, what and when: configuration, states, privileges, each with its values before and after. */
+/** The audit trail: changes of configuration, states and privileges, each with the old and the new values. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
@@ -11,7 +11,7 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string
@@ -26,14 +26,14 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-type Entry = { action: string; resource_type: string; old_values: unknown; new_values: unknown }
+type AuditEntry = { action: string; resource_type: string; old_values: unknown; new_values: unknown }
 
-/** What `work` has written to the trail, in its order. */
-async function trail(client: pg.PoolClient, work: () => Promise<unknown>): Promise<Entry[]> {
+/** The entries that `work` writes, in order. */
+async function entriesOf(client: pg.PoolClient, work: () => Promise<unknown>): Promise<AuditEntry[]> {
   const { rows: before } = await client.query('select clock_timestamp()::text as at')
   await work()
   await become(client, 'owner')
-  const { rows } = await client.query<Entry>(
+  const { rows } = await client.query<AuditEntry>(
     `select action, resource_type, old_values, new_values from app_public.audit_logs
      where created_at >= $1 order by created_at, id`,
     [before[0].at],
@@ -41,16 +41,21 @@ async function trail(client: pg.PoolClient, work: () => Promise<unknown>): Promi
   return rows
 }
 
-const entry = (action: string, resource_type: string, old_values: unknown, new_values: unknown): Entry => ({
+const entry = (
+  action: string,
+  resource_type: string,
+  old_values: unknown,
+  new_values: unknown,
+): AuditEntry => ({
   action,
   resource_type,
   old_values,
   new_values,
 })
 
-test('whoever changes configuration by hand is recorded, with the values before and after', () =>
+test('a manual change of configuration is recorded with the login and the old and new values', () =>
   rolledBack(database, async client => {
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await client.query("insert into app_public.currencies values ('XXX', 2)")
       await client.query("update app_public.currencies set minor_units = 3 where code = 'XXX'")
       await client.query("update app_public.currencies set minor_units = 3 where code = 'XXX'")
@@ -78,7 +83,7 @@ const CONFIGURATION = [
   'operation_settings',
 ]
 
-test('no table of configuration can be changed or emptied unseen', async () => {
+test('every configuration table records inserts, updates, deletes and truncates', async () => {
   const { rows } = await database.superuser.query(
     `select tgrelid::regclass::text, bit_or(tgtype)::integer & 60 as events
      from pg_trigger where tgfoid = 'app_private.audit_change'::regproc group by tgrelid`,
@@ -90,15 +95,15 @@ test('no table of configuration can be changed or emptied unseen', async () => {
   expect(complete.sort()).toEqual([...CONFIGURATION].sort())
 })
 
-test('emptying a table is one entry', () =>
+test('a truncate writes one entry', () =>
   rolledBack(database, async client => {
-    const entries = await trail(client, () => client.query('truncate app_public.rate_limit_policies'))
-    expect(entries).toEqual([entry('TRUNCATE', 'rate_limit_policies', null, null)])
+    const entries = await entriesOf(client, () => client.query('truncate app_public.vat_rates'))
+    expect(entries).toEqual([entry('TRUNCATE', 'vat_rates', null, null)])
   }))
 
-test('who becomes an admin, or is one no longer, is recorded, without name and address', () =>
+test('a change of the admin flag is recorded without the name and e-mail address of the user', () =>
   rolledBack(database, async client => {
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await client.query('update app_public.users set is_admin = true where id = $1', [userId])
       await client.query("update app_public.users set full_name = 'Renamed' where id = $1", [userId])
       await client.query(
@@ -112,10 +117,10 @@ test('who becomes an admin, or is one no longer, is recorded, without name and a
     expect(JSON.stringify(entries)).not.toMatch(/boss/i)
   }))
 
-test('a dealer that is closed or suspended is recorded; one that is made is not', () =>
+test('suspending a dealer is recorded; creating a dealer is not', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await client.query(
         "insert into app_public.dealers (company_name, country, dealer_type) values ('Other', 'DE', 'general')",
       )
@@ -124,13 +129,13 @@ test('a dealer that is closed or suspended is recorded; one that is made is not'
     expect(entries).toEqual([entry('UPDATE', 'dealers', { can_publish: true }, { can_publish: false })])
   }))
 
-test('a purchase, its payment and the start of the subscription: each state with who brought it about', () =>
+test('the payment of a purchase and the start of its subscription are recorded with the acting user', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
     await become(client, { dealer: userId })
     const invoiceId = await buy(client, dealerId, packageId)
     const admin = randomUUID()
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await become(client, { admin })
       await client.query(PAY, [invoiceId])
     })
@@ -144,32 +149,32 @@ test('a purchase, its payment and the start of the subscription: each state with
     expect(rows).toEqual([{ actor: admin }])
   }))
 
-test('an expiry by hand is recorded for each; one by the run, as a batch', () =>
+test('a manual expiry writes one entry for each subscription; an expiry run writes one for each batch', () =>
   rolledBack(database, async client => {
     const ended = async () =>
       makeSubscription(client, await makeDealer(client, userId), { packageId, endAt: 'clock_timestamp()' })
     const id = await ended()
-    const byHand = await trail(client, () =>
+    const byHand = await entriesOf(client, () =>
       client.query("update app_public.dealer_subscriptions set status = 'expired' where id = $1", [id]),
     )
     expect(byHand).toEqual([
       entry('EXPIRE_SUBSCRIPTION', 'dealer_subscriptions', { status: 'active' }, { status: 'expired' }),
     ])
     const ids = [await ended(), await ended()]
-    const byRun = await trail(client, () => client.query('select app_private.expire_subscriptions()'))
+    const byRun = await entriesOf(client, () => client.query('select app_private.expire_subscriptions()'))
     expect(byRun).toEqual([
       entry('SYSTEM_EXPIRE', 'dealer_subscriptions', null, { count: 2, ids: expect.arrayContaining(ids) }),
     ])
     const again = await ended()
-    const later = await trail(client, () =>
+    const later = await entriesOf(client, () =>
       client.query("update app_public.dealer_subscriptions set status = 'expired' where id = $1", [again]),
     )
     expect(later).toHaveLength(1)
   }))
 
-test('who may act for a dealer is recorded from its first owner on', () =>
+test('every change of the members of a dealer is recorded, starting with its first owner', () =>
   rolledBack(database, async client => {
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await become(client, { dealer: userId })
       await client.query("select app_public.create_dealer('A dealer', 'DE', 'general')")
       await become(client, 'owner')
@@ -185,11 +190,11 @@ test('who may act for a dealer is recorded from its first owner on', () =>
     ])
   }))
 
-test('a purchase of an admin is recorded at once, one of a dealer when it is paid', () =>
+test('a purchase by an admin is recorded immediately; a purchase by a dealer is not', () =>
   rolledBack(database, async client => {
     const dealers = [await makeDealer(client, userId), await makeDealer(client, userId)]
     const purchase = (as: { admin: string } | { dealer: string }, dealerId = '') =>
-      trail(client, async () => {
+      entriesOf(client, async () => {
         await become(client, as)
         await buy(client, dealerId, packageId)
       })
@@ -199,22 +204,22 @@ test('a purchase of an admin is recorded at once, one of a dealer when it is pai
     ])
   }))
 
-test('an admin that is removed is recorded, another user is not', () =>
+test('the removal of an admin is recorded; the removal of another user is not', () =>
   rolledBack(database, async client => {
     const ids = [await makeUser(client), await makeUser(client)]
     await client.query('update app_public.users set is_admin = true where id = $1', [ids[0]])
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await client.query('delete from app_private.user_passwords where user_id = any ($1)', [ids])
       await client.query('delete from app_public.users where id = any ($1)', [ids])
     })
     expect(entries).toEqual([entry('DELETE', 'users', expect.objectContaining({ id: ids[0] }), null)])
   }))
 
-test('a publication writes nothing to the trail, whatever pays for it', () =>
+test('a publication writes no audit entry, whatever its source', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
     await makeSubscription(client, dealerId, { packageId, listings: 1 })
-    const entries = await trail(client, async () => {
+    const entries = await entriesOf(client, async () => {
       await become(client, { dealer: userId })
       for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
     })

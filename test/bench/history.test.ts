@@ -1,13 +1,13 @@
-/** The past that the benchmark gives its dealers: as large as it was asked for, and in order. */
+/** The history that the benchmark writes for its dealers: it has the requested size and breaks no ledger rule. */
 import { expect, test } from '@jest/globals'
 import { fillLedger } from '../../bench/support/history.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 
 const SILENT = { begin() {}, expect() {}, step() {}, clear() {} }
 
-test('a past that is filled in twice breaks no rule of the books', async () => {
+test('filling the history twice gives the requested number of listings and breaks no ledger rule', async () => {
   const database = await cloneDatabase()
   try {
     const fleetUserId = await makeUser(database.owner)

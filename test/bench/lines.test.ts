@@ -1,18 +1,23 @@
-/** What the load generator takes for an answer: all of it, and nothing that went wrong. */
-
+/** The connections of the load generator: they read whole responses and report every failure as a fault. */
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { httpMessage, type Line, openHttp, openSql, sqlMessage } from '../../bench/support/lines.ts'
+import {
+  type Connection,
+  httpMessage,
+  openHttp,
+  openSql,
+  sqlMessage,
+} from '../../bench/support/connections.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 
 let database: TestDatabase
 let server: Server
 let url: string
-/** What the server sends, piece by piece, whatever it is sent. */
+/** The pieces that the server sends after any request. */
 let pieces: string[] = []
-const lines: Line[] = []
+const lines: Connection[] = []
 
 beforeAll(async () => {
   database = await cloneDatabase()
@@ -44,27 +49,27 @@ async function exchange(...sent: string[]): Promise<string | undefined> {
   return line.exchange('POST / HTTP/1.1\r\n\r\n')
 }
 
-const answer = (status: string, body: string) =>
+const response = (status: string, body: string) =>
   `HTTP/1.1 ${status}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
 
-test('an answer that comes in pieces is one answer', async () => {
-  const whole = answer('200 OK', '{"data":{}}')
+test('a response that arrives in pieces counts as one response', async () => {
+  const whole = response('200 OK', '{"data":{}}')
   expect(await exchange(whole.slice(0, 10), whole.slice(10, 45), whole.slice(45))).toBeUndefined()
 })
 
-test('any other status is a fault, and so are the errors of GraphQL', async () => {
-  expect(await exchange(answer('429 Too Many Requests', '{}'))).toContain('429')
-  expect(await exchange(answer('200 OK', '{"errors":[{}]}'))).toContain('"errors"')
+test('a status other than 200 is a fault, and so are GraphQL errors', async () => {
+  expect(await exchange(response('429 Too Many Requests', '{}'))).toContain('429')
+  expect(await exchange(response('200 OK', '{"errors":[{}]}'))).toContain('"errors"')
 })
 
-test('a request says how long it is, the key that comes into it included', async () => {
+test('the content length of a request includes the key that is inserted later', async () => {
   const [before, after] = httpMessage(url, { path: '/graphql', token: 't', body: '{"key":"$key","ü":1}' })
   const body = `${before.slice(before.indexOf('\r\n\r\n') + 4)}${'k'.repeat(36)}${after}`
   expect(before).toContain(`Content-Length: ${body.length}\r\n`)
   expect(Buffer.from(body, 'latin1').toString()).toBe(`{"key":"${'k'.repeat(36)}","ü":1}`)
 })
 
-test('a prepared statement is run as often as it is sent, and what the server refuses is a fault', async () => {
+test('a prepared statement runs each time it is sent, and a refused statement is a fault', async () => {
   await database.superuser.query('create table bench_lines (key uuid primary key, word text)')
   const text = 'insert into bench_lines values ($1, $2)'
   const values = ['$key', 'grün']
@@ -76,6 +81,6 @@ test('a prepared statement is run as often as it is sent, and what the server re
   expect(await line.exchange(before + key(2) + after)).toBeUndefined()
   expect(await line.exchange(before + key(2) + after)).toContain('duplicate key')
   const { rows } = await database.superuser.query('select word, count(*)::int from bench_lines group by word')
-  // one was sent when the statement was prepared
+  // the third row is from the preparation of the statement
   expect(rows).toEqual([{ word: 'grün', count: 3 }])
 })

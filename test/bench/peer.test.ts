@@ -1,13 +1,11 @@
-/** The application tier that the benchmark compares with: as exact as the rules it competes with, or the comparison is none. */
+/** The application tier that the benchmark compares with. The comparison is only fair if it keeps the same rules. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { charge } from '../../bench/peer/money.ts'
 import { type Publication, type Published, publish } from '../../bench/peer/publish.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { charges, footprint, sources } from '../support/ledger.ts'
+import { brokenRules, countDealerRows, countSources, readCharges } from '../support/ledger.ts'
 import { newCountry } from '../support/seller.ts'
-import { committed, tally } from '../support/sessions.ts'
 import {
   type Country,
   makeCountry,
@@ -15,7 +13,8 @@ import {
   makeSubscription,
   makeUser,
   publish as publishInSql,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { committed, countOutcomes } from '../support/transactions.ts'
 
 let database: TestDatabase
 
@@ -33,28 +32,31 @@ async function makeSeller(options: Country = {}): Promise<Seller> {
   return { userId, dealerId: await makeDealer(database.owner, userId, country), country }
 }
 
-function sell({ userId, dealerId }: Seller, changes: Partial<Publication> = {}): Promise<Published> {
+function sellListing({ userId, dealerId }: Seller, changes: Partial<Publication> = {}): Promise<Published> {
   const car = { title: 'A car', module: 'auto', price: '9900', currency: 'EUR' }
   return publish(database.owner, userId, { dealerId, idempotencyKey: randomUUID(), ...car, ...changes })
 }
 
-const times = <Value>(count: number, work: () => Promise<Value>) =>
+const concurrentCalls = <Value>(count: number, work: () => Promise<Value>) =>
   Promise.allSettled(Array.from({ length: count }, work))
 
-test('fifty at once with 2 free, 10 included and a price are 2 + 10 + 38, and the books agree', async () => {
+test('50 concurrent publications with 2 free, 10 included and a price split into 2, 10 and 38', async () => {
   const seller = await makeSeller({ freeListings: 2 })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
-  expect(tally(await times(50, () => sell(seller)))).toEqual({ ok: 50 })
-  const paidBy = await sources(database.owner, seller.dealerId)
+  expect(countOutcomes(await concurrentCalls(50, () => sellListing(seller)))).toEqual({ ok: 50 })
+  const paidBy = await countSources(database.owner, seller.dealerId)
   expect(paidBy).toEqual({ free_quota: 2, subscription_quota: 10, paid_extra: 38 })
   expect(await brokenRules(database.superuser)).toEqual([])
 })
 
-test('fifty at once with 10 included and no price: ten succeed, forty are refused and leave nothing', async () => {
+test('of 50 concurrent publications with 10 included and no price, 10 succeed and 40 are refused and leave no rows', async () => {
   const seller = await makeSeller({ price: null })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
-  expect(tally(await times(50, () => sell(seller)))).toEqual({ ok: 10, pricing_config_missing: 40 })
-  expect(await footprint(database.owner, seller.dealerId)).toMatchObject({
+  expect(countOutcomes(await concurrentCalls(50, () => sellListing(seller)))).toEqual({
+    ok: 10,
+    pricing_config_missing: 40,
+  })
+  expect(await countDealerRows(database.owner, seller.dealerId)).toMatchObject({
     listings: 10,
     consumptions: 10,
     used: 10,
@@ -62,42 +64,42 @@ test('fifty at once with 10 included and no price: ten succeed, forty are refuse
   expect(await brokenRules(database.superuser)).toEqual([])
 })
 
-test('the same key twenty times at once is one listing, and every answer is the same', async () => {
+test('20 concurrent calls with the same key make one listing and get the same result', async () => {
   const seller = await makeSeller()
   const idempotencyKey = randomUUID()
-  const answers = await Promise.all(Array.from({ length: 20 }, () => sell(seller, { idempotencyKey })))
-  expect(new Set(answers.map(answer => JSON.stringify(answer))).size).toBe(1)
-  expect(await charges(database.owner, seller.dealerId)).toEqual(['paid_extra 5.95'])
+  const results = await Promise.all(Array.from({ length: 20 }, () => sellListing(seller, { idempotencyKey })))
+  expect(new Set(results.map(result => JSON.stringify(result))).size).toBe(1)
+  expect(await readCharges(database.owner, seller.dealerId)).toEqual(['paid_extra 5.95'])
 })
 
 test('the same key with another title is refused', async () => {
   const seller = await makeSeller()
   const idempotencyKey = randomUUID()
-  await sell(seller, { idempotencyKey })
-  const again = sell(seller, { idempotencyKey, title: 'Another car' })
+  await sellListing(seller, { idempotencyKey })
+  const again = sellListing(seller, { idempotencyKey, title: 'Another car' })
   await expect(again).rejects.toMatchObject({ code: 'idempotency_conflict' })
 })
 
-test('who is no member is refused', async () => {
+test('a user who is not a member of the dealer is refused', async () => {
   const seller = await makeSeller()
-  const stranger = sell({ ...seller, userId: await makeUser(database.owner) })
+  const stranger = sellListing({ ...seller, userId: await makeUser(database.owner) })
   await expect(stranger).rejects.toMatchObject({ code: 'forbidden' })
 })
 
-test('a country without VAT is refused, even where the listing would be free', async () => {
+test('a publication in a country without a VAT rate is refused, even if it would be free', async () => {
   const seller = await makeSeller({ vatRate: null, freeListings: 2 })
-  await expect(sell(seller)).rejects.toMatchObject({ code: 'pricing_config_missing' })
+  await expect(sellListing(seller)).rejects.toMatchObject({ code: 'pricing_config_missing' })
 })
 
-test('a used-up subscription without overage is refused', async () => {
+test('a publication beyond the quota is refused if the package forbids overage', async () => {
   const seller = await makeSeller()
   const { country } = seller
   await makeSubscription(database.owner, seller.dealerId, { country, listings: 1, overage: 'block' })
-  await sell(seller)
-  await expect(sell(seller)).rejects.toMatchObject({ code: 'quota_exhausted' })
+  await sellListing(seller)
+  await expect(sellListing(seller)).rejects.toMatchObject({ code: 'quota_exhausted' })
 })
 
-test('five listings in a row are charged exactly as the SQL function charges them', async () => {
+test('five listings in a row get the same charges as from the SQL function', async () => {
   const country = { freeListings: 2, vatRate: 19 }
   const ours = await makeSeller(country)
   const theirs = await makeSeller(country)
@@ -105,11 +107,11 @@ test('five listings in a row are charged exactly as the SQL function charges the
     await makeSubscription(database.owner, dealerId, { country, listings: 2 })
   }
   for (let listing = 0; listing < 5; listing++) {
-    await sell(theirs)
+    await sellListing(theirs)
     await committed(database, { dealer: ours.userId }, client => publishInSql(client, ours.dealerId))
   }
-  const charged = await charges(database.owner, theirs.dealerId)
-  expect(charged).toEqual(await charges(database.owner, ours.dealerId))
+  const charged = await readCharges(database.owner, theirs.dealerId)
+  expect(charged).toEqual(await readCharges(database.owner, ours.dealerId))
   expect(charged.at(-1)).toBe('paid_extra 5.95')
 })
 

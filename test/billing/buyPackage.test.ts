@@ -1,7 +1,7 @@
+/** Buying a package: the invoice and checkout that a purchase makes, the idempotency key, and refused purchases. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import {
   type As,
   become,
@@ -10,12 +10,12 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { footprint } from '../support/ledger.ts'
-import { BUY, bought, buy, PAY, paid } from '../support/purchases.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { brokenRules, countDealerRows } from '../support/ledger.ts'
+import { BUY, buy, buyAndCommit, PAY, payAndCommit } from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
-const NOTHING = { invoices: 0, items: 0, checkouts: 0, subscriptions: 0 }
+const NO_ROWS = { invoices: 0, items: 0, checkouts: 0, subscriptions: 0 }
 
 let database: TestDatabase
 let userId: string
@@ -36,16 +36,17 @@ afterEach(async () => {
 
 const newDealer = () => makeDealer(database.owner, userId)
 
-function asUser(as: As, work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+/** Runs `work` in a transaction with this role, and rolls it back. */
+function runAs(as: As, work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
   return rolledBack(database, async client => {
     await become(client, as)
     await work(client)
   })
 }
 
-test('a purchase is a draft invoice with price and VAT of this moment, open for 14 days', async () => {
+test('a purchase makes a draft invoice with the current price and VAT, and a checkout that is open for 14 days', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   const invoices = await database.owner.query('select * from app_public.invoices where dealer_id = $1', [
     dealerId,
   ])
@@ -80,35 +81,45 @@ test('a purchase is a draft invoice with price and VAT of this moment, open for 
     }),
   ])
   const checkouts = await database.owner.query(
-    `select invoice_id, provider, url, closed_at, (expires_at - created_at)::text as offer
+    `select invoice_id, provider, url, closed_at, (expires_at - created_at)::text as open_for
      from app_public.checkouts where dealer_id = $1`,
     [dealerId],
   )
   expect(checkouts.rows).toEqual([
-    { invoice_id: invoiceId, provider: 'manual', url: null, closed_at: null, offer: '14 days' },
+    { invoice_id: invoiceId, provider: 'manual', url: null, closed_at: null, open_for: '14 days' },
   ])
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ subscriptions: 0 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({ subscriptions: 0 })
 })
 
-test('the same key 20 times at once makes one invoice and one checkout', async () => {
+test('20 concurrent purchases with one key make one invoice and one checkout', async () => {
   const dealerId = await newDealer()
   const key = randomUUID()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client =>
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client =>
     buy(client, dealerId, packageId, key),
   )
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect(new Set(outcomes.map(outcome => outcome.status === 'fulfilled' && outcome.value)).size).toBe(1)
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 1, items: 1, checkouts: 1 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    invoices: 1,
+    items: 1,
+    checkouts: 1,
+  })
 })
 
-test('of 20 purchases at once one is made and 19 are refused', async () => {
+test('one of 20 concurrent purchases succeeds and 19 are refused', async () => {
   const dealerId = await newDealer()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => buy(client, dealerId, packageId))
-  expect(tally(outcomes)).toEqual({ ok: 1, FC008: 19 })
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 1, items: 1, checkouts: 1 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client =>
+    buy(client, dealerId, packageId),
+  )
+  expect(countOutcomes(outcomes)).toEqual({ ok: 1, FC008: 19 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    invoices: 1,
+    items: 1,
+    checkouts: 1,
+  })
 })
 
-test('the same key with another package or other addresses is refused, also while the first is on its way', async () => {
+test('a used key with another package or other URLs is refused, also before the first purchase commits', async () => {
   const dealerId = await newDealer()
   const key = randomUUID()
   const buyWith = 'select app_public.buy_package($1, $2, $3, $4, $5)'
@@ -123,30 +134,34 @@ test('the same key with another package or other addresses is refused, also whil
   const both = { buyer: { dealer: userId }, other: { dealer: userId } }
   await interleave(database, both, async ({ buyer, other }) => {
     await buyer.query(buyWith, first)
-    const waiting = await other.waits(buyWith, others[0])
+    const waiting = await other.startBlocked(buyWith, others[0])
     await buyer.commit()
     expect(await sqlstate(waiting.result)).toBe('FC007')
   })
-  await asUser({ dealer: userId }, async client => {
+  await runAs({ dealer: userId }, async client => {
     for (const values of others) expect(await refusal(client, buyWith, values)).toBe('FC007')
     await client.query(buyWith, first)
   })
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 1, items: 1, checkouts: 1 })
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({
+    invoices: 1,
+    items: 1,
+    checkouts: 1,
+  })
 })
 
-test('a second purchase is refused while one is open, and goes through once that is paid', async () => {
+test('a second purchase is refused while the first is open, and succeeds after the first is paid', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
-  expect(await sqlstate(bought(database, userId, dealerId, packageId))).toBe('FC008')
-  await paid(database, invoiceId)
-  await bought(database, userId, dealerId, packageId)
-  expect(await footprint(database.owner, dealerId)).toMatchObject({ invoices: 2, checkouts: 2 })
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
+  expect(await sqlstate(buyAndCommit(database, userId, dealerId, packageId))).toBe('FC008')
+  await payAndCommit(database, invoiceId)
+  await buyAndCommit(database, userId, dealerId, packageId)
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject({ invoices: 2, checkouts: 2 })
 })
 
-test('an open purchase whose offer has expired is voided by the next one, and is payable no more', async () => {
+test('the next purchase voids an expired open purchase, which can then no longer be paid', async () => {
   const dealerId = await newDealer()
   const key = randomUUID()
-  await asUser('owner', async client => {
+  await runAs('owner', async client => {
     await become(client, { dealer: userId })
     const oldId = await buy(client, dealerId, packageId, key)
     await become(client, 'owner')
@@ -174,9 +189,9 @@ test('an open purchase whose offer has expired is voided by the next one, and is
   })
 })
 
-test('a package has to be on sale, and in the country of the dealer', async () => {
+test('a package must be on sale in the country of the dealer', async () => {
   const dealerId = await newDealer()
-  await asUser('owner', async client => {
+  await runAs('owner', async client => {
     await makeCountry(client, { country: 'CH', currency: 'CHF' })
     const foreignId = await makePackage(client, { country: 'CH', currency: 'CHF' })
     const endedId = await makePackage(client)
@@ -186,12 +201,12 @@ test('a package has to be on sale, and in the country of the dealer', async () =
     expect(await refusal(client, BUY, [dealerId, endedId, randomUUID()])).toBe('FC004')
     expect(await refusal(client, BUY, [dealerId, randomUUID(), randomUUID()])).toBe('FC004')
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toMatchObject(NOTHING)
+    expect(await countDealerRows(client, dealerId)).toMatchObject(NO_ROWS)
   })
 })
 
-test('the gate comes before the package: without currency or VAT rate nothing is looked at', () =>
-  asUser('owner', async client => {
+test('a missing currency or VAT rate is reported before an unknown package', () =>
+  runAs('owner', async client => {
     const dealerId = await makeDealer(client, userId, 'IT')
     const attempts = [packageId, randomUUID()]
     await become(client, { dealer: userId })
@@ -201,11 +216,11 @@ test('the gate comes before the package: without currency or VAT rate nothing is
     await become(client, { dealer: userId })
     for (const id of attempts) expect(await refusal(client, BUY, [dealerId, id, randomUUID()])).toBe('FC005')
     await become(client, 'owner')
-    expect(await footprint(client, dealerId)).toMatchObject(NOTHING)
+    expect(await countDealerRows(client, dealerId)).toMatchObject(NO_ROWS)
   }))
 
-test('a package is sold where no price of a listing is configured', () =>
-  asUser('owner', async client => {
+test('a package can be bought in a country without a listing price', () =>
+  runAs('owner', async client => {
     await makeCountry(client, { country: 'ES', price: null })
     const dealerId = await makeDealer(client, userId, 'ES')
     const id = await makePackage(client, { country: 'ES' })
@@ -213,9 +228,9 @@ test('a package is sold where no price of a listing is configured', () =>
     await buy(client, dealerId, id)
   }))
 
-test('a closed dealer buys nothing; one whose publication is suspended may', async () => {
+test('a closed dealer cannot buy a package; a suspended dealer can', async () => {
   const dealerId = await newDealer()
-  await asUser('owner', async client => {
+  await runAs('owner', async client => {
     await client.query('update app_public.dealers set is_active = false where id = $1', [dealerId])
     await become(client, { dealer: userId })
     expect(await refusal(client, BUY, [dealerId, packageId, randomUUID()])).toBe('FC003')
@@ -228,7 +243,7 @@ test('a closed dealer buys nothing; one whose publication is suspended may', asy
   })
 })
 
-test('strangers, visitors and unknown dealers are refused, and nothing is written', async () => {
+test('a call by a non-member or a visitor, or for an unknown dealer, is refused and writes nothing', async () => {
   const dealerId = await newDealer()
   const stranger = await makeUser(database.owner)
   const attempts: [As, string, string][] = [
@@ -239,22 +254,22 @@ test('strangers, visitors and unknown dealers are refused, and nothing is writte
     [{ dealer: userId }, randomUUID(), 'FC004'],
   ]
   for (const [as, id, expected] of attempts) {
-    await asUser(as, async client => {
+    await runAs(as, async client => {
       expect(await refusal(client, BUY, [id, packageId, randomUUID()])).toBe(expected)
     })
   }
-  expect(await footprint(database.owner, dealerId)).toMatchObject(NOTHING)
+  expect(await countDealerRows(database.owner, dealerId)).toMatchObject(NO_ROWS)
 })
 
 test.each([
-  ['of a script', 'javascript:alert(1)'],
+  ['with a script', 'javascript:alert(1)'],
   ['without a scheme', 'example.com'],
   ['without a host', 'https://'],
-  ['with a blank', 'https://example.com/a b'],
+  ['with a space', 'https://example.com/a b'],
   ['of more than 2,000 characters', `https://${'a'.repeat(2000)}`],
-])('an address to go back to %s is refused', async (_what, url) => {
+])('a return URL %s is refused', async (_case, url) => {
   const dealerId = await newDealer()
-  await asUser({ dealer: userId }, async client => {
+  await runAs({ dealer: userId }, async client => {
     const buyWith = 'select app_public.buy_package($1, $2, $3, $4, $5)'
     for (const urls of [
       [url, null],

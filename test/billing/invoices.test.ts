@@ -1,10 +1,11 @@
+/** Invoices: monthly drafts, immutability, permissions and constraints. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { brokenRules } from '../support/ledger.ts'
 import { buy, PAY } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser, publish, single } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser, publish, single } from '../support/testData.ts'
 
 const admin = { admin: randomUUID() }
 
@@ -16,8 +17,8 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-/** A dealer with a paid listing on its monthly draft. */
-function withDraft(
+/** Runs `work` with a dealer that has one charged listing on its monthly draft invoice, and rolls everything back. */
+function withMonthlyDraft(
   work: (client: pg.PoolClient, dealerId: string, userId: string, invoiceId: string) => Promise<void>,
 ): Promise<void> {
   return rolledBack(database, async client => {
@@ -36,8 +37,8 @@ function withDraft(
 
 const CLOSE_MONTH = "update app_public.invoices set period_start = (period_start - interval '1 month')::date"
 
-test("a month's invoice is not payable before the month has ended, and is after", () =>
-  withDraft(async (client, _dealerId, _userId, invoiceId) => {
+test('a monthly invoice can be paid only after its month has ended', () =>
+  withMonthlyDraft(async (client, _dealerId, _userId, invoiceId) => {
     await become(client, admin)
     expect(await refusal(client, PAY, [invoiceId])).toBe('FC008')
     await become(client, 'owner')
@@ -50,8 +51,8 @@ test("a month's invoice is not payable before the month has ended, and is after"
     expect((await client.query('select from app_public.dealer_subscriptions')).rows).toEqual([])
   }))
 
-test('listings of a month share one draft, and once that is paid the next opens another', () =>
-  withDraft(async (client, dealerId, userId, invoiceId) => {
+test('the listings of a month share one draft, and a listing after its payment opens a new draft', () =>
+  withMonthlyDraft(async (client, dealerId, userId, invoiceId) => {
     await become(client, { dealer: userId })
     await publish(client, dealerId)
     await become(client, 'owner')
@@ -71,7 +72,7 @@ test('listings of a month share one draft, and once that is paid the next opens 
 const ITEM = `select app_private.add_invoice_item(jsonb_populate_record(it, jsonb_build_object('created_at', $1::timestamptz)))
   from app_public.invoice_items as it limit 1`
 
-test('an item belongs to the month in which it was made, in UTC, whatever the time zone of the session', () =>
+test('an item belongs to the UTC month of its creation, whatever the time zone of the session', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     const userId = await makeUser(client)
@@ -95,8 +96,8 @@ test('an item belongs to the month in which it was made, in UTC, whatever the ti
     ])
   }))
 
-test('an invoice that is paid or void takes no change any more', () =>
-  withDraft(async (client, dealerId, userId, invoiceId) => {
+test('a paid or void invoice cannot be changed', () =>
+  withMonthlyDraft(async (client, dealerId, userId, invoiceId) => {
     await client.query(CLOSE_MONTH)
     const packageId = await makePackage(client)
     await become(client, { dealer: userId })
@@ -122,8 +123,8 @@ test('an invoice that is paid or void takes no change any more', () =>
     }
   }))
 
-test('no invoice is removed, and no item is changed or removed, not even by the owner or a superuser', () =>
-  withDraft(async client => {
+test('even the owner and a superuser cannot remove an invoice, or change or remove an item', () =>
+  withMonthlyDraft(async client => {
     for (const role of ['owner', 'superuser']) {
       await (role === 'owner' ? become(client, 'owner') : client.query('reset role'))
       expect(await refusal(client, 'delete from app_public.invoices')).toBe('55000')
@@ -136,8 +137,8 @@ test('no invoice is removed, and no item is changed or removed, not even by the 
     }
   }))
 
-test('no role of the API writes anything of billing past the functions', () =>
-  withDraft(async (client, dealerId, userId) => {
+test('no role of the API can write to the billing tables directly', () =>
+  withMonthlyDraft(async (client, dealerId, userId) => {
     for (const as of ['visitor', { dealer: userId }, admin] as const) {
       await become(client, as)
       for (const table of [
@@ -158,8 +159,8 @@ test('no role of the API writes anything of billing past the functions', () =>
     }
   }))
 
-test('a dealer sees its own invoices and items, an admin all, a visitor none', () =>
-  withDraft(async (client, _dealerId, userId) => {
+test('a dealer sees its own invoices and items, an admin sees all, a visitor is refused', () =>
+  withMonthlyDraft(async (client, _dealerId, userId) => {
     const strangerId = await makeUser(client)
     const seen = async (table: string) => (await client.query(`select from app_public.${table}`)).rowCount
     for (const table of ['invoices', 'invoice_items', 'listing_consumptions']) {
@@ -174,8 +175,8 @@ test('a dealer sees its own invoices and items, an admin all, a visitor none', (
     }
   }))
 
-test('amounts of an invoice and its items add up, and an invoice of a month begins with it', () =>
-  withDraft(async client => {
+test('the amounts of invoices and items must add up, and a period must start on the first of a month', () =>
+  withMonthlyDraft(async client => {
     const change = (set: string) => refusal(client, `update app_public.invoices set ${set}`)
     expect(await change('gross_total = gross_total + 0.01')).toBe('23514')
     expect(await change('net_total = -1, gross_total = vat_total - 1')).toBe('23514')
@@ -197,8 +198,8 @@ test('amounts of an invoice and its items add up, and an invoice of a month begi
     expect(await item({ invoice_id: randomUUID() })).toBe('23503')
   }))
 
-test('a dealer has one open purchase, and a key makes one, whatever the code does', () =>
-  withDraft(async (client, dealerId, userId) => {
+test('constraints allow one open checkout for each dealer and one checkout for each key', () =>
+  withMonthlyDraft(async (client, dealerId, userId) => {
     const packageId = await makePackage(client)
     await become(client, { dealer: userId })
     await buy(client, dealerId, packageId)

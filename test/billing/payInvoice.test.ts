@@ -1,11 +1,19 @@
+/** Paying an invoice: the subscription that starts, repeated payments, and payments that meet other calls. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { brokenRules } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { sources } from '../support/ledger.ts'
-import { BUY, bought, buy, PAY, paid, scheduledRuns, statuses } from '../support/purchases.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { brokenRules, countSources } from '../support/ledger.ts'
+import {
+  BUY,
+  buy,
+  buyAndCommit,
+  PAY,
+  payAndCommit,
+  scheduledExpiryRuns,
+  subscriptionStatuses,
+} from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
@@ -29,10 +37,10 @@ afterEach(async () => {
 
 const newDealer = () => makeDealer(database.owner, userId)
 
-test('payment makes the subscription active at once, with the quotas that were bought', async () => {
+test('a payment starts the subscription immediately with the quotas that were bought', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
-  await paid(database, invoiceId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
+  await payAndCommit(database, invoiceId)
   const { rows } = await database.owner.query(
     `select s.*, s.start_at = i.paid_at or s.start_at > i.paid_at as after_payment,
        (s.end_at - s.start_at)::text as length, i.status as invoice_status, c.closed_at = i.paid_at as closed
@@ -55,22 +63,22 @@ test('payment makes the subscription active at once, with the quotas that were b
       closed: true,
     }),
   ])
-  expect(await scheduledRuns(database.superuser, dealerId)).toEqual([])
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([])
 })
 
-test('20 payments at once make one subscription and one entry in the audit trail', async () => {
+test('20 concurrent payments make one subscription and one entry in the audit trail', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
-  const outcomes = await atOnce(
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
+  const outcomes = await concurrently(
     database,
     admin,
     20,
     async client => (await client.query(PAY, [invoiceId])).rows[0],
   )
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   const invoices = outcomes.map(outcome => JSON.stringify(outcome.status === 'fulfilled' && outcome.value))
   expect(new Set(invoices).size).toBe(1)
-  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active'])
   const { rows } = await database.owner.query(
     "select actor, old_values, new_values from app_public.audit_logs where action = 'PAY_INVOICE' and resource_id = $1",
     [invoiceId],
@@ -84,9 +92,9 @@ test('20 payments at once make one subscription and one entry in the audit trail
   ])
 })
 
-test('only an admin marks an invoice as paid, and only one that exists', async () => {
+test('only an admin can mark an invoice as paid, and the invoice must exist', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   for (const as of ['visitor', { dealer: userId }] as const) {
     await rolledBack(database, async client => {
       await become(client, as)
@@ -102,10 +110,10 @@ test('only an admin marks an invoice as paid, and only one that exists', async (
       '42501',
     )
   })
-  expect(await statuses(database.owner, dealerId)).toEqual([])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual([])
 })
 
-test('what changes after the purchase changes neither the invoice nor the subscription', () =>
+test('a change of the package or the VAT rate after the purchase affects neither invoice nor subscription', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
     await become(client, { dealer: userId })
@@ -139,36 +147,36 @@ test('what changes after the purchase changes neither the invoice nor the subscr
     ])
   }))
 
-test('bought while one is active, the next waits, and the worker is told when to look', async () => {
+test('a subscription that is bought while another is active stays pending, and an expiry job is scheduled for its start', async () => {
   const dealerId = await newDealer()
-  await paid(database, await bought(database, userId, dealerId, packageId))
-  await paid(database, await bought(database, userId, dealerId, packageId))
-  expect(await statuses(database.owner, dealerId)).toEqual(['active', 'pending'])
+  await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active', 'pending'])
   const { rows } = await database.owner.query(
     'select end_at from app_public.dealer_subscriptions where dealer_id = $1 order by id',
     [dealerId],
   )
   expect(rows[1].end_at).toBeNull()
-  expect(await scheduledRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
 })
 
-test('an offer that has expired and that nobody has voided can still be paid', async () => {
+test('an expired purchase can be paid as long as it is not void', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await database.owner.query(
     'update app_public.checkouts set expires_at = created_at where invoice_id = $1',
     [invoiceId],
   )
-  await paid(database, invoiceId)
-  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  await payAndCommit(database, invoiceId)
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active'])
 })
 
 test.each([
-  ['payment comes first: the next purchase finds room', 'pay'],
-  ['the next purchase comes first: the voided invoice is refused', 'buy'],
-])('payment and next purchase meet over an expired offer; %s', async (_rule, first) => {
+  ['the next purchase succeeds if the payment comes first', 'pay'],
+  ['the payment is refused if the next purchase comes first', 'buy'],
+])('an expired purchase is paid during the next purchase: %s', async (_rule, first) => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await database.owner.query(
     'update app_public.checkouts set expires_at = created_at where invoice_id = $1',
     [invoiceId],
@@ -177,33 +185,33 @@ test.each([
   await interleave(database, { payer: admin, buyer: { dealer: userId } }, async ({ payer, buyer }) => {
     if (first === 'pay') {
       await payer.query(PAY, [invoiceId])
-      const waiting = await buyer.waits(BUY, purchase)
+      const waiting = await buyer.startBlocked(BUY, purchase)
       await payer.commit()
       await waiting.result
       await buyer.commit()
     } else {
       await buyer.query(BUY, purchase)
-      const waiting = await payer.waits(PAY, [invoiceId])
+      const waiting = await payer.startBlocked(PAY, [invoiceId])
       await buyer.commit()
       expect(await sqlstate(waiting.result)).toBe('FC008')
     }
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(first === 'pay' ? ['active'] : [])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(first === 'pay' ? ['active'] : [])
 })
 
-test('a publication that waits for the payment uses the new subscription', async () => {
+test('a publication that waits for a payment uses the new subscription', async () => {
   const dealerId = await newDealer()
-  const invoiceId = await bought(database, userId, dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await interleave(
     database,
     { payer: admin, publisher: { dealer: userId } },
     async ({ payer, publisher }) => {
       await payer.query(PAY, [invoiceId])
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
       await payer.commit()
       await waiting.result
       await publisher.commit()
     },
   )
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
 })

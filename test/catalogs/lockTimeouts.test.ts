@@ -1,12 +1,11 @@
 /** A lock that is held too long is an error that the client can act on, and nothing is half done. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { brokenRules } from '../support/conservation.ts'
 import { type As, cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { footprint } from '../support/ledger.ts'
-import { BUY, bought, PAY } from '../support/purchases.ts'
-import { committed, interleave, sqlstate } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+import { brokenRules, countDealerRows } from '../support/ledger.ts'
+import { BUY, buyAndCommit, PAY } from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { committed, interleave, sqlstate } from '../support/transactions.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const CANCEL = 'select app_public.cancel_subscription($1)'
@@ -42,13 +41,13 @@ test('whatever waits 3 seconds for a lock gives up with 55P03 and has written no
   const buyer = await makeSubscribed()
   const canceller = await makeSubscribed()
   const payer = await makeSubscribed()
-  const invoiceId = await bought(database, userId, payer.dealerId, packageId)
+  const invoiceId = await buyAndCommit(database, userId, payer.dealerId, packageId)
   const emails = ['begin@example.com', 'complete@example.com']
   for (const email of emails) await run('authenticator', BEGIN, [email])
   const key = "select app_private.account_key('complete@example.com')"
   const { rows: keys } = await database.owner.query(key)
   const dealerIds = [publisher, other, buyer, canceller, payer].map(({ dealerId }) => dealerId)
-  const footprints = () => Promise.all(dealerIds.map(dealerId => footprint(database.owner, dealerId)))
+  const footprints = () => Promise.all(dealerIds.map(dealerId => countDealerRows(database.owner, dealerId)))
   const before = await footprints()
 
   await interleave(database, { holder: 'owner' }, async ({ holder }) => {

@@ -25,6 +25,7 @@ const SHARED = [
   // the system's own
   'app_private.alert_deliveries',
   'app_private.alerts',
+  'app_private.expiry_progress',
   'app_private.ledger_checks',
   'app_private.pricing_conflicts',
   'app_private.job_runs',

@@ -1,10 +1,15 @@
-/** Migrating: twice, twice at once, and what a database that was not migrated is told apart by. */
+/** Migrating: twice, twice at once, and how a database with other migrations is recognised. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect, test } from '@jest/globals'
 import { migrate } from '../../src/database/migrate.ts'
-import { expectedMigrations, migrationFault } from '../../src/database/migrations.ts'
+import { expectedMigrations, migrationFault, readMigrations } from '../../src/database/migrations.ts'
+import { startWorkerRole } from '../../src/worker/role.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from '../support/database.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeCountry } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry } from '../support/world.ts'
 
 const databases: TestDatabase[] = []
 
@@ -99,4 +104,46 @@ test('a database that lacks one migration is told that one, and one that is ahea
     newest?.hash,
   ])
   expect(await migrationFault(database.superuser)).toContain(newest?.file ?? 'migrations/committed is empty')
+})
+
+/** What the first migration left in a database before the migrations were rewritten for 0.2. */
+const FIRST_UNRELEASED = `
+  set role forecourt_test_owner;
+  create schema graphile_migrate;
+  create table graphile_migrate.migrations (
+    hash text primary key, previous_hash text references graphile_migrate.migrations, filename text not null,
+    date timestamptz not null default now());
+  insert into graphile_migrate.migrations (hash, filename)
+  values ('sha1:d201d904857cd0d7e0ce6fe70eb345f6aa50c80f', '000001-foundation.sql');
+  reset role`
+
+const SAYS_WHAT_TO_DO =
+  /^This database was made by a Forecourt before 0\.2, .*: please move \.data\/ away, or .* new database\.$/
+
+test('a database from before the first release is refused by migrate and by a worker, and is left as it is', async () => {
+  const database = await keep(emptyDatabase())
+  await database.superuser.query(FIRST_UNRELEASED)
+  await expect(run(database)).rejects.toThrow(SAYS_WHAT_TO_DO)
+  const worker = startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('silent').log })
+  await expect(worker).rejects.toThrow(SAYS_WHAT_TO_DO)
+  const { rows } = await database.superuser.query(
+    "select nspname as name from pg_namespace where nspname ~ '^(app_|graphile_)' order by nspname",
+  )
+  expect(rows).toEqual([{ name: 'graphile_migrate' }])
+})
+
+test('the API tells a database from before the first release apart from one that lacks migrations or is ahead', async () => {
+  const database = await keep(cloneDatabase())
+  await database.superuser.query(`drop schema graphile_migrate cascade; ${FIRST_UNRELEASED}`)
+  expect(await migrationFault(database.superuser)).toMatch(SAYS_WHAT_TO_DO)
+})
+
+test('a build without migrations is broken, and no database is up to date with it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'forecourt-migrations-'))
+  try {
+    await expect(readMigrations(folder)).rejects.toThrow(/There are no migrations in .*\. Please install/)
+    await expect(readMigrations(join(folder, 'none'))).rejects.toThrow(/There are no migrations in/)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })

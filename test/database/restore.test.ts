@@ -18,7 +18,7 @@ import { afterAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { migrate } from '../../src/database/migrate.ts'
 import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts'
-import { makeCountry, makeDealer, makeUser } from '../support/world.ts'
+import { makeCountry, makeDealer, makeUser } from '../support/testData.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'forecourt-restore-'))
 const archive = join(home, 'archive')

@@ -1,3 +1,4 @@
+/** The embedded Postgres: first start, restart, recovery after a kill, and its protection against a second process. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,21 +17,21 @@ const directories: string[] = []
 const servers: EmbeddedServer[] = []
 const children: { child: ChildProcess; directory: string }[] = []
 
-let used: string
+let initialised: string
 
 beforeAll(async () => {
-  used = newDirectory()
-  await (await start(used)).stop()
+  initialised = newDirectory()
+  await (await start(initialised)).stop()
   directories.length = 0
 })
 
-afterAll(() => rmSync(used, { recursive: true }))
+afterAll(() => rmSync(initialised, { recursive: true }))
 
 afterEach(async () => {
   const started = children.splice(0)
   for (const { child } of started) await kill(child, 'SIGKILL')
   for (const server of servers.splice(0)) await server.stop()
-  // A child's server outlives it: adopted, it can be stopped.
+  // a server outlives the child that started it: start() takes it over, so that stop() can end it
   for (const { directory } of started) await (await start(directory)).stop()
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true })
 })
@@ -41,10 +42,10 @@ function newDirectory(): string {
   return directory
 }
 
-/** One that has been started and stopped before; copied, because that is faster than a first start. */
-function usedDirectory(): string {
+/** A directory with an initialised database. A copy is faster than a first start. */
+function initialisedDirectory(): string {
   const directory = newDirectory()
-  execFileSync('cp', ['-a', `${used}/.`, directory])
+  execFileSync('cp', ['-a', `${initialised}/.`, directory])
   return directory
 }
 
@@ -54,7 +55,7 @@ async function start(directory: string, settings: Record<string, string> = FAST)
   return server
 }
 
-/** A process of its own that starts the server and then waits; in its own group, like a shell's job. */
+/** Starts the server from a separate process, which then waits. It has its own process group, like a shell job. */
 async function startInChild(directory: string): Promise<{ child: ChildProcess; port: number }> {
   const script = `
     const { startEmbedded } = await import(${JSON.stringify(MODULE)})
@@ -90,7 +91,7 @@ function serverPid(directory: string): number {
   return Number(readFileSync(join(directory, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0])
 }
 
-/** Asked by connecting: a process that has ended keeps its number until somebody collects it. */
+/** Connects to find out: the id of an ended process stays taken until its parent reaps it. */
 async function isServing(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
   try {
@@ -103,7 +104,7 @@ async function isServing(port: number): Promise<boolean> {
   }
 }
 
-test('a second start finds the data of the first', async () => {
+test('a second start keeps the data of the first start', async () => {
   const directory = newDirectory()
   const first = await start(directory)
   await query(first.ownerUrl, 'create table kept as select 42 as answer')
@@ -112,8 +113,8 @@ test('a second start finds the data of the first', async () => {
   expect(await query(second.ownerUrl, 'select answer from kept')).toEqual([{ answer: 42 }])
 })
 
-test('the owner may create roles, owns the database and is no superuser', async () => {
-  const { ownerUrl } = await start(usedDirectory())
+test('the owner owns the database and can create roles, but is not a superuser', async () => {
+  const { ownerUrl } = await start(initialisedDirectory())
   const rows = await query(
     ownerUrl,
     `select rolname, rolcreaterole, rolsuper, rolcreatedb, datname
@@ -131,15 +132,15 @@ test('the owner may create roles, owns the database and is no superuser', async 
   ])
 })
 
-test('text is sorted and folded by Unicode, not by the machine', async () => {
-  const { ownerUrl } = await start(usedDirectory())
+test('case folding and time zone do not depend on the locale of the machine', async () => {
+  const { ownerUrl } = await start(initialisedDirectory())
   expect(await query(ownerUrl, `select lower('ÄÉ') as folded, current_setting('timezone') as zone`)).toEqual([
     { folded: 'äé', zone: 'UTC' },
   ])
 })
 
-test('only this machine reaches the server, and only with the password', async () => {
-  const { ownerUrl, superuserUrl, port } = await start(usedDirectory())
+test('the server accepts only local connections with the right password', async () => {
+  const { ownerUrl, superuserUrl, port } = await start(initialisedDirectory())
   for (const url of [ownerUrl, superuserUrl]) {
     const wrong = new URL(url)
     wrong.password = '0'.repeat(64)
@@ -153,7 +154,7 @@ test('only this machine reaches the server, and only with the password', async (
   }
 })
 
-test('no password is in the log or on a command line', async () => {
+test('no password appears in the log or on a command line', async () => {
   const directory = newDirectory()
   const { ownerUrl, superuserUrl } = await start(directory, { ...FAST, log_statement: 'all' })
   const log = readFileSync(join(directory, 'postgres.log'), 'utf8')
@@ -161,8 +162,8 @@ test('no password is in the log or on a command line', async () => {
   for (const url of [ownerUrl, superuserUrl]) expect(log + opts).not.toContain(new URL(url).password)
 })
 
-test('a server that was killed recovers at the next start', async () => {
-  const directory = usedDirectory()
+test('a killed server recovers at the next start', async () => {
+  const directory = initialisedDirectory()
   const first = await start(directory)
   await query(first.ownerUrl, 'create table kept as select 42 as answer')
   process.kill(serverPid(directory), 'SIGKILL')
@@ -171,8 +172,8 @@ test('a server that was killed recovers at the next start', async () => {
   expect(await query(second.ownerUrl, 'select answer from kept')).toEqual([{ answer: 42 }])
 })
 
-test('a process that only has the number of a former server is left alone and is no obstacle', async () => {
-  const directory = usedDirectory()
+test('a start leaves a foreign process alone that has the process id of a former server', async () => {
+  const directory = initialisedDirectory()
   await (await start(directory)).stop()
   const content = `${process.pid}\n${directory}/postgres\n1\n5432\n\n127.0.0.1\n0 0\nready   \n`
   writeFileSync(join(directory, 'postgres', 'postmaster.pid'), content)
@@ -181,8 +182,8 @@ test('a process that only has the number of a former server is left alone and is
   expect(serverPid(directory)).not.toBe(process.pid)
 })
 
-test('a server that survived its starter is used by the next start', async () => {
-  const directory = usedDirectory()
+test('the next start uses a server that outlived the process that started it', async () => {
+  const directory = initialisedDirectory()
   const { child, port } = await startInChild(directory)
   const pid = serverPid(directory)
   await kill(child, 'SIGKILL')
@@ -192,8 +193,8 @@ test('a server that survived its starter is used by the next start', async () =>
   expect(await isServing(port)).toBe(false)
 })
 
-test('a server that survived its starter is started anew if the settings differ', async () => {
-  const directory = usedDirectory()
+test('a start with other settings restarts a server that outlived its starting process', async () => {
+  const directory = initialisedDirectory()
   const { child, port } = await startInChild(directory)
   await kill(child, 'SIGKILL')
   const server = await start(directory, { ...FAST, max_connections: '50' })
@@ -201,8 +202,8 @@ test('a server that survived its starter is started anew if the settings differ'
   expect(server.port === port || !(await isServing(port))).toBe(true)
 })
 
-test('Ctrl-C in the terminal ends the starter and not the server', async () => {
-  const directory = usedDirectory()
+test('Ctrl-C in the terminal ends the starting process but not the server', async () => {
+  const directory = initialisedDirectory()
   const { child, port } = await startInChild(directory)
   const pid = serverPid(directory)
   await kill(child, 'SIGINT')
@@ -211,8 +212,8 @@ test('Ctrl-C in the terminal ends the starter and not the server', async () => {
   expect(serverPid(directory)).toBe(pid)
 })
 
-test('a second process is refused while the first one lives, with its process id', async () => {
-  const directory = usedDirectory()
+test('a second process is refused while the first one runs, and the error has the process id of the first', async () => {
+  const directory = initialisedDirectory()
   const { child } = await startInChild(directory)
   await expect(start(directory)).rejects.toMatchObject({
     code: 'ALREADY_RUNNING',
@@ -220,14 +221,14 @@ test('a second process is refused while the first one lives, with its process id
   })
 })
 
-test('of several first starts at the same moment one wins and the others are refused', async () => {
+test('only one of several concurrent first starts succeeds', async () => {
   const directory = newDirectory()
   const attempts = await Promise.allSettled([start(directory), start(directory), start(directory)])
   const refused = attempts.filter(attempt => attempt.status === 'rejected')
   expect(refused.map(({ reason }) => reason.code)).toEqual(['ALREADY_RUNNING', 'ALREADY_RUNNING'])
 })
 
-test('a first start that was killed half-way is begun again', async () => {
+test('a start repeats a first start that was killed half-way', async () => {
   const directory = newDirectory()
   const draft = join(directory, 'postgres.draft-abc123')
   mkdirSync(join(draft, 'base'), { recursive: true })
@@ -239,7 +240,7 @@ test('a first start that was killed half-way is begun again', async () => {
   expect(readdirSync(directory).filter(name => name.includes('draft'))).toEqual([])
 })
 
-test('a first start that was killed while it made the owner is completed by the next', async () => {
+test('a start completes a first start that was killed while it created the owner', async () => {
   const directory = newDirectory()
   const starting = startInChild(directory)
   const pidFile = join(directory, 'postgres', 'postmaster.pid')
@@ -252,7 +253,7 @@ test('a first start that was killed while it made the owner is completed by the 
   expect(await query(server.ownerUrl, 'select 1 as one')).toEqual([{ one: 1 }])
 })
 
-test('what is no cluster of this major version is not touched', async () => {
+test('a start does not touch a directory that is not a cluster of this major version', async () => {
   const directory = newDirectory()
   const cluster = join(directory, 'postgres')
   mkdirSync(cluster)
@@ -266,23 +267,23 @@ test('what is no cluster of this major version is not touched', async () => {
   expect(readdirSync(cluster)).toEqual(['PG_VERSION', 'notes.txt'])
 })
 
-test('a lost superuser password is an error that leaves no server behind', async () => {
-  const directory = usedDirectory()
+test('a start without the superuser password fails and leaves no server running', async () => {
+  const directory = initialisedDirectory()
   await (await start(directory)).stop()
   rmSync(join(directory, 'postgres-password'))
   await expect(start(directory)).rejects.toMatchObject({ code: 'WRONG_PASSWORD' })
   expect(readdirSync(join(directory, 'postgres'))).not.toContain('postmaster.pid')
 })
 
-test('a setting that Postgres does not know is reported with its own words', async () => {
-  await expect(start(usedDirectory(), { ...FAST, no_such_setting: 'on' })).rejects.toMatchObject({
+test('the error for an unknown setting contains the message of Postgres', async () => {
+  await expect(start(initialisedDirectory(), { ...FAST, no_such_setting: 'on' })).rejects.toMatchObject({
     code: 'START_FAILED',
     message: expect.stringContaining('unrecognized configuration parameter "no_such_setting"'),
   })
 })
 
-test('stopping twice is harmless and leaves neither a process nor a lock', async () => {
-  const directory = usedDirectory()
+test('a second stop has no effect, and no process or lock remains', async () => {
+  const directory = initialisedDirectory()
   const server = await start(directory)
   await Promise.all([server.stop(), server.stop()])
   await server.stop()

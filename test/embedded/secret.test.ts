@@ -1,3 +1,4 @@
+/** The file that holds a generated secret. */
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ beforeEach(() => {
 
 afterEach(() => rmSync(parent, { recursive: true }))
 
-test('a secret is made once and only its owner may read it', () => {
+test('a secret is created once, and only its owner can read the file', () => {
   const directory = join(parent, 'new')
   const secret = readOrCreateSecret(directory, 'jwt-secret')
   expect(secret).toMatch(/^[0-9a-f]{64}$/)
@@ -21,7 +22,7 @@ test('a secret is made once and only its owner may read it', () => {
   expect(readdirSync(directory)).toEqual(['jwt-secret'])
 })
 
-test('a secret that was cut short is refused, not used', () => {
+test('an incomplete secret is refused', () => {
   writeFileSync(join(parent, 'jwt-secret'), '')
   expect(() => readOrCreateSecret(parent, 'jwt-secret')).toThrow(
     expect.objectContaining({ code: 'BROKEN_SECRET' }),

@@ -3,8 +3,8 @@ import { Kind, parse, print } from 'graphql'
 import { demoPassword, makeDemoData } from '../../src/demo/demo.ts'
 import { examples } from '../../src/graphql/examples.ts'
 import { startServer, type TestServer } from '../support/apiServer.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { brokenRules } from '../support/ledger.ts'
 
 let database: TestDatabase
 let server: TestServer

@@ -13,10 +13,10 @@ import {
   payInvoice,
   quoteListing,
   register,
-} from '../support/operations.ts'
+} from '../support/graphqlOperations.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 
 /**
  * All that goes over the wire for an operation: `begin`, `set_config` and `commit` as well. Lower a figure when an

@@ -1,10 +1,10 @@
-/** The audit trail as admins read it: by action, resource, actor and time, page by page. */
+/** Reading the audit trail as an admin: filtered by action, resource, actor and time, page by page. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { makeAdmin } from '../support/seller.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 const ROWS = 12_000
 const actor = randomUUID()
@@ -18,7 +18,7 @@ beforeAll(async () => {
   database = await cloneDatabase()
   server = await startServer(database)
   admin = await makeAdmin(database, server)
-  // over five months, one in ten of what is looked for
+  // entries over five months; each filter matches one in ten
   await database.owner.query(
     `insert into app_public.audit_logs (action, resource_type, resource_id, actor, new_values, created_at)
      select case n % 10 when 1 then 'WANTED' else 'OTHER' end, case n % 10 when 2 then 'wanted' else 'others' end,
@@ -39,7 +39,7 @@ type Page = {
   auditLogs: { nodes: { newValues: string }[]; pageInfo: { endCursor: string; hasNextPage: boolean } } | null
 }
 
-function read(condition: Record<string, unknown>, after?: string, token = admin) {
+function readPage(condition: Record<string, unknown>, after?: string, token = admin) {
   return server.call<Page>(
     `query ($condition: AuditLogCondition, $after: Cursor) {
       auditLogs(condition: $condition, after: $after, first: 100) {
@@ -50,12 +50,12 @@ function read(condition: Record<string, unknown>, after?: string, token = admin)
   )
 }
 
-/** The numbers of the rows on all pages. */
-async function numbers(condition: Record<string, unknown>): Promise<number[]> {
+/** Reads all pages and returns the numbers of their rows. */
+async function readNumbers(condition: Record<string, unknown>): Promise<number[]> {
   const found: number[] = []
   let after: string | undefined
   for (;;) {
-    const { data, errors } = await read(condition, after)
+    const { data, errors } = await readPage(condition, after)
     expect(errors).toEqual([])
     found.push(
       ...(data.auditLogs?.nodes ?? []).map(({ newValues }) =>
@@ -71,14 +71,14 @@ const every10th = (first: number) => Array.from({ length: ROWS / 10 }, (_, index
 
 test.each([
   ['action', { action: 'WANTED' }, 1],
-  ['type of the resource', { resourceType: 'wanted' }, 2],
-  ['id of the resource', { resourceType: 'others', resourceId: resource }, 3],
+  ['resource type', { resourceType: 'wanted' }, 2],
+  ['resource id', { resourceType: 'others', resourceId: resource }, 3],
   ['actor', { actor }, 4],
-])('an admin pages through the trail by %s, oldest first, each row once', async (_what, condition, first) => {
-  expect(await numbers(condition)).toEqual(every10th(first))
+])('an admin reads each entry once when paging by %s, oldest first', async (_filter, condition, first) => {
+  expect(await readNumbers(condition)).toEqual(every10th(first))
 })
 
-test('createdFrom takes its moment in, createdBefore leaves it out', async () => {
+test('createdFrom includes its moment, and createdBefore excludes it', async () => {
   const at = async (n: number): Promise<string> => {
     const { rows } = await database.owner.query(
       `select to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at
@@ -88,13 +88,13 @@ test('createdFrom takes its moment in, createdBefore leaves it out', async () =>
     return rows[0].at
   }
   const span = { createdFrom: await at(101), createdBefore: await at(301) }
-  expect(await numbers({ action: 'WANTED', ...span })).toEqual(every10th(1).slice(10, 30))
-  expect(await numbers(span)).toHaveLength(200)
+  expect(await readNumbers({ action: 'WANTED', ...span })).toEqual(every10th(1).slice(10, 30))
+  expect(await readNumbers(span)).toHaveLength(200)
 })
 
-test('nobody else reads it', async () => {
+test('a dealer cannot read the audit trail', async () => {
   const dealer = await server.tokenFor(await makeUser(database.owner))
-  const { errors } = await read({}, undefined, dealer)
+  const { errors } = await readPage({}, undefined, dealer)
   expect(errors.map(({ extensions }) => extensions.code)).toEqual(['forbidden'])
 })
 
@@ -102,12 +102,12 @@ const SPAN = "created_at >= now() - interval '60 days' and created_at < now() + 
 
 test.each([
   ['action', "action = 'WANTED'"],
-  ['type of the resource', "resource_type = 'wanted'"],
+  ['resource type', "resource_type = 'wanted'"],
   ['resource', `resource_type = 'others' and resource_id = '${resource}'`],
   ['actor', `actor = '${actor}'`],
   ['time', SPAN],
   ['action and time', `action = 'WANTED' and ${SPAN}`],
-])('a page by %s, wherever it begins, is read by an admin from an index in its order', (_what, filter) =>
+])('a first or later page by %s is read from an index without a sort', (_filter, filter) =>
   rolledBack(database, async client => {
     await become(client, { admin: actor })
     for (const from of ['true', "(created_at, id) > (now(), '00000000-0000-0000-0000-000000000000')"]) {

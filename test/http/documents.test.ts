@@ -1,9 +1,9 @@
-/** What a document may hold: beyond it 400 with the limit in `detail`, and nothing runs. */
+/** The limits of a GraphQL document. A larger document gets 400 with the limit in `detail`, and nothing runs. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -23,10 +23,10 @@ afterAll(async () => {
 const times = (count: number, text: string | ((number: number) => string)) =>
   Array.from({ length: count }, (_, number) => (typeof text === 'string' ? text : text(number))).join(' ')
 
-/** Selects this many fields with its two outer ones. */
+/** Selects this many fields, including the two outer ones. */
 const withFields = (count: number) => `{ listings { nodes { ${times(count - 2, 'id')} } } }`
 const withAliases = (count: number) => `{ ${times(count, n => `a${n}: __typename`)} }`
-/** 12 tokens and the values. */
+/** Has this many tokens: 12, and one for each value. */
 const withTokens = (count: number) => `{ listings(orderBy: [${times(count - 12, 'ID_ASC')}]) { totalCount } }`
 const withDepth = (count: number) => `${'{ listings '.repeat(count)}${'}'.repeat(count)}`
 
@@ -44,7 +44,7 @@ const limits: [limit: string, maximum: number, withSize: (size: number) => strin
 ]
 
 test.each(limits)(
-  'a document with as many %s as are allowed, %i, is served',
+  'a document with the maximum number of %s (%i) is accepted',
   async (_, maximum, withSize) => {
     const { status, errors } = await server.call(withSize(maximum), { token })
     expect([status, errors]).toEqual([200, []])
@@ -52,7 +52,7 @@ test.each(limits)(
 )
 
 test.each([...limits, ['depth', 10, withDepth] as const])(
-  'more %s than %i is 400 with the limit in detail, on both media types',
+  'a document with more %s than %i gets 400 with the limit in detail, in both media types',
   async (limit, maximum, withSize) => {
     for (const accept of ['application/json', 'application/graphql-response+json']) {
       expect(await refusedLimits(withSize(maximum + 1), accept)).toEqual([{ limit, maximum }])
@@ -60,7 +60,7 @@ test.each([...limits, ['depth', 10, withDepth] as const])(
   },
 )
 
-test('a document as deep as is allowed is not refused for its depth', async () => {
+test('a document of the maximum depth is not refused for its depth', async () => {
   expect(await refusedLimits(withDepth(10))).not.toContainEqual({ limit: 'depth', maximum: 10 })
 })
 
@@ -68,19 +68,19 @@ test.each([
   ['fragments', (body: string) => `query { ...F } fragment F on Query ${body}`],
   ['inline fragments', (body: string) => `query { ... on Query ${body} }`],
   ['a second operation', (body: string) => `query A { __typename } query B ${body}`],
-])('what hides in %s counts', async (_, hide) => {
+])('fields in %s count towards the limits', async (_, hide) => {
   for (const [limit, maximum, withSize] of limits.slice(0, 2)) {
     expect(await refusedLimits(hide(withSize(maximum + 1)))).toEqual([{ limit, maximum }])
   }
   expect(await refusedLimits(hide(withDepth(11)))).toEqual([{ limit: 'depth', maximum: 10 }])
 })
 
-test('a fragment counts as often as it is spread', async () => {
+test('a fragment counts each time it is spread', async () => {
   const fragment = `fragment F on Query { ${times(16, n => `a${n}: __typename`)} }`
   expect(await refusedLimits(`{ ...F ...F } ${fragment}`)).toEqual([{ limit: 'aliases', maximum: 30 }])
 })
 
-test('a document whose fragments expand to 2^60 fields is answered with 400', async () => {
+test('a document whose fragments expand to 2^60 fields gets 400', async () => {
   const fragments = times(60, n => `fragment F${n} on Query { ...F${n + 1} ...F${n + 1} }`)
   const bomb = `{ ...F0 } ${fragments} fragment F60 on Query { a: __typename }`
   expect(await refusedLimits(bomb)).toEqual([
@@ -89,12 +89,12 @@ test('a document whose fragments expand to 2^60 fields is answered with 400', as
   ])
 })
 
-test('fragments that go in a circle are answered with 400', async () => {
+test('a cycle of fragments gets 400', async () => {
   const query = '{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }'
   expect(await refusedLimits(query)).toHaveLength(1)
 })
 
-test('a document of many directives, comments or errors is answered with 400', async () => {
+test('a document with many directives or many errors gets 400', async () => {
   expect(await refusedLimits(`{ __typename ${times(400, '@skip(if: true)')} }`)).toEqual([
     { limit: 'tokens', maximum: 1000 },
   ])
@@ -110,19 +110,19 @@ async function countDealers(): Promise<number> {
   return rows[0].count
 }
 
-const twice: Record<string, string> = {
-  'two fields': `mutation { a: ${create()} b: ${create()} }`,
+const twoFields: Record<string, string> = {
+  'the same field twice': `mutation { a: ${create()} b: ${create()} }`,
   'two different fields': `mutation { ${create()} cancelSubscription(input: {subscriptionId: "${randomUUID()}"}) { subscription { id } } }`,
   'a fragment': `mutation { ${create('a')} ...F } fragment F on Mutation { ${create('b')} }`,
   'an inline fragment': `mutation { ${create('a')} ... { ${create('b')} } }`,
   'fragments in fragments': `mutation { ...F } fragment F on Mutation { ...G ...H } fragment G on Mutation { ${create('a')} } fragment H on Mutation { ${create('b')} }`,
   'a directive with a variable': `mutation ($yes: Boolean = true) { ${create('a')} ... @include(if: $yes) { ${create('b')} } }`,
-  'a directive that includes': `mutation { ${create('a')} ... @include(if: true) { ${create('b')} } }`,
-  'the operation that is not chosen': `mutation A { ${create('a')} } mutation B { ${create('b')} ${create('c')} }`,
+  'a constant directive': `mutation { ${create('a')} ... @include(if: true) { ${create('b')} } }`,
+  'the operation that is not selected': `mutation A { ${create('a')} } mutation B { ${create('b')} ${create('c')} }`,
 }
 
-test.each(Object.entries(twice))(
-  'two mutation fields by way of %s are 400, and nothing runs',
+test.each(Object.entries(twoFields))(
+  'a document with two mutation fields gets 400, and nothing runs: %s',
   async (_, query) => {
     const before = await countDealers()
     expect(await refusedLimits(query)).toEqual([{ limit: 'mutationFields', maximum: 1 }])
@@ -130,19 +130,19 @@ test.each(Object.entries(twice))(
   },
 )
 
-const once: Record<string, string> = {
+const oneField: Record<string, string> = {
   'beside __typename': `mutation { __typename ${create()} }`,
-  'beside one that is skipped': `mutation { ${create('a')} ... @skip(if: true) { ${create('b')} } }`,
-  'written twice under one name': `mutation { ${create('', 'Same')} ${create('', 'Same')} }`,
+  'beside a skipped one': `mutation { ${create('a')} ... @skip(if: true) { ${create('b')} } }`,
+  'that is written twice under one name': `mutation { ${create('', 'Same')} ${create('', 'Same')} }`,
 }
 
-test.each(Object.entries(once))('one mutation field %s runs once', async (_, query) => {
+test.each(Object.entries(oneField))('a single mutation field %s runs once', async (_, query) => {
   const before = await countDealers()
   const { status, errors } = await server.call(query, { token })
   expect([status, errors]).toEqual([200, []])
   expect(await countDealers()).toBe(before + 1)
 })
 
-test('a subscription, of which there is none, is refused as a document: 400', async () => {
+test('a subscription operation gets 400, because the schema has none', async () => {
   expect(await refusedLimits('subscription { listings }')).toHaveLength(1)
 })

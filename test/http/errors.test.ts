@@ -1,9 +1,8 @@
-/** Each code of the contract with its status, on both media types, and nothing of the inside in any of the bodies. */
+/** Each error code of the contract with its HTTP status, in both media types. No body shows internals. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import {
   buyPackage,
   cancelSubscription,
@@ -11,9 +10,10 @@ import {
   payInvoice,
   quoteListing,
   register,
-} from '../support/operations.ts'
-import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
+} from '../support/graphqlOperations.ts'
+import { expectNoInternals, readInternalNames } from '../support/internals.ts'
+import { makeAdmin, makeSeller, makeSellerIn, newCountry, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 
 const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
   names = await readInternalNames(database)
   admin = await makeAdmin(database, started)
   seller = await makeSeller(database, started)
-  stranger = await joinCountry(database, started, seller.country)
+  stranger = await makeSellerIn(database, started, seller.country)
   packageId = await makePackage(database.owner, { country: seller.country })
 })
 
@@ -40,14 +40,14 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** The server as a client of one media type sees it. */
+/** The server as seen by a client that accepts this media type. */
 function accepting(accept: string): TestServer {
   return { ...started, call: (query, options) => started.call(query, { accept, ...options }) }
 }
 
-/** A dealer in a country that lacks something, or has something twice. */
+/** Makes a dealer in a country with missing or ambiguous configuration. */
 async function sellerIn(change: 'no currency' | 'no VAT' | 'no price' | 'two prices' | 'two VAT rates') {
-  if (change === 'no currency') return joinCountry(database, started, newCountry())
+  if (change === 'no currency') return makeSellerIn(database, started, newCountry())
   const options = {
     ...(change === 'no VAT' ? { vatRate: null } : {}),
     ...(change === 'no price' ? { price: null } : {}),
@@ -75,7 +75,7 @@ async function sellerIn(change: 'no currency' | 'no VAT' | 'no price' | 'two pri
 }
 
 type Case = [
-  what: string,
+  request: string,
   status: number,
   extensions: { code: string; detail?: Record<string, unknown> },
   send: (server: TestServer) => Promise<Answer<unknown>>,
@@ -92,7 +92,12 @@ const publishIn = (change: Parameters<typeof sellerIn>[0]) => async (server: Tes
 }
 
 const cases: Case[] = [
-  ['a query that needs a user, without a token', 401, unauthenticated, s => s.call('{ currentUser { id } }')],
+  [
+    'a query for the current user without a token',
+    401,
+    unauthenticated,
+    s => s.call('{ currentUser { id } }'),
+  ],
   [
     'a mutation without a token',
     401,
@@ -102,40 +107,40 @@ const cases: Case[] = [
         `mutation { cancelSubscription(input: {subscriptionId: "${randomUUID()}"}) { subscription { id } } }`,
       ),
   ],
-  ['a token that is none', 401, unauthenticated, s => s.call('{ listings { totalCount } }', { token: 'x' })],
+  ['an invalid token', 401, unauthenticated, s => s.call('{ listings { totalCount } }', { token: 'x' })],
   [
-    'a login of nobody',
+    'a login with an unknown address',
     401,
     { code: 'invalid_credentials' },
     s => login(s, `${randomUUID()}@example.com`, 'whatever it is'),
   ],
   [
-    'a dealer of somebody else',
+    'publishing for a dealer of another user',
     403,
     { ...forbidden, ...field('dealerId') },
     s => createListing(s, stranger.token, seller.dealerId),
   ],
   [
-    'a quote for somebody else',
+    'a quote for a dealer of another user',
     403,
     { ...forbidden, ...field('dealerId') },
     s => quoteListing(s, stranger.token, seller.dealerId),
   ],
   [
-    'the audit trail, for a dealer',
+    'a dealer reading the audit trail',
     403,
     forbidden,
     s => s.call('{ auditLogs { totalCount } }', { token: seller.token }),
   ],
   [
-    'the pricing gaps, for a dealer',
+    'a dealer reading the pricing gaps',
     403,
     forbidden,
     s => s.call('{ pricingGaps { totalCount } }', { token: seller.token }),
   ],
-  ['payInvoice, for a dealer', 403, forbidden, s => payInvoice(s, seller.token, randomUUID())],
+  ['a dealer marking an invoice as paid', 403, forbidden, s => payInvoice(s, seller.token, randomUUID())],
   [
-    'a dealer whose publication is suspended',
+    'publishing for a suspended dealer',
     403,
     { ...forbidden, ...field('dealerId') },
     async s => {
@@ -146,38 +151,43 @@ const cases: Case[] = [
       return createListing(s, token, dealerId)
     },
   ],
-  ['a listing that is not there', 404, notFound, s => s.call(`{ listing(id: "${randomUUID()}") { id } }`)],
+  ['an unknown listing', 404, notFound, s => s.call(`{ listing(id: "${randomUUID()}") { id } }`)],
   [
-    'a dealer that one is no member of',
+    'reading a dealer of another user',
     404,
     notFound,
     s => s.call(`{ dealer(id: "${seller.dealerId}") { id } }`, { token: stranger.token }),
   ],
   [
-    'publishing for no dealer',
+    'publishing for an unknown dealer',
     404,
     { ...notFound, ...field('dealerId') },
     s => createListing(s, seller.token, randomUUID()),
   ],
   [
-    'a quote for no dealer',
+    'a quote for an unknown dealer',
     404,
     { ...notFound, ...field('dealerId') },
     s => quoteListing(s, seller.token, randomUUID()),
   ],
   [
-    'buying no package',
+    'buying an unknown package',
     404,
     { ...notFound, ...field('packageId') },
     s => buyPackage(s, seller.token, { dealerId: seller.dealerId, packageId: randomUUID() }),
   ],
   [
-    'cancelling no subscription',
+    'cancelling an unknown subscription',
     404,
     { ...notFound, ...field('subscriptionId') },
     s => cancelSubscription(s, seller.token, randomUUID()),
   ],
-  ['paying no invoice', 404, { ...notFound, ...field('invoiceId') }, s => payInvoice(s, admin, randomUUID())],
+  [
+    'paying an unknown invoice',
+    404,
+    { ...notFound, ...field('invoiceId') },
+    s => payInvoice(s, admin, randomUUID()),
+  ],
   ['a country without a currency', 409, missing('currency'), publishIn('no currency')],
   ['a country without a VAT rate', 409, missing('vat_rate'), publishIn('no VAT')],
   ['a country without a price', 409, missing('price'), publishIn('no price')],
@@ -194,7 +204,7 @@ const cases: Case[] = [
     publishIn('two VAT rates'),
   ],
   [
-    'a key of another listing',
+    'reusing a key for another listing',
     409,
     { code: 'idempotency_conflict', ...field('idempotencyKey') },
     async s => {
@@ -204,7 +214,7 @@ const cases: Case[] = [
     },
   ],
   [
-    'an e-mail address that is taken',
+    'registering a taken e-mail address',
     409,
     { code: 'conflict', ...field('email') },
     async s => {
@@ -218,31 +228,31 @@ const cases: Case[] = [
     409,
     { code: 'conflict' },
     async s => {
-      const { token, dealerId } = await joinCountry(database, started, seller.country)
+      const { token, dealerId } = await makeSellerIn(database, started, seller.country)
       await buyPackage(s, token, { dealerId, packageId })
       return buyPackage(s, token, { dealerId, packageId })
     },
   ],
   [
-    'a full quota of a package that forbids overage',
+    'publishing beyond a quota without overage',
     402,
     { code: 'quota_exhausted' },
     async s => {
-      const { token, dealerId } = await joinCountry(database, started, seller.country)
+      const { token, dealerId } = await makeSellerIn(database, started, seller.country)
       await makeSubscription(database.owner, dealerId, { packageId, listings: 0, overage: 'block' })
       return createListing(s, token, dealerId)
     },
   ],
   [
-    'a value that the domain refuses',
+    'a value that breaks a rule',
     422,
     { code: 'invalid_input', ...field('title') },
     s => createListing(s, seller.token, seller.dealerId, { title: '' }),
   ],
-  ['a document that is none', 400, { code: 'invalid_input' }, s => s.call('{')],
-  ['a field that does not exist', 400, { code: 'invalid_input' }, s => s.call('{ nothing }')],
+  ['an invalid document', 400, { code: 'invalid_input' }, s => s.call('{')],
+  ['an unknown field', 400, { code: 'invalid_input' }, s => s.call('{ nothing }')],
   [
-    'a variable that is missing',
+    'a missing variable',
     400,
     { code: 'invalid_input' },
     s => s.call('query ($id: UUID!) { listing(id: $id) { id } }'),
@@ -259,24 +269,27 @@ const cases: Case[] = [
   ],
 ]
 
-const onBoth = cases.flatMap(([what, status, extensions, send]) =>
-  MEDIA_TYPES.map(accept => ({ what, status, extensions, send, accept, code: extensions.code })),
+const inBothMediaTypes = cases.flatMap(([request, status, extensions, send]) =>
+  MEDIA_TYPES.map(accept => ({ request, status, extensions, send, accept, code: extensions.code })),
 )
 
-test.each(onBoth)('$what is $status $code on $accept', async ({ status, extensions, send, accept }) => {
-  const answer = await send(accepting(accept))
-  expect([answer.status, answer.errors.length, answer.errors[0]?.extensions]).toMatchObject([
-    status,
-    1,
-    extensions,
-  ])
-  expect(answer.errors[0]?.message).toMatch(/^[A-Z`].*\.$/s)
-  expect(answer.headers.get('content-type')?.replaceAll(' ', '')).toBe(`${accept};charset=utf-8`)
-  expectNoInternals(answer.text, names)
-})
+test.each(inBothMediaTypes)(
+  '$request gets $status $code as $accept',
+  async ({ status, extensions, send, accept }) => {
+    const response = await send(accepting(accept))
+    expect([response.status, response.errors.length, response.errors[0]?.extensions]).toMatchObject([
+      status,
+      1,
+      extensions,
+    ])
+    expect(response.errors[0]?.message).toMatch(/^[A-Z`].*\.$/s)
+    expect(response.headers.get('content-type')?.replaceAll(' ', '')).toBe(`${accept};charset=utf-8`)
+    expectNoInternals(response.text, names)
+  },
+)
 
 test.each(MEDIA_TYPES)(
-  'a query of which one root field succeeded is 200 with the error of the other, on %s',
+  'a query with one successful and one failed root field gets 200 and the error, as %s',
   async accept => {
     const query = `{ packages: dealerPackages { totalCount } gone: listing(id: "${randomUUID()}") { id } }`
     const { status, data, errors } = await accepting(accept).call(query)
@@ -286,7 +299,7 @@ test.each(MEDIA_TYPES)(
 )
 
 test.each(MEDIA_TYPES)(
-  'a query of which every root field failed has the status of the first error, on %s',
+  'a query in which every root field failed gets the status of the first error, as %s',
   async accept => {
     const query = `{ __typename gone: listing(id: "${randomUUID()}") { id } invoices { totalCount } }`
     const { status, errors } = await accepting(accept).call(query)

@@ -1,16 +1,22 @@
-/** When the database refuses, breaks off or is gone: what the client is told, and that the API recovers by itself. */
+/** The responses while the database refuses, disconnects or is gone, and the recovery of the API. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { makePool } from '../../src/database/pool.ts'
 import { toFault } from '../../src/request/errors.ts'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import {
+  buyPackage,
+  cancelSubscription,
+  login,
+  payInvoice,
+  quoteListing,
+} from '../support/graphqlOperations.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
-import { buyPackage, cancelSubscription, login, payInvoice, quoteListing } from '../support/operations.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
-import { joinCountry, makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
+import { makeAdmin, makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
 
 const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
 
@@ -31,7 +37,7 @@ beforeAll(async () => {
 })
 
 afterEach(async () => {
-  // whatever was broken, the next request is served
+  // the API recovers from every test without help
   await until(
     'the API serves again',
     async () => (await started.call('{ listings { totalCount } }')).status === 200,
@@ -44,7 +50,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** The server as a client of one media type sees it. */
+/** The server, called with one media type. */
 function accepting(accept: string): TestServer {
   return { ...started, call: (query, options) => started.call(query, { accept, ...options }) }
 }
@@ -60,7 +66,7 @@ function expectUnavailable(answer: Answer<unknown>): void {
   expect(answer.headers.get('retry-after')).toBe('5')
 }
 
-/** Runs a statement outside the database of the test. */
+/** Runs a statement on a connection to another database. */
 async function fromOutside(sql: string): Promise<void> {
   const client = new pg.Client({ connectionString: process.env.TEST_SUPERUSER_URL as string })
   await client.connect()
@@ -68,7 +74,7 @@ async function fromOutside(sql: string): Promise<void> {
   await client.end()
 }
 
-/** Runs `work` while quote_listing is another function. */
+/** Runs `work` while quote_listing has another definition. */
 async function withQuote(definition: string, work: () => Promise<void>): Promise<void> {
   const { rows } = await database.superuser.query<{ definition: string }>(
     "select pg_get_functiondef('app_public.quote_listing(uuid)'::regprocedure) as definition",
@@ -86,14 +92,14 @@ async function withQuote(definition: string, work: () => Promise<void>): Promise
 const endConnections = (name: string) =>
   `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and application_name = 'forecourt api'`
 
-test('a write that waits too long for a lock is system_busy with Retry-After: 1, and nothing is written', async () => {
+test('a write that waits too long for a lock is system_busy with Retry-After: 1, and writes nothing', async () => {
   const packageId = await makePackage(database.owner, { country: seller.country })
   const dealers: string[] = []
   const writes = await Promise.all(
     MEDIA_TYPES.flatMap(accept =>
       ['createListing', 'buyPackage', 'cancelSubscription', 'payInvoice'].map(async write => {
         const server = accepting(accept)
-        const { token, dealerId } = await joinCountry(database, started, seller.country)
+        const { token, dealerId } = await makeSellerIn(database, started, seller.country)
         dealers.push(dealerId)
         const subscriptionId = await makeSubscription(database.owner, dealerId, { packageId })
         const { data } = await buyPackage(started, token, { dealerId, packageId })
@@ -146,7 +152,7 @@ const sqlstates: [string, number, string][] = [
 ]
 
 test.each(sqlstates)(
-  'SQLSTATE %s is %i %s on both media types, and its text goes nowhere but the log',
+  'SQLSTATE %s is %i %s on both media types, and its text reaches no client',
   async (sqlstate, status, code) => {
     const body = `raise exception using errcode = '${sqlstate}', message = 'raw text of app_private.passwords',
       detail = '{"raw": "text"}', hint = 'raw text', constraint = 'raw_text', table = 'raw text', schema = 'raw text';`
@@ -162,7 +168,7 @@ test.each(sqlstates)(
   },
 )
 
-test('the id of a request is the one that the client has sent, if it looks like one', async () => {
+test('a valid X-Request-Id of the client is used, and an invalid one is replaced', async () => {
   for (const [given, taken] of [
     ['client-1234', true],
     ['short', false],
@@ -176,7 +182,7 @@ test('the id of a request is the one that the client has sent, if it looks like 
   }
 })
 
-test('a connection that an administrator ends in the middle of a request is service_unavailable', async () => {
+test('a request whose connection an administrator ends is service_unavailable', async () => {
   await holding(
     database,
     'select from app_public.dealers where id = $1 for update',
@@ -192,7 +198,7 @@ test('a connection that an administrator ends in the middle of a request is serv
   )
 })
 
-test('a line that breaks in the middle of a request is service_unavailable, and so is every request until it is back', async () => {
+test('a request whose connection breaks is service_unavailable, and so is every request until the network is back', async () => {
   await holding(
     database,
     'select from app_public.dealers where id = $1 for update',
@@ -216,10 +222,10 @@ test('a line that breaks in the middle of a request is service_unavailable, and 
   )
 })
 
-test('a line that goes silent ends a statement soon after its time limit', async () => {
+test('a statement on a silent connection fails after its timeout, and the next one gets a new connection', async () => {
   const onError = () => {}
   const config = { connectionString: relay.url }
-  const pool = makePool({ config, name: 'test', size: 1, statementTimeout: 100, onError })
+  const pool = makePool({ config, name: 'test', size: 1, statementTimeoutMs: 1_000, onError })
   try {
     await pool.query('select 1')
     relay.stall()
@@ -234,7 +240,7 @@ test('a line that goes silent ends a statement soon after its time limit', async
   }
 })
 
-test('a database that takes no connections is service_unavailable', async () => {
+test('while the database accepts no connections, every request is service_unavailable', async () => {
   await fromOutside(`alter database ${database.name} allow_connections false`)
   try {
     await fromOutside(endConnections(database.name))
@@ -246,14 +252,14 @@ test('a database that takes no connections is service_unavailable', async () => 
   }
 })
 
-test('a statement that is cancelled is service_unavailable, and so is waiting too long for a connection', async () => {
+test('a cancelled statement is service_unavailable, and so is a request that waits too long for a connection', async () => {
   const small = await startServer(database, { POOL_SIZE: '1', MAX_IN_PROGRESS: '2' })
   try {
     await holding(database, 'lock table app_public.listings in access exclusive mode', [], async () => {
       const slow = small.call('{ listings { totalCount } }')
       await untilWaitingForLock(database)
       expectUnavailable(await small.call('{ dealerPackages { totalCount } }'))
-      // what the time limit of a statement does, too
+      // a statement timeout does the same
       await fromOutside(
         `select pg_cancel_backend(pid) from pg_stat_activity where datname = '${database.name}' and wait_event_type = 'Lock'`,
       )
@@ -265,7 +271,7 @@ test('a statement that is cancelled is service_unavailable, and so is waiting to
   }
 })
 
-test('every statement of the API has a time limit of 10 seconds', async () => {
+test('every statement of the API has a timeout of 10 seconds', async () => {
   const limit =
     "select 'free_quota'::app_public.consumption_source, 0.0, 0.0, 0.0, current_setting('statement_timeout'), 0, 0"
   await withQuote(`language sql stable as $$ ${limit} $$`, async () => {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { type Client, makeClient, type Received } from '../fuzz/client.ts'
 import type { TestServer } from '../support/apiServer.ts'
 import { type Limited, metric, onlyLimits, startLimited } from '../support/limits.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 let limited: Limited
 let server: TestServer

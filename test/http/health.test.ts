@@ -1,12 +1,12 @@
-/** Whether the process lives, whether it can serve, and what it writes into its log. */
+/** The health routes and the log: /healthz, /readyz, request lines, error lines, and no secrets in any line. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
 import { expectedMigrations } from '../../src/database/migrations.ts'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { createDealer, login, quoteListing, register } from '../support/graphqlOperations.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
-import { recordLog } from '../support/log.ts'
-import { createDealer, login, quoteListing, register } from '../support/operations.ts'
+import { recordLog } from '../support/recordedLog.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
 
 const recorded = recordLog()
@@ -31,7 +31,7 @@ beforeEach(() => {
 })
 
 afterEach(() => {
-  // what does not go through the log cannot be kept free of secrets
+  // the log removes secrets; console output would bypass it
   for (const spy of spies) expect(spy.mock.calls).toEqual([])
   jest.restoreAllMocks()
 })
@@ -63,14 +63,14 @@ async function expectReady(): Promise<void> {
   expect(await get('/readyz')).toMatchObject({ status: 200, body: { status: 'ready' } })
 }
 
-test('a process that serves lives and is ready, also for who has no token or a bad one', async () => {
+test('a running server is alive and ready, with no token or an invalid one', async () => {
   expect(await get('/healthz')).toMatchObject({ status: 200, body: { status: 'ok' } })
   await expectReady()
   const headers = { authorization: 'Bearer garbage' }
   expect((await fetch(`${server.url}/readyz`, { headers })).status).toBe(200)
 })
 
-test('without the database the process lives and is not ready, and is ready again once it is back', async () => {
+test('without the database the server is alive but not ready, and becomes ready when the database is back', async () => {
   await relay.cut()
   try {
     await expectNotReady(/database/)
@@ -80,7 +80,7 @@ test('without the database the process lives and is not ready, and is ready agai
   await expectReady()
 })
 
-test('a database that lacks a migration of this build is not ready, and the reason names the migration', async () => {
+test('the server is not ready when the database lacks a migration, and the reason names the migration', async () => {
   const newest = (await expectedMigrations()).at(-1)
   const row = 'from graphile_migrate.migrations where hash = $1'
   const { rows } = await database.superuser.query(`select to_jsonb(migrations) as row ${row}`, [newest?.hash])
@@ -93,7 +93,7 @@ test('a database that lacks a migration of this build is not ready, and the reas
   await expectReady()
 })
 
-test('a database that is ahead of this build is not ready', async () => {
+test('the server is not ready when the database has a newer migration', async () => {
   const name = '999999-from-tomorrow.sql'
   await database.superuser.query("insert into graphile_migrate.migrations values ('sha1:x', null, $1)", [
     name,
@@ -105,12 +105,12 @@ test('a database that is ahead of this build is not ready', async () => {
 
 const password = 'correct horse battery staple'
 
-test('a request is one line with its id, user, operation, fields, SQLSTATE and duration', async () => {
+test('each request writes one line with its id, user, operation, fields, SQLSTATE and duration', async () => {
   const email = `${randomUUID()}@example.com`
   const { data } = await register(server, { email, password })
   const { accessToken: token = '', user } = data.register?.session ?? {}
-  const made = await createDealer(server, token)
-  const dealerId = made.data.createDealer?.dealer.id as string
+  const created = await createDealer(server, token)
+  const dealerId = created.data.createDealer?.dealer.id as string
   const query =
     'query Two ($id: UUID!) { quoteListing(dealerId: $id) { source } a: currentUser { id } b: currentUser { id } }'
   const { headers } = await server.call(query, { token, variables: { id: dealerId } })
@@ -129,7 +129,7 @@ test('a request is one line with its id, user, operation, fields, SQLSTATE and d
   })
 })
 
-test('a request without a user or an operation has a line as well', async () => {
+test('a request without a user or a valid operation also writes a line', async () => {
   const bad = await server.call('{')
   const line = await recorded.request(bad.headers.get('x-request-id'))
   expect(line).toMatchObject({ status: 400, codes: ['invalid_input'] })
@@ -138,7 +138,7 @@ test('a request without a user or an operation has a line as well', async () => 
   expect(await recorded.request(refused.headers.get('x-request-id'))).toMatchObject({ status: 401 })
 })
 
-test('an unforeseen error is in the log under the requestId that the client was told, with its raw text', async () => {
+test('the log has an unexpected error with its raw text under the requestId of the response', async () => {
   const { data } = await register(server, { email: `${randomUUID()}@example.com`, password })
   const token = data.register?.session.accessToken ?? ''
   const client = await database.superuser.connect()
@@ -157,31 +157,34 @@ test('an unforeseen error is in the log under the requestId that the client was 
   })
 })
 
-test('no line of a whole session holds a password, a token or an e-mail address', async () => {
+test('no log line contains a password, a token or an e-mail address', async () => {
   const email = `${randomUUID()}@example.com`
   const secrets = [password, 'a wrong password', email, email.toUpperCase()]
-  const call = async (answer: Promise<{ headers: Headers }>) => (await answer).headers.get('x-request-id')
+  const requestId = async (response: Promise<{ headers: Headers }>) =>
+    (await response).headers.get('x-request-id')
   const ids: (string | null)[] = []
   const { data } = await register(server, { email, password })
   const token = data.register?.session.accessToken as string
   const again = await login(server, email, password)
   secrets.push(token, again.data.login?.session.accessToken as string, token.split('.')[2] as string)
-  ids.push(await call(register(server, { email, password })))
-  ids.push(await call(register(server, { email: `${email} `.repeat(9), password })))
-  ids.push(await call(register(server, { email, password: 'short' })))
+  ids.push(await requestId(register(server, { email, password })))
+  ids.push(await requestId(register(server, { email: `${email} `.repeat(9), password })))
+  ids.push(await requestId(register(server, { email, password: 'short' })))
   for (let attempt = 0; attempt < 7; attempt += 1)
-    ids.push(await call(login(server, email.toUpperCase(), 'a wrong password')))
-  ids.push(await call(login(server, `${email}\0`, password)))
-  ids.push(await call(createDealer(server, token)))
-  ids.push(await call(createListing(server, token, randomUUID(), { title: email })))
-  ids.push(await call(server.call(`{ currentUser { email ${password} } }`, { token })))
+    ids.push(await requestId(login(server, email.toUpperCase(), 'a wrong password')))
+  ids.push(await requestId(login(server, `${email}\0`, password)))
+  ids.push(await requestId(createDealer(server, token)))
+  ids.push(await requestId(createListing(server, token, randomUUID(), { title: email })))
+  ids.push(await requestId(server.call(`{ currentUser { email ${password} } }`, { token })))
   ids.push(
-    await call(server.call('query ($a: UUID!) { dealer(id: $a) { id } }', { variables: { a: email } })),
+    await requestId(server.call('query ($a: UUID!) { dealer(id: $a) { id } }', { variables: { a: email } })),
   )
-  ids.push(await call(server.call('{ currentUser { email } }', { token: `${token}x` })))
-  ids.push(await call(fetch(`${server.url}/nothing?email=${email}&token=${token}`)))
+  ids.push(await requestId(server.call('{ currentUser { email } }', { token: `${token}x` })))
+  ids.push(await requestId(fetch(`${server.url}/nothing?email=${email}&token=${token}`)))
   ids.push(
-    await call(server.call('{ __typename }', { headers: { 'x-request-id': email, cookie: `a=${token}` } })),
+    await requestId(
+      server.call('{ __typename }', { headers: { 'x-request-id': email, cookie: `a=${token}` } }),
+    ),
   )
   for (const id of ids) await recorded.request(id)
   for (const secret of secrets) expect(recorded.text().toLowerCase()).not.toContain(secret.toLowerCase())

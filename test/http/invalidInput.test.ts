@@ -1,11 +1,11 @@
-/** What the domain refuses names its field (422); what is no value of its type is refused with the document (400). */
+/** Invalid input: a value that breaks a rule gets 422 with its field; a value of the wrong type gets 400. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { buyPackage, createDealer, register } from '../support/operations.ts'
+import { buyPackage, createDealer, register } from '../support/graphqlOperations.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
-import { makePackage } from '../support/world.ts'
+import { makePackage } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -25,29 +25,33 @@ afterAll(async () => {
 type Send = (input: Record<string, unknown>) => Promise<Answer<unknown>>
 
 const publish: Send = input => createListing(server, seller.token, seller.dealerId, input)
-const found: Send = input => createDealer(server, seller.token, input)
-const enrol: Send = input =>
+const openDealer: Send = input => createDealer(server, seller.token, input)
+const registerUser: Send = input =>
   register(server, { email: `${randomUUID()}@example.com`, password: 'long enough', ...input })
 const buy: Send = async input => {
   const packageId = await makePackage(database.owner, { country: seller.country })
   return buyPackage(server, seller.token, { dealerId: seller.dealerId, packageId, ...input })
 }
 
-const long = (length: number) => 'x'.repeat(length)
+const textOf = (length: number) => 'x'.repeat(length)
 const urls = (count: number) => Array.from({ length: count }, (_, n) => `https://example.com/${n}.jpg`)
-const badUrls = ['javascript:alert(1)', 'example.com', '', 'https://a b', `https://${long(2000)}`]
+const badUrls = ['javascript:alert(1)', 'example.com', '', 'https://a b', `https://${textOf(2000)}`]
 
-/** Each rule by its name in the database, with the input field that it is about, and values that break it. */
+/** Each constraint, with its input field and values that break it. */
 const rules: Record<string, [Send, field: string, values: unknown[]]> = {
-  users_email_form: [enrol, 'email', ['', 'a', 'a@b', '@b.c', 'a b@c.d', `${long(250)}@example.com`]],
-  users_full_name_length: [enrol, 'fullName', ['', '   ', long(201)]],
-  dealers_company_name_length: [found, 'companyName', ['', '   ', long(201)]],
-  dealers_country_form: [found, 'country', ['', 'de', 'DEU', 'D', 'D1', 'DE ']],
+  users_email_form: [
+    registerUser,
+    'email',
+    ['', 'a', 'a@b', '@b.c', 'a b@c.d', `${textOf(250)}@example.com`],
+  ],
+  users_full_name_length: [registerUser, 'fullName', ['', '   ', textOf(201)]],
+  dealers_company_name_length: [openDealer, 'companyName', ['', '   ', textOf(201)]],
+  dealers_country_form: [openDealer, 'country', ['', 'de', 'DEU', 'D', 'D1', 'DE ']],
   checkouts_success_url_form: [buy, 'successUrl', badUrls],
   checkouts_cancel_url_form: [buy, 'cancelUrl', badUrls],
-  listings_title_length: [publish, 'title', ['', '   ', long(201)]],
-  listings_description_length: [publish, 'description', [long(10_001)]],
-  listings_module_form: [publish, 'module', ['', '1', 'a b', 'ä', long(41)]],
+  listings_title_length: [publish, 'title', ['', '   ', textOf(201)]],
+  listings_description_length: [publish, 'description', [textOf(10_001)]],
+  listings_module_form: [publish, 'module', ['', '1', 'a b', 'ä', textOf(41)]],
   listings_price_range: [publish, 'price', ['-0.01', '1000000000000', '9'.repeat(30)]],
   listings_price_scale: [publish, 'price', ['1.00001']],
   listings_currency_known: [publish, 'currency', ['', 'eur', 'XXX']],
@@ -56,7 +60,7 @@ const rules: Record<string, [Send, field: string, values: unknown[]]> = {
   listings_images_present: [publish, 'images', [[null], ['https://example.com/1.jpg', null]]],
 }
 
-test('each constraint that tells its field to the client has a case here', async () => {
+test('each constraint that names a field has a case in this file', async () => {
   const { rows } = await database.superuser.query<{ name: string }>(
     `select conname as name from pg_constraint
      where obj_description(oid, 'pg_constraint') like '@field %' order by conname`,
@@ -69,7 +73,7 @@ const broken = Object.values(rules).flatMap(([send, field, values]) =>
 )
 
 test.each(broken)(
-  '$field $shown is 422 invalid_input and named in detail.field',
+  '$field $shown gets 422 invalid_input with the field in detail',
   async ({ send, field, value }) => {
     const { status, errors } = await send({ [field]: value })
     expect([status, errors.map(({ extensions }) => extensions)]).toEqual([
@@ -80,7 +84,7 @@ test.each(broken)(
   },
 )
 
-test('a package of another country is 422 invalid_input on packageId', async () => {
+test('a package of another country gets 422 invalid_input with the field packageId', async () => {
   const other = await makeSeller(database, server)
   const packageId = await makePackage(database.owner, { country: other.country })
   const { status, errors } = await buy({ packageId })
@@ -90,7 +94,7 @@ test('a package of another country is 422 invalid_input on packageId', async () 
   ])
 })
 
-test('what was refused has left nothing behind', async () => {
+test('a refused listing writes no row', async () => {
   await publish({ title: '' })
   const { rows } = await database.superuser.query(
     `select (select count(*)::int from app_public.listings) as listings,
@@ -104,10 +108,10 @@ test.each([
   [publish, 'title', 'a\0b'],
   [publish, 'description', '\0'],
   [publish, 'attributes', { note: '\0' }],
-  [found, 'companyName', 'a\0'],
-  [enrol, 'fullName', 'a\0'],
+  [openDealer, 'companyName', 'a\0'],
+  [registerUser, 'fullName', 'a\0'],
 ] as [Send, string, unknown][])(
-  'a NUL character, which no text can hold, is refused without a failure: %#',
+  'a NUL character, which Postgres cannot store, gets invalid_input: %#',
   async (send, field, value) => {
     const { status, errors } = await send({ [field]: value })
     expect([400, 422]).toContain(status)
@@ -116,17 +120,17 @@ test.each([
 )
 
 const edges: [Send, Record<string, unknown>][] = [
-  [publish, { title: long(200), description: long(10_000), module: long(40), images: urls(50) }],
+  [publish, { title: textOf(200), description: textOf(10_000), module: textOf(40), images: urls(50) }],
   [publish, { title: 'ä'.repeat(200), price: '0', attributes: {}, images: [] }],
   [publish, { price: '999999999999.9999' }],
   [publish, { description: null, attributes: null, images: null }],
-  [found, { companyName: long(200) }],
-  [enrol, { fullName: long(200) }],
-  [enrol, { email: `${long(64)}.${randomUUID()}@${'a.'.repeat(70)}example` }],
-  [buy, { successUrl: `https://example.com/${long(1980)}`, cancelUrl: 'http://localhost:3000/?a=b#c' }],
+  [openDealer, { companyName: textOf(200) }],
+  [registerUser, { fullName: textOf(200) }],
+  [registerUser, { email: `${textOf(64)}.${randomUUID()}@${'a.'.repeat(70)}example` }],
+  [buy, { successUrl: `https://example.com/${textOf(1980)}`, cancelUrl: 'http://localhost:3000/?a=b#c' }],
 ]
 
-test.each(edges)('what just fits is accepted: %#', async (send, input) => {
+test.each(edges)('a value at the edge of its range is accepted: %#', async (send, input) => {
   const { status, errors } = await send(input)
   expect([status, errors]).toEqual([200, []])
 })
@@ -149,14 +153,14 @@ const malformed: [Send, string, unknown][] = [
   [publish, 'status', 'ACTIVE'],
   [publish, 'consumption', {}],
   [publish, 'id', randomUUID()],
-  [found, 'dealerType', 'auto_dealer'],
-  [found, 'dealerType', 'NEW'],
-  [enrol, 'isAdmin', true],
-  [enrol, 'password', null],
+  [openDealer, 'dealerType', 'auto_dealer'],
+  [openDealer, 'dealerType', 'NEW'],
+  [registerUser, 'isAdmin', true],
+  [registerUser, 'password', null],
 ]
 
 test.each(malformed)(
-  'a variable that is no value of its type is 400 invalid_input: %# %s',
+  'a variable of the wrong type gets 400 invalid_input: %# %s',
   async (send, field, value) => {
     const { status, errors, data } = await send({ [field]: value })
     expect([status, errors[0]?.extensions.code, data]).toEqual([400, 'invalid_input', undefined])

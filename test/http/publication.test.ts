@@ -1,13 +1,13 @@
-/** The waterfall of publication, from the client to the ledger and back. */
+/** Publishing over HTTP: which source pays, what is charged, and how the idempotency key works. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { createListing, type Listing, startServer, type TestServer } from '../support/apiServer.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { quoteListing, tallyAnswers } from '../support/operations.ts'
-import { joinCountry, makeSeller, type Seller } from '../support/seller.ts'
+import { countResponses, quoteListing } from '../support/graphqlOperations.ts'
+import { brokenRules, countSources } from '../support/ledger.ts'
+import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makeSubscription } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makeSubscription } from '../support/world.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -32,11 +32,14 @@ async function publish({ token, dealerId }: Seller, input: Record<string, unknow
   return data.createListing?.listing as Listing
 }
 
-function publishAtOnce({ token, dealerId }: Seller, count: number, input: Record<string, unknown> = {}) {
+function publishConcurrently(
+  { token, dealerId }: Seller,
+  count: number,
+  input: Record<string, unknown> = {},
+) {
   return Promise.all(Array.from({ length: count }, () => createListing(server, token, dealerId, input)))
 }
 
-/** How many rows of a dealer each table has. */
 async function countRows(dealerId: string): Promise<Record<string, number>> {
   const { rows } = await database.superuser.query(
     `select (select count(*)::int from app_public.listings where dealer_id = $1) as listings,
@@ -48,18 +51,10 @@ async function countRows(dealerId: string): Promise<Record<string, number>> {
   return rows[0]
 }
 
-async function countSources(dealerId: string): Promise<Record<string, number>> {
-  const { rows } = await database.superuser.query<{ source: string; count: number }>(
-    'select source, count(*)::int from app_public.listing_consumptions where dealer_id = $1 group by source',
-    [dealerId],
-  )
-  return Object.fromEntries(rows.map(({ source, count }) => [source, count]))
-}
-
 const free = { netAmount: '0.00', vatRate: '19.00', grossAmount: '0.00', currency: 'EUR' }
 const charged = { netAmount: '5.00', vatRate: '19.00', grossAmount: '5.95', currency: 'EUR' }
 
-test('five listings with 2 free and a package of 2 are free, free, subscription, subscription and 5.95, then 5.95 each', async () => {
+test('with 2 free and 2 included listings, the first four are free and each further one costs 5.95', async () => {
   const seller = await makeSeller(database, server, { country: 'DE', freeListings: 2 })
   await makeSubscription(database.owner, seller.dealerId, { country: 'DE', listings: 2 })
   const listings: Listing[] = []
@@ -83,36 +78,36 @@ test('five listings with 2 free and a package of 2 are free, free, subscription,
   ])
 })
 
-test('of 50 publications at once 2 are free, 10 use the subscription and 38 are charged, without an error', async () => {
+test('50 concurrent publications all succeed: 2 free, 10 from the subscription and 38 charged', async () => {
   const seller = await makeSeller(database, server, { freeListings: 2 })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })
-  const answers = await publishAtOnce(seller, 50)
-  expect(tallyAnswers(answers)).toEqual({ 200: 50 })
+  const responses = await publishConcurrently(seller, 50)
+  expect(countResponses(responses)).toEqual({ 200: 50 })
   const sources = { free_quota: 2, subscription_quota: 10, paid_extra: 38 }
-  expect(await countSources(seller.dealerId)).toEqual(sources)
-  const told = answers.map(({ data }) => data.createListing?.listing.consumption.source)
+  expect(await countSources(database.superuser, seller.dealerId)).toEqual(sources)
+  const returnedSources = responses.map(({ data }) => data.createListing?.listing.consumption.source)
   for (const [source, count] of Object.entries(sources)) {
-    expect(told.filter(one => one === source.toUpperCase())).toHaveLength(count)
+    expect(returnedSources.filter(one => one === source.toUpperCase())).toHaveLength(count)
   }
   expect(await countRows(seller.dealerId)).toEqual({ listings: 50, ledger: 50, invoices: 1, items: 38 })
 })
 
-test('of 20 publications at once of a dealer without a subscription 2 are free and 18 are charged', async () => {
+test('20 concurrent publications of a dealer without a subscription are 2 free and 18 charged', async () => {
   const seller = await makeSeller(database, server, { freeListings: 2 })
-  expect(tallyAnswers(await publishAtOnce(seller, 20))).toEqual({ 200: 20 })
-  expect(await countSources(seller.dealerId)).toEqual({ free_quota: 2, paid_extra: 18 })
+  expect(countResponses(await publishConcurrently(seller, 20))).toEqual({ 200: 20 })
+  expect(await countSources(database.superuser, seller.dealerId)).toEqual({ free_quota: 2, paid_extra: 18 })
 })
 
-test('of 50 publications at once without a price and without free quota 10 succeed and 40 are pricing_config_missing', async () => {
+test('without a price and free quota, 10 of 50 concurrent publications succeed and 40 get pricing_config_missing', async () => {
   const seller = await makeSeller(database, server, { price: null })
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country, listings: 10 })
-  const answers = await publishAtOnce(seller, 50)
-  expect(tallyAnswers(answers)).toEqual({ 200: 10, '409 pricing_config_missing': 40 })
-  expect(await countSources(seller.dealerId)).toEqual({ subscription_quota: 10 })
+  const responses = await publishConcurrently(seller, 50)
+  expect(countResponses(responses)).toEqual({ 200: 10, '409 pricing_config_missing': 40 })
+  expect(await countSources(database.superuser, seller.dealerId)).toEqual({ subscription_quota: 10 })
   expect(await countRows(seller.dealerId)).toEqual({ listings: 10, ledger: 10, invoices: 0, items: 0 })
 })
 
-test('a missing VAT rate is told before a missing price, even where the listing would be free', async () => {
+test('a missing VAT rate is reported before a missing price, even if the listing would be free', async () => {
   const seller = await makeSeller(database, server, { vatRate: null, price: null, freeListings: 1 })
   const { country } = seller
   const withoutVat = await createListing(server, seller.token, seller.dealerId)
@@ -137,15 +132,15 @@ test('a missing VAT rate is told before a missing price, even where the listing 
   ])
 })
 
-test('the same key 20 times at once makes one listing and one ledger row, and gives 20 equal answers', async () => {
+test('20 concurrent requests with one key make one listing and one ledger row, and get 20 equal responses', async () => {
   const seller = await makeSeller(database, server)
-  const answers = await publishAtOnce(seller, 20, { idempotencyKey: randomUUID() })
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
-  expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+  const responses = await publishConcurrently(seller, 20, { idempotencyKey: randomUUID() })
+  expect(countResponses(responses)).toEqual({ 200: 20 })
+  expect(new Set(responses.map(({ text }) => text)).size).toBe(1)
   expect(await countRows(seller.dealerId)).toEqual({ listings: 1, ledger: 1, invoices: 1, items: 1 })
 })
 
-test('a key answers as the first time even when the price has changed and the quota is full since', async () => {
+test('a repeated request gets the first response, even if the price has changed since', async () => {
   const seller = await makeSeller(database, server)
   const idempotencyKey = randomUUID()
   const first = await createListing(server, seller.token, seller.dealerId, { idempotencyKey })
@@ -171,7 +166,7 @@ const otherPayloads: Record<string, unknown> = {
 }
 
 test.each(Object.keys(otherPayloads))(
-  'the same key with another %s is an idempotency_conflict',
+  'a request with a used key and another %s gets idempotency_conflict',
   async field => {
     const seller = await makeSeller(database, server)
     const idempotencyKey = randomUUID()
@@ -187,18 +182,18 @@ test.each(Object.keys(otherPayloads))(
   },
 )
 
-test('a key belongs to its dealer: another dealer uses the same key for a listing of its own', async () => {
+test('another dealer can use the same key for its own listing', async () => {
   const seller = await makeSeller(database, server)
-  const other = await joinCountry(database, server, seller.country)
+  const other = await makeSellerIn(database, server, seller.country)
   const idempotencyKey = randomUUID()
   const one = await publish(seller, { idempotencyKey })
   const two = await publish(other, { idempotencyKey, title: 'Another car' })
   expect(two.id).not.toBe(one.id)
 })
 
-test('publishing for a dealer of somebody else is forbidden and writes nothing', async () => {
+test('publishing for a dealer of another user is forbidden and writes nothing', async () => {
   const seller = await makeSeller(database, server)
-  const stranger = await joinCountry(database, server, seller.country)
+  const stranger = await makeSellerIn(database, server, seller.country)
   const { status, errors, data } = await createListing(server, stranger.token, seller.dealerId)
   expect([status, errors[0]?.extensions, data]).toEqual([
     403,
@@ -208,7 +203,7 @@ test('publishing for a dealer of somebody else is forbidden and writes nothing',
   expect(await countRows(seller.dealerId)).toEqual({ listings: 0, ledger: 0, invoices: 0, items: 0 })
 })
 
-test('a subscription past its end gives no quota although no run has expired it', async () => {
+test('a subscription gives no quota after its end, even before an expiry run', async () => {
   const seller = await makeSeller(database, server)
   await makeSubscription(database.owner, seller.dealerId, {
     country: seller.country,
@@ -225,7 +220,7 @@ const locks = {
 }
 
 test.each(Object.entries(locks))(
-  'a publication that waits on the %s past the end of the subscription does not use it',
+  'a publication that waits for the %s lock until the subscription has ended does not use its quota',
   async (_, lock) => {
     const seller = await makeSeller(database, server)
     await makeSubscription(database.owner, seller.dealerId, {
@@ -267,11 +262,11 @@ test('the quote equals the next charge at each step of the waterfall', async () 
     [0, 0],
   ])
   const { data } = await quoteListing(server, seller.token, seller.dealerId)
-  // 8.1 % of 5.00 is 0.405, and half a cent goes up
+  // 8.1 % of 5.00 is 0.405, and half a cent is rounded up
   expect(data.quoteListing).toMatchObject({ netAmount: '5.00', vatRate: '8.10', grossAmount: '5.41' })
 })
 
-test('price and currency of the vehicle have no part in the charge', async () => {
+test('the price and currency of the vehicle do not affect the charge', async () => {
   const seller = await makeSeller(database, server)
   await makeSeller(database, server, { currency: 'CHF' })
   const { consumption } = await publish(seller, { price: '0.0001', currency: 'CHF' })

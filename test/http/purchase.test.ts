@@ -1,19 +1,19 @@
-/** Buying a package, paying for it, and ending it, through HTTP. */
+/** Buying a package, paying the invoice and cancelling the subscription over HTTP. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
   buyPackage,
   cancelSubscription,
+  countResponses,
   type Invoice,
   payInvoice,
-  subscriptions,
-  tallyAnswers,
-} from '../support/operations.ts'
-import { joinCountry, makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { makePackage, makeSubscription } from '../support/world.ts'
+  readSubscriptions,
+} from '../support/graphqlOperations.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { makeAdmin, makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -53,7 +53,7 @@ async function buyAndPay(buyer: Buyer): Promise<void> {
   expect(status).toBe(200)
 }
 
-/** Lets the dealer's running subscription have ended. */
+/** Moves the end of the dealer's active subscription to now. */
 async function endActive({ dealerId }: Buyer): Promise<void> {
   await database.superuser.query(
     `update app_public.dealer_subscriptions set start_at = now() - interval '2 days', end_at = now()
@@ -72,18 +72,18 @@ async function countRows(dealerId: string): Promise<Record<string, number>> {
   return rows[0]
 }
 
-test('a purchase is a draft invoice with VAT; paid by an admin it becomes an active subscription with its quota', async () => {
+test('a purchase makes a draft invoice with VAT, and its payment makes an active subscription with its quota', async () => {
   const buyer = await makeBuyer(3)
-  const answer = await buyPackage(server, buyer.token, inputOf(buyer))
-  expect(answer.data.buyPackage?.checkout).toEqual({
+  const purchase = await buyPackage(server, buyer.token, inputOf(buyer))
+  expect(purchase.data.buyPackage?.checkout).toEqual({
     invoice: { id: expect.any(String), status: 'DRAFT', grossTotal: '58.31' },
     url: null,
   })
-  expect(await subscriptions(server, buyer.token)).toEqual([])
-  const invoiceId = answer.data.buyPackage?.checkout.invoice.id as string
+  expect(await readSubscriptions(server, buyer.token)).toEqual([])
+  const invoiceId = purchase.data.buyPackage?.checkout.invoice.id as string
   const paid = await payInvoice(server, admin, invoiceId)
   expect([paid.status, paid.data.payInvoice]).toEqual([200, { invoice: { id: invoiceId, status: 'PAID' } }])
-  const [subscription, ...others] = await subscriptions(server, buyer.token)
+  const [subscription, ...others] = await readSubscriptions(server, buyer.token)
   expect(others).toEqual([])
   expect(subscription).toMatchObject({ status: 'ACTIVE', includedListingQuota: 3 })
   const days = (Date.parse(subscription?.endAt ?? '') - Date.parse(subscription?.startAt ?? '')) / 86_400_000
@@ -92,7 +92,7 @@ test('a purchase is a draft invoice with VAT; paid by an admin it becomes an act
   expect(data.createListing?.listing.consumption.source).toBe('SUBSCRIPTION_QUOTA')
 })
 
-test('what was bought is what is got: a package that changes between purchase and payment changes neither price nor quota', async () => {
+test('a change of the package after the purchase changes neither the price nor the quota', async () => {
   const buyer = await makeBuyer(3)
   const invoice = await buy(buyer)
   await database.owner.query(
@@ -100,7 +100,7 @@ test('what was bought is what is got: a package that changes between purchase an
     [buyer.packageId],
   )
   await payInvoice(server, admin, invoice.id)
-  expect(await subscriptions(server, buyer.token)).toMatchObject([{ includedListingQuota: 3 }])
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([{ includedListingQuota: 3 }])
   const { data } = await server.call<{ invoices: { nodes: unknown[] } }>(
     '{ invoices { nodes { status netTotal vatTotal grossTotal items { nodes { netAmount vatRate } } } } }',
     { token: buyer.token },
@@ -116,27 +116,27 @@ test('what was bought is what is got: a package that changes between purchase an
   ])
 })
 
-test('the same purchase 20 times at once is one invoice and 20 equal answers', async () => {
+test('20 concurrent purchases with one key make one invoice and get 20 equal responses', async () => {
   const buyer = await makeBuyer()
   const idempotencyKey = randomUUID()
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 20 }, () => buyPackage(server, buyer.token, { ...inputOf(buyer), idempotencyKey })),
   )
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
-  expect(new Set(answers.map(({ text }) => text)).size).toBe(1)
+  expect(countResponses(responses)).toEqual({ 200: 20 })
+  expect(new Set(responses.map(({ text }) => text)).size).toBe(1)
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 1, checkouts: 1, subscriptions: 0 })
 })
 
-test('20 purchases at once under keys of their own are one open checkout and 19 conflicts', async () => {
+test('20 concurrent purchases with different keys make one open checkout and 19 conflicts', async () => {
   const buyer = await makeBuyer()
-  const answers = await Promise.all(
+  const responses = await Promise.all(
     Array.from({ length: 20 }, () => buyPackage(server, buyer.token, inputOf(buyer))),
   )
-  expect(tallyAnswers(answers)).toEqual({ 200: 1, '409 conflict': 19 })
+  expect(countResponses(responses)).toEqual({ 200: 1, '409 conflict': 19 })
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 1, checkouts: 1, subscriptions: 0 })
 })
 
-test('the same key with another package or another URL is an idempotency_conflict', async () => {
+test('a used key with another package or URL gets idempotency_conflict', async () => {
   const buyer = await makeBuyer()
   const idempotencyKey = randomUUID()
   await buyPackage(server, buyer.token, { ...inputOf(buyer), idempotencyKey })
@@ -151,13 +151,13 @@ test('the same key with another package or another URL is an idempotency_conflic
   }
 })
 
-test('paying 20 times at once makes one subscription, and each time answers that the invoice is paid', async () => {
+test('20 concurrent payments make one subscription, and each response shows the invoice as paid', async () => {
   const buyer = await makeBuyer()
   const { id } = await buy(buyer)
-  const answers = await Promise.all(Array.from({ length: 20 }, () => payInvoice(server, admin, id)))
-  expect(tallyAnswers(answers)).toEqual({ 200: 20 })
-  expect(new Set(answers.map(({ data }) => data.payInvoice?.invoice.status))).toEqual(new Set(['PAID']))
-  expect(await subscriptions(server, buyer.token)).toHaveLength(1)
+  const responses = await Promise.all(Array.from({ length: 20 }, () => payInvoice(server, admin, id)))
+  expect(countResponses(responses)).toEqual({ 200: 20 })
+  expect(new Set(responses.map(({ data }) => data.payInvoice?.invoice.status))).toEqual(new Set(['PAID']))
+  expect(await readSubscriptions(server, buyer.token)).toHaveLength(1)
   const { rows } = await database.superuser.query(
     "select count(*)::int from app_public.audit_logs where action = 'PAY_INVOICE' and resource_id = $1",
     [id],
@@ -165,26 +165,26 @@ test('paying 20 times at once makes one subscription, and each time answers that
   expect(rows).toEqual([{ count: 1 }])
 })
 
-test('bought while one is active it is PENDING, and starts in the run that expires the other', async () => {
+test('a subscription that is bought while another is active is PENDING until the expiry run that ends the other', async () => {
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
-  expect(await subscriptions(server, buyer.token)).toMatchObject([
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { status: 'ACTIVE' },
     { status: 'PENDING', startAt: null, endAt: null },
   ])
   await endActive(buyer)
   await database.owner.query('select app_private.expire_subscriptions()')
-  expect(await subscriptions(server, buyer.token)).toMatchObject([
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { status: 'EXPIRED' },
     { status: 'ACTIVE', startAt: expect.any(String), endAt: expect.any(String) },
   ])
 })
 
-test('a cancelled subscription keeps its quota until its end, and cancelling again changes nothing', async () => {
+test('a cancelled subscription keeps its quota until its end, and a second cancellation changes nothing', async () => {
   const buyer = await makeBuyer(1)
   await buyAndPay(buyer)
-  const [before] = await subscriptions(server, buyer.token)
+  const [before] = await readSubscriptions(server, buyer.token)
   const id = before?.id as string
   const first = await cancelSubscription(server, buyer.token, id)
   expect([first.status, first.data.cancelSubscription?.subscription]).toEqual([
@@ -197,59 +197,59 @@ test('a cancelled subscription keeps its quota until its end, and cancelling aga
   expect(data.createListing?.listing.consumption.source).toBe('SUBSCRIPTION_QUOTA')
 })
 
-test('a pending subscription that is cancelled never starts', async () => {
+test('a cancelled pending subscription never starts', async () => {
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
-  const [active, pending] = await subscriptions(server, buyer.token)
+  const [active, pending] = await readSubscriptions(server, buyer.token)
   const { data } = await cancelSubscription(server, buyer.token, pending?.id as string)
   expect(data.cancelSubscription?.subscription).toMatchObject({ status: 'CANCELLED', startAt: null })
   await endActive(buyer)
   await database.owner.query('select app_private.expire_subscriptions()')
-  expect(await subscriptions(server, buyer.token)).toMatchObject([
+  expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { id: active?.id, status: 'EXPIRED' },
     { id: pending?.id, status: 'CANCELLED', startAt: null },
   ])
 })
 
-test('an ended subscription cannot be cancelled, whether or not its end was recorded', async () => {
+test('an ended subscription cannot be cancelled, before or after the expiry run', async () => {
   const buyer = await makeBuyer()
   const { country, dealerId, packageId, token } = buyer
   const ended = { country, packageId, endAt: "now() - interval '1 second'" }
   const id = await makeSubscription(database.owner, dealerId, ended)
-  expect(tallyAnswers([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
+  expect(countResponses([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
   await database.owner.query('select app_private.expire_subscriptions()')
-  expect(tallyAnswers([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
+  expect(countResponses([await cancelSubscription(server, token, id)])).toEqual({ '409 conflict': 1 })
 })
 
-test('only an admin pays an invoice: its own dealer is forbidden, a visitor unauthenticated', async () => {
+test('only an admin can mark an invoice as paid: a dealer gets forbidden, a visitor unauthenticated', async () => {
   const buyer = await makeBuyer()
   const { id } = await buy(buyer)
-  expect(tallyAnswers([await payInvoice(server, buyer.token, id)])).toEqual({ '403 forbidden': 1 })
+  expect(countResponses([await payInvoice(server, buyer.token, id)])).toEqual({ '403 forbidden': 1 })
   const anonymous = await server.call(
     'mutation ($id: UUID!) { payInvoice(input: {invoiceId: $id}) { invoice { id } } }',
     {
       variables: { id },
     },
   )
-  expect(tallyAnswers([anonymous])).toEqual({ '401 unauthenticated': 1 })
-  expect(await subscriptions(server, buyer.token)).toEqual([])
+  expect(countResponses([anonymous])).toEqual({ '401 unauthenticated': 1 })
+  expect(await readSubscriptions(server, buyer.token)).toEqual([])
 })
 
-test('buying or cancelling for a dealer of somebody else is forbidden and writes nothing', async () => {
+test('buying or cancelling for a dealer of another user is forbidden and writes nothing', async () => {
   const buyer = await makeBuyer()
-  const stranger = await joinCountry(database, server, buyer.country)
+  const stranger = await makeSellerIn(database, server, buyer.country)
   const purchase = await buyPackage(server, stranger.token, inputOf(buyer))
-  expect(tallyAnswers([purchase])).toEqual({ '403 forbidden': 1 })
+  expect(countResponses([purchase])).toEqual({ '403 forbidden': 1 })
   expect(await countRows(buyer.dealerId)).toEqual({ invoices: 0, checkouts: 0, subscriptions: 0 })
   await buyAndPay(buyer)
-  const [subscription] = await subscriptions(server, buyer.token)
+  const [subscription] = await readSubscriptions(server, buyer.token)
   const cancellation = await cancelSubscription(server, stranger.token, subscription?.id as string)
-  expect(tallyAnswers([cancellation])).toEqual({ '403 forbidden': 1 })
-  expect(await subscriptions(server, buyer.token)).toEqual([subscription])
+  expect(countResponses([cancellation])).toEqual({ '403 forbidden': 1 })
+  expect(await readSubscriptions(server, buyer.token)).toEqual([subscription])
 })
 
-test('the gate stands before the purchase too: without a VAT rate it is pricing_config_missing', async () => {
+test('a purchase without a VAT rate gets pricing_config_missing', async () => {
   const seller = await makeSeller(database, server, { vatRate: null })
   const packageId = await makePackage(database.owner, { country: seller.country })
   const { status, errors } = await buyPackage(server, seller.token, { dealerId: seller.dealerId, packageId })

@@ -1,8 +1,8 @@
-/** The slots for requests: counted by a clock that the test sets. */
+/** The slots for requests, on a clock that the test moves. */
 import { expect, test } from '@jest/globals'
 import { makeSlots } from '../../src/http/slots.ts'
 
-/** Two slots, and requests that note that they were admitted. */
+/** Slots, and named requests that record their admission. */
 function open(slots = 2) {
   let time = 0
   const admitted: string[] = []
@@ -63,7 +63,7 @@ test('a queue older than half a second may hold as many requests as there are sl
   expect(enter('g', 'refused')).toEqual([true, false])
 })
 
-/** Four slots, a queue that has stood until it overflowed, and refusals for half a second, which make an overload of it. */
+/** Four slots in an overload: a full queue older than half a second, and refusals over half a second. */
 function overload() {
   const slots = open(4)
   slots.enter(...names(4), 'c')
@@ -74,7 +74,7 @@ function overload() {
   return slots
 }
 
-test('in an overload half of the slots are given out, and one waits', () => {
+test('in an overload half of the slots are used, and one request may queue', () => {
   const { enter, leave, inUse, queued, admitted } = overload()
   for (const name of names(2)) leave(name)
   expect([inUse(), queued()]).toEqual([2, 4])
@@ -87,7 +87,7 @@ test('in an overload half of the slots are given out, and one waits', () => {
   expect(enter('g', 'h')).toEqual([true, false])
 })
 
-test('an overload ends after ten seconds: all slots are given out, in the order of the queue, and as many may wait', () => {
+test('an overload ends after ten seconds: all slots are used, in the order of the queue, and as many requests may queue', () => {
   const { enter, leave, pass, inUse, queued, admitted } = overload()
   pass(9_999)
   expect(enter('g')).toEqual([false])
@@ -99,7 +99,7 @@ test('an overload ends after ten seconds: all slots are given out, in the order 
   expect(enter('h', 'i', 'j')).toEqual([true, true, false])
 })
 
-test('there is no burst in an overload', () => {
+test('an overload allows no burst', () => {
   const { enter, leave, pass, queued } = overload()
   for (const name of [...names(4), 'c', 'd', 'e', 'f']) leave(name)
   pass(2_000)
@@ -107,7 +107,7 @@ test('there is no burst in an overload', () => {
   expect(queued()).toBe(1)
 })
 
-test('a burst that is too large is refused in part, and makes no overload', () => {
+test('a burst that is too large is refused in part, and starts no overload', () => {
   const { enter, leave, pass, inUse, queued } = open(2)
   enter('a', 'b')
   expect(enter(...names(21)).filter(entered => !entered)).toEqual([false])
@@ -117,7 +117,7 @@ test('a burst that is too large is refused in part, and makes no overload', () =
   expect([inUse(), queued()]).toEqual([2, 19])
 })
 
-test('what a short stall leaves is refused until it has been worked off, and makes no overload', () => {
+test('a queue that is left by a short stall refuses requests until it is short again, and starts no overload', () => {
   const { enter, leave, pass, inUse } = open(2)
   enter('a', 'b', ...names(15))
   pass(500)
@@ -128,7 +128,7 @@ test('what a short stall leaves is refused until it has been worked off, and mak
   expect([enter('e'), inUse()]).toEqual([[true], 2])
 })
 
-test('after a refusal the next burst may come once nobody was refused for a second', () => {
+test('after a refusal the next burst is allowed once no request was refused for a second', () => {
   const { enter, leave, pass } = open(1)
   enter('a', 'b')
   pass(500)
@@ -143,7 +143,7 @@ test('after a refusal the next burst may come once nobody was refused for a seco
   expect(enter('e', 'f', 'g')).toEqual([true, true, true])
 })
 
-test('a process with one place lets one wait, in an overload too', () => {
+test('a process with one slot lets one request queue, even in an overload', () => {
   const { enter, leave, pass } = open(1)
   enter('a')
   pass(10_000)

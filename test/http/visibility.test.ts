@@ -1,11 +1,11 @@
-/** Who sees which rows, how many of them at once, and how their values are written. */
+/** Which rows each role sees, how pages work, and how ids, times and amounts are written. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { buyPackage, payInvoice } from '../support/operations.ts'
-import { joinCountry, makeAdmin, makeSeller, newCountry, type Seller } from '../support/seller.ts'
-import { makePackage } from '../support/world.ts'
+import { buyPackage, payInvoice } from '../support/graphqlOperations.ts'
+import { makeAdmin, makeSeller, makeSellerIn, newCountry, type Seller } from '../support/seller.ts'
+import { makePackage } from '../support/testData.ts'
 
 type Row = Record<string, unknown>
 
@@ -14,7 +14,7 @@ let server: TestServer
 let admin: string
 let ann: Seller
 let bob: Seller
-/** Ann's and Bob's listings, one of each status that matters, by owner and status. */
+/** The ids of Ann's and Bob's listings, by owner and status: one pending and one active each. */
 const listings: Record<string, string> = {}
 
 beforeAll(async () => {
@@ -37,8 +37,10 @@ beforeAll(async () => {
       ])
     }
   }
-  const off = await makePackage(database.owner, { country: ann.country })
-  await database.owner.query('update app_public.dealer_packages set is_active = false where id = $1', [off])
+  const withdrawn = await makePackage(database.owner, { country: ann.country })
+  await database.owner.query('update app_public.dealer_packages set is_active = false where id = $1', [
+    withdrawn,
+  ])
 })
 
 afterAll(async () => {
@@ -46,7 +48,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-async function nodes(field: string, selection: string, token?: string): Promise<Row[]> {
+async function readNodes(field: string, selection: string, token?: string): Promise<Row[]> {
   const query = `{ rows: ${field} { nodes { ${selection} } totalCount } }`
   const { data, errors } = await server.call<{ rows: { nodes: Row[]; totalCount: number } }>(
     query,
@@ -57,33 +59,33 @@ async function nodes(field: string, selection: string, token?: string): Promise<
   return data.rows.nodes
 }
 
-async function ids(field: string, token?: string): Promise<unknown[]> {
-  return (await nodes(field, 'id', token)).map(({ id }) => id).sort()
+async function readIds(field: string, token?: string): Promise<unknown[]> {
+  return (await readNodes(field, 'id', token)).map(({ id }) => id).sort()
 }
 
-async function codeOf(query: string, token?: string): Promise<string | undefined> {
+async function errorCode(query: string, token?: string): Promise<string | undefined> {
   const { errors } = await server.call(query, token ? { token } : {})
   return errors[0]?.extensions.code
 }
 
-const of = (...keys: string[]) => keys.map(key => listings[key]).sort()
+const idsOf = (...keys: string[]) => keys.map(key => listings[key]).sort()
 
-test('a visitor sees the active listings, a dealer those and its own, an admin all', async () => {
-  expect(await ids('listings')).toEqual(of('ann active', 'bob active'))
-  expect(await ids('listings', ann.token)).toEqual(of('ann active', 'ann pending', 'bob active'))
-  expect(await ids('listings', bob.token)).toEqual(of('bob active', 'bob pending', 'ann active'))
-  expect(await ids('listings', admin)).toEqual(Object.values(listings).sort())
+test('a visitor sees the active listings, a dealer also sees its own, an admin sees all', async () => {
+  expect(await readIds('listings')).toEqual(idsOf('ann active', 'bob active'))
+  expect(await readIds('listings', ann.token)).toEqual(idsOf('ann active', 'ann pending', 'bob active'))
+  expect(await readIds('listings', bob.token)).toEqual(idsOf('bob active', 'bob pending', 'ann active'))
+  expect(await readIds('listings', admin)).toEqual(Object.values(listings).sort())
 })
 
-test('listing(id:) is not_found for whoever may not see it', async () => {
+test('listing(id:) gets not_found if the caller may not see the listing', async () => {
   const query = `{ listing(id: "${listings['ann pending']}") { id } }`
-  expect(await codeOf(query)).toBe('not_found')
-  expect(await codeOf(query, bob.token)).toBe('not_found')
-  expect(await codeOf(query, ann.token)).toBeUndefined()
-  expect(await codeOf(query, admin)).toBeUndefined()
+  expect(await errorCode(query)).toBe('not_found')
+  expect(await errorCode(query, bob.token)).toBe('not_found')
+  expect(await errorCode(query, ann.token)).toBeUndefined()
+  expect(await errorCode(query, admin)).toBeUndefined()
 })
 
-test('what paid for a listing, and whose it is, only its dealer and an admin see', async () => {
+test('only its dealer and an admin see the charge and the dealer of a listing', async () => {
   const query = `{ listing(id: "${listings['ann active']}") { dealer { id } consumption { source } } }`
   const seen = async (token: string) => (await server.call<{ listing: Row }>(query, { token })).data.listing
   expect(await seen(bob.token)).toEqual({ dealer: null, consumption: null })
@@ -92,39 +94,39 @@ test('what paid for a listing, and whose it is, only its dealer and an admin see
   expect(await seen(admin)).toEqual(all)
 })
 
-test('visitors and dealers see the packages that are on sale, an admin all', async () => {
-  expect(await ids('dealerPackages')).toHaveLength(2)
-  expect(await ids('dealerPackages', ann.token)).toHaveLength(2)
-  expect(await ids('dealerPackages', admin)).toHaveLength(3)
-  expect(await ids(`dealerPackages(condition: {country: "${bob.country}"})`)).toHaveLength(1)
+test('visitors and dealers see the packages on sale, an admin sees all packages', async () => {
+  expect(await readIds('dealerPackages')).toHaveLength(2)
+  expect(await readIds('dealerPackages', ann.token)).toHaveLength(2)
+  expect(await readIds('dealerPackages', admin)).toHaveLength(3)
+  expect(await readIds(`dealerPackages(condition: {country: "${bob.country}"})`)).toHaveLength(1)
 })
 
 test.each(['dealerSubscriptions', 'invoices'])(
-  'of %s a dealer sees its own, an admin all, a visitor none',
+  'in %s a dealer sees its own rows, an admin sees all, and a visitor is refused',
   async field => {
     const owners = async (token: string) =>
-      new Set((await nodes(field, 'dealerId', token)).map(({ dealerId }) => dealerId))
+      new Set((await readNodes(field, 'dealerId', token)).map(({ dealerId }) => dealerId))
     expect(await owners(ann.token)).toEqual(new Set([ann.dealerId]))
     expect(await owners(bob.token)).toEqual(new Set([bob.dealerId]))
     expect(await owners(admin)).toEqual(new Set([ann.dealerId, bob.dealerId]))
-    expect(await codeOf(`{ ${field} { totalCount } }`)).toBe('unauthenticated')
+    expect(await errorCode(`{ ${field} { totalCount } }`)).toBe('unauthenticated')
   },
 )
 
-test('a condition on another dealer shows a dealer nothing of it', async () => {
+test('a condition on another dealer shows none of its rows', async () => {
   for (const field of ['dealerSubscriptions', 'invoices']) {
-    expect(await nodes(`${field}(condition: {dealerId: "${bob.dealerId}"})`, 'id', ann.token)).toEqual([])
+    expect(await readNodes(`${field}(condition: {dealerId: "${bob.dealerId}"})`, 'id', ann.token)).toEqual([])
   }
 })
 
 test.each(['auditLogs', 'pricingGaps'])('only an admin sees %s', async field => {
   const query = `{ ${field} { totalCount } }`
-  expect(await codeOf(query)).toBe('unauthenticated')
-  expect(await codeOf(query, ann.token)).toBe('forbidden')
-  expect(await codeOf(query, admin)).toBeUndefined()
+  expect(await errorCode(query)).toBe('unauthenticated')
+  expect(await errorCode(query, ann.token)).toBe('forbidden')
+  expect(await errorCode(query, admin)).toBeUndefined()
 })
 
-test('a page has 20 rows unless asked, and 100 at most, nested ones too', async () => {
+test('a page has 20 rows by default and at most 100, also in nested connections', async () => {
   await database.superuser.query(
     `insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit)
      select 'page_' || n, $1, '{"en": "Test"}', 1, 'EUR', 30, 1 from generate_series(1, 150) as n`,
@@ -142,7 +144,7 @@ test('a page has 20 rows unless asked, and 100 at most, nested ones too', async 
   expect(await size(`${page}, last: 100`)).toEqual([100, 151])
   expect(await size(`${page}, first: 0`)).toEqual([0, 151])
   for (let number = 0; number < 25; number += 1) await createListing(server, ann.token, ann.dealerId)
-  const nested = await nodes(
+  const nested = await readNodes(
     'invoices(orderBy: [ID_ASC])',
     'kind items { nodes { id } totalCount }',
     ann.token,
@@ -154,7 +156,7 @@ test('a page has 20 rows unless asked, and 100 at most, nested ones too', async 
 })
 
 test.each(['first', 'last'])(
-  '%s beyond 100 or below 0 is invalid_input with the limit in detail, nested ones too',
+  '%s above 100 or below 0 gets invalid_input with the maximum in detail, also in nested connections',
   async field => {
     for (const rows of [101, 1_000_000, -1]) {
       const detail = { field, maximum: 100 }
@@ -172,7 +174,7 @@ test.each(['first', 'last'])(
   },
 )
 
-test('pages follow each other by cursor, without a gap and without an overlap', async () => {
+test('paging by cursor returns each row exactly once', async () => {
   type Page = { dealerPackages: { nodes: Row[]; pageInfo: { hasNextPage: boolean; endCursor: string } } }
   const query = `query ($after: Cursor) {
     dealerPackages(first: 60, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } }
@@ -180,9 +182,9 @@ test('pages follow each other by cursor, without a gap and without an overlap', 
   const seen: unknown[] = []
   let after: string | null = null
   do {
-    const answer: Answer<Page> = await server.call<Page>(query, { variables: { after } })
-    expect(answer.errors).toEqual([])
-    const { nodes, pageInfo } = answer.data.dealerPackages
+    const response: Answer<Page> = await server.call<Page>(query, { variables: { after } })
+    expect(response.errors).toEqual([])
+    const { nodes, pageInfo } = response.data.dealerPackages
     seen.push(...nodes.map(({ id }) => id))
     after = pageInfo.hasNextPage ? pageInfo.endCursor : null
   } while (after !== null)
@@ -193,20 +195,20 @@ test('pages follow each other by cursor, without a gap and without an overlap', 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const UTC = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/
 
-test('ids are time-ordered UUIDs and times are UTC, ISO 8601, with a Z', async () => {
-  await joinCountry(database, server, newCountry())
-  const [listing] = await nodes('listings(first: 100)', 'id dealerId createdAt updatedAt', ann.token)
-  const [subscription] = await nodes(
+test('ids are time-ordered UUIDs, and times are ISO 8601 in UTC with a Z', async () => {
+  await makeSellerIn(database, server, newCountry())
+  const [listing] = await readNodes('listings(first: 100)', 'id dealerId createdAt updatedAt', ann.token)
+  const [subscription] = await readNodes(
     'dealerSubscriptions',
     'id packageId invoiceId startAt endAt createdAt',
     ann.token,
   )
-  const [invoice] = await nodes('invoices(orderBy: [ID_ASC])', 'id paidAt createdAt', ann.token)
-  const [log] = await nodes('auditLogs(condition: {action: "PAY_INVOICE"})', 'id createdAt', admin)
-  const [gap] = await nodes('pricingGaps', 'startsAt', admin)
-  for (const [name, value] of [listing, subscription, invoice, log, gap].flatMap(row =>
-    Object.entries(row ?? {}),
-  )) {
+  const [invoice] = await readNodes('invoices(orderBy: [ID_ASC])', 'id paidAt createdAt', ann.token)
+  const [log] = await readNodes('auditLogs(condition: {action: "PAY_INVOICE"})', 'id createdAt', admin)
+  const [gap] = await readNodes('pricingGaps', 'startsAt', admin)
+  const rows = [listing, subscription, invoice, log, gap]
+  expect(rows).not.toContain(undefined)
+  for (const [name, value] of rows.flatMap(row => Object.entries(row ?? {}))) {
     expect([name, value]).toEqual([name, expect.stringMatching(/At$/.test(name) ? UTC : UUID)])
   }
 })
@@ -218,7 +220,7 @@ test.each([
   ['EUR', 2, '5', '19', ['5.00', '0.95', '5.95']],
   ['KWD', 3, '1.5', '5', ['1.500', '0.075', '1.575']],
 ])(
-  'amounts in %s are strings with %i decimals, whatever the price was written with',
+  'amounts in %s are strings with %i decimals, however the price was entered',
   async (currency, minorUnits, price, vatRate, amounts) => {
     const seller = await makeSeller(database, server, {
       currency,
@@ -233,7 +235,7 @@ test.each([
       grossAmount: gross,
       currency,
     })
-    expect(await nodes('invoices', AMOUNTS, seller.token)).toEqual([
+    expect(await readNodes('invoices', AMOUNTS, seller.token)).toEqual([
       {
         netTotal: net,
         vatTotal: vat,
@@ -244,7 +246,7 @@ test.each([
   },
 )
 
-test('prices too are strings with at least the decimals of their currency, however they were written', async () => {
+test('prices are strings with at least the decimals of their currency, however they were entered', async () => {
   const seller = await makeSeller(database, server, { price: '5' })
   await makePackage(database.owner, { country: seller.country, priceNet: '49' })
   const { data } = await createListing(server, seller.token, seller.dealerId, {
@@ -255,8 +257,8 @@ test('prices too are strings with at least the decimals of their currency, howev
   const listing = await server.call<{ listing: Row }>(`{ listing(id: "${id}") { price } }`, {
     token: seller.token,
   })
-  const [invoice] = await nodes('invoices', 'items { nodes { unitPriceNet discount } }', seller.token)
-  const [sold] = await nodes(`dealerPackages(condition: {country: "${seller.country}"})`, 'priceNet')
+  const [invoice] = await readNodes('invoices', 'items { nodes { unitPriceNet discount } }', seller.token)
+  const [sold] = await readNodes(`dealerPackages(condition: {country: "${seller.country}"})`, 'priceNet')
   expect({ ...listing.data.listing, ...sold, ...invoice }).toEqual({
     price: '9900.00',
     priceNet: '49.00',

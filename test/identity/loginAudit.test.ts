@@ -1,9 +1,9 @@
-/** Failed logins in the audit trail: which account and from where, the same for an account that does not exist, and never more than pass the limit. */
+/** Failed logins in the audit trail: the same entries for known and unknown accounts, and no more than the limit allows. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { login, register } from '../support/operations.ts'
-import { committed } from '../support/sessions.ts'
+import { login, register } from '../support/graphqlOperations.ts'
+import { committed } from '../support/transactions.ts'
 
 const KNOWN = 'known@example.com'
 const PASSWORD = 'correct horse battery'
@@ -22,11 +22,11 @@ afterAll(async () => {
   await database.drop()
 })
 
-type Entry = { action: string; ip: string | null; account: string }
+type AuditEntry = { action: string; ip: string | null; account: string }
 
-/** What the trail holds of an e-mail address. */
-async function entries(email: string): Promise<Entry[]> {
-  const { rows } = await database.superuser.query<Entry>(
+/** Reads the login entries of an e-mail address. */
+async function readEntries(email: string): Promise<AuditEntry[]> {
+  const { rows } = await database.superuser.query<AuditEntry>(
     `select action, ip, new_values ->> 'account' as account from app_public.audit_logs
      where action like 'LOGIN%' and actor is null and resource_id is null and old_values is null
        and new_values ->> 'account' = left(encode(app_private.account_key($1), 'hex'), 16)
@@ -36,30 +36,30 @@ async function entries(email: string): Promise<Entry[]> {
   return rows
 }
 
-const actions = async (email: string) => (await entries(email)).map(({ action }) => action)
+const readActions = async (email: string) => (await readEntries(email)).map(({ action }) => action)
 
-test('a login that succeeds is no failure', async () => {
+test('a successful login writes no entry', async () => {
   expect((await login(server, KNOWN, PASSWORD)).status).toBe(200)
-  expect(await entries(KNOWN)).toEqual([])
+  expect(await readEntries(KNOWN)).toEqual([])
 })
 
 test.each([KNOWN, 'unknown@example.com'])(
-  'failed logins are recorded up to the limit, then one entry tells that the account is blocked: %s',
+  'failed logins are recorded up to the limit, and then one entry reports the blocked account: %s',
   async email => {
     for (let number = 1; number <= 8; number += 1) await login(server, email, 'wrong password')
-    expect(await actions(email)).toEqual([...Array(5).fill('LOGIN_FAILED'), 'LOGIN_BLOCKED'])
-    expect(new Set((await entries(email)).map(({ ip }) => ip))).toEqual(new Set(['127.0.0.1']))
+    expect(await readActions(email)).toEqual([...Array(5).fill('LOGIN_FAILED'), 'LOGIN_BLOCKED'])
+    expect(new Set((await readEntries(email)).map(({ ip }) => ip))).toEqual(new Set(['127.0.0.1']))
   },
 )
 
-test('no entry names the address or the user', async () => {
+test('no entry contains the e-mail address or the name of the user', async () => {
   const { rows } = await database.superuser.query(
     "select string_agg(a::text, ' ') as text from app_public.audit_logs as a where action like 'LOGIN%'",
   )
   expect(rows[0].text).not.toMatch(/known|example/)
 })
 
-test('the address of a client may be an IPv6 network, or not known at all', async () => {
+test('an entry accepts an IPv6 network as client address, and stores null for an unknown one', async () => {
   const fail = (email: string, address: string) =>
     committed(database, 'authenticator', async client => {
       const { rows } = await client.query('select * from app_public.begin_login($1, $2)', [email, address])
@@ -73,14 +73,14 @@ test('the address of a client may be an IPv6 network, or not known at all', asyn
     })
   await fail('six@example.com', '2001:db8:1:2::/56')
   await fail('none@example.com', 'unknown')
-  expect(await entries('six@example.com')).toEqual([expect.objectContaining({ ip: '2001:db8:1:2::/56' })])
-  expect(await entries('none@example.com')).toEqual([expect.objectContaining({ ip: null })])
+  expect(await readEntries('six@example.com')).toEqual([expect.objectContaining({ ip: '2001:db8:1:2::/56' })])
+  expect(await readEntries('none@example.com')).toEqual([expect.objectContaining({ ip: null })])
 })
 
-test('where the limit does not refuse, the trail still takes no more than it would let pass', async () => {
+test('with the limit off, the trail still records no more failures than the limit would allow', async () => {
   await database.owner.query(
     "update app_public.rate_limit_policies set mode = 'off' where scope = 'auth_account'",
   )
   for (let number = 1; number <= 8; number += 1) await login(server, 'off@example.com', 'wrong password')
-  expect(await actions('off@example.com')).toEqual(Array(5).fill('LOGIN_FAILED'))
+  expect(await readActions('off@example.com')).toEqual(Array(5).fill('LOGIN_FAILED'))
 })

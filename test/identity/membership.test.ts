@@ -1,8 +1,9 @@
+/** Dealers and their members: creating a dealer, and the checks that protect a dealer from other users. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeDealer, makeUser, single } from '../support/world.ts'
+import { makeDealer, makeUser, single } from '../support/testData.ts'
 
 const CREATE = 'select * from app_public.create_dealer($1, $2, $3)'
 
@@ -14,13 +15,14 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
+/** The SQLSTATE with which `require_member` refuses this user. */
 function requireMember(client: pg.PoolClient, userId: string, dealerId: string): Promise<string> {
   return client
     .query("select set_config('forecourt.user_id', $1, true)", [userId])
     .then(() => refusal(client, 'select app_private.require_member($1)', [dealerId]))
 }
 
-test('whoever makes a dealer is its owner, and its only member', () =>
+test('the user who creates a dealer becomes its owner and only member', () =>
   rolledBack(database, async client => {
     const userId = await makeUser(client)
     await become(client, { dealer: userId })
@@ -38,7 +40,7 @@ test('whoever makes a dealer is its owner, and its only member', () =>
     expect(members.rows).toEqual([{ dealer_id: rows[0].id, user_id: userId, role: 'owner' }])
   }))
 
-test('a dealer needs a name, a country code and a known type, and a user who exists', () =>
+test('creating a dealer requires a name, a country code, a known type and an existing user', () =>
   rolledBack(database, async client => {
     await become(client, { dealer: await makeUser(client) })
     expect(await refusal(client, CREATE, ['   ', 'DE', 'general'])).toBe('23514')
@@ -51,13 +53,13 @@ test('a dealer needs a name, a country code and a known type, and a user who exi
     expect(await refusal(client, CREATE, ['Autohaus', 'DE', 'general'])).toBe('FC001')
   }))
 
-test('a visitor makes no dealer', () =>
+test('a visitor cannot create a dealer', () =>
   rolledBack(database, async client => {
     await become(client, 'visitor')
     expect(await refusal(client, CREATE, ['Autohaus', 'DE', 'general'])).toBe('42501')
   }))
 
-test('a member is let through, owner or staff', () =>
+test('the member check accepts owners and staff', () =>
   rolledBack(database, async client => {
     const [ownerId, staffId] = [await makeUser(client), await makeUser(client)]
     const dealerId = await makeDealer(client, ownerId)
@@ -68,7 +70,7 @@ test('a member is let through, owner or staff', () =>
     }
   }))
 
-test('nobody is FC001, somebody else is FC003, an unknown dealer is FC004', () =>
+test('the member check raises FC001 without a user, FC003 for a non-member and FC004 for an unknown dealer', () =>
   rolledBack(database, async client => {
     const [userId, strangerId] = [await makeUser(client), await makeUser(client)]
     const dealerId = await makeDealer(client, userId)
@@ -80,14 +82,14 @@ test('nobody is FC001, somebody else is FC003, an unknown dealer is FC004', () =
     expect(await requireMember(client, userId, randomUUID())).toBe('FC004')
   }))
 
-test('an admin is no member of every dealer', () =>
+test('an admin is not a member of every dealer', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, await makeUser(client))
     await become(client, { admin: await makeUser(client) })
     expect(await refusal(client, 'select app_public.quote_listing($1)', [dealerId])).toBe('FC003')
   }))
 
-test('a user sees itself, its dealers and their members, and nobody else', () =>
+test('a user sees only itself, its dealers and their members', () =>
   rolledBack(database, async client => {
     const [userId, strangerId] = [await makeUser(client), await makeUser(client)]
     const dealerId = await makeDealer(client, userId)
@@ -107,7 +109,7 @@ test('a user sees itself, its dealers and their members, and nobody else', () =>
     }
   }))
 
-test('a membership names a dealer and a user that exist, once', () =>
+test('a membership is unique, and refers to an existing dealer and an existing user', () =>
   rolledBack(database, async client => {
     const userId = await makeUser(client)
     const dealerId = await makeDealer(client, userId)

@@ -1,7 +1,8 @@
+/** The registration function of the database: what it stores and what it refuses. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { committed, interleave, sqlstate } from '../support/sessions.ts'
+import { committed, interleave, sqlstate } from '../support/transactions.ts'
 
 const REGISTER = 'select * from app_public.register_user($1, $2, $3)'
 const HASH = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'
@@ -21,9 +22,9 @@ function asAuthenticator<Value>(work: (client: pg.PoolClient) => Promise<Value>)
   })
 }
 
-test('an account is stored with its e-mail address in one form and its name trimmed', () =>
+test('registration normalizes the e-mail address and trims the name', () =>
   asAuthenticator(async client => {
-    // e and a combining accent become one letter
+    // "e" with a combining accent becomes one letter
     const { rows } = await client.query(REGISTER, [
       '  Rene\u0301.MARTIN@Example.COM ',
       '  René Martin ',
@@ -49,7 +50,7 @@ test('an account is stored with its e-mail address in one form and its name trim
     expect(passwords.rows).toEqual([{ user_id: rows[0].user_id, password_hash: HASH }])
   }))
 
-test('an address that is taken is refused however it is written', () =>
+test('a taken address is refused, whatever its case and surrounding spaces', () =>
   asAuthenticator(async client => {
     await client.query(REGISTER, ['jane@example.com', 'Jane', HASH])
     for (const email of ['jane@example.com', 'JANE@example.com', ' Jane@Example.Com  ']) {
@@ -60,24 +61,24 @@ test('an address that is taken is refused however it is written', () =>
     expect(rows).toEqual([{ full_name: 'Jane' }])
   }))
 
-test('of two registrations of one address at once the second waits and is refused', () =>
+test('the second of two concurrent registrations for one address waits and is refused', () =>
   interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
     await first.query(REGISTER, ['race@example.com', 'First', HASH])
-    const waiting = await second.waits(REGISTER, ['Race@example.com', 'Second', HASH])
+    const waiting = await second.startBlocked(REGISTER, ['Race@example.com', 'Second', HASH])
     await first.commit()
     expect(await sqlstate(waiting.result)).toBe('FC008')
   }))
 
-test('a registration that waited for one that failed goes through', () =>
+test('a registration succeeds when the registration that it waits for rolls back', () =>
   interleave(database, { first: 'authenticator', second: 'authenticator' }, async ({ first, second }) => {
     await first.query(REGISTER, ['again@example.com', 'First', HASH])
-    const waiting = await second.waits(REGISTER, ['again@example.com', 'Second', HASH])
+    const waiting = await second.startBlocked(REGISTER, ['again@example.com', 'Second', HASH])
     await first.rollback()
     const { rows } = await waiting.result
     expect(rows).toEqual([expect.objectContaining({ trimmed_full_name: 'Second' })])
   }))
 
-const ADDRESSES_REFUSED = [
+const INVALID_ADDRESSES = [
   'jane',
   'jane@',
   '@example.com',
@@ -91,7 +92,7 @@ const ADDRESSES_REFUSED = [
   '',
 ]
 
-test.each(ADDRESSES_REFUSED)('%j is no e-mail address', email =>
+test.each(INVALID_ADDRESSES)('%j is refused as an e-mail address', email =>
   asAuthenticator(async client => {
     expect(await refusal(client, REGISTER, [email, 'Jane', HASH])).toBe('23514')
   }),
@@ -104,7 +105,7 @@ test('an address has at most 254 characters', () =>
     expect(rowCount).toBe(1)
   }))
 
-test('a name has 1 to 200 characters, blanks around it not counted', () =>
+test('a name has 1 to 200 characters, without its surrounding spaces', () =>
   asAuthenticator(async client => {
     expect(await refusal(client, REGISTER, ['a@example.com', '   ', HASH])).toBe('23514')
     expect(await refusal(client, REGISTER, ['a@example.com', 'n'.repeat(201), HASH])).toBe('23514')
@@ -112,7 +113,7 @@ test('a name has 1 to 200 characters, blanks around it not counted', () =>
     await client.query(REGISTER, ['a@example.com', ` ${'n'.repeat(200)} `, HASH])
   }))
 
-test('what is no Argon2id hash is not stored, and no account is left behind', async () => {
+test('a password hash that is not Argon2id is refused, and no account is stored', async () => {
   for (const hash of ['secret', '$2b$12$abc', '$argon2i$v=19$', null]) {
     const attempt = committed(database, 'authenticator', client =>
       client.query(REGISTER, ['nohash@example.com', 'Jane', hash]),
@@ -125,7 +126,7 @@ test('what is no Argon2id hash is not stored, and no account is left behind', as
   expect(rows).toEqual([])
 })
 
-test('an address that is not in lower case cannot be stored past the function either', () =>
+test('a direct insert cannot store an address with upper case letters', () =>
   rolledBack(database, async client => {
     const insert = "insert into app_public.users (email, full_name) values ($1, 'Jane')"
     expect(await refusal(client, insert, ['Jane@example.com'])).toBe('23514')

@@ -1,11 +1,11 @@
-/** Access tokens: what does not verify is refused everywhere, and never taken for a visitor. */
+/** Access tokens: an invalid token is refused on every route. The API never treats its sender as a visitor. */
 import { createHmac, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
 import { derivedKey } from '../../src/request/derivedKey.ts'
 import { jwtSecret, startServer, type TestServer, tokenKey } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeUser } from '../support/world.ts'
+import { makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -24,7 +24,7 @@ afterAll(async () => {
 
 const now = () => Math.floor(Date.now() / 1000)
 
-/** The claims of a token as the API issues it, with changes; undefined takes a claim away. */
+/** The claims of a token as the API issues it, with changes; undefined removes a claim. */
 function claims(changes: Record<string, unknown> = {}): JWTPayload {
   const issued = {
     sub: userId,
@@ -41,21 +41,21 @@ function sign(payload: JWTPayload, { alg = 'HS256', key = tokenKey } = {}): Prom
   return new SignJWT(payload).setProtectedHeader({ alg }).sign(key)
 }
 
-/** A token with any header at all, signed as HS256. */
+/** Makes a token with any header, signed with HS256. */
 function forge(header: object, payload: object): string {
   const parts = [header, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
   const signature = createHmac('sha256', tokenKey).update(parts.join('.')).digest('base64url')
   return [...parts, signature].join('.')
 }
 
-/** What stands in the header `Authorization`, by what is wrong with it. */
-const refused: Record<string, () => string | Promise<string>> = {
+/** Invalid values of the header `Authorization`, by their fault. */
+const invalid: Record<string, () => string | Promise<string>> = {
   'no scheme': async () => sign(claims()),
   'another scheme': () => `Basic ${Buffer.from('admin:admin').toString('base64')}`,
   'no token': () => 'Bearer',
   'two tokens': async () => `Bearer ${await sign(claims())} ${await sign(claims())}`,
-  'a token that is none': () => 'Bearer garbage',
-  'three parts that are none': () => 'Bearer a.b.c',
+  'a value that is not a token': () => 'Bearer garbage',
+  'three parts that are not valid': () => 'Bearer a.b.c',
   'the algorithm none': async () => `Bearer ${new UnsecuredJWT(claims()).encode()}`,
   'the algorithm none with a signature': () => `Bearer ${forge({ alg: 'none' }, claims())}`,
   'the algorithm HS512': async () => `Bearer ${await sign(claims(), { alg: 'HS512' })}`,
@@ -64,20 +64,21 @@ const refused: Record<string, () => string | Promise<string>> = {
     `Bearer ${await sign(claims(), { key: Buffer.from(jwtSecret) })}`,
   'the key of the limiter': async () =>
     `Bearer ${await sign(claims(), { key: derivedKey(jwtSecret, 'rate limit') })}`,
-  'a signature of another payload': async () => {
+  'the signature of another payload': async () => {
     const [head, , signature] = (await sign(claims())).split('.')
     const payload = Buffer.from(JSON.stringify(claims({ role: 'admin' }))).toString('base64url')
     return `Bearer ${head}.${payload}.${signature}`
   },
-  'an end in the past': async () => `Bearer ${await sign(claims({ iat: now() - 600, exp: now() - 1 }))}`,
-  'a beginning in the future': async () => `Bearer ${await sign(claims({ nbf: now() + 600 }))}`,
+  'an expiry in the past': async () => `Bearer ${await sign(claims({ iat: now() - 600, exp: now() - 1 }))}`,
+  'a start in the future': async () => `Bearer ${await sign(claims({ nbf: now() + 600 }))}`,
   'another issuer': async () => `Bearer ${await sign(claims({ iss: 'elsewhere' }))}`,
   'another audience': async () => `Bearer ${await sign(claims({ aud: 'elsewhere' }))}`,
-  'a role that is unknown': async () => `Bearer ${await sign(claims({ role: 'owner' }))}`,
-  'the role of the visitor': async () => `Bearer ${await sign(claims({ role: 'visitor' }))}`,
+  'an unknown role': async () => `Bearer ${await sign(claims({ role: 'owner' }))}`,
+  'the visitor role': async () => `Bearer ${await sign(claims({ role: 'visitor' }))}`,
   'a list of roles': async () => `Bearer ${await sign(claims({ role: ['admin'] }))}`,
-  'a subject that is no UUID': async () => `Bearer ${await sign(claims({ sub: '1' }))}`,
-  'a subject with more behind the UUID': async () => `Bearer ${await sign(claims({ sub: `${userId}\n` }))}`,
+  'a subject that is not a UUID': async () => `Bearer ${await sign(claims({ sub: '1' }))}`,
+  'a subject with extra text after the UUID': async () =>
+    `Bearer ${await sign(claims({ sub: `${userId}\n` }))}`,
   ...Object.fromEntries(
     ['sub', 'role', 'iss', 'aud', 'iat', 'exp'].map(claim => [
       `no claim ${claim}`,
@@ -96,16 +97,16 @@ const post = (query: string) => ({
   body: JSON.stringify({ query }),
 })
 
-/** Each of them is served without a token. */
+/** The API serves each of these requests without a token. */
 const routes: Record<string, [string, RequestInit]> = {
   'a query': ['/graphql', post('{ listings { totalCount } }')],
   'a mutation': ['/graphql', post(registration)],
-  'a document that is refused': ['/graphql', post('{')],
+  'an invalid document': ['/graphql', post('{')],
   GraphiQL: ['/', {}],
 }
 
-test.each(Object.keys(refused))('a token with %s is refused wherever GraphQL is served', async fault => {
-  const authorization = (await refused[fault]?.()) ?? ''
+test.each(Object.keys(invalid))('an Authorization header with %s is refused on every route', async fault => {
+  const authorization = (await invalid[fault]?.()) ?? ''
   for (const [path, init] of Object.values(routes)) {
     const headers = { ...init.headers, authorization }
     const response = await fetch(server.url + path, { ...init, headers })
@@ -123,17 +124,17 @@ test.each(Object.keys(refused))('a token with %s is refused wherever GraphQL is 
   expect(rowCount).toBe(0)
 })
 
-test('an answer does not tell what is wrong with a token', async () => {
+test('every invalid token gets the same response body', async () => {
   const [path, init] = routes['a query'] as [string, RequestInit]
   const bodies = new Set<string>()
-  for (const authorize of Object.values(refused)) {
+  for (const authorize of Object.values(invalid)) {
     const headers = { ...init.headers, authorization: await authorize() }
     bodies.add(await (await fetch(server.url + path, { ...init, headers })).text())
   }
   expect(bodies.size).toBe(1)
 })
 
-test('a token as the API issues it is accepted, however its scheme is written', async () => {
+test('an issued token is accepted, whatever the case of its scheme', async () => {
   const token = await server.tokenFor(userId)
   for (const scheme of ['Bearer', 'bearer', 'BEARER ']) {
     const headers = { authorization: `${scheme} ${token}` }
@@ -142,7 +143,7 @@ test('a token as the API issues it is accepted, however its scheme is written', 
   }
 })
 
-test('the role of the token decides: an admin reads the audit trail, a dealer does not', async () => {
+test('the role in the token decides: an admin can read the audit trail, a dealer cannot', async () => {
   const query = '{ auditLogs { totalCount } }'
   const asAdmin = await server.call(query, { token: await server.tokenFor(userId, 'admin') })
   expect([asAdmin.status, asAdmin.errors]).toEqual([200, []])
@@ -150,7 +151,7 @@ test('the role of the token decides: an admin reads the audit trail, a dealer do
   expect([asDealer.status, asDealer.errors[0]?.extensions.code]).toEqual([403, 'forbidden'])
 })
 
-test('a token lives on: what one server issues another with the same secret accepts', async () => {
+test('a server accepts a token from another server with the same secret', async () => {
   const other = await startServer(database)
   try {
     const token = await server.tokenFor(userId)
@@ -162,7 +163,7 @@ test('a token lives on: what one server issues another with the same secret acce
   }
 })
 
-test('a token of a user that is no more is not a failure of ours', async () => {
+test('a token of a deleted user does not cause a server error', async () => {
   const query = `mutation { createDealer(input: {companyName: "X", country: "DE", dealerType: GENERAL}) { dealer { id } } }`
   const { status } = await server.call(query, { token: await server.tokenFor(randomUUID()) })
   expect(status).toBeLessThan(500)

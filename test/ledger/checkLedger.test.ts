@@ -1,11 +1,11 @@
-/** The nightly check of the books: what it keeps, and whom it tells. */
+/** The nightly check of the ledger: its stored results, its alerts and its log lines. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { recordLog } from '../support/log.ts'
-import { committed } from '../support/sessions.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/world.ts'
 
 let database: TestDatabase
 
@@ -23,8 +23,8 @@ afterEach(() => database.drop())
 const check = () => database.owner.query('select * from app_private.check_ledger()')
 const breakQuota = (used = 0) =>
   database.superuser.query('update app_public.dealer_subscriptions set used_listing_quota = $1', [used])
-/** Past the triggers that keep it from happening. */
-const loseListings = () =>
+/** Deletes all listings with the protecting triggers switched off. */
+const deleteListings = () =>
   database.superuser.query(
     `set session_replication_role = 'replica'; delete from app_public.listings; reset session_replication_role`,
   )
@@ -36,7 +36,7 @@ async function alerts(): Promise<{ key: string; details: Record<string, unknown>
   return rows
 }
 
-test('a check of books in order is kept with its times, and tells nobody', async () => {
+test('a check without findings is stored with its times and raises no alert', async () => {
   await check()
   const { rows } = await database.owner.query(
     `select broken, findings, started_at <= finished_at as ordered, finished_at > now() - interval '1 minute' as recent
@@ -46,14 +46,14 @@ test('a check of books in order is kept with its times, and tells nobody', async
   expect(await alerts()).toEqual([])
 })
 
-test('broken books are kept with examples, and told once a day', async () => {
+test('findings are stored with examples and raise one alert a day', async () => {
   await breakQuota()
   await check()
   await check()
   const { rows } = await database.owner.query(
     'select broken, findings from app_private.ledger_checks order by id',
   )
-  const rule = 'used quota is not the number of ledger rows'
+  const rule = 'the used quota of a subscription is not the number of its ledger rows'
   const finding = { rule, broken: 1, examples: [expect.objectContaining({ detail: expect.anything() })] }
   expect(rows).toEqual([
     { broken: 1, findings: [finding] },
@@ -64,7 +64,7 @@ test('broken books are kept with examples, and told once a day', async () => {
   ])
 })
 
-test('of many broken rows five a rule are kept as examples', async () => {
+test('a check stores at most five examples for each rule', async () => {
   await database.superuser.query(
     `set session_replication_role = 'replica';
      insert into app_public.listings (dealer_id, title, module, price, currency, idempotency_key, payload_hash, created_by)
@@ -78,8 +78,8 @@ test('of many broken rows five a rule are kept as examples', async () => {
   expect(rows[0].findings[0].examples).toHaveLength(5)
 })
 
-test('who has gone through the listings is told apart, and their check is left out', async () => {
-  await loseListings()
+test('a check with the start of a separate listings check keeps that start and skips the listings', async () => {
+  await deleteListings()
   const { rows } = await database.owner.query(
     `select c.broken, c.started_at = s.since as from_then
      from (select now() - interval '1 minute' as since) as s cross join app_private.check_ledger(s.since) as c`,
@@ -88,7 +88,7 @@ test('who has gone through the listings is told apart, and their check is left o
   expect((await check()).rows).toMatchObject([{ broken: 1 }])
 })
 
-test('the task of the worker logs the result: a line where all is well, an error that names the rules where not', async () => {
+test('the worker task logs an info line without findings, and an error with the broken rules otherwise', async () => {
   const recorded = recordLog('info')
   const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
   const run = async (line: RegExp) => {
@@ -97,17 +97,19 @@ test('the task of the worker logs the result: a line where all is well, an error
     return recorded.lines.find(({ msg }) => line.test(msg))
   }
   try {
-    expect(await run(/the books are in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
+    expect(await run(/the ledger is in order/)).toMatchObject({ level: 30, task: 'verify_ledger' })
     await breakQuota()
-    expect(await run(/1 rows of the books break a rule.*used quota is not/)).toMatchObject({ level: 50 })
-    await loseListings()
-    expect(await run(/2 rows of the books break a rule.*has no listing/)).toMatchObject({ level: 50 })
+    expect(await run(/1 ledger rows break a rule.*used quota of a subscription is not/)).toMatchObject({
+      level: 50,
+    })
+    await deleteListings()
+    expect(await run(/2 ledger rows break a rule.*has no listing/)).toMatchObject({ level: 50 })
   } finally {
     await worker.stop()
   }
 })
 
-test('a worker that stops does not wait for the check to end, and leaves the job for the next one', async () => {
+test('a stopping worker cancels the check and leaves the job for the next worker', async () => {
   const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('info').log })
   await holding(
     database,

@@ -1,11 +1,10 @@
-/** The reconciliation of the books finds each kind of broken row, and only those. */
+/** verify_ledger() finds each kind of broken row, and nothing else. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules, listingsInOrder } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { brokenRules, listingsInOrder } from '../support/ledger.ts'
 import { BUY, buy, PAY } from '../support/purchases.ts'
-import { atOnce, interleave, tally } from '../support/sessions.ts'
 import {
   makeCountry,
   makeDealer,
@@ -13,7 +12,8 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 let database: TestDatabase
 
@@ -23,8 +23,8 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-/** One listing of each source and a paid package; then, past all triggers, whatever the test breaks. */
-function withBooks(work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+/** Runs `work` with one listing from each source and a paid package. Triggers are off, so that the test can break rows. */
+function withLedger(work: (client: pg.PoolClient) => Promise<void>): Promise<void> {
   return rolledBack(database, async client => {
     await makeCountry(client, { freeListings: 1 })
     const userId = await makeUser(client)
@@ -41,59 +41,61 @@ function withBooks(work: (client: pg.PoolClient) => Promise<void>): Promise<void
   })
 }
 
-test('books that are in order break no rule', () =>
-  withBooks(async client => {
+test('a correct ledger breaks no rule', () =>
+  withLedger(async client => {
     expect(await brokenRules(client)).toEqual([])
     expect(await listingsInOrder(client)).toBe(true)
   }))
 
-const CONSUMED_ONCE = 'a listing past draft has not exactly one ledger row'
-const NO_LISTING = 'a ledger row has no listing past draft'
-const SAME_AMOUNTS = 'a paid listing has no invoice item of the same amounts'
-const ONE_LISTING = 'an item of a monthly invoice is of no listing, or of several'
-const QUOTA = 'used quota is not the number of ledger rows'
-const TOTALS = 'totals of an invoice are not the sums of its items'
-const ONE_SUBSCRIPTION = 'a paid package has not exactly one subscription'
+const CONSUMED_ONCE = 'a listing does not have exactly one publication in the ledger'
+const NO_LISTING = 'a publication in the ledger has no listing'
+const SAME_AMOUNTS = 'a paid listing has no invoice item with the same amounts'
+const ONE_LISTING = 'an item of a monthly invoice does not belong to exactly one listing'
+const QUOTA = 'the used quota of a subscription is not the number of its ledger rows'
+const TOTALS = 'the totals of an invoice are not the sums of its items'
+const ONE_SUBSCRIPTION = 'a paid package does not have exactly one subscription'
 
-const ANY_QUOTA =
+const ALLOW_ANY_QUOTA =
   'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_used_within_included'
 
-const CONSUME_TWICE = [
-  'alter table app_public.listing_consumptions drop constraint listing_consumptions_pkey',
+const DUPLICATE_LEDGER_ROW = [
+  'drop index app_public.ux_listing_consumptions_one_publication',
   `insert into app_public.listing_consumptions
-   select * from app_public.listing_consumptions where source = 'free_quota'`,
+   select again.* from app_public.listing_consumptions as free,
+     jsonb_populate_record(free, jsonb_build_object('id', gen_random_uuid())) as again
+   where free.source = 'free_quota'`,
 ]
 
-const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
-  'a unit that was not taken': {
-    plant: ['update app_public.dealer_subscriptions set used_listing_quota = 0'],
+const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
+  'a unit of quota that was not counted': {
+    sql: ['update app_public.dealer_subscriptions set used_listing_quota = 0'],
     rules: [QUOTA],
   },
-  'a unit that was taken twice': {
-    plant: [ANY_QUOTA, 'update app_public.dealer_subscriptions set used_listing_quota = 2'],
+  'a unit of quota that was counted twice': {
+    sql: [ALLOW_ANY_QUOTA, 'update app_public.dealer_subscriptions set used_listing_quota = 2'],
     rules: [QUOTA],
   },
   'a quota that was used beyond its limit': {
-    plant: [ANY_QUOTA, 'update app_public.dealer_subscriptions set included_listing_quota = 0'],
-    rules: ['used quota is beyond what is included'],
+    sql: [ALLOW_ANY_QUOTA, 'update app_public.dealer_subscriptions set included_listing_quota = 0'],
+    rules: ['the used quota of a subscription exceeds its included quota'],
   },
-  'a subscription that is gone': {
-    plant: ['delete from app_public.dealer_subscriptions'],
-    rules: ['a ledger row uses a subscription that is not there', ONE_SUBSCRIPTION],
+  'a deleted subscription': {
+    sql: ['delete from app_public.dealer_subscriptions'],
+    rules: ['a ledger row uses a subscription that does not exist', ONE_SUBSCRIPTION],
   },
-  'a ledger row that tells another amount than its item': {
-    plant: [
+  'a ledger row with another amount than its invoice item': {
+    sql: [
       "update app_public.listing_consumptions set net_amount = 1, vat_amount = 1, gross_amount = 2 where source = 'paid_extra'",
     ],
     rules: [SAME_AMOUNTS],
   },
-  'an item that is gone': {
-    plant: ['delete from app_public.invoice_items where price_config_id is not null'],
+  'a deleted invoice item': {
+    sql: ['delete from app_public.invoice_items where price_config_id is not null'],
     rules: [SAME_AMOUNTS, TOTALS],
   },
-  'an item that two listings claim': {
-    plant: [
-      'alter table app_public.listing_consumptions drop constraint listing_consumptions_invoice_item_key',
+  'an invoice item of two listings': {
+    sql: [
+      'drop index app_public.ux_listing_consumptions_one_per_invoice_item',
       `update app_public.listing_consumptions as free
        set source = 'paid_extra', price_config_id = paid.price_config_id, invoice_item_id = paid.invoice_item_id,
          net_amount = paid.net_amount, vat_amount = paid.vat_amount, gross_amount = paid.gross_amount
@@ -102,84 +104,69 @@ const DEFECTS: Record<string, { plant: string[]; rules: string[] }> = {
     ],
     rules: [ONE_LISTING],
   },
-  'a paid ledger row that is gone': {
-    plant: ["delete from app_public.listing_consumptions where source = 'paid_extra'"],
+  'a deleted ledger row of a paid listing': {
+    sql: ["delete from app_public.listing_consumptions where source = 'paid_extra'"],
     rules: [ONE_LISTING, CONSUMED_ONCE],
   },
   'a published listing without a ledger row': {
-    plant: ["delete from app_public.listing_consumptions where source = 'free_quota'"],
+    sql: ["delete from app_public.listing_consumptions where source = 'free_quota'"],
     rules: [CONSUMED_ONCE],
   },
   'a listing that was consumed twice': {
-    plant: CONSUME_TWICE,
+    sql: DUPLICATE_LEDGER_ROW,
     rules: [CONSUMED_ONCE],
   },
-  'a ledger row whose listing is gone': {
-    plant: [
+  'a ledger row whose listing was deleted': {
+    sql: [
       `delete from app_public.listings as l using app_public.listing_consumptions as lc
        where lc.listing_id = l.id and lc.source = 'free_quota'`,
     ],
     rules: [NO_LISTING],
   },
-  'a draft that was charged for': {
-    plant: [
-      `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
-       where lc.listing_id = l.id and lc.source = 'paid_extra'`,
-    ],
-    rules: [NO_LISTING],
-  },
-  'a draft that was charged for twice': {
-    plant: [
-      ...CONSUME_TWICE,
-      `update app_public.listings as l set status = 'draft' from app_public.listing_consumptions as lc
-       where lc.listing_id = l.id and lc.source = 'free_quota'`,
-    ],
-    rules: [NO_LISTING],
-  },
-  'a total that is wrong': {
-    plant: [
+  'a wrong invoice total': {
+    sql: [
       "update app_public.invoices set net_total = 1, vat_total = 1, gross_total = 2 where kind = 'package'",
     ],
     rules: [TOTALS],
   },
-  'an invoice that is gone': {
-    plant: ["delete from app_public.invoices where kind = 'monthly'"],
-    rules: ['an item stands on no invoice', SAME_AMOUNTS],
+  'a deleted invoice': {
+    sql: ["delete from app_public.invoices where kind = 'monthly'"],
+    rules: ['an item has no invoice', SAME_AMOUNTS],
   },
-  'an item in another currency': {
-    plant: ["update app_public.invoice_items set currency = 'CHF' where package_id is not null"],
-    rules: ['an item is in another currency than its invoice'],
+  'an invoice item in another currency': {
+    sql: ["update app_public.invoice_items set currency = 'CHF' where package_id is not null"],
+    rules: ['an item has another currency or country than its invoice'],
   },
-  'a paid package that made no subscription': {
-    plant: ['update app_public.dealer_subscriptions set invoice_id = null'],
+  'a paid package without a subscription': {
+    sql: ['update app_public.dealer_subscriptions set invoice_id = null'],
     rules: [ONE_SUBSCRIPTION],
   },
-  'a subscription of a package that was not paid': {
-    plant: ["update app_public.invoices set status = 'draft', paid_at = null where kind = 'package'"],
-    rules: ['a package that is not paid has a subscription'],
+  'a subscription for an unpaid package': {
+    sql: ["update app_public.invoices set status = 'draft', paid_at = null where kind = 'package'"],
+    rules: ['an unpaid package has a subscription'],
   },
-  'a subscription that stems from a monthly invoice': {
-    plant: [
+  'a subscription from a monthly invoice': {
+    sql: [
       `update app_public.dealer_subscriptions as s set invoice_id = i.id
        from app_public.invoices as i where i.kind = 'monthly'`,
     ],
-    rules: ['a subscription stems from no purchase', ONE_SUBSCRIPTION],
+    rules: ['a subscription does not belong to a package invoice', ONE_SUBSCRIPTION],
   },
 }
 
-test.each(Object.entries(DEFECTS))('%s is found', (_defect, { plant, rules }) =>
-  withBooks(async client => {
+test.each(Object.entries(DEFECTS))('the check finds %s', (_defect, { sql, rules }) =>
+  withLedger(async client => {
     let changed: number | null = null
-    for (const sql of plant) changed = (await client.query(sql)).rowCount
+    for (const statement of sql) changed = (await client.query(statement)).rowCount
     expect(changed).toBe(1)
     expect((await brokenRules(client)).map(({ rule }) => rule).sort()).toEqual([...rules].sort())
-    const ofListings = rules.filter(rule => rule === CONSUMED_ONCE || rule === NO_LISTING)
-    expect(await listingsInOrder(client)).toBe(ofListings.length === 0)
+    const listingRules = rules.filter(rule => rule === CONSUMED_ONCE || rule === NO_LISTING)
+    expect(await listingsInOrder(client)).toBe(listingRules.length === 0)
   }),
 )
 
-test('a finding names the dealer and the row, and says what stands against what', () =>
-  withBooks(async client => {
+test('a finding has the dealer, the row and the numbers that differ', () =>
+  withLedger(async client => {
     const { rows } = await client.query(
       'update app_public.dealer_subscriptions set used_listing_quota = 0 returning dealer_id, id',
     )
@@ -187,7 +174,7 @@ test('a finding names the dealer and the row, and says what stands against what'
     expect(await brokenRules(client)).toEqual([{ rule: QUOTA, ...rows[0], detail }])
   }))
 
-test('while dealers publish, buy, pay and cancel at once, no check finds anything', async () => {
+test('checks find nothing while dealers publish, buy, pay and cancel concurrently', async () => {
   await makeCountry(database.owner, { freeListings: 3 })
   const userId = await makeUser(database.owner)
   const packageId = await makePackage(database.owner, { listings: 5 })
@@ -200,11 +187,11 @@ test('while dealers publish, buy, pay and cancel at once, no check finds anythin
     let findings: unknown[] = []
     do {
       findings = findings.concat(await brokenRules(database.owner))
-      if (!(await listingsInOrder(database.owner))) findings.push('a part of the listings')
+      if (!(await listingsInOrder(database.owner))) findings.push('listings are not in order')
     } while (busy)
     return findings
   })()
-  const outcomes = await atOnce(database, { dealer: userId }, 20, async (client, index) => {
+  const outcomes = await concurrently(database, { dealer: userId }, 20, async (client, index) => {
     const dealerId = dealerIds[index % dealerIds.length] as string
     for (let number = 0; number < 5; number += 1) {
       await publish(client, dealerId)
@@ -221,7 +208,7 @@ test('while dealers publish, buy, pay and cancel at once, no check finds anythin
     }
   })
   busy = false
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect(await checks).toEqual([])
   expect(await brokenRules(database.owner)).toEqual([])
   const { rows } = await database.owner.query(
@@ -230,7 +217,7 @@ test('while dealers publish, buy, pay and cancel at once, no check finds anythin
   expect(rows).toEqual([{ sources: 3, listings: 100 }])
 })
 
-test('a check waits for no publication and locks no row', async () => {
+test('a check does not wait for a publication and locks no row', async () => {
   const country = await makeCountry(database.owner, { country: 'AT' })
   const userId = await makeUser(database.owner)
   const dealerId = await makeDealer(database.owner, userId, country)
@@ -254,7 +241,7 @@ test('a check waits for no publication and locks no row', async () => {
   )
 })
 
-test('no role of the API may look into the books of all dealers', () =>
+test('no role of the API can call verify_ledger()', () =>
   rolledBack(database, async client => {
     for (const as of [
       'visitor',

@@ -1,9 +1,9 @@
-/** The part of the reconciliation that is made in steps: the listings, dealers by dealers. */
+/** verify_listings_from() checks the listings in steps, each over whole dealers. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { listingsInOrder } from '../support/conservation.ts'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makeUser, publish } from '../support/world.ts'
+import { listingsInOrder } from '../support/ledger.ts'
+import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
 
 let database: TestDatabase
 
@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-/** Dealers in the order of their ids, with so many listings each. */
+/** Makes a dealer for each number, with that many listings, and returns the dealers ordered by id. */
 async function makeSellers(client: pg.PoolClient, listings: number[]): Promise<string[]> {
   const userId = await makeUser(client)
   const dealerIds: string[] = []
@@ -26,7 +26,7 @@ async function makeSellers(client: pg.PoolClient, listings: number[]): Promise<s
   return dealerIds
 }
 
-test('the listings are gone through dealers by dealers, and a dealer is never divided', () =>
+test('each step covers whole dealers', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     const [first, , third, , last] = await makeSellers(client, [1, 1, 5, 0, 1])
@@ -43,7 +43,7 @@ test('the listings are gone through dealers by dealers, and a dealer is never di
     expect(await nextAfter(first, 8)).toEqual({ in_order: true, next_dealer_id: null })
   }))
 
-test.each([0, 1, 2])('going through the listings passes over no dealer without one: dealer %d', index =>
+test.each([0, 1, 2])('the steps also check a dealer that has ledger rows but no listings: dealer %d', index =>
   rolledBack(database, async client => {
     await makeCountry(client)
     const dealerIds = await makeSellers(client, [1, 1, 1])

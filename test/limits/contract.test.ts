@@ -1,22 +1,23 @@
-/** What a client is told, and that the limits hold over all instances, whoever changes them. */
+/** The responses of the limits, and their effect on all processes when a policy changes. */
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import {
   type Change,
+  expectMoment,
   type Limited,
   metric,
   onlyLimits,
+  outcomeOf,
+  passSeconds,
   quotes,
   refusedBy,
   remaining,
   startLimited,
-  told,
 } from '../support/limits.ts'
 import { makeAdmin } from '../support/seller.ts'
+import { makeUser } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
-import { makeUser } from '../support/world.ts'
 
 let limited: Limited
 let one: TestServer
@@ -36,7 +37,7 @@ const only = (limits: Record<string, Change>) => onlyLimits(limited, limits)
 const read = (server: TestServer) => server.call('{ __typename }')
 const limitOf = ({ headers }: Answer<unknown>) => Number(headers.get('x-ratelimit-limit'))
 
-test('an allowed answer tells the limit, what is left and when the window ends; a refusal is the contract, byte by byte', async () => {
+test('a response has the limit, the remaining count and the end of the window; a refusal is the contract, byte by byte', async () => {
   await only({ listing_create: { max: 3, window: 60 } })
   const userId = await makeUser(limited.database.owner)
   const token = await one.tokenFor(userId)
@@ -48,9 +49,10 @@ test('an allowed answer tells the limit, what is left and when the window ends; 
     expect([...rate, headers.get('retry-after')]).toEqual(['3', left, null])
     const reset = headers.get('x-ratelimit-reset') ?? ''
     expect(reset).toMatch(/^\d{10}$/)
-    expect(Math.abs(Number(reset) - startedAt - 60)).toBeLessThan(2)
+    expectMoment(Number(reset) - 60, startedAt)
   }
   for (const server of [one, two, one]) {
+    const sentAt = Date.now() / 1000
     const { status, headers, text } = await createListing(server, token, randomUUID())
     const seconds = headers.get('retry-after') ?? ''
     expect(seconds).toMatch(/^[1-9]\d*$/)
@@ -66,29 +68,36 @@ test('an allowed answer tells the limit, what is left and when the window ends; 
       '0',
     ])
     const reset = Number(headers.get('x-ratelimit-reset'))
-    expect(Math.abs(reset - Date.now() / 1000 - Number(seconds))).toBeLessThan(2)
+    expectMoment(reset - Number(seconds), sentAt)
     expect([...headers.keys()].filter(name => /^ratelimit/.test(name))).toEqual([])
   }
 })
 
-test('after the seconds of Retry-After, and not before, the next one passes', async () => {
-  await only({ public_read: { max: 2, window: 2 } })
+test('a refused client passes after the seconds of Retry-After, and not before', async () => {
+  await only({ public_read: { max: 2, window: 600 } })
   const answers = [await read(one), await read(two), await read(one)]
-  expect(answers.map(told)).toEqual(['200', '200', '429 rate_limit_exceeded'])
-  await sleep(Number(answers[2]?.headers.get('retry-after')) * 1000 + 50)
-  expect(told(await read(one))).toBe('200')
+  expect(answers.map(outcomeOf)).toEqual(['200', '200', '429 rate_limit_exceeded'])
+  const seconds = Number(answers[2]?.headers.get('retry-after'))
+  // time that the test may take until it asks again
+  const margin = 60
+  await passSeconds(limited, seconds - margin)
+  const early = await read(two)
+  expect(outcomeOf(early)).toBe('429 rate_limit_exceeded')
+  expect(Number(early.headers.get('retry-after'))).toBeLessThanOrEqual(margin)
+  await passSeconds(limited, margin)
+  expect(outcomeOf(await read(one))).toBe('200')
 })
 
-test('a request that one of its scopes refuses takes nothing from the other', async () => {
+test('a request that one limit refuses is not charged to its other limits', async () => {
   await only({ pricing_quote: { max: 3 }, public_read: { max: 50 } })
   for (let number = 0; number < 3; number += 1) await turn(number).call(`{ ${quotes(1)} }`)
-  // more than is left, and by another server, so that nothing is known beforehand
+  // from both servers, so that the shared counter refuses and not only a cached refusal
   for (let number = 0; number < 10; number += 1)
     expect(refusedBy(await turn(number).call(`{ ${quotes(1)} }`))).toBe('pricing_quote')
   expect(remaining(await read(one))).toBe(46)
 })
 
-test('a cost that is too high does not lock out the lower one that still fits', async () => {
+test('a request that is refused for its high cost does not block a cheaper one', async () => {
   await only({ pricing_quote: { max: 10 } })
   await one.call(`{ ${quotes(5)} }`)
   expect(refusedBy(await one.call(`{ ${quotes(6)} }`))).toBe('pricing_quote')
@@ -96,12 +105,12 @@ test('a cost that is too high does not lock out the lower one that still fits', 
   expect([refusedBy(next), remaining(next)]).toEqual([undefined, 3])
 })
 
-test.each(['heard of', 'polled, as nobody listens'])(
-  'a limit changed by UPDATE holds within a second on both servers: %s',
+test.each(['reported by NOTIFY', 'found by the poll'])(
+  'a limit that is changed by UPDATE holds on both servers: %s',
   async how => {
     await only({ public_read: { max: 500 } })
     expect([limitOf(await read(one)), limitOf(await read(two))]).toEqual([500, 500])
-    if (how !== 'heard of') {
+    if (how === 'found by the poll') {
       await limited.database.superuser.query(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt limits listener'",
       )
@@ -109,42 +118,40 @@ test.each(['heard of', 'polled, as nobody listens'])(
     await limited.database.owner.query(
       "update app_public.rate_limit_policies set max_count = 7 where scope = 'public_read'",
     )
-    const startedAt = performance.now()
     const changed = async () => limitOf(await read(one)) === 7 && limitOf(await read(two)) === 7
     await until('both servers have the new limit', changed)
-    expect(performance.now() - startedAt).toBeLessThan(1_000)
+    expect(await metric(one, 'rate_limit_config_errors_total')).toBe(0)
   },
 )
 
-test('a raised limit frees at once whom the old one had refused', async () => {
+test('a raised limit ends the refusals of the old one', async () => {
   await only({ public_read: { max: 1 } })
-  expect([told(await read(one)), told(await read(one))]).toEqual(['200', '429 rate_limit_exceeded'])
+  expect([outcomeOf(await read(one)), outcomeOf(await read(one))]).toEqual(['200', '429 rate_limit_exceeded'])
   await limited.database.owner.query(
     "update app_public.rate_limit_policies set max_count = 900 where scope = 'public_read'",
   )
-  await until('the next one passes', async () => (await read(one)).status === 200, 1)
+  await until('the next one passes', async () => (await read(one)).status === 200)
 })
 
-test('the mode shadow lets through, counts and logs; the mode off does none of it', async () => {
+test('the mode shadow allows, counts and logs; the mode off neither counts nor logs', async () => {
   const outcome = 'rate_limit_checks_total{policy="public_read",outcome="shadow_refused"}'
   const counted = async () => (await metric(one, outcome)) + (await metric(two, outcome))
-  const lines = () =>
-    limited.log.lines.filter(({ msg }) => msg === 'a rate limit that only watches is exceeded')
+  const lines = () => limited.log.lines.filter(({ msg }) => msg === 'a rate limit in shadow mode is exceeded')
   await only({ public_read: { max: 2, mode: 'shadow' } })
   const [before, linesBefore] = [await counted(), lines().length]
-  for (let number = 0; number < 5; number += 1) expect(told(await read(turn(number)))).toBe('200')
+  for (let number = 0; number < 5; number += 1) expect(outcomeOf(await read(turn(number)))).toBe('200')
   expect((await counted()) - before).toBe(3)
   await until('all three are logged', () => lines().length - linesBefore === 3)
   expect(lines().at(-1)).toMatchObject({ limit: 'ip:127.0.0.1:public_read', level: 40 })
   await only({ public_read: { max: 2, mode: 'off' } })
   for (let number = 0; number < 5; number += 1) {
     const answer = await read(turn(number))
-    expect([told(answer), remaining(answer)]).toEqual(['200', undefined])
+    expect([outcomeOf(answer), remaining(answer)]).toEqual(['200', undefined])
   }
   expect((await counted()) - before).toBe(3)
 })
 
-test('a refusal is a warning in the log with its scope and the user or address, and without the token', async () => {
+test('a refusal is a warning in the log, with its scope, user and address and without the token', async () => {
   await only({ pricing_quote: { max: 1 } })
   const userId = await makeUser(limited.database.owner)
   const token = await one.tokenFor(userId)
@@ -164,20 +171,36 @@ const setFields = (fields: string) =>
     [fields],
   )
 
-test('a policy that names an unknown field is an error at start, and in a running server keeps the last good ones', async () => {
+test('a policy that names an unknown field fails the start, and a running server keeps the last valid policies', async () => {
   await only({ pricing_quote: { max: 40 } })
   const faults = await metric(one, 'rate_limit_config_errors_total')
   try {
     await setFields('{Query.quoteListings}')
     await expect(startServer(limited.database)).rejects.toThrow(/Query\.quoteListings/)
-    await until('it is noticed', async () => (await metric(one, 'rate_limit_config_errors_total')) > faults)
+    await until(
+      'the fault is counted',
+      async () => (await metric(one, 'rate_limit_config_errors_total')) > faults,
+    )
     expect(remaining(await one.call(`{ ${quotes(3)} }`))).toBe(37)
   } finally {
     await setFields('{Query.quoteListing}')
   }
 })
 
-test('an admin reads the policies in GraphQL, and nobody else; nobody changes them there', async () => {
+test('even the owner cannot delete or rename a policy: a limit ends by its mode', async () => {
+  const { owner } = limited.database
+  for (const sql of [
+    "delete from app_public.rate_limit_policies where scope = 'public_read'",
+    'delete from app_public.rate_limit_policies where false',
+    'truncate app_public.rate_limit_policies',
+    "update app_public.rate_limit_policies set scope = 'other' where scope = 'public_read'",
+  ]) {
+    const hint = expect.stringContaining("mode = 'off'")
+    await expect(owner.query(sql)).rejects.toMatchObject({ code: '55000', hint })
+  }
+})
+
+test('only an admin reads the policies in GraphQL', async () => {
   await only({})
   const query =
     '{ rateLimitPolicies(first: 100) { nodes { scope maxCount windowSeconds mode fields } totalCount } }'
@@ -193,7 +216,7 @@ test('an admin reads the policies in GraphQL, and nobody else; nobody changes th
     'public_read',
   ])
   const dealer = await one.tokenFor(await makeUser(limited.database.owner))
-  expect([told(await one.call(query)), told(await one.call(query, { token: dealer }))]).toEqual([
+  expect([outcomeOf(await one.call(query)), outcomeOf(await one.call(query, { token: dealer }))]).toEqual([
     '401 unauthenticated',
     '403 forbidden',
   ])

@@ -1,7 +1,7 @@
-/** What the counters cost the database, how they are cleaned up, and who may use them. */
+/** The cost of the counters for the database, their removal, and the roles that may use them. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { bytes, type CounterDatabase, cloneCounters, newKey } from '../support/counters.ts'
+import { bytes, type CounterDatabase, cloneCounters, LONG_WINDOW, newKey } from '../support/counters.ts'
 import { type As, become } from '../support/database.ts'
 import { holding } from '../support/waits.ts'
 
@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 afterAll(() => counters.database.drop())
 
-/** Runs `work` on one connection that has done it before, with its statistics complete before and after. */
+/** Runs `work` twice on one connection, and returns its statistics before and after the second run. */
 async function statistics<Value extends pg.QueryResultRow>(
   sql: string,
   work: (client: pg.PoolClient) => Promise<void>,
@@ -25,7 +25,7 @@ async function statistics<Value extends pg.QueryResultRow>(
   }
   try {
     await work(client)
-    // the first reading has costs of its own
+    // the first read of the statistics has a cost that the later ones do not have
     await read()
     const before = await read()
     await work(client)
@@ -37,21 +37,22 @@ async function statistics<Value extends pg.QueryResultRow>(
 
 test('a refusal writes no WAL, takes no transaction id and leaves no dead row', async () => {
   const [one, two] = [newKey(), newKey()]
-  await counters.takeTimes(10, { key: one })
+  const full = { key: one, window: LONG_WINDOW }
+  await counters.takeTimes(10, full)
   const before = await counters.rowOf(one)
   const wal = 'select wal_bytes::bigint as wal from pg_stat_get_backend_wal(pg_backend_pid())'
   const [start, end] = await statistics<{ wal: string }>(wal, async client => {
     for (let time = 0; time < 200; time++) {
-      expect((await counters.take([{ key: one }], client)).allowed).toBe(false)
-      expect((await counters.take([{ key: one }, { key: two }], client)).allowed).toBe(false)
+      expect((await counters.take([full], client)).allowed).toBe(false)
+      expect((await counters.take([full, { key: two }], client)).allowed).toBe(false)
     }
   })
   expect(end.wal).toBe(start.wal)
   const client = await counters.database.superuser.connect()
   try {
     await client.query('begin')
-    await counters.take([{ key: one }], client)
-    await counters.take([{ key: one }, { key: two }], client)
+    await counters.take([full], client)
+    await counters.take([full, { key: two }], client)
     const { rows } = await client.query(
       `select pg_current_xact_id_if_assigned() as id, n_tup_ins + n_tup_upd + n_tup_del as writes
        from pg_stat_xact_all_tables where relid = 'app_private.rate_limit_counters'::regclass`,
@@ -64,7 +65,7 @@ test('a refusal writes no WAL, takes no transaction id and leaves no dead row', 
   expect(await counters.rowOf(one)).toEqual(before)
 })
 
-test('a refusal waits for nobody who holds the counter', async () => {
+test('a refusal does not wait for the lock on its counter', async () => {
   const key = newKey()
   await counters.takeTimes(10, { key })
   const lock = 'select from app_private.rate_limit_counters where key = $1 for update'
@@ -73,7 +74,7 @@ test('a refusal waits for nobody who holds the counter', async () => {
   })
 })
 
-test('updates stay on their page, without touching an index', async () => {
+test('updates of a counter are HOT: they stay on their page and touch no index', async () => {
   const [one, two, three] = [newKey(), newKey(), newKey()]
   const charges = [one, two, three].map(key => ({ key, max: 1_000_000 }))
   await counters.take(charges)
@@ -86,12 +87,15 @@ test('updates stay on their page, without touching an index', async () => {
   expect(after.hot - before.hot).toBeGreaterThan(1140)
 })
 
-test('cleaning up removes, in batches, what no window covers, and nothing else', async () => {
+test('the removal deletes, in batches, exactly the counters that no window covers', async () => {
   await counters.database.superuser.query('truncate app_private.rate_limit_counters')
   const [covered, almost] = [newKey(), newKey()]
-  await counters.put(covered, { previous: 0, current: 1, age: 0 })
-  await counters.put(almost, { previous: 0, current: 1, age: 118 })
-  for (let index = 0; index < 5; index++) await counters.put(newKey(), { previous: 1, current: 1, age: 121 })
+  // the removal reads the clock of the database
+  const now = 'extract(epoch from clock_timestamp())'
+  await counters.put(covered, { previous: 0, current: 1, age: 0, now })
+  await counters.put(almost, { previous: 0, current: 1, age: 60, now })
+  for (let index = 0; index < 5; index++)
+    await counters.put(newKey(), { previous: 1, current: 1, age: 121, now })
   const removed: number[] = []
   for (let call = 0; call < 4; call++) {
     const { rows } = await counters.database.owner.query(
@@ -113,7 +117,7 @@ const roles: [string, As, string | undefined][] = [
   ['an admin', { admin: '00000000-0000-7000-8000-000000000001' }, '42501'],
 ]
 
-test.each(roles)('%s may take charges only if it is the one who does', async (_who, as, refused) => {
+test.each(roles)('only the authenticator may take charges: %s', async (_who, as, refused) => {
   const client = await counters.database.superuser.connect()
   const codeOf = (attempt: Promise<unknown>) =>
     attempt.then(

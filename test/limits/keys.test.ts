@@ -1,22 +1,23 @@
-/** Whose requests are counted together: nobody gets a count of their own by writing another header or token. */
+/** Which requests share a counter: no client gets a counter of its own by sending another header or token. */
 import { createHmac, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { SignJWT, UnsecuredJWT } from 'jose'
 import { type Answer, startServer, type TestServer, tokenKey } from '../support/apiServer.ts'
 import {
   behindProxy,
+  EXACT_COUNTING,
   type Limited,
   onlyLimits,
+  outcomeOf,
   quotes,
   refusedBy,
   remaining,
   startLimited,
-  told,
 } from '../support/limits.ts'
-import { recordLog } from '../support/log.ts'
-import { makeUser } from '../support/world.ts'
+import { recordLog } from '../support/recordedLog.ts'
+import { makeUser } from '../support/testData.ts'
 
-/** Two servers that trust nobody, and two on the same database behind a proxy. */
+/** On one database: a server that trusts no proxy, two that trust one, and one that trusts a chain of proxies. */
 let limited: Limited
 let direct: TestServer
 let proxied: TestServer
@@ -27,8 +28,8 @@ beforeAll(async () => {
   limited = await startLimited(behindProxy)
   const { database, servers } = limited
   ;[proxied, alsoProxied] = servers
-  direct = await startServer(database)
-  chained = await startServer(database, { TRUST_PROXY: '127.0.0.1, 10.0.0.0/8' })
+  direct = await startServer(database, EXACT_COUNTING)
+  chained = await startServer(database, { ...EXACT_COUNTING, TRUST_PROXY: '127.0.0.1, 10.0.0.0/8' })
 })
 
 beforeEach(() => {
@@ -49,7 +50,7 @@ async function left(server: TestServer, headers: Headers = {}, token?: string): 
   return remaining(await server.call(`{ ${quotes(1)} }`, options))
 }
 
-/** What is left after each of these requests, sent one after another, by turns to two servers. */
+/** `X-RateLimit-Remaining` after each request. The requests are sent one after another, to the servers in turn. */
 async function leftAfter(all: Headers[], servers = [proxied, alsoProxied]): Promise<unknown[]> {
   const found: unknown[] = []
   for (const [index, headers] of all.entries())
@@ -58,7 +59,7 @@ async function leftAfter(all: Headers[], servers = [proxied, alsoProxied]): Prom
 }
 
 const from = (address: string) => ({ 'x-forwarded-for': address })
-const together = (times: number) => Array.from({ length: times }, (_, index) => 9 - index)
+const oneCounter = (times: number) => Array.from({ length: times }, (_, index) => 9 - index)
 
 test.each<[string, (address: string) => Headers]>([
   ['X-Forwarded-For', from],
@@ -68,31 +69,31 @@ test.each<[string, (address: string) => Headers]>([
     'X-Client-IP',
     address => ({ 'x-client-ip': address, 'cf-connecting-ip': address, 'true-client-ip': address }),
   ],
-])('%s rotated by the client itself changes nothing', async (_, headers) => {
+])('a client that rotates %s keeps its counter', async (_, headers) => {
   const all = Array.from({ length: 10 }, (_, index) => headers(`198.51.100.${index}`))
-  expect(await leftAfter(all, [direct])).toEqual(together(10))
+  expect(await leftAfter(all, [direct])).toEqual(oneCounter(10))
   const last = await direct.call(`{ ${quotes(1)} }`, { headers: headers('198.51.100.99') })
-  expect([told(last), refusedBy(last)]).toEqual(['429 rate_limit_exceeded', 'pricing_quote'])
+  expect([outcomeOf(last), refusedBy(last)]).toEqual(['429 rate_limit_exceeded', 'pricing_quote'])
   expect(last.errors[0]?.extensions.meta).toMatchObject({ limit_key: 'ip:127.0.0.1:pricing_quote' })
 })
 
-test('behind a trusted proxy the address that it names counts, each on its own, on both servers', async () => {
+test('each address that a trusted proxy names has its own counter, on both servers', async () => {
   const all = ['198.51.100.1', '198.51.100.1', '198.51.100.2', '198.51.100.2', '198.51.100.1'].map(from)
   expect(await leftAfter(all)).toEqual([9, 8, 9, 8, 7])
 })
 
 test.each(['Forwarded', 'X-Real-IP', 'X-Client-IP'])(
-  '%s rotated through a trusted proxy changes nothing: it is not what the proxy writes',
+  'a client that rotates %s behind a trusted proxy keeps its counter',
   async name => {
     const all = Array.from({ length: 4 }, (_, index) => ({
       ...from('198.51.100.1'),
       [name]: name === 'Forwarded' ? `for=203.0.113.${index}` : `203.0.113.${index}`,
     }))
-    expect(await leftAfter(all)).toEqual(together(4))
+    expect(await leftAfter(all)).toEqual(oneCounter(4))
   },
 )
 
-test('what a client writes before the entry of the proxy does not help', async () => {
+test('entries of X-Forwarded-For before the entry of the proxy are ignored', async () => {
   const entries = [
     '203.0.113.1, ',
     '203.0.113.2,',
@@ -103,30 +104,30 @@ test('what a client writes before the entry of the proxy does not help', async (
     'x"y, ',
   ]
   const all = entries.map(entry => from(`${entry}198.51.100.1`))
-  expect(await leftAfter(all)).toEqual(together(7))
+  expect(await leftAfter(all)).toEqual(oneCounter(7))
 })
 
-test('of a chain of trusted proxies the last untrusted address counts', async () => {
+test('behind a chain of trusted proxies, the last untrusted address counts', async () => {
   const all = ['198.51.100.1, 10.1.2.3', '203.0.113.9, 198.51.100.1, 10.9.9.9', '198.51.100.1'].map(from)
   expect(await leftAfter(all, [chained])).toEqual([9, 8, 7])
 })
 
-test('an IPv6 client rotating inside its /56 is one client, and its neighbour another', async () => {
+test('the addresses of one IPv6 /56 share a counter, and the next /56 has another', async () => {
   const all = [
     '2001:db8:1:100::1',
     '2001:db8:1:1ff:ffff:ffff:ffff:ffff',
     '2001:0DB8:0001:0142::2',
     '2001:db8:1:100:0:0:198.51.100.7',
   ].map(from)
-  expect(await leftAfter(all)).toEqual(together(4))
+  expect(await leftAfter(all)).toEqual(oneCounter(4))
   expect(await leftAfter(['2001:db8:1:200::1', '2001:db8:1:0ff::1'].map(from))).toEqual([9, 9])
 })
 
-test('an IPv4 address written as ::ffff: is the same client, and two of them are two', async () => {
+test('an IPv4 address and its ::ffff: form share a counter, and another address has another', async () => {
   const all = ['198.51.100.1', '::ffff:198.51.100.1', '::FFFF:c633:6401', '0:0:0:0:0:ffff:198.51.100.1'].map(
     from,
   )
-  expect(await leftAfter(all)).toEqual(together(4))
+  expect(await leftAfter(all)).toEqual(oneCounter(4))
   expect(await leftAfter(['::ffff:198.51.100.2', '::ffff:c633:6403'].map(from))).toEqual([9, 9])
 })
 
@@ -159,7 +160,7 @@ test.each(Object.entries(entries))(
   async (entry, counted) => {
     // more than passes at once, so that the refusal names the counter
     const answer = await proxied.call(`{ ${quotes(11)} }`, { headers: from(entry) })
-    expect([told(answer), answer.errors[0]?.extensions.meta]).toEqual([
+    expect([outcomeOf(answer), answer.errors[0]?.extensions.meta]).toEqual([
       '429 rate_limit_exceeded',
       expect.objectContaining({ limit_key: `ip:${counted}:pricing_quote` }),
     ])
@@ -179,7 +180,7 @@ const claims = (sub: string, changes = {}) => ({
 const sign = (payload: object, key: Uint8Array = tokenKey) =>
   new SignJWT({ ...payload }).setProtectedHeader({ alg: 'HS256' }).sign(key)
 
-/** Tokens that do not verify, by what is wrong with them. */
+/** Tokens that do not verify, by their fault. */
 const bad: Record<string, (userId: string) => string | Promise<string>> = {
   forged: userId => sign(claims(userId), Buffer.from('x'.repeat(40))),
   expired: userId => sign(claims(userId, { exp: now() - 1 })),
@@ -195,7 +196,7 @@ const bad: Record<string, (userId: string) => string | Promise<string>> = {
 }
 
 test.each(Object.entries(bad))(
-  'a token that is %s counts on the address, and never on its subject',
+  'a request with a token that is %s counts on its address, never on the subject of the token',
   async (_, make) => {
     const userId = await makeUser(limited.database.owner)
     const answers: Answer<unknown>[] = []
@@ -203,34 +204,35 @@ test.each(Object.entries(bad))(
       const token = await make(number % 2 ? userId : randomUUID())
       answers.push(await (number % 2 ? proxied : alsoProxied).call(`{ ${quotes(1)} }`, { token }))
     }
-    expect(answers.map(told)).toEqual([
+    expect(answers.map(outcomeOf)).toEqual([
       ...Array.from({ length: 10 }, () => '401 unauthenticated'),
       '429 rate_limit_exceeded',
     ])
-    expect(answers.map(remaining)).toEqual([...together(10), 0])
+    expect(answers.map(remaining)).toEqual([...oneCounter(10), 0])
     expect(answers[10]?.errors[0]?.extensions.meta).toMatchObject({ limit_key: 'ip:127.0.0.1:pricing_quote' })
     expect(await left(proxied, {}, await proxied.tokenFor(userId))).toBe(9)
   },
 )
 
-test('the count of a user follows the user from address to address and from token to token', async () => {
+test('a user keeps one counter across addresses and tokens', async () => {
   const userId = await makeUser(limited.database.owner)
   const found: unknown[] = []
   for (let number = 0; number < 6; number += 1) {
     const token = await proxied.tokenFor(userId, number % 2 ? 'dealer' : 'admin')
     found.push(await left(number % 2 ? proxied : alsoProxied, from(`198.51.100.${number}`), token))
   }
-  expect(found).toEqual(together(6))
+  expect(found).toEqual(oneCounter(6))
   const stranger = await proxied.tokenFor(await makeUser(limited.database.owner))
   expect(await left(proxied, from('198.51.100.1'), stranger)).toBe(9)
   expect(await left(proxied, from('198.51.100.1'))).toBe(9)
 })
 
-test('TRUST_PROXY that trusts everyone is refused at start, with the reason', async () => {
+test('a TRUST_PROXY that trusts every client is refused at start', async () => {
   const log = recordLog()
   for (const value of ['true', '1', '*', 'loopback']) {
-    await expect(startServer(limited.database, { TRUST_PROXY: value }, log.log)).rejects.toThrow(
-      'who is trusted unseen can forge any address',
-    )
+    await expect(startServer(limited.database, { TRUST_PROXY: value }, log.log)).rejects.toMatchObject({
+      code: 'CONFIGURATION',
+      message: expect.stringContaining(`"${value}"`),
+    })
   }
 })

@@ -1,4 +1,4 @@
-/** A real process that loses its database: an error that nobody catches would end it. */
+/** A real process that loses its database: an uncaught error would end it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
@@ -24,7 +24,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-test('a process outlives the loss of its database, and nothing is thrown that nobody catches', async () => {
+test('a process survives the loss of its database without an uncaught error', async () => {
   const { PATH = '', HOME = '' } = process.env
   const env = { PATH, HOME, PORT: '0', DATABASE_URL: relay.url, JWT_SECRET: jwtSecret, DEMO_DATA: '0' }
   const child: ChildProcess = spawn(process.execPath, argumentsOf('api'), { cwd: projectDirectory, env })

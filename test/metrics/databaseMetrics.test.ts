@@ -1,4 +1,4 @@
-/** What `/metrics` says of the database and of the worker, also while there is no database. */
+/** The metrics of the database and the worker in `/metrics`, also while the database is unreachable. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { Registry } from 'prom-client'
@@ -6,9 +6,9 @@ import { reportDatabase } from '../../src/metrics/databaseMetrics.ts'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
-import { interleave } from '../support/sessions.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
+import { interleave } from '../support/transactions.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
 
 let database: TestDatabase
 let relay: Relay
@@ -35,16 +35,16 @@ async function scrape(): Promise<{ status: number; text: string }> {
 async function untilDatabaseIs(up: boolean): Promise<string> {
   let text = ''
   await until(`the database is ${up ? 'up' : 'down'}`, async () => {
-    const answer = await scrape()
-    expect(answer.status).toBe(200)
-    text = answer.text
+    const response = await scrape()
+    expect(response.status).toBe(200)
+    text = response.text
     return text.includes(`\nforecourt_database_up ${up ? 1 : 0}\n`)
   })
   return text
 }
 
-/** `name{label}` → value, as the API's login reads them. */
-async function figures(client: pg.ClientBase): Promise<Record<string, number>> {
+/** Reads the metrics as the login of the API does: `name label` → value. */
+async function readMetrics(client: pg.ClientBase): Promise<Record<string, number>> {
   await client.query('set local role forecourt_authenticator')
   const { rows } = await client.query('select * from app_public.operation_metrics()')
   await client.query('set local role forecourt_test_owner')
@@ -53,7 +53,7 @@ async function figures(client: pg.ClientBase): Promise<Record<string, number>> {
   )
 }
 
-test('without the database the process tells what it knows, and what the database would tell is missing', async () => {
+test('without the database the process metrics remain, and the database metrics are missing', async () => {
   expect(await untilDatabaseIs(true)).toMatch(/^subscriptions_due 0$/m)
   await relay.cut()
   const text = await untilDatabaseIs(false)
@@ -63,7 +63,7 @@ test('without the database the process tells what it knows, and what the databas
   expect(await untilDatabaseIs(true)).toMatch(/^subscriptions_due 0$/m)
 })
 
-test('a database that says nothing holds up no reading', async () => {
+test('a database that does not respond does not block a scrape', async () => {
   await untilDatabaseIs(true)
   relay.stall()
   await untilDatabaseIs(false)
@@ -71,10 +71,10 @@ test('a database that says nothing holds up no reading', async () => {
   await relay.restore()
 })
 
-test('however many ask, the database is asked once in five seconds', async () => {
-  let asked = 0
+test('the database is queried at most once in five seconds, whatever the number of scrapes', async () => {
+  let queries = 0
   const pool = {
-    query: async () => ({ rows: [{ metric: 'subscriptions_due', labels: {}, value: ++asked }] }),
+    query: async () => ({ rows: [{ metric: 'subscriptions_due', labels: {}, value: ++queries }] }),
   }
   const registry = new Registry()
   const refresh = reportDatabase(pool as unknown as pg.Pool, registry)
@@ -82,7 +82,7 @@ test('however many ask, the database is asked once in five seconds', async () =>
   expect(await registry.metrics()).toContain('\nsubscriptions_due 1\n')
 })
 
-test('a label that the database no longer tells of is gone, and so is a name that nobody knows', async () => {
+test('a label that the database no longer reports is removed, and an unknown metric is ignored', async () => {
   let rows = [
     { metric: 'worker_jobs_failing', labels: { task: 'one' }, value: 1 },
     { metric: 'unknown', labels: {}, value: 1 },
@@ -98,7 +98,7 @@ test('a label that the database no longer tells of is gone, and so is a name tha
   expect(await again.metrics()).not.toMatch(/^worker_jobs_failing\S* /m)
 })
 
-test('only the login of the API may read the figures', async () => {
+test('only the login of the API can read the metrics', async () => {
   for (const role of ['visitor', 'dealer', 'admin']) {
     const { rows } = await database.superuser.query(
       "select has_function_privilege($1, 'app_public.operation_metrics()', 'execute') as may",
@@ -108,19 +108,19 @@ test('only the login of the API may read the figures', async () => {
   }
 })
 
-test('subscriptions are due from their end until they are expired', async () => {
+test('a subscription counts as due from its end until it is expired', async () => {
   await rolledBack(database, async client => {
     const dealerId = await makeDealer(client, await makeUser(client))
-    const before = await figures(client)
+    const before = await readMetrics(client)
     await makeSubscription(client, dealerId, { endAt: "now() - interval '1 minute'" })
-    expect((await figures(client)).subscriptions_due).toBe((before.subscriptions_due ?? 0) + 1)
+    expect((await readMetrics(client)).subscriptions_due).toBe((before.subscriptions_due ?? 0) + 1)
     await client.query('select app_private.expire_subscriptions()')
-    const after = await figures(client)
+    const after = await readMetrics(client)
     expect(after.subscriptions_due).toBe(before.subscriptions_due)
   })
 })
 
-test('expiry has last succeeded when its last run without an error ended, and has expired what all runs counted', async () => {
+test('the last success is the end of the last run without an error, and the total adds up all runs', async () => {
   await rolledBack(database, async client => {
     const run = (end: string, counted: number, error: string | null) =>
       client.query(
@@ -128,19 +128,19 @@ test('expiry has last succeeded when its last run without an error ended, and ha
          values ('expire_subscriptions', $1, $1, $2, $3, 0, $1)`,
         [end, counted, error],
       )
-    expect(await figures(client)).not.toHaveProperty('subscription_expiry_last_success_timestamp_seconds')
+    expect(await readMetrics(client)).not.toHaveProperty('subscription_expiry_last_success_timestamp_seconds')
     await run('2030-01-01T00:00:00Z', 3, null)
-    await run('2030-01-02T00:00:00Z', 4, 'it was stopped')
-    expect(await figures(client)).toMatchObject({
+    await run('2030-01-02T00:00:00Z', 4, 'stopped')
+    expect(await readMetrics(client)).toMatchObject({
       subscription_expiry_last_success_timestamp_seconds: Date.UTC(2030, 0, 1) / 1000,
       subscriptions_expired_total: 7,
     })
   })
 })
 
-test('runs of long ago are forgotten, but not what they have expired: a total never falls', async () => {
+test('old runs are removed, but their counts are kept, so that the total never falls', async () => {
   await rolledBack(database, async client => {
-    const before = await figures(client)
+    const before = await readMetrics(client)
     await client.query('reset role')
     await client.query(
       `insert into app_private.job_runs (task, started_at, finished_at, counted, backend_pid, backend_started_at)
@@ -148,7 +148,7 @@ test('runs of long ago are forgotten, but not what they have expired: a total ne
        from unnest('{0,5}'::integer[]) as counted, (select now() - interval '91 days') as t (at)`,
     )
     await client.query("select app_private.begin_job_run('expire_subscriptions')")
-    expect((await figures(client)).subscriptions_expired_total).toBe(
+    expect((await readMetrics(client)).subscriptions_expired_total).toBe(
       Number(before.subscriptions_expired_total ?? 0) + 5,
     )
     await client.query('reset role')
@@ -157,50 +157,53 @@ test('runs of long ago are forgotten, but not what they have expired: a total ne
   })
 })
 
-test('the books are as the last check has found them', async () => {
+test('the ledger metrics report the result of the last check', async () => {
   await rolledBack(database, async client => {
-    expect(await figures(client)).not.toHaveProperty('ledger_broken_rows')
+    expect(await readMetrics(client)).not.toHaveProperty('ledger_broken_rows')
     await client.query('select app_private.check_ledger()')
-    const { ledger_broken_rows, ledger_last_check_timestamp_seconds } = await figures(client)
+    const { ledger_broken_rows, ledger_last_check_timestamp_seconds } = await readMetrics(client)
     expect(ledger_broken_rows).toBe(0)
     expect(Math.abs((ledger_last_check_timestamp_seconds ?? 0) - Date.now() / 1000)).toBeLessThan(600)
   })
 })
 
-test('jobs are due, failing or given up; those for later and those at work are none of it', async () => {
+test('a job counts as due, failing or given up; a future job and a running job do not count', async () => {
   await rolledBack(database, async client => {
     const add = (more: string) =>
       client.query(`select graphile_worker.add_job('expire_subscriptions'${more})`)
-    expect(await figures(client)).toMatchObject({ worker_jobs_due: 0, worker_oldest_due_job_age_seconds: 0 })
+    expect(await readMetrics(client)).toMatchObject({
+      worker_jobs_due: 0,
+      worker_oldest_due_job_age_seconds: 0,
+    })
     await add(", run_at := now() - interval '1 hour'")
     await add(", run_at := now() + interval '1 hour'")
-    expect(await figures(client)).toMatchObject({
+    expect(await readMetrics(client)).toMatchObject({
       worker_jobs_due: 1,
       worker_oldest_due_job_age_seconds: expect.closeTo(3600, -2),
     })
     const set = (values: string) =>
       client.query(`update graphile_worker._private_jobs set ${values} where run_at < now()`)
     await set("locked_at = now(), locked_by = 'a worker', attempts = 1")
-    expect(await figures(client)).toMatchObject({ worker_jobs_due: 0 })
-    await set("locked_at = null, locked_by = null, last_error = 'it broke'")
+    expect(await readMetrics(client)).toMatchObject({ worker_jobs_due: 0 })
+    await set("locked_at = null, locked_by = null, last_error = 'failed'")
     const failing = 'worker_jobs_failing expire_subscriptions'
     const givenUp = 'worker_jobs_given_up expire_subscriptions'
-    expect(await figures(client)).toMatchObject({ worker_jobs_due: 1, [failing]: 1 })
+    expect(await readMetrics(client)).toMatchObject({ worker_jobs_due: 1, [failing]: 1 })
     await set('attempts = max_attempts')
-    const figuresAtLast = await figures(client)
-    expect(figuresAtLast).toMatchObject({ worker_jobs_due: 0, [givenUp]: 1 })
-    expect(figuresAtLast).not.toHaveProperty(failing)
+    const lastMetrics = await readMetrics(client)
+    expect(lastMetrics).toMatchObject({ worker_jobs_due: 0, [givenUp]: 1 })
+    expect(lastMetrics).not.toHaveProperty(failing)
   })
 })
 
-test('sessions that wait for a lock are counted, and the longest wait is told', async () => {
+test('sessions that wait for a lock are counted, and the longest wait is reported', async () => {
   await interleave(database, { holder: 'owner', waiter: 'owner' }, async ({ holder, waiter }) => {
     const lock = 'lock table app_public.currencies in access exclusive mode'
     await holder.query(lock)
-    const { result } = await waiter.waits(lock)
+    const { result } = await waiter.startBlocked(lock)
     const client = await database.superuser.connect()
     await client.query('begin')
-    const waits = await figures(client)
+    const waits = await readMetrics(client)
     await client.query('rollback')
     client.release()
     expect(waits.database_sessions_waiting_for_locks).toBe(1)

@@ -1,11 +1,11 @@
-/** `/metrics` of a running server: what it counts, under which labels, and that documents, alerts and dashboard know it. */
+/** `/metrics` of a running server: its counters and labels, and whether documentation, alerts and dashboard match it. */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { metric, onlyLimits } from '../support/limits.ts'
+import { EXACT_COUNTING, metric, onlyLimits } from '../support/limits.ts'
 import { makeSeller } from '../support/seller.ts'
 import { holding, until } from '../support/waits.ts'
 
@@ -14,13 +14,13 @@ let server: TestServer
 
 beforeAll(async () => {
   database = await cloneDatabase()
-  // what is told only once it has happened
+  // some metrics appear only after their event has happened once
   await database.owner.query('select app_private.check_ledger()')
   await database.owner.query(
     `insert into app_private.job_runs (task, finished_at, backend_pid, backend_started_at)
      values ('expire_subscriptions', clock_timestamp(), 0, clock_timestamp())`,
   )
-  server = await startServer(database, { POOL_SIZE: '1' })
+  server = await startServer(database, { ...EXACT_COUNTING, POOL_SIZE: '1' })
 })
 
 afterAll(async () => {
@@ -32,7 +32,7 @@ async function scrape(): Promise<string> {
   return (await fetch(`${server.url}/metrics`)).text()
 }
 
-/** How much these grow while `work` runs; what is counted once an answer is out is waited for. */
+/** Expects each metric to grow by this much while `work` runs. Waits, because some count after the response is sent. */
 async function expectGrowth(growth: Record<string, number>, work: () => Promise<unknown>): Promise<void> {
   const names = Object.keys(growth)
   const read = () => Promise.all(names.map(name => metric(server, name)))
@@ -43,7 +43,7 @@ async function expectGrowth(growth: Record<string, number>, work: () => Promise<
     return Object.fromEntries(names.map((name, index) => [name, (after[index] ?? 0) - (before[index] ?? 0)]))
   }
   const isDone = (by: Record<string, number>) => names.every(name => (by[name] ?? 0) >= (growth[name] ?? 0))
-  await until('all have grown', async () => isDone(await reached()), 5).catch(() => {})
+  await until('every metric has grown', async () => isDone(await reached())).catch(() => {})
   expect(await reached()).toEqual(growth)
 }
 
@@ -53,39 +53,41 @@ const requests = (route: string, status: string) =>
 
 const words = (text: string) => new Set(text.match(/[a-z][a-z0-9]*(?:_[a-z0-9]+)+/g))
 
-/** Metrics as they are named, without what a histogram adds. */
-async function answered(): Promise<string[]> {
+/** The names of the exposed metrics, without the suffixes of histograms. */
+async function exposedMetrics(): Promise<string[]> {
   return [...(await scrape()).matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name)
 }
 
-async function documented(): Promise<string[]> {
+async function documentedMetrics(): Promise<string[]> {
   const page = await readFile('docs/metrics.md', 'utf8')
   return [...page.matchAll(/^\| `([a-z0-9_]+)`/gm)].map(([, name = '']) => name)
 }
 
-const isOwn = (name: string) => !/^(process|nodejs)_/.test(name)
+const isForecourtMetric = (name: string) => !/^(process|nodejs)_/.test(name)
 
-test('every metric is documented, and every documented metric is answered', async () => {
-  expect((await answered()).filter(isOwn).sort()).toEqual((await documented()).sort())
+test('every metric is documented, and every documented metric is exposed', async () => {
+  expect((await exposedMetrics()).filter(isForecourtMetric).sort()).toEqual(
+    (await documentedMetrics()).sort(),
+  )
 })
 
-test('every metric in the alerts and on the dashboard is answered, and every one of ours is on the dashboard', async () => {
+test('alerts and dashboard use only exposed metrics, and the dashboard shows every Forecourt metric', async () => {
   const rules = await readFile('ops/prometheus/alerts.yml', 'utf8')
   const dashboard = JSON.parse(await readFile('ops/grafana/forecourt.json', 'utf8')) as {
     panels: { targets?: { expr: string }[] }[]
   }
   const shown = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
   const watched = [...rules.matchAll(/^ +expr: (.*)$/gm)].map(([, expr = '']) => expr)
-  const known = await answered()
+  const known = await exposedMetrics()
   const used = (expressions: string[]) =>
     [...words(expressions.join('\n').replaceAll(/\{[^{}]*\}|\[[^\]]*\]|\b(by|on) \([^)]*\)/g, ''))]
       .filter(word => !['histogram_quantile'].includes(word))
       .map(word => (known.includes(word) ? word : word.replace(/_(bucket|count|sum)$/, '')))
   expect(used([...shown, ...watched]).filter(name => !known.includes(name))).toEqual([])
-  expect(known.filter(isOwn).filter(name => !used(shown).includes(name))).toEqual([])
+  expect(known.filter(isForecourtMetric).filter(name => !used(shown).includes(name))).toEqual([])
 })
 
-test('every alert has a runbook under its own heading', async () => {
+test('every alert links to an existing heading of the runbook', async () => {
   const rules = await readFile('ops/prometheus/alerts.yml', 'utf8')
   const links = [...rules.matchAll(/runbook_url: (\S+)/g)].map(([, link = '']) => link)
   const anchors = [...(await readFile('docs/operations.md', 'utf8')).matchAll(/^#+ (.*)$/gm)].map(
@@ -99,23 +101,28 @@ test('every alert has a runbook under its own heading', async () => {
   expect(links.filter(link => !anchors.includes(link.split('#')[1] ?? ''))).toEqual([])
 })
 
-test('requests are counted by route and class of status; a path that does not exist is other', async () => {
+test('requests are counted by route and status class; an unknown path counts as "other"', async () => {
   await expectGrowth({ [requests('/healthz', '2xx')]: 1, [requests('other', '4xx')]: 2 }, async () => {
     await fetch(`${server.url}/healthz`)
     for (const path of ['/nothing', '/graphql/more']) await fetch(server.url + path)
   })
 })
 
-test('a request whose client goes away is counted as aborted', async () => {
+test('a request counts as aborted when its client disconnects', async () => {
   await expectGrowth({ [requests('/graphql', 'aborted')]: 1, [outcome('listings', 'aborted')]: 1 }, () =>
     holding(database, 'lock table app_public.listings in access exclusive mode', [], async () => {
       const leaving = new AbortController()
       const headers = { 'content-type': 'application/json' }
       const body = JSON.stringify({ query: '{ listings { totalCount } }' })
-      const gone = fetch(`${server.url}/graphql`, { method: 'POST', headers, body, signal: leaving.signal })
-      await until('it waits', async () => (await metric(server, 'admission_in_progress')) === 1)
+      const aborted = fetch(`${server.url}/graphql`, {
+        method: 'POST',
+        headers,
+        body,
+        signal: leaving.signal,
+      })
+      await until('the request waits', async () => (await metric(server, 'admission_in_progress')) === 1)
       leaving.abort()
-      await expect(gone).rejects.toThrow()
+      await expect(aborted).rejects.toThrow()
     }),
   )
 })
@@ -156,7 +163,7 @@ test('a request that a limit refuses is counted under its root field', async () 
   await onlyLimits(limited, {})
 })
 
-test('publications are counted by what pays for them, and a repeated request is none', async () => {
+test('publications are counted by source, and a repeated request does not count', async () => {
   const { token, dealerId } = await makeSeller(database, server, { freeListings: 1 })
   const idempotencyKey = randomUUID()
   const source = (name: string) => `publications_total{source="${name}"}`
@@ -166,13 +173,13 @@ test('publications are counted by what pays for them, and a repeated request is 
   })
 })
 
-test('who waits for a connection is seen while it waits, and for how long afterwards', async () => {
+test('a request that waits for a connection shows as waiting, and its wait is added to the duration metric', async () => {
   const waiting = () => metric(server, 'database_pool_waiting{pool="api"}')
   const seconds = () => metric(server, 'database_pool_acquire_duration_seconds_sum{pool="api"}')
   const before = await seconds()
   await holding(database, 'lock table app_public.listings in access exclusive mode', [], async release => {
     const both = [1, 2].map(() => server.call('{ listings { totalCount } }'))
-    await until('one waits', async () => (await waiting()) > 0)
+    await until('one request waits', async () => (await waiting()) > 0)
     expect(await metric(server, 'database_pool_connections{pool="api",state="active"}')).toBe(1)
     await sleep(200)
     await release()
@@ -181,7 +188,7 @@ test('who waits for a connection is seen while it waits, and for how long afterw
   expect([await waiting(), (await seconds()) - before > 0.2]).toEqual([0, true])
 })
 
-test('the build says its version and its Node', async () => {
+test('the build metric has the version of Forecourt and of Node', async () => {
   const { version } = JSON.parse(await readFile('package.json', 'utf8'))
   expect(
     await metric(server, `forecourt_build_info{version="${version}",node="${process.versions.node}"}`),

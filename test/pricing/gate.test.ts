@@ -1,3 +1,4 @@
+/** The pricing gate: a publication or purchase needs a currency, a VAT rate and a price, and exactly one of each. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
@@ -9,7 +10,7 @@ import {
   makeSubscription,
   makeUser,
   publish,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 const ITEM = `select unit_price_net, net_amount, vat_rate, vat_amount, gross_amount, currency, discount
   from app_private.price_item($1, row('EUR', $2, $3)::app_private.pricing_gate)`
@@ -22,10 +23,10 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-type Refused = { code: string; missing?: string; ambiguous?: string }
+type Refusal = { code: string; missing?: string; ambiguous?: string }
 
-/** The refusal and what its detail says: `missing` and `ambiguous` are part of the contract, its sentence is not. */
-async function refused(client: pg.ClientBase, sql: string, values: unknown[]): Promise<Refused> {
+/** The code of the refusal with `missing` and `ambiguous` of its detail. The message is not part of the contract. */
+async function refusalDetail(client: pg.ClientBase, sql: string, values: unknown[]): Promise<Refusal> {
   await client.query('savepoint refused')
   try {
     await client.query(sql, values)
@@ -41,6 +42,7 @@ async function refused(client: pg.ClientBase, sql: string, values: unknown[]): P
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const QUOTE = 'select app_public.quote_listing($1)'
 
+/** Makes a dealer whose owner is the current user. */
 async function makePublisher(client: pg.PoolClient): Promise<string> {
   const userId = await makeUser(client)
   const dealerId = await makeDealer(client, userId)
@@ -48,7 +50,7 @@ async function makePublisher(client: pg.PoolClient): Promise<string> {
   return dealerId
 }
 
-// unit price, minor units, VAT rate: net, VAT, gross
+// unit price, minor units, VAT rate, net amount, VAT amount, gross amount
 const AMOUNTS = [
   ['5.00', 2, '19', '5.00', '0.95', '5.95'],
   ['49.00', 2, '8.1', '49.00', '3.97', '52.97'],
@@ -86,47 +88,47 @@ test.each(AMOUNTS)(
     }),
 )
 
-test('currency is told before VAT rate, VAT rate before price', () =>
+test('a missing currency is reported before a missing VAT rate, and that before a missing price', () =>
   rolledBack(database, async client => {
     const dealerId = await makePublisher(client)
     for (const call of [PUBLISH, QUOTE]) {
-      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'currency' })
+      expect(await refusalDetail(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'currency' })
     }
     await makeCountry(client, { vatRate: null, price: null })
     for (const call of [PUBLISH, QUOTE]) {
-      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'vat_rate' })
+      expect(await refusalDetail(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'vat_rate' })
     }
     await client.query(
       "insert into app_public.vat_rates (country, rate, valid) values ('DE', 19, '[2020-01-01,)')",
     )
     for (const call of [PUBLISH, QUOTE]) {
-      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'price' })
+      expect(await refusalDetail(client, call, [dealerId])).toEqual({ code: 'FC005', missing: 'price' })
     }
     await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 5, '2020-01-01')")
     await publish(client, dealerId)
   }))
 
-test('without a VAT rate nothing is published, not even what is free or included', () =>
+test('without a VAT rate no listing can be published, not even a free or included one', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { vatRate: null, freeListings: 5 })
     const dealerId = await makePublisher(client)
     await makeSubscription(client, dealerId)
-    expect(await refused(client, PUBLISH, [dealerId])).toEqual({ code: 'FC005', missing: 'vat_rate' })
+    expect(await refusalDetail(client, PUBLISH, [dealerId])).toEqual({ code: 'FC005', missing: 'vat_rate' })
     const { rows } = await client.query('select from app_public.listings')
     expect(rows).toEqual([])
   }))
 
-test('without a price what is free or included is published all the same', () =>
+test('without a price, free and included listings can still be published', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null, freeListings: 1 })
     const dealerId = await makePublisher(client)
     await makeSubscription(client, dealerId, { listings: 1 })
     await publish(client, dealerId)
     await publish(client, dealerId)
-    expect(await refused(client, PUBLISH, [dealerId])).toEqual({ code: 'FC005', missing: 'price' })
+    expect(await refusalDetail(client, PUBLISH, [dealerId])).toEqual({ code: 'FC005', missing: 'price' })
   }))
 
-test('a VAT rate holds from its start to before its end', () =>
+test('a VAT rate is valid from its start until just before its end', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { vatRate: null })
     await client.query(
@@ -141,7 +143,7 @@ test('a VAT rate holds from its start to before its end', () =>
     expect(await refusal(client, gate, ['2022-01-01Z'])).toBe('FC005')
   }))
 
-test('a price holds from its start to before its end, for its own segment and purpose', () =>
+test('a price is valid from its start until just before its end, only for its segment and pricing type', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null })
     await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 5, '2021-01-01Z')")
@@ -157,7 +159,7 @@ test('a price holds from its start to before its end, for its own segment and pu
     expect(await refusal(client, price, ['dealer', 'premium_fee', '2023-01-01Z'])).toBe('FC005')
   }))
 
-test('should two rates or prices ever apply, nothing is charged', () =>
+test('with two valid VAT rates or prices, every quote, publication and purchase is refused as ambiguous', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     const dealerId = await makePublisher(client)
@@ -165,22 +167,22 @@ test('should two rates or prices ever apply, nothing is charged', () =>
     await client.query('alter table app_public.vat_rates drop constraint vat_rates_one_at_a_time')
     await client.query("select app_private.set_price('DE', 'dealer', 'pay_per_listing', 9, '2019-01-01')")
     for (const call of [PUBLISH, QUOTE]) {
-      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC006', ambiguous: 'price' })
+      expect(await refusalDetail(client, call, [dealerId])).toEqual({ code: 'FC006', ambiguous: 'price' })
     }
     await client.query(
       "insert into app_public.vat_rates (country, rate, valid) values ('DE', 16, '[2020-01-01,)')",
     )
     for (const call of [PUBLISH, QUOTE]) {
-      expect(await refused(client, call, [dealerId])).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
+      expect(await refusalDetail(client, call, [dealerId])).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
     }
     const buy = 'select app_public.buy_package($1, $2, $3)'
     const values = [dealerId, await makePackage(client), randomUUID()]
-    expect(await refused(client, buy, values)).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
+    expect(await refusalDetail(client, buy, values)).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
     const { rows } = await client.query('select from app_public.invoices')
     expect(rows).toEqual([])
   }))
 
-test('nobody reaches the gate but through what is published or bought', () =>
+test('a dealer cannot call the pricing gate directly', () =>
   rolledBack(database, async client => {
     await become(client, { dealer: await makeUser(client) })
     const gate = "select app_private.pass_pricing_gate('DE', 'dealer', null, now())"

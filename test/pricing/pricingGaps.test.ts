@@ -1,8 +1,9 @@
+/** The view of pricing gaps: which configuration is missing now or within 90 days. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string
@@ -14,8 +15,8 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-/** The gaps as text: what is missing where, from and to in days from now, and since when. */
-async function gaps(client: pg.PoolClient): Promise<string[]> {
+/** The gaps as text: country, missing configuration, start and end in days from now, and since when. */
+async function readGaps(client: pg.PoolClient): Promise<string[]> {
   const days = (column: string) =>
     `coalesce((extract(epoch from ${column} - now()) / 86400)::numeric(9, 2)::float8::text, '-')`
   const { rows } = await client.query<{ line: string }>(
@@ -25,7 +26,7 @@ async function gaps(client: pg.PoolClient): Promise<string[]> {
   return rows.map(({ line }) => line)
 }
 
-/** A country with a dealer, its currency and a package; rates and prices as the test sets them. */
+/** Runs `work` in a country with a currency, a dealer and a package, but without VAT rates. Rolls everything back. */
 function inCountry(
   work: (client: pg.PoolClient) => Promise<void>,
   price: string | null = '5',
@@ -38,7 +39,7 @@ function inCountry(
   })
 }
 
-/** Adds a VAT rate that holds between two days from now; null: without end. */
+/** Adds a VAT rate that is valid between two days from now; null means unbounded. */
 async function addVat(client: pg.PoolClient, from: number | null, to: number | null): Promise<void> {
   await client.query(
     `insert into app_public.vat_rates (country, rate, valid)
@@ -47,10 +48,10 @@ async function addVat(client: pg.PoolClient, from: number | null, to: number | n
   )
 }
 
-test('a country in which nothing is configured lacks everything, and never had it', () =>
+test('a country without configuration has a gap of every kind, without a "since"', () =>
   rolledBack(database, async client => {
     await makeDealer(client, userId, 'XX')
-    expect(await gaps(client)).toEqual([
+    expect(await readGaps(client)).toEqual([
       'XX currency: 0 to -, since -',
       'XX package: 0 to -, since -',
       'XX price: 0 to -, since -',
@@ -58,78 +59,81 @@ test('a country in which nothing is configured lacks everything, and never had i
     ])
   }))
 
-test('a country that is configured for good lacks nothing', () =>
+test('a country with unlimited configuration has no gap', () =>
   inCountry(async client => {
     await addVat(client, -100, null)
-    expect(await gaps(client)).toEqual([])
+    expect(await readGaps(client)).toEqual([])
   }))
 
-test('what ended and comes again is missing between, since its end', () =>
+test('a gap between two VAT rates lasts until the next rate, since the end of the last one', () =>
   inCountry(async client => {
     await addVat(client, -100, -50)
     await addVat(client, -50, -3)
     await addVat(client, 10, null)
-    expect(await gaps(client)).toEqual(['DE vat_rate: 0 to 10, since -3'])
+    expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to 10, since -3'])
   }))
 
-test('what is yet to come for the first time is missing until then, and never was there', () =>
+test('a gap before the first VAT rate lasts until the rate, without a "since"', () =>
   inCountry(async client => {
     await addVat(client, 10, null)
-    expect(await gaps(client)).toEqual(['DE vat_rate: 0 to 10, since -'])
+    expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to 10, since -'])
   }))
 
-test('what will end is missing from then on', () =>
+test('a VAT rate that will end leaves a gap from its end on', () =>
   inCountry(async client => {
     await addVat(client, null, 20)
-    expect(await gaps(client)).toEqual(['DE vat_rate: 20 to -, since 20'])
+    expect(await readGaps(client)).toEqual(['DE vat_rate: 20 to -, since 20'])
   }))
 
-test('each hole of the next 90 days is told by itself; where rates adjoin there is none', () =>
+test('each gap of the next 90 days is a separate row, and adjoining rates leave no gap', () =>
   inCountry(async client => {
     await addVat(client, -5, 20)
     await addVat(client, 25, 30)
     await addVat(client, 30, 40)
     await addVat(client, 42, 95)
-    expect(await gaps(client)).toEqual(['DE vat_rate: 20 to 25, since 20', 'DE vat_rate: 40 to 42, since 40'])
+    expect(await readGaps(client)).toEqual([
+      'DE vat_rate: 20 to 25, since 20',
+      'DE vat_rate: 40 to 42, since 40',
+    ])
   }))
 
-test('a gap that begins after 90 days is not told yet', () =>
+test('a gap that begins after more than 90 days is not shown', () =>
   inCountry(async client => {
     await addVat(client, -5, 91)
-    expect(await gaps(client)).toEqual([])
+    expect(await readGaps(client)).toEqual([])
   }))
 
-test('only the price of a listing of a dealer counts as the price', () =>
+test('only the listing price for dealers closes a price gap', () =>
   inCountry(async client => {
     await addVat(client, null, null)
     await client.query("select app_private.set_price('DE', 'individual', 'pay_per_listing', 1, '2020-01-01')")
     await client.query("select app_private.set_price('DE', 'dealer', 'premium_fee', 1, '2020-01-01')")
-    expect(await gaps(client)).toEqual(['DE price: 0 to -, since -'])
+    expect(await readGaps(client)).toEqual(['DE price: 0 to -, since -'])
     await client.query(
       "select app_private.set_price('DE', 'dealer', 'pay_per_listing', 1, now() + interval '48 hours')",
     )
-    expect(await gaps(client)).toEqual(['DE price: 0 to 2, since -'])
+    expect(await readGaps(client)).toEqual(['DE price: 0 to 2, since -'])
   }, null))
 
-test('a package that is not on sale is none', () =>
+test('a package that is not on sale does not close a package gap', () =>
   inCountry(async client => {
     await addVat(client, null, null)
     await client.query('update app_public.dealer_packages set is_active = false')
-    expect(await gaps(client)).toEqual(['DE package: 0 to -, since -'])
+    expect(await readGaps(client)).toEqual(['DE package: 0 to -, since -'])
   }))
 
-test('a country is looked at while it has an open dealer or a package on sale', () =>
+test('a country is checked while it has an active dealer or a package on sale', () =>
   inCountry(async client => {
     await client.query('update app_public.dealers set is_active = false')
-    expect(await gaps(client)).toEqual(['DE vat_rate: 0 to -, since -'])
+    expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to -, since -'])
     await client.query('update app_public.dealer_packages set is_active = false')
-    expect(await gaps(client)).toEqual([])
+    expect(await readGaps(client)).toEqual([])
   }))
 
-test('an admin sees the gaps, nobody else does', () =>
+test('only an admin can see the gaps', () =>
   inCountry(async client => {
     await become(client, { admin: randomUUID() })
-    expect(await gaps(client)).toEqual(['DE vat_rate: 0 to -, since -'])
+    expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to -, since -'])
     for (const as of ['visitor', 'authenticator', { dealer: userId }] as const) {
       await become(client, as)
       expect(await refusal(client, 'select from app_public.pricing_gaps')).toBe('42501')

@@ -1,8 +1,9 @@
+/** set_price(): a new price closes the one before it, and an existing price never changes. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { interleave, sqlstate } from '../support/sessions.ts'
-import { makeCountry } from '../support/world.ts'
+import { makeCountry } from '../support/testData.ts'
+import { interleave, sqlstate } from '../support/transactions.ts'
 
 const SET = "select * from app_private.set_price($1, 'dealer', 'pay_per_listing', $2, $3)"
 
@@ -14,8 +15,8 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-/** What a country's listing costs over time, by version. */
-async function history(db: Pick<pg.ClientBase, 'query'>, country = 'DE'): Promise<string[]> {
+/** The listing prices of a country with their periods, ordered by version. */
+async function priceHistory(db: Pick<pg.ClientBase, 'query'>, country = 'DE'): Promise<string[]> {
   const { rows } = await db.query<{ line: string }>(
     `select format('%s: %s %s [%s, %s)', price_version, unit_price_net, currency,
        (lower(valid) at time zone 'UTC')::date, (upper(valid) at time zone 'UTC')::date) as line
@@ -25,14 +26,14 @@ async function history(db: Pick<pg.ClientBase, 'query'>, country = 'DE'): Promis
   return rows.map(({ line }) => line)
 }
 
-test('a new price closes the one before it and opens the next version, in the currency of the country', () =>
+test('a new price ends the one before it and gets the next version and the currency of the country', () =>
   rolledBack(database, async client => {
     await client.query("set local timezone to 'UTC'")
     await makeCountry(client, { country: 'CH', currency: 'CHF', price: null })
     await client.query(SET, ['CH', '5.00', '2024-01-01'])
     await client.query(SET, ['CH', '6.50', '2025-01-01'])
     await client.query(SET, ['CH', '7.00', '2026-01-01'])
-    expect(await history(client, 'CH')).toEqual([
+    expect(await priceHistory(client, 'CH')).toEqual([
       '1: 5.00 CHF [2024-01-01, 2025-01-01)',
       '2: 6.50 CHF [2025-01-01, 2026-01-01)',
       '3: 7.00 CHF [2026-01-01, )',
@@ -43,7 +44,7 @@ test('a new price closes the one before it and opens the next version, in the cu
     expect(rows).toHaveLength(3)
   }))
 
-test('each thing that has a price counts its own versions', () =>
+test('each segment and pricing type has its own version numbers', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     const set = 'select price_version from app_private.set_price($1, $2, $3, 1, $4)'
@@ -57,23 +58,26 @@ test('each thing that has a price counts its own versions', () =>
     expect(rows).toEqual([{ price_version: 2 }])
   }))
 
-test('a new price that is refused leaves the old one open', () =>
+test('a refused price does not end the current one', () =>
   rolledBack(database, async client => {
     await client.query("set local timezone to 'UTC'")
     await makeCountry(client)
     expect(await refusal(client, SET, ['DE', '-1', '2025-01-01'])).toBe('23514')
     expect(await refusal(client, SET, ['IT', '5', '2025-01-01'])).toBe('23502')
-    expect(await history(client)).toEqual(['1: 5.00 EUR [2020-01-01, )'])
+    expect(await priceHistory(client)).toEqual(['1: 5.00 EUR [2020-01-01, )'])
   }))
 
-test('a price cannot be set for a moment at which a later one begins, or before it', () =>
+test('a price cannot start at or before the start of a later price', () =>
   rolledBack(database, async client => {
     await client.query("set local timezone to 'UTC'")
     await makeCountry(client)
     await client.query(SET, ['DE', '6', '2025-01-01'])
     expect(await refusal(client, SET, ['DE', '7', '2025-01-01'])).toBe('23P01')
     expect(await refusal(client, SET, ['DE', '7', '2024-01-01'])).toBe('23P01')
-    expect(await history(client)).toEqual(['1: 5.00 EUR [2020-01-01, 2025-01-01)', '2: 6 EUR [2025-01-01, )'])
+    expect(await priceHistory(client)).toEqual([
+      '1: 5.00 EUR [2020-01-01, 2025-01-01)',
+      '2: 6 EUR [2025-01-01, )',
+    ])
   }))
 
 const EDITS = [
@@ -93,7 +97,7 @@ const EDITS = [
   "valid = '[2020-01-01, 2021-01-01)', unit_price_net = 4",
 ]
 
-test.each(EDITS)('a price is never edited: %s', edit =>
+test.each(EDITS)('a price cannot be edited: %s', edit =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null })
     await client.query(
@@ -104,7 +108,7 @@ test.each(EDITS)('a price is never edited: %s', edit =>
   }),
 )
 
-test('a price is never removed, and an earlier end is the one change that it takes', () =>
+test('a price cannot be removed, and its only possible change is an earlier end', () =>
   rolledBack(database, async client => {
     await makeCountry(client)
     expect(await refusal(client, 'delete from app_public.price_configs')).toBe('55000')
@@ -113,7 +117,7 @@ test('a price is never removed, and an earlier end is the one change that it tak
     expect(await refusal(client, reopen)).toBe('55000')
   }))
 
-test('a price that has held since ever can be closed as well', () =>
+test('a price without a start can also be ended', () =>
   rolledBack(database, async client => {
     await makeCountry(client, { price: null })
     await client.query(
@@ -121,49 +125,49 @@ test('a price that has held since ever can be closed as well', () =>
        values ('DE', 'dealer', 'pay_per_listing', 5, 'EUR', 1, '(,)')`,
     )
     await client.query(SET, ['DE', '6', '2025-01-01'])
-    expect(await history(client)).toHaveLength(2)
+    expect(await priceHistory(client)).toHaveLength(2)
   }))
 
-test('of two prices set at once the second waits, and follows the first', async () => {
+test('the second of two concurrent prices waits and follows the first', async () => {
   await makeCountry(database.owner, { country: 'AT' })
   await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(SET, ['AT', '6', '2025-01-01Z'])
-    const waiting = await second.waits(SET, ['AT', '7', '2026-01-01Z'])
+    const waiting = await second.startBlocked(SET, ['AT', '7', '2026-01-01Z'])
     await first.commit()
     await waiting.result
     await second.commit()
   })
-  expect(await history(database.owner, 'AT')).toEqual([
+  expect(await priceHistory(database.owner, 'AT')).toEqual([
     '1: 5.00 EUR [2020-01-01, 2025-01-01)',
     '2: 6 EUR [2025-01-01, 2026-01-01)',
     '3: 7 EUR [2026-01-01, )',
   ])
 })
 
-test('of two prices set at once for one moment the second is refused and changes nothing', async () => {
+test('the second of two concurrent prices with the same start is refused and changes nothing', async () => {
   await makeCountry(database.owner, { country: 'FR' })
   await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(SET, ['FR', '6', '2025-01-01Z'])
-    const waiting = await second.waits(SET, ['FR', '7', '2025-01-01Z'])
+    const waiting = await second.startBlocked(SET, ['FR', '7', '2025-01-01Z'])
     await first.commit()
     expect(await sqlstate(waiting.result)).toBe('23P01')
   })
-  expect(await history(database.owner, 'FR')).toEqual([
+  expect(await priceHistory(database.owner, 'FR')).toEqual([
     '1: 5.00 EUR [2020-01-01, 2025-01-01)',
     '2: 6 EUR [2025-01-01, )',
   ])
 })
 
-test('a first price that is set twice at once gets one version 1', async () => {
+test('two concurrent first prices get the versions 1 and 2', async () => {
   await makeCountry(database.owner, { country: 'NL', price: null })
   await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
     await first.query(SET, ['NL', '6', '2025-01-01Z'])
-    const waiting = await second.waits(SET, ['NL', '7', '2026-01-01Z'])
+    const waiting = await second.startBlocked(SET, ['NL', '7', '2026-01-01Z'])
     await first.commit()
     await waiting.result
     await second.commit()
   })
-  expect(await history(database.owner, 'NL')).toEqual([
+  expect(await priceHistory(database.owner, 'NL')).toEqual([
     '1: 6 EUR [2025-01-01, 2026-01-01)',
     '2: 7 EUR [2026-01-01, )',
   ])

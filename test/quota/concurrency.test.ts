@@ -1,8 +1,7 @@
+/** Concurrent publications of a dealer: each unit of quota is used once, and a waiting publication decides on current data. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { brokenRules } from '../support/conservation.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { charges, sources } from '../support/ledger.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
+import { brokenRules, countSources, readCharges } from '../support/ledger.ts'
 import {
   makeCountry,
   makeDealer,
@@ -11,7 +10,8 @@ import {
   makeUser,
   publish,
   single,
-} from '../support/world.ts'
+} from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const LOCK_DEALER = 'select from app_public.dealers where id = $1 for update'
@@ -22,7 +22,7 @@ let userId: string
 
 beforeAll(async () => {
   database = await cloneDatabase()
-  // DE: a price and 2 free; IT: neither; AT: a price alone
+  // DE has a price and 2 free listings, AT only a price, IT neither
   await makeCountry(database.owner, { freeListings: 2 })
   await makeCountry(database.owner, { country: 'AT' })
   await makeCountry(database.owner, { country: 'IT', price: null })
@@ -37,12 +37,12 @@ afterEach(async () => {
 
 const dealerIn = (country: string) => makeDealer(database.owner, userId, country)
 
-test('50 publications at once take 2 free, 10 included and 38 at a price, and none fails', async () => {
+test('50 concurrent publications all succeed: 2 free, 10 included and 38 charged', async () => {
   const dealerId = await dealerIn('DE')
   await makeSubscription(database.owner, dealerId, { listings: 10 })
-  const outcomes = await atOnce(database, { dealer: userId }, 50, client => publish(client, dealerId))
-  expect(tally(outcomes)).toEqual({ ok: 50 })
-  expect(await sources(database.owner, dealerId)).toEqual({
+  const outcomes = await concurrently(database, { dealer: userId }, 50, client => publish(client, dealerId))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 50 })
+  expect(await countSources(database.owner, dealerId)).toEqual({
     free_quota: 2,
     subscription_quota: 10,
     paid_extra: 38,
@@ -54,24 +54,24 @@ test('50 publications at once take 2 free, 10 included and 38 at a price, and no
   expect(rows).toEqual([{ gross_total: '226.10' }])
 })
 
-test('without free quota and price, 10 of 50 at once succeed and 40 are refused', async () => {
+test('without free quota and price, 10 of 50 concurrent publications succeed and 40 are refused', async () => {
   const dealerId = await dealerIn('IT')
   const subscription = { listings: 10, packageId: await makePackage(database.owner) }
   await makeSubscription(database.owner, dealerId, subscription)
-  const outcomes = await atOnce(database, { dealer: userId }, 50, client => publish(client, dealerId))
-  expect(tally(outcomes)).toEqual({ ok: 10, FC005: 40 })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 10 })
+  const outcomes = await concurrently(database, { dealer: userId }, 50, client => publish(client, dealerId))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 10, FC005: 40 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 10 })
 })
 
-test('with a package that forbids overage, 5 of 20 at once succeed and 15 are refused', async () => {
+test('with a package that forbids overage, 5 of 20 concurrent publications succeed and 15 are refused', async () => {
   const dealerId = await dealerIn('AT')
   const packageId = await makePackage(database.owner)
   await makeSubscription(database.owner, dealerId, { packageId, listings: 5, overage: 'block' })
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => publish(client, dealerId))
-  expect(tally(outcomes)).toEqual({ ok: 5, FC009: 15 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client => publish(client, dealerId))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 5, FC009: 15 })
 })
 
-test('a publication waits for the one before it, and does not take the same last free listing', async () => {
+test('a publication waits for the one before it, so that both cannot use the last free listing', async () => {
   const dealerId = await dealerIn('DE')
   await interleave(database, { setup: { dealer: userId } }, async ({ setup }) => {
     await setup.query(PUBLISH, [dealerId])
@@ -80,19 +80,19 @@ test('a publication waits for the one before it, and does not take the same last
   const both = { first: { dealer: userId }, second: { dealer: userId } }
   await interleave(database, both, async ({ first, second }) => {
     await first.query(PUBLISH, [dealerId])
-    const waiting = await second.waits(PUBLISH, [dealerId])
+    const waiting = await second.startBlocked(PUBLISH, [dealerId])
     await first.commit()
     await waiting.result
     await second.commit()
   })
-  expect(await charges(database.owner, dealerId)).toEqual([
+  expect(await readCharges(database.owner, dealerId)).toEqual([
     'free_quota 0.00',
     'free_quota 0.00',
     'paid_extra 5.95',
   ])
 })
 
-test('a publication that failed gives its quota to the one that waited for it', async () => {
+test('a waiting publication gets the quota of a publication that rolls back', async () => {
   const dealerId = await dealerIn('AT')
   await makeSubscription(database.owner, dealerId, {
     packageId: await makePackage(database.owner),
@@ -101,15 +101,15 @@ test('a publication that failed gives its quota to the one that waited for it', 
   const both = { first: { dealer: userId }, second: { dealer: userId } }
   await interleave(database, both, async ({ first, second }) => {
     await first.query(PUBLISH, [dealerId])
-    const waiting = await second.waits(PUBLISH, [dealerId])
+    const waiting = await second.startBlocked(PUBLISH, [dealerId])
     await first.rollback()
     await waiting.result
     await second.commit()
   })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
 })
 
-test('dealers do not wait for each other', async () => {
+test('publications of different dealers do not wait for each other', async () => {
   const [oneId, otherId] = [await dealerIn('AT'), await dealerIn('AT')]
   const both = { first: { dealer: userId }, second: { dealer: userId } }
   await interleave(database, both, async ({ first, second }) => {
@@ -119,38 +119,42 @@ test('dealers do not wait for each other', async () => {
     await second.commit()
     await first.commit()
   })
-  expect(await sources(database.owner, otherId)).toEqual({ paid_extra: 1 })
+  expect(await countSources(database.owner, otherId)).toEqual({ paid_extra: 1 })
 })
 
 test.each([
-  ['its dealer', LOCK_DEALER, 'dealer'],
+  ['the dealer', LOCK_DEALER, 'dealer'],
   ['the subscription', LOCK_SUBSCRIPTION, 'subscription'],
-])('a publication that waits for %s past end_at does not use the quota', async (_what, lock, locked) => {
-  const dealerId = await dealerIn('AT')
-  const subscriptionId = await makeSubscription(database.owner, dealerId, {
-    packageId: await makePackage(database.owner),
-    endAt: "clock_timestamp() + interval '1 second'",
-  })
-  await interleave(
-    database,
-    { holder: 'owner', publisher: { dealer: userId } },
-    async ({ holder, publisher }) => {
-      await holder.query(lock, [locked === 'dealer' ? dealerId : subscriptionId])
-      const quote = await publisher.query('select source from app_public.quote_listing($1)', [dealerId])
-      expect(quote.rows).toEqual([{ source: 'subscription_quota' }])
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
-      await holder.query('select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1', [
-        subscriptionId,
-      ])
-      await holder.commit()
-      await waiting.result
-      await publisher.commit()
-    },
-  )
-  expect(await charges(database.owner, dealerId)).toEqual(['paid_extra 5.95'])
-})
+])(
+  'a publication that waits for the lock of %s until end_at has passed does not use the quota',
+  async (_lock, lock, locked) => {
+    const dealerId = await dealerIn('AT')
+    const subscriptionId = await makeSubscription(database.owner, dealerId, {
+      packageId: await makePackage(database.owner),
+      endAt: "clock_timestamp() + interval '2 seconds'",
+    })
+    await interleave(
+      database,
+      { holder: 'owner', publisher: { dealer: userId } },
+      async ({ holder, publisher }) => {
+        await holder.query(lock, [locked === 'dealer' ? dealerId : subscriptionId])
+        const quote = await publisher.query('select source from app_public.quote_listing($1)', [dealerId])
+        expect(quote.rows).toEqual([{ source: 'subscription_quota' }])
+        const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
+        await holder.query(
+          'select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1',
+          [subscriptionId],
+        )
+        await holder.commit()
+        await waiting.result
+        await publisher.commit()
+      },
+    )
+    expect(await readCharges(database.owner, dealerId)).toEqual(['paid_extra 5.95'])
+  },
+)
 
-test('a publication that waits while the last unit is taken away sees what is left', async () => {
+test('a publication that waits while its subscription ends does not use the quota', async () => {
   const dealerId = await dealerIn('IT')
   const subscriptionId = await makeSubscription(database.owner, dealerId, {
     packageId: await makePackage(database.owner),
@@ -163,14 +167,14 @@ test('a publication that waits while the last unit is taken away sees what is le
         'update app_public.dealer_subscriptions set end_at = clock_timestamp() where id = $1',
         [subscriptionId],
       )
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
       await holder.commit()
       expect(await sqlstate(waiting.result)).toBe('FC005')
     },
   )
 })
 
-test('a publication that waits for the expiry run uses the subscription that the run has started', async () => {
+test('a publication that waits for the expiry run uses the subscription that the run starts', async () => {
   const dealerId = await dealerIn('IT')
   const packageId = await makePackage(database.owner)
   const endAt = 'clock_timestamp()'
@@ -178,11 +182,11 @@ test('a publication that waits for the expiry run uses the subscription that the
   const nextId = await makeSubscription(database.owner, dealerId, { packageId, status: 'pending' })
   await interleave(
     database,
-    { sweeper: 'owner', publisher: { dealer: userId } },
-    async ({ sweeper, publisher }) => {
-      await sweeper.query('select app_private.expire_subscriptions()')
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
-      await sweeper.commit()
+    { expiryRun: 'owner', publisher: { dealer: userId } },
+    async ({ expiryRun, publisher }) => {
+      await expiryRun.query('select app_private.expire_subscriptions()')
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
+      await expiryRun.commit()
       await waiting.result
       await publisher.commit()
     },
@@ -191,7 +195,7 @@ test('a publication that waits for the expiry run uses the subscription that the
   expect(await single(database.owner, used, [dealerId])).toBe(nextId)
 })
 
-test('a publication that waits for a cancellation still uses the quota that was paid for', async () => {
+test('a publication that waits for a cancellation still uses the quota', async () => {
   const dealerId = await dealerIn('IT')
   const subscriptionId = await makeSubscription(database.owner, dealerId, {
     packageId: await makePackage(database.owner),
@@ -199,15 +203,15 @@ test('a publication that waits for a cancellation still uses the quota that was 
   const both = { canceller: { dealer: userId }, publisher: { dealer: userId } }
   await interleave(database, both, async ({ canceller, publisher }) => {
     await canceller.query('select app_public.cancel_subscription($1)', [subscriptionId])
-    const waiting = await publisher.waits(PUBLISH, [dealerId])
+    const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
     await canceller.commit()
     await waiting.result
     await publisher.commit()
   })
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
 })
 
-test('a quote does not wait for a publication, and tells what is committed', async () => {
+test('a quote does not wait for a publication, and shows the committed state', async () => {
   const dealerId = await dealerIn('DE')
   const both = { publisher: { dealer: userId }, reader: { dealer: userId } }
   await interleave(database, both, async ({ publisher, reader }) => {

@@ -1,7 +1,8 @@
+/** The order of the sources that pay for a listing: free quota, subscription quota, price. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { charges, footprint, sources } from '../support/ledger.ts'
+import { countDealerRows, countSources, readCharges } from '../support/ledger.ts'
 import {
   type Country,
   makeCountry,
@@ -11,7 +12,7 @@ import {
   makeUser,
   publish,
   single,
-} from '../support/world.ts'
+} from '../support/testData.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const DECIDE = `select source, free_remaining, subscription_remaining, subscription_id
@@ -27,7 +28,7 @@ afterAll(() => database.drop())
 
 type Work = (client: pg.PoolClient, dealerId: string, userId: string) => Promise<void>
 
-/** In a configured country, with a dealer whose owner is the current user. Leaves nothing behind. */
+/** Runs `work` in a configured country with a dealer whose owner is the current user, and rolls everything back. */
 function withDealer(country: Country, work: Work): Promise<void> {
   return rolledBack(database, async client => {
     await makeCountry(client, country)
@@ -38,11 +39,11 @@ function withDealer(country: Country, work: Work): Promise<void> {
   })
 }
 
-test('two free, two included, and then 5.00 and 19 % VAT each: the worked example', () =>
+test('with 2 free and 2 included listings, each further listing costs 5.00 plus 19 % VAT', () =>
   withDealer({ freeListings: 2 }, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { listings: 2 })
     for (let number = 1; number <= 7; number += 1) await publish(client, dealerId)
-    expect(await charges(client, dealerId)).toEqual([
+    expect(await readCharges(client, dealerId)).toEqual([
       'free_quota 0.00',
       'free_quota 0.00',
       'subscription_quota 0.00',
@@ -66,11 +67,11 @@ test('two free, two included, and then 5.00 and 19 % VAT each: the worked exampl
     ])
   }))
 
-test('a paid listing tells its price, version, rate and currency in the ledger and on the invoice alike', () =>
+test('the ledger and the invoice have the same price, VAT rate and currency for a paid listing', () =>
   withDealer(
     { country: 'CH', currency: 'CHF', vatRate: 8.1, price: '4.99' },
     async (client, dealerId, userId) => {
-      // what the dealer asks for the car, and in which currency, has no part in it
+      // the price and the currency of the car do not affect the charge
       await client.query("insert into app_public.currencies values ('EUR', 2)")
       const listingId = await publish(client, dealerId)
       const amounts = {
@@ -107,16 +108,16 @@ test('a paid listing tells its price, version, rate and currency in the ledger a
     },
   ))
 
-test('a package that forbids overage refuses what is beyond it, although there is a price', () =>
+test('a package that forbids overage refuses listings beyond its quota, although there is a price', () =>
   withDealer({}, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { listings: 1, overage: 'block' })
     await publish(client, dealerId)
-    const before = await footprint(client, dealerId)
+    const before = await countDealerRows(client, dealerId)
     expect(await refusal(client, PUBLISH, [dealerId])).toBe('FC009')
-    expect(await footprint(client, dealerId)).toEqual(before)
+    expect(await countDealerRows(client, dealerId)).toEqual(before)
   }))
 
-test('once the package that forbids overage has ended, the price applies', () =>
+test('after the end of a package that forbids overage, the price applies', () =>
   withDealer({}, async (client, dealerId) => {
     await makeSubscription(client, dealerId, {
       listings: 0,
@@ -124,44 +125,44 @@ test('once the package that forbids overage has ended, the price applies', () =>
       endAt: "now() - interval '1 second'",
     })
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ paid_extra: 1 })
   }))
 
-test('free listings come before a package that is used up and forbids overage', () =>
+test('free quota is used before a used-up package that forbids overage', () =>
   withDealer({ freeListings: 1 }, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { listings: 0, overage: 'block' })
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ free_quota: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ free_quota: 1 })
     expect(await refusal(client, PUBLISH, [dealerId])).toBe('FC009')
   }))
 
-test('a subscription past its end that nobody has swept gives no quota', () =>
+test('a subscription gives no quota after its end, even before an expiry run', () =>
   withDealer({ price: null }, async (client, dealerId) => {
     await makeSubscription(client, dealerId, { endAt: "clock_timestamp() - interval '1 microsecond'" })
     expect(await refusal(client, PUBLISH, [dealerId])).toBe('FC005')
-    expect(await footprint(client, dealerId)).toMatchObject({ listings: 0, used: 0 })
+    expect(await countDealerRows(client, dealerId)).toMatchObject({ listings: 0, used: 0 })
   }))
 
-test('a subscription gives quota from its start to before its end', () =>
+test('a subscription gives quota from its start until just before its end', () =>
   withDealer({}, async (client, dealerId) => {
     const id = await makeSubscription(client, dealerId, { startAt: "'2026-01-01Z'", endAt: "'2026-02-01Z'" })
     const at = async (moment: string) => (await client.query(DECIDE, [dealerId, moment])).rows[0]
-    const nothing = {
+    const withoutQuota = {
       source: 'paid_extra',
       free_remaining: 0,
       subscription_remaining: 0,
       subscription_id: null,
     }
-    const quota = {
+    const withQuota = {
       source: 'subscription_quota',
       free_remaining: 0,
       subscription_remaining: 10,
       subscription_id: id,
     }
-    expect(await at('2025-12-31 23:59:59.999999Z')).toEqual(nothing)
-    expect(await at('2026-01-01 00:00:00Z')).toEqual(quota)
-    expect(await at('2026-01-31 23:59:59.999999Z')).toEqual(quota)
-    expect(await at('2026-02-01 00:00:00Z')).toEqual(nothing)
+    expect(await at('2025-12-31 23:59:59.999999Z')).toEqual(withoutQuota)
+    expect(await at('2026-01-01 00:00:00Z')).toEqual(withQuota)
+    expect(await at('2026-01-31 23:59:59.999999Z')).toEqual(withQuota)
+    expect(await at('2026-02-01 00:00:00Z')).toEqual(withoutQuota)
   }))
 
 test('a cancelled subscription keeps its quota until its end', () =>
@@ -176,7 +177,7 @@ test('a cancelled subscription keeps its quota until its end', () =>
     expect(await source('2026-02-01 00:00:00Z')).toBe('paid_extra')
   }))
 
-test('pending, expired and cancelled before their start: none of them gives quota', () =>
+test('a subscription that is pending, expired or cancelled before its start gives no quota', () =>
   withDealer({}, async (client, dealerId) => {
     const packageId = await makePackage(client)
     await makeSubscription(client, dealerId, { packageId, status: 'pending' })
@@ -187,10 +188,10 @@ test('pending, expired and cancelled before their start: none of them gives quot
       [dealerId, packageId],
     )
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ paid_extra: 1 })
   }))
 
-test('of a cancelled and an active subscription the one that ends first is used first', () =>
+test('the subscription that ends first is used first, whether active or cancelled', () =>
   withDealer({}, async (client, dealerId) => {
     const later = await makeSubscription(client, dealerId, {
       listings: 1,
@@ -208,7 +209,7 @@ test('of a cancelled and an active subscription the one that ends first is used 
     expect(rows.map(({ subscription_id }) => subscription_id)).toEqual([sooner, later, null])
   }))
 
-test('the free quota counts the free listings of the last 30 days to the microsecond', () =>
+test('the free quota counts the free listings of the last 30 days, exact to the microsecond', () =>
   withDealer({ freeListings: 2 }, async (client, dealerId) => {
     const oldId = await publish(client, dealerId)
     await client.query("reset role; set local session_replication_role = 'replica'")
@@ -225,7 +226,7 @@ test('the free quota counts the free listings of the last 30 days to the microse
     expect(await remaining('2026-01-31 12:00:00Z')).toBe(2)
   }))
 
-test('what was free longer ago than the period is free again', () =>
+test('a free listing older than the period no longer counts against the free quota', () =>
   withDealer({ freeListings: 2 }, async (client, dealerId) => {
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
     await client.query("reset role; set local session_replication_role = 'replica'")
@@ -236,10 +237,10 @@ test('what was free longer ago than the period is free again', () =>
     await client.query("set local session_replication_role = 'origin'; set local role forecourt_test_owner")
     await publish(client, dealerId)
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ free_quota: 3, paid_extra: 2 })
+    expect(await countSources(client, dealerId)).toEqual({ free_quota: 3, paid_extra: 2 })
   }))
 
-test('paid and included listings use up nothing of the free quota, nor do those of other dealers', () =>
+test('paid and included listings and those of other dealers do not use the free quota', () =>
   withDealer({ freeListings: 0 }, async (client, dealerId, userId) => {
     const otherId = await makeDealer(client, userId)
     await makeSubscription(client, dealerId, { listings: 1 })
@@ -251,21 +252,25 @@ test('paid and included listings use up nothing of the free quota, nor do those 
     await publish(client, otherId)
     await publish(client, dealerId)
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ subscription_quota: 1, free_quota: 1, paid_extra: 3 })
-    expect(await sources(client, otherId)).toEqual({ free_quota: 1 })
+    expect(await countSources(client, dealerId)).toEqual({
+      subscription_quota: 1,
+      free_quota: 1,
+      paid_extra: 3,
+    })
+    expect(await countSources(client, otherId)).toEqual({ free_quota: 1 })
   }))
 
-test('the free quota of private sellers is none of a dealer', () =>
+test('a dealer does not get the free quota of private sellers or of another country', () =>
   withDealer({}, async (client, dealerId) => {
     await client.query(
       `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
        values ('DE', 'individual', 9, 30, '[2020-01-01,)'), ('AT', 'dealer', 9, 30, '[2020-01-01,)')`,
     )
     await publish(client, dealerId)
-    expect(await sources(client, dealerId)).toEqual({ paid_extra: 1 })
+    expect(await countSources(client, dealerId)).toEqual({ paid_extra: 1 })
   }))
 
-test('a free quota holds from its start to before its end', () =>
+test('a free quota is valid from its start until just before its end', () =>
   withDealer({}, async (client, dealerId) => {
     await client.query(
       `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
@@ -279,7 +284,7 @@ test('a free quota holds from its start to before its end', () =>
     expect(await at('2026-02-01Z')).toBe(0)
   }))
 
-test('more than is included can be neither written nor counted below nothing', () =>
+test('used quota cannot be negative or above the included quota', () =>
   withDealer({}, async (client, dealerId) => {
     const packageId = await makePackage(client)
     await makeSubscription(client, dealerId, { packageId, listings: 2 })

@@ -1,7 +1,7 @@
 /** One parsed document for every reader. */
 import { expect, test } from '@jest/globals'
 import { buildSchema } from 'grafast/graphql'
-import { makeDocumentReader } from '../../src/graphql/documents.ts'
+import { makeDocumentReader } from '../../src/graphql/documentReader.ts'
 import { operationOf, parseDocument } from '../../src/request/document.ts'
 import { documentLimits } from '../../src/request/documentLimits.ts'
 

@@ -1,7 +1,7 @@
+/** Cancelling a subscription: what it changes, and which cancellations are refused. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import {
   type As,
   become,
@@ -10,9 +10,10 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { statuses } from '../support/purchases.ts'
-import { atOnce, interleave, sqlstate, tally } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+import { brokenRules } from '../support/ledger.ts'
+import { subscriptionStatuses } from '../support/purchases.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const CANCEL = 'select * from app_public.cancel_subscription($1)'
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
@@ -36,7 +37,7 @@ afterEach(async () => {
   expect(await brokenRules(database.superuser)).toEqual([])
 })
 
-/** A dealer with a subscription, in a transaction as its owner that leaves nothing behind. */
+/** Runs `work` as the owner of a dealer with a subscription, and rolls everything back. */
 function withSubscription(
   options: { status?: string; endAt?: string },
   work: (client: pg.PoolClient, id: string, dealerId: string) => Promise<void>,
@@ -50,7 +51,7 @@ function withSubscription(
   })
 }
 
-test('a cancelled subscription keeps its times and its quota, and the trail tells who cancelled it', () =>
+test('a cancelled subscription keeps its times and quota, and the audit trail has the user', () =>
   withSubscription({}, async (client, id) => {
     const before = await client.query('select * from app_public.dealer_subscriptions where id = $1', [id])
     const { rows } = await client.query(CANCEL, [id])
@@ -63,7 +64,7 @@ test('a cancelled subscription keeps its times and its quota, and the trail tell
     ])
   }))
 
-test('one that waits never starts once it is cancelled', () =>
+test('a cancelled pending subscription never starts', () =>
   withSubscription({ status: 'pending' }, async (client, id) => {
     const { rows } = await client.query(CANCEL, [id])
     expect(rows).toEqual([expect.objectContaining({ status: 'cancelled', start_at: null, end_at: null })])
@@ -73,7 +74,7 @@ test('one that waits never starts once it is cancelled', () =>
     expect(after.rows).toEqual([{ status: 'cancelled' }])
   }))
 
-test('a second cancellation changes nothing and answers the same', () =>
+test('a second cancellation changes nothing and returns the same result', () =>
   withSubscription({}, async (client, id) => {
     const first = await client.query(CANCEL, [id])
     expect((await client.query(CANCEL, [id])).rows).toEqual(first.rows)
@@ -81,15 +82,15 @@ test('a second cancellation changes nothing and answers the same', () =>
     expect((await client.query(AUDIT, [id])).rowCount).toBe(1)
   }))
 
-test('20 cancellations at once are one', async () => {
+test('20 concurrent cancellations write one audit entry', async () => {
   const dealerId = await makeDealer(database.owner, userId)
   const id = await makeSubscription(database.owner, dealerId, { packageId })
-  const outcomes = await atOnce(database, { dealer: userId }, 20, client => client.query(CANCEL, [id]))
-  expect(tally(outcomes)).toEqual({ ok: 20 })
+  const outcomes = await concurrently(database, { dealer: userId }, 20, client => client.query(CANCEL, [id]))
+  expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect((await database.owner.query(AUDIT, [id])).rowCount).toBe(1)
 })
 
-test('what has expired cannot be cancelled, also where nobody has swept it', async () => {
+test('an ended subscription cannot be cancelled, before or after the expiry run', async () => {
   await withSubscription({ status: 'expired' }, async (client, id) => {
     expect(await refusal(client, CANCEL, [id])).toBe('FC008')
   })
@@ -98,7 +99,7 @@ test('what has expired cannot be cancelled, also where nobody has swept it', asy
   })
 })
 
-test('somebody else, nobody, and an unknown subscription are refused', () =>
+test('a cancellation by a non-member or a visitor, or of an unknown subscription, is refused', () =>
   withSubscription({}, async (client, id, dealerId) => {
     const attempts: [As, string, string][] = [
       [{ dealer: randomUUID() }, id, 'FC003'],
@@ -112,35 +113,35 @@ test('somebody else, nobody, and an unknown subscription are refused', () =>
       expect(await refusal(client, CANCEL, [subscriptionId])).toBe(expected)
     }
     await become(client, 'owner')
-    expect(await statuses(client, dealerId)).toEqual(['active'])
+    expect(await subscriptionStatuses(client, dealerId)).toEqual(['active'])
   }))
 
-test('a cancellation that waits for the expiry run comes too late', async () => {
+test('a cancellation that waits for the expiry run is refused', async () => {
   const dealerId = await makeDealer(database.owner, userId)
   const id = await makeSubscription(database.owner, dealerId, { packageId, endAt: 'clock_timestamp()' })
-  const both = { sweeper: 'owner', canceller: { dealer: userId } } as const
-  await interleave(database, both, async ({ sweeper, canceller }) => {
-    await sweeper.query(EXPIRE)
-    const waiting = await canceller.waits(CANCEL, [id])
-    await sweeper.commit()
+  const both = { expiryRun: 'owner', canceller: { dealer: userId } } as const
+  await interleave(database, both, async ({ expiryRun, canceller }) => {
+    await expiryRun.query(EXPIRE)
+    const waiting = await canceller.startBlocked(CANCEL, [id])
+    await expiryRun.commit()
     expect(await sqlstate(waiting.result)).toBe('FC008')
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['expired'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['expired'])
 })
 
-test('a cancellation that waits past the end comes too late', async () => {
+test('a cancellation that waits until the subscription has ended is refused', async () => {
   const dealerId = await makeDealer(database.owner, userId)
   const endAt = "clock_timestamp() + interval '0.5 seconds'"
   const id = await makeSubscription(database.owner, dealerId, { packageId, endAt })
   const both = { holder: 'owner', canceller: { dealer: userId } } as const
   await interleave(database, both, async ({ holder, canceller }) => {
     await holder.query('select from app_public.dealers where id = $1 for update', [dealerId])
-    const waiting = await canceller.waits(CANCEL, [id])
+    const waiting = await canceller.startBlocked(CANCEL, [id])
     await holder.query('select pg_sleep_until(end_at) from app_public.dealer_subscriptions where id = $1', [
       id,
     ])
     await holder.commit()
     expect(await sqlstate(waiting.result)).toBe('FC008')
   })
-  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active'])
 })

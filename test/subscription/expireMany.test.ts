@@ -1,8 +1,8 @@
-/** The expiry run over thousands: shared by two workers, and by the index that is there for it. */
+/** The expiry run over thousands of subscriptions: its query plans, and two workers in parallel. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makePackage } from '../support/world.ts'
+import { makeCountry, makePackage } from '../support/testData.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions(1000) as count'
 const TOTALS = `select
@@ -19,7 +19,7 @@ beforeAll(async () => {
   database = await cloneDatabase()
   await makeCountry(database.owner)
   await makePackage(database.owner)
-  // every second one is due, the oldest since 2,500 minutes
+  // every second subscription is due, the oldest for 2,500 minutes
   await database.owner.query(`
     with made as (
       insert into app_public.dealers (company_name, country, dealer_type)
@@ -42,7 +42,7 @@ function walk(node: PlanNode): PlanNode[] {
   return [node, ...(node.Plans ?? []).flatMap(walk)]
 }
 
-/** The plans of the statements inside the functions that `sql` calls, as the server runs them. */
+/** The plans of the statements inside the functions that `sql` calls, as the server executes them. */
 async function explain(client: pg.PoolClient, sql: string): Promise<Plan[]> {
   const plans: Plan[] = []
   const collect = (notice: { message?: string | undefined }) => {
@@ -55,9 +55,9 @@ async function explain(client: pg.PoolClient, sql: string): Promise<Plan[]> {
   return plans
 }
 
-/** All steps of the part of a plan that begins with such a node. */
-function stepsFrom(plan: Plan | undefined, begins: (node: PlanNode) => boolean): string[] {
-  const part = plan && walk(plan.Plan).find(begins)
+/** The steps of the part of a plan below the first matching node. */
+function stepsFrom(plan: Plan | undefined, matches: (node: PlanNode) => boolean): string[] {
+  const part = plan && walk(plan.Plan).find(matches)
   if (part === undefined) return []
   return walk(part).map(node => [node['Node Type'], node['Index Name']].filter(Boolean).join(' '))
 }
@@ -66,7 +66,7 @@ const limited = (node: PlanNode) => node['Node Type'] === 'Limit'
 const due = (node: PlanNode) => node['Subplan Name'] === 'CTE due'
 
 test.each(['force_custom_plan', 'force_generic_plan'])(
-  'the owner, under row-level security, finds what is due in the order of an index, without a sort, and a batch by its places: %s',
+  'with row-level security, due subscriptions are read from the index without a sort, and a batch by its ctids: %s',
   async mode => {
     const client = await database.superuser.connect()
     try {
@@ -86,7 +86,9 @@ test.each(['force_custom_plan', 'force_generic_plan'])(
       const batches = found.find(({ 'Query Text': text }) => text.includes('row_number'))
       expect(stepsFrom(batches, limited)).toEqual(['Limit', byIndex])
       const expired = await explain(client, EXPIRE)
-      const [taken, rows] = expired.filter(({ 'Query Text': text }) => text.includes('skip locked'))
+      const [taken, rows] = expired.filter(({ 'Query Text': text }) =>
+        /dealer_subscriptions[\s\S]*skip locked/.test(text),
+      )
       expect(stepsFrom(taken, limited)).toEqual(['Limit', 'LockRows', byIndex])
       expect(stepsFrom(rows, due)).toEqual(['LockRows', 'Tid Scan'])
       const reads = stepsFrom(rows, () => true).filter(step => / Scan/.test(step) && step !== 'CTE Scan')
@@ -98,7 +100,7 @@ test.each(['force_custom_plan', 'force_generic_plan'])(
   },
 )
 
-test('2,500 due of 5,000: two workers at once expire each once, and the audit trail adds up', async () => {
+test('two concurrent workers expire each of 2,500 due subscriptions once, and the audit trail adds up', async () => {
   const due = await database.owner.query<{ id: string }>(
     'select id from app_public.dealer_subscriptions where end_at <= now() order by id',
   )
@@ -116,7 +118,7 @@ test('2,500 due of 5,000: two workers at once expire each once, and the audit tr
   expect(Math.max(...counts)).toBeLessThanOrEqual(1000)
   const { rows } = await database.owner.query(TOTALS)
   expect(rows).toEqual([{ expired: 2500, active: 2500, counted: 2500, listed: 2500, entries: counts.length }])
-  // neither is one listed twice or not at all, nor one that was not due
+  // the audit trail lists every due subscription and no other
   const wrong = await database.owner.query(
     `with listed as (
        select expired.id::uuid from app_public.audit_logs as a, jsonb_array_elements_text(a.new_values -> 'ids') as expired (id)

@@ -1,18 +1,25 @@
+/** expire_subscriptions(): which subscriptions expire, in which order, and how runs behave next to other transactions. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { brokenRules } from '../support/conservation.ts'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { sources } from '../support/ledger.ts'
-import { statuses } from '../support/purchases.ts'
-import { interleave } from '../support/sessions.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser, single } from '../support/world.ts'
+import { brokenRules, countSources } from '../support/ledger.ts'
+import { subscriptionStatuses } from '../support/purchases.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
+import { interleave } from '../support/transactions.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions($1) as count'
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const AUDIT = `select actor, resource_type, resource_id, old_values, new_values
   from app_public.audit_logs where action = 'SYSTEM_EXPIRE' order by id`
 
-type Sweeper = { query(sql: string, values: unknown[]): Promise<pg.QueryResult> }
+type Queryable = { query(sql: string, values: unknown[]): Promise<pg.QueryResult> }
 
 let database: TestDatabase
 let userId: string
@@ -29,16 +36,16 @@ afterAll(() => database.drop())
 
 afterEach(async () => {
   expect(await brokenRules(database.superuser)).toEqual([])
-  // the next test begins with nothing due
+  // the next test must start without due subscriptions
   while ((await expire(database.owner)) > 0);
 })
 
-async function expire(db: Sweeper, batchSize = 1000): Promise<number> {
+async function expire(db: Queryable, batchSize = 1000): Promise<number> {
   const { rows } = await db.query(EXPIRE, [batchSize])
   return rows[0].count
 }
 
-/** A dealer whose subscription ended this long ago; the subscription's id. */
+/** Makes a dealer with a subscription that ended this long ago, and returns the id of the subscription. */
 async function makeEnded(db: Pick<pg.ClientBase, 'query'>, ago: string): Promise<string> {
   const dealerId = await makeDealer(db, userId)
   const startAt = "now() - interval '90 days'"
@@ -49,7 +56,7 @@ async function makeEnded(db: Pick<pg.ClientBase, 'query'>, ago: string): Promise
   })
 }
 
-test('the oldest ends come first, each batch with one entry in the audit trail', () =>
+test('the subscription that ended first expires first, and each batch writes one audit entry', () =>
   rolledBack(database, async client => {
     const ids: Record<number, string> = {}
     for (const days of [3, 1, 5, 2, 4]) ids[days] = await makeEnded(client, `${days} days`)
@@ -68,7 +75,7 @@ test('the oldest ends come first, each batch with one entry in the audit trail',
     expect(rows).toEqual([entry([ids[5], ids[4]]), entry([ids[3], ids[2]]), entry([ids[1]])])
   }))
 
-test('what is expired is marked with the time of the run, and nothing else of it changes', () =>
+test('expiry changes only the status and the update time', () =>
   rolledBack(database, async client => {
     const id = await makeEnded(client, '1 day')
     const read = () => client.query('select * from app_public.dealer_subscriptions where id = $1', [id])
@@ -81,7 +88,7 @@ test('what is expired is marked with the time of the run, and nothing else of it
     expect(after.updated_at >= started.rows[0].now).toBe(true)
   }))
 
-test('only what is active and has reached its end expires', () =>
+test('only an active subscription that has reached its end expires', () =>
   rolledBack(database, async client => {
     const past = "clock_timestamp() - interval '1 second'"
     const make = async (status: string, endAt: string) =>
@@ -95,7 +102,7 @@ test('only what is active and has reached its end expires', () =>
     expect(await expire(client)).toBe(1)
   }))
 
-test('at the very moment of its end a subscription gives no quota; a microsecond before it does', () =>
+test('a subscription gives quota until a microsecond before its end, but not at its end', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
     const endAt = "now() + interval '1 hour'"
@@ -107,10 +114,10 @@ test('at the very moment of its end a subscription gives no quota; a microsecond
     expect(await single(client, decide, [id, 0])).toBe('paid_extra')
   }))
 
-test('a run at the very moment of the end expires, one a microsecond before does not', () =>
+test('a run expires a subscription exactly at its end, but not a microsecond before', () =>
   rolledBack(database, async client => {
     const id = await makeSubscription(client, await makeDealer(client, userId), { packageId })
-    // the clock of the run stands still
+    // replaces the clock in the functions with a setting that the test controls
     await client.query('reset role')
     const { rows } = await client.query(
       `select pg_get_functiondef(f) as text
@@ -131,12 +138,12 @@ test('a run at the very moment of the end expires, one a microsecond before does
     expect(await expire(client)).toBe(1)
   }))
 
-test('a batch holds at least one', () =>
+test('a batch size below one is refused', () =>
   rolledBack(database, async client => {
     for (const size of [0, -1, null]) expect(await refusal(client, EXPIRE, [size])).toBe('FC010')
   }))
 
-test('no role of the API runs it', () =>
+test('no role of the API can run the expiry', () =>
   rolledBack(database, async client => {
     for (const as of ['visitor', 'authenticator', { dealer: userId }, { admin: userId }] as const) {
       await become(client, as)
@@ -144,7 +151,7 @@ test('no role of the API runs it', () =>
     }
   }))
 
-test('a subscription that a publication holds is skipped without waiting, and taken by a later call', async () => {
+test('a run does not wait for a subscription that a publication has locked, and a later call expires it', async () => {
   const id = await makeEnded(database.owner, '1 day')
   const freeId = await makeEnded(database.owner, '1 hour')
   const dealerId = await single(
@@ -154,17 +161,17 @@ test('a subscription that a publication holds is skipped without waiting, and ta
   )
   await interleave(
     database,
-    { publisher: { dealer: userId }, sweeper: 'owner' },
-    async ({ publisher, sweeper }) => {
+    { publisher: { dealer: userId }, expiryRun: 'owner' },
+    async ({ publisher, expiryRun }) => {
       await publisher.query(PUBLISH, [dealerId])
-      await sweeper.query("set local lock_timeout to '1s'")
-      expect(await expire(sweeper)).toBe(1)
-      expect(await expire(sweeper)).toBe(0)
-      await sweeper.commit()
+      await expiryRun.query("set local lock_timeout to '1s'")
+      expect(await expire(expiryRun)).toBe(1)
+      expect(await expire(expiryRun)).toBe(0)
+      await expiryRun.commit()
       await publisher.commit()
     },
   )
-  expect(await sources(database.owner, dealerId)).toEqual({ paid_extra: 1 })
+  expect(await countSources(database.owner, dealerId)).toEqual({ paid_extra: 1 })
   const status = 'select status from app_public.dealer_subscriptions where id = $1'
   expect(await single(database.owner, status, [freeId])).toBe('expired')
   expect(await single(database.owner, status, [id])).toBe('active')
@@ -172,7 +179,7 @@ test('a subscription that a publication holds is skipped without waiting, and ta
   expect(await single(database.owner, status, [id])).toBe('expired')
 })
 
-test('two runs at once share the work: neither waits, none takes what the other has', async () => {
+test('two concurrent runs share the work without waiting for each other', async () => {
   for (let number = 1; number <= 5; number += 1) await makeEnded(database.owner, `${number} days`)
   await interleave(database, { one: 'owner', other: 'owner' }, async ({ one, other }) => {
     await other.query("set local lock_timeout to '1s'")
@@ -184,7 +191,7 @@ test('two runs at once share the work: neither waits, none takes what the other 
   })
 })
 
-test('a run that is cut off mid-way loses nothing: its batch is undone and taken again', async () => {
+test('the batch of an interrupted run is rolled back, and a later call expires it', async () => {
   for (let number = 1; number <= 4; number += 1) await makeEnded(database.owner, `${number} days`)
   const entries = async () => (await database.owner.query(AUDIT)).rowCount ?? 0
   const before = await entries()
@@ -201,26 +208,26 @@ test('a run that is cut off mid-way loses nothing: its batch is undone and taken
   expect((await entries()) - before).toBe(2)
 })
 
-test('a publication that waits for a run that fails still finds its quota', async () => {
+test('a publication that waits for a failing run still uses its quota', async () => {
   const dealerId = await makeDealer(database.owner, userId)
   const endAt = "clock_timestamp() + interval '1 hour'"
   const id = await makeSubscription(database.owner, dealerId, { packageId, endAt })
   await interleave(
     database,
-    { sweeper: 'owner', publisher: { dealer: userId } },
-    async ({ sweeper, publisher }) => {
-      // as if its end had come, for the run alone
-      await sweeper.query(
+    { expiryRun: 'owner', publisher: { dealer: userId } },
+    async ({ expiryRun, publisher }) => {
+      // moves the end into the past, visible only to the run
+      await expiryRun.query(
         'update app_public.dealer_subscriptions set end_at = clock_timestamp() where id = $1',
         [id],
       )
-      expect(await expire(sweeper)).toBe(1)
-      const waiting = await publisher.waits(PUBLISH, [dealerId])
-      await sweeper.rollback()
+      expect(await expire(expiryRun)).toBe(1)
+      const waiting = await publisher.startBlocked(PUBLISH, [dealerId])
+      await expiryRun.rollback()
       await waiting.result
       await publisher.commit()
     },
   )
-  expect(await sources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
-  expect(await statuses(database.owner, dealerId)).toEqual(['active'])
+  expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1 })
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active'])
 })

@@ -1,8 +1,15 @@
-/** What a worker's run is made of: its plan, the batches it finds, and one batch. */
+/** The parts of a worker's expiry run: the plan, the search for batches, and one batch. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser, single } from '../support/world.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
@@ -19,7 +26,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-/** A subscription that ended this long ago; its id. */
+/** Makes a subscription that ended this long ago, and returns its id. */
 async function makeEnded(client: pg.PoolClient, ago: string): Promise<string> {
   return makeSubscription(client, await makeDealer(client, userId), {
     packageId,
@@ -28,7 +35,7 @@ async function makeEnded(client: pg.PoolClient, ago: string): Promise<string> {
   })
 }
 
-test('batches are of the oldest ends in a range, in the order of the table, and say where the next ones begin', () =>
+test('batches have the oldest ends of a range in table order, and return where the next batches begin', () =>
   rolledBack(database, async client => {
     const make = async (days: number) => {
       const id = await makeEnded(client, `${days} days`)
@@ -57,7 +64,7 @@ test('batches are of the oldest ends in a range, in the order of the table, and 
     expect(await batches(one.end, 'infinity')).toEqual([])
   }))
 
-test('in the places that a batch names, only what is due by then is expired', () =>
+test('a batch expires only those of its rows that are still due', () =>
   rolledBack(database, async client => {
     const ended = await makeEnded(client, '1 second')
     const running = await makeSubscription(client, await makeDealer(client, userId), { packageId })
@@ -77,7 +84,7 @@ test('in the places that a batch names, only what is due by then is expired', ()
     expect(await single(client, 'select app_private.expire_rows($1)', [tids])).toBe(0)
   }))
 
-test('the plan of a run counts what is due now, and finds the end in the middle', () =>
+test('the plan of a run has the number of due subscriptions and the median of their ends', () =>
   rolledBack(database, async client => {
     const plan = async () =>
       (await client.query('select due::integer, middle, until_at from app_private.plan_expiry()')).rows[0]
@@ -91,7 +98,7 @@ test('the plan of a run counts what is due now, and finds the end in the middle'
     expect(Math.abs(until_at - Date.now())).toBeLessThan(60_000)
   }))
 
-test('a batch of a run is counted, and tells whether a listing was made within the last second', () =>
+test('a batch adds to the count of its run, and reports whether a listing was made within the last second', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, userId)
     const runId = await single(

@@ -1,8 +1,9 @@
+/** The states of a subscription: allowed transitions, immutable columns and constraints. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/world.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
 
 const STATES = ['pending', 'active', 'expired', 'cancelled'] as const
 const ALLOWED = ['pending → active', 'pending → cancelled', 'active → expired', 'active → cancelled']
@@ -20,6 +21,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
+/** The SQLSTATE of a refused statement, or 'allowed'. */
 async function attempt(client: pg.ClientBase, sql: string, values: unknown[]): Promise<string> {
   return refusal(client, sql, values).catch(error => {
     if (String(error.message).startsWith('was not refused')) return 'allowed'
@@ -29,7 +31,7 @@ async function attempt(client: pg.ClientBase, sql: string, values: unknown[]): P
 
 const PAIRS = STATES.flatMap(from => STATES.map(to => [from, to] as const))
 
-test.each(PAIRS)('from %s to %s: allowed or refused for the owner and a superuser alike', (from, to) =>
+test.each(PAIRS)('only an allowed state change succeeds, even for a superuser: %s to %s', (from, to) =>
   rolledBack(database, async client => {
     const id = await makeSubscription(client, dealerId, { packageId, status: from })
     const times =
@@ -56,7 +58,7 @@ const CHANGES = [
   "included_listing_quota = 11, status = 'expired'",
 ]
 
-test.each(CHANGES)('whose a subscription is and what it includes never change: %s', change =>
+test.each(CHANGES)('the id, the dealer and the included quota of a subscription cannot change: %s', change =>
   rolledBack(database, async client => {
     await makeSubscription(client, dealerId, { packageId })
     const update = `update app_public.dealer_subscriptions set ${change}`
@@ -66,7 +68,7 @@ test.each(CHANGES)('whose a subscription is and what it includes never change: %
   }),
 )
 
-test('a subscription is never removed', () =>
+test('a subscription cannot be removed', () =>
   rolledBack(database, async client => {
     await makeSubscription(client, dealerId, { packageId })
     for (const role of ['forecourt_test_owner', 'none']) {
@@ -76,10 +78,10 @@ test('a subscription is never removed', () =>
     }
   }))
 
-test('a dealer has at most one active subscription, made or changed', () =>
+test('a dealer can have only one active subscription, through insert or update', () =>
   rolledBack(database, async client => {
     await makeSubscription(client, dealerId, { packageId })
-    const waiting = await makeSubscription(client, dealerId, { packageId, status: 'pending' })
+    const pending = await makeSubscription(client, dealerId, { packageId, status: 'pending' })
     await makeSubscription(client, dealerId, { packageId, status: 'pending' })
     const insert = `insert into app_public.dealer_subscriptions
       (dealer_id, package_id, status, duration_days, included_listing_quota, start_at, end_at)
@@ -87,10 +89,10 @@ test('a dealer has at most one active subscription, made or changed', () =>
     expect(await refusal(client, insert, [dealerId, packageId])).toBe('23505')
     const start = `update app_public.dealer_subscriptions
       set status = 'active', start_at = now(), end_at = now() + interval '1 day' where id = $1`
-    expect(await refusal(client, start, [waiting])).toBe('23505')
+    expect(await refusal(client, start, [pending])).toBe('23505')
   }))
 
-test('a subscription has its times once it has started, and ends after it starts', () =>
+test('a started subscription must have a start and a later end, and a pending one must have neither', () =>
   rolledBack(database, async client => {
     const insert = `insert into app_public.dealer_subscriptions
       (dealer_id, package_id, duration_days, included_listing_quota, status, start_at, end_at) values ($1, $2, 30, 10, $3, $4, $5)`
@@ -110,7 +112,7 @@ test('a subscription has its times once it has started, and ends after it starts
     }
   }))
 
-test('an invoice makes one subscription, of its own dealer', () =>
+test('an invoice can have only one subscription, which belongs to the same dealer', () =>
   rolledBack(database, async client => {
     const otherId = await makeDealer(client, await makeUser(client))
     const invoiceId = randomUUID()
@@ -125,7 +127,7 @@ test('an invoice makes one subscription, of its own dealer', () =>
     expect(await refusal(client, insert, [dealerId, packageId, invoiceId])).toBe('23505')
   }))
 
-test('a dealer sees its own subscriptions, an admin all, a visitor none', () =>
+test('a dealer sees its own subscriptions, an admin sees all, a visitor is refused', () =>
   rolledBack(database, async client => {
     const userId = await makeUser(client)
     await makeSubscription(client, await makeDealer(client, userId), { packageId })

@@ -1,4 +1,4 @@
-/** The real server on a test database, and a client that speaks HTTP with it. */
+/** Runs the real API server on a test database, with an HTTP client for it. */
 import { randomUUID } from 'node:crypto'
 import { type Api, startApi } from '../../src/api.ts'
 import { readConfiguration } from '../../src/configuration.ts'
@@ -16,7 +16,7 @@ export const tokenKey = derivedKey(jwtSecret, 'access token')
 export type Answer<Data> = {
   status: number
   headers: Headers
-  /** The body as it came. */
+  /** The unparsed body. */
   text: string
   data: Data
   errors: {
@@ -34,7 +34,7 @@ export type CallOptions = {
 }
 
 export type TestServer = Api & {
-  /** Sends an operation. `Data` is what the test expects to find. */
+  /** Sends an operation. `Data` is the type of the expected data. */
   call<Data = Record<string, never>>(query: string, options?: CallOptions): Promise<Answer<Data>>
   tokenFor(userId: string, role?: Role): Promise<string>
 }
@@ -54,7 +54,7 @@ export async function startServer(
   return { ...api, ...clientOf(api.url) }
 }
 
-/** A client of the server at this URL, which signs tokens with the secret of the tests. */
+/** Makes a client for the server at this URL. It signs tokens with the secret of the tests. */
 export function clientOf(url: string): Omit<TestServer, 'stop'> {
   const tokens = makeTokens(jwtSecret)
   return {
@@ -89,14 +89,13 @@ export type Listing = {
   consumption: { source: string; netAmount: string; vatRate: string; grossAmount: string; currency: string }
 }
 
-/** The operation of most tests. */
 export const CREATE_LISTING = `mutation ($input: CreateListingInput!) {
   createListing(input: $input) {
     listing { id status title consumption { source netAmount vatRate grossAmount currency } }
   }
 }`
 
-/** Publishes over HTTP. */
+/** Publishes a listing over HTTP. */
 export function createListing(
   server: TestServer,
   token: string,

@@ -1,4 +1,4 @@
-/** The counters in the database, as the limiter and as time itself see them. Time is moved by `ends_at`. */
+/** Test helpers for the counters in the database: take charges as the limiter does, and move time by `ends_at`. */
 import type pg from 'pg'
 import { type Outcome, TAKE_ALL, TAKE_ONE } from '../../src/limits/counters.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
@@ -10,19 +10,27 @@ export type Taken = {
   reset_at: (number | null)[]
   retry_after: (number | null)[]
 }
+/** `now` is SQL. */
+type Counter = { previous: number; current: number; age: number; window?: number; now?: string }
 type Queryable = Pick<pg.ClientBase, 'query'>
 
-const NOW = 'extract(epoch from clock_timestamp())::double precision'
+/**
+ * The time of a single charge, in Unix seconds. It stands still, so a slow machine changes no result. Several charges are taken
+ * at the time of the database: tests of those use windows that are too long to end meanwhile.
+ */
+export const NOW = Math.floor(Date.now() / 1000)
+export const LONG_WINDOW = 36_000
+const TAKE_ONE_AT = TAKE_ONE.replace('$4)', '$4, $5)')
 
 let keys = 0
 
-/** A key that no other test uses, above all that were made before. */
+/** A key that no other test uses; it sorts after all earlier keys. */
 export const newKey = () => String(++keys).padStart(6, '0')
 export const bytes = (key: string) => Buffer.from(key)
 
 export type CounterDatabase = Awaited<ReturnType<typeof cloneCounters>>
 
-/** A database of one's own, with what the tests of its counters do. */
+/** Clones a database for the test file, with helpers for its counters. */
 export async function cloneCounters() {
   const database: TestDatabase = await cloneDatabase()
   async function take(charges: Charge[], db: Queryable = database.superuser): Promise<Taken> {
@@ -33,7 +41,9 @@ export async function cloneCounters() {
       charges.map(({ cost = 1 }) => cost),
     ]
     const one = charges.length === 1
-    const { rows } = await db.query<Outcome>(one ? TAKE_ONE : TAKE_ALL, one ? columns.flat() : columns)
+    const { rows } = await (one
+      ? db.query<Outcome>(TAKE_ONE_AT, [...columns.flat(), NOW])
+      : db.query<Outcome>(TAKE_ALL, columns))
     return {
       allowed: rows.every(({ used }) => used !== null),
       used: rows.map(({ used }) => (used === null ? null : Math.ceil(used))),
@@ -48,7 +58,7 @@ export async function cloneCounters() {
     return passed
   }
 
-  /** As if so many seconds had passed. */
+  /** Moves a counter as if so many seconds had passed. */
   async function pass(key: string, seconds: number): Promise<void> {
     await database.superuser.query(
       'update app_private.rate_limit_counters set ends_at = ends_at - $2 where key = $1',
@@ -56,11 +66,13 @@ export async function cloneCounters() {
     )
   }
 
-  async function put(key: string, row: { previous: number; current: number; age: number }) {
+  /** Stores a counter whose window began `age` seconds ago. */
+  async function put(key: string, row: Counter) {
+    const { previous, current, age, window = 60, now = `${NOW}` } = row
     await database.superuser.query(
       `insert into app_private.rate_limit_counters (key, window_seconds, ends_at, decay, current)
-       values ($1, 60, ${NOW} - $2::integer + 60, $3::double precision / 60, $4)`,
-      [bytes(key), row.age, row.previous, row.current],
+       values ($1, $5::integer, ${now} - $2::integer + $5::integer, $3::double precision / $5::integer, $4)`,
+      [bytes(key), age, previous, current, window],
     )
   }
 

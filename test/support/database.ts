@@ -1,19 +1,19 @@
-/** Databases for tests: a clone of the migrated template, or a transaction on one that is rolled back. */
+/** Databases for tests: clones of the migrated template, and transactions that are rolled back. */
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { ownerUrl, TEMPLATE } from './globalSetup.ts'
 
 export type TestDatabase = {
   name: string
-  /** As the owner, who is no superuser. */
+  /** The URL for the owner, which is not a superuser. */
   ownerUrl: string
   owner: pg.Pool
-  /** As superuser: for what a test must see or break, never for what it tests. */
+  /** For rows that a test must inspect or break. Never run the tested code as superuser. */
   superuser: pg.Pool
   drop(): Promise<void>
 }
 
-/** A database of one's own, with real commits. Drop it in `afterAll`. */
+/** Clones a database in which a test may commit. Drop it in `afterAll`. */
 export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> {
   const superuserUrl = process.env.TEST_SUPERUSER_URL
   if (superuserUrl === undefined) throw new Error('the global setup has not run')
@@ -37,22 +37,22 @@ export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> 
   }
 }
 
-/** A database that was never migrated. */
+/** Makes a database without any migration. */
 export function emptyDatabase(): Promise<TestDatabase> {
   return cloneDatabase('template0')
 }
 
-/** Who a transaction runs as: a role of the API, or the owner. */
+/** The role of a transaction, with the user's id where the role has a user. */
 export type As = 'owner' | 'visitor' | 'authenticator' | { dealer: string } | { admin: string }
 
-/** Sets the role and the user of the transaction that `client` is in, as the API does for a request. */
+/** Sets the role and the user of the current transaction, as the API does for a request. */
 export async function become(client: pg.ClientBase, as: As): Promise<void> {
   const [role, userId] = typeof as === 'string' ? [as, ''] : (Object.entries(as)[0] as [string, string])
   await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
   await client.query(`set local role forecourt_${role === 'owner' ? 'test_owner' : role}`)
 }
 
-/** Runs `work` in a transaction that leaves nothing behind. */
+/** Runs `work` in a transaction and rolls it back. */
 export async function rolledBack<Value>(
   database: TestDatabase,
   work: (client: pg.PoolClient) => Promise<Value>,
@@ -68,7 +68,7 @@ export async function rolledBack<Value>(
   }
 }
 
-/** The SQLSTATE with which a statement is refused; the transaction goes on. Fails when it is not refused. */
+/** The SQLSTATE with which a statement is refused. The transaction continues. Throws when the statement succeeds. */
 export async function refusal(client: pg.ClientBase, sql: string, values: unknown[] = []): Promise<string> {
   await client.query('savepoint refusal')
   try {

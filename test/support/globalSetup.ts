@@ -1,4 +1,4 @@
-/** One throw-away Postgres for the whole run, with a migrated database to be cloned by each test file. */
+/** Starts one temporary Postgres for the whole run, with a migrated template that each test file clones. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,12 +16,12 @@ export const TEMPLATE = 'forecourt_template'
 
 export default async function globalSetup(): Promise<void> {
   const external = process.env.TEST_DATABASE_URL
-  const superuserUrl = external ?? (await startThrowAway())
+  const superuserUrl = external ?? (await startTemporaryServer())
   process.env.TEST_SUPERUSER_URL = superuserUrl
   try {
     await makeTemplate(superuserUrl)
   } catch (error) {
-    // jest does not tear down after a setup that failed
+    // jest runs no teardown after a setup that failed
     await globalTeardown()
     throw error
   }
@@ -38,11 +38,11 @@ async function makeTemplate(superuserUrl: string): Promise<void> {
   await client.end()
   await migrate({ databaseUrl: ownerUrl(superuserUrl, TEMPLATE), includeCurrent: true, log: () => {} })
   await switchOffLimits(superuserUrl)
-  // graphile-migrate keeps its connection for a moment, and a template must have none
+  // graphile-migrate keeps its connection for a moment, and Postgres cannot clone a template that is in use
   await sleep(300)
 }
 
-/** Tests of anything else send more than a client may; tests of limits switch on what they test. */
+/** Most tests send more requests than a limit allows. Tests of limits switch on the limits that they need. */
 async function switchOffLimits(superuserUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: ownerUrl(superuserUrl, TEMPLATE) })
   await client.connect()
@@ -50,7 +50,7 @@ async function switchOffLimits(superuserUrl: string): Promise<void> {
   await client.end()
 }
 
-async function startThrowAway(): Promise<string> {
+async function startTemporaryServer(): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'forecourt-test-'))
   const server = await startEmbedded({
     directory,
@@ -61,7 +61,7 @@ async function startThrowAway(): Promise<string> {
   return server.superuserUrl
 }
 
-/** The URL of the role that owns every test database: no superuser, as in production. */
+/** The URL for the owner of the test databases. Like in production, the owner is not a superuser. */
 export function ownerUrl(superuserUrl: string, database: string): string {
   const url = new URL(superuserUrl)
   url.username = 'forecourt_test_owner'

@@ -1,3 +1,4 @@
+/** Stops the temporary Postgres and removes its files. */
 import { rmSync } from 'node:fs'
 
 export default async function globalTeardown(): Promise<void> {

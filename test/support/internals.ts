@@ -1,15 +1,15 @@
-/** What no client may ever read: SQL, names of the database's objects, stack traces, paths. */
+/** Checks that a response shows no internals: no SQL, no names of database objects, no stack traces, no paths. */
 import { expect } from '@jest/globals'
 import type { TestDatabase } from './database.ts'
 
-const TRACES = [
+const INTERNAL_PATTERNS = [
   /\b(select|insert into|delete from|update \w+ set)\b/i,
   /\b(violates|relation|constraint|permission denied|syntax error at|duplicate key|plpgsql|sqlstate)\b/i,
   /\b(app_public|app_private|graphile_worker|forecourt_\w+|pg_\w+)\b/,
   /\bat \S+ ?\(|node_modules|node:internal|\.ts:\d|\.js:\d|"stack"/,
 ]
 
-/** The names of all constraints, indexes and functions of the database. */
+/** Reads the names of all constraints, indexes and functions of the database. */
 export async function readInternalNames(database: TestDatabase): Promise<string[]> {
   const { rows } = await database.superuser.query<{ name: string }>(`
     select conname as name from pg_constraint where connamespace::regnamespace::text like 'app\\_%'
@@ -18,8 +18,8 @@ export async function readInternalNames(database: TestDatabase): Promise<string[
   return rows.map(({ name }) => name)
 }
 
-/** Fails when the body of an answer holds anything of the kind. */
+/** Fails when the body of a response contains one of the patterns or names. */
 export function expectNoInternals(body: string, names: readonly string[]): void {
-  expect(TRACES.filter(trace => trace.test(body))).toEqual([])
+  expect(INTERNAL_PATTERNS.filter(pattern => pattern.test(body))).toEqual([])
   expect(names.filter(name => body.includes(name))).toEqual([])
 }

@@ -1,10 +1,10 @@
-/** What the ledger says about a dealer, for tests to compare. */
+/** Reads the ledger: the charges of a dealer, its rows, and the rules that must hold after every transaction. */
 import type pg from 'pg'
 
 type Queryable = Pick<pg.ClientBase, 'query'>
 
-/** What paid for the dealer's listings, in the order in which they were decided: `source gross`. */
-export async function charges(db: Queryable, dealerId: string): Promise<string[]> {
+/** The dealer's charges in the order in which they were decided, each as `source gross`. */
+export async function readCharges(db: Queryable, dealerId: string): Promise<string[]> {
   const { rows } = await db.query<{ line: string }>(
     `select source || ' ' || gross_amount as line from app_public.listing_consumptions
      where dealer_id = $1 order by created_at, listing_id`,
@@ -13,8 +13,8 @@ export async function charges(db: Queryable, dealerId: string): Promise<string[]
   return rows.map(({ line }) => line)
 }
 
-/** How many of the dealer's listings each source has paid for. */
-export async function sources(db: Queryable, dealerId: string): Promise<Record<string, number>> {
+/** How many of the dealer's listings each source paid for. */
+export async function countSources(db: Queryable, dealerId: string): Promise<Record<string, number>> {
   const { rows } = await db.query<{ source: string; count: number }>(
     'select source, count(*)::int from app_public.listing_consumptions where dealer_id = $1 group by source',
     [dealerId],
@@ -22,8 +22,8 @@ export async function sources(db: Queryable, dealerId: string): Promise<Record<s
   return Object.fromEntries(rows.map(({ source, count }) => [source, count]))
 }
 
-/** How many rows of each kind the dealer has: the same before and after what writes nothing. */
-export async function footprint(db: Queryable, dealerId: string): Promise<Record<string, number>> {
+/** How many rows the dealer has in each table. A refused call must leave these counts unchanged. */
+export async function countDealerRows(db: Queryable, dealerId: string): Promise<Record<string, number>> {
   const { rows } = await db.query<Record<string, number>>(
     `select
        (select count(*) from app_public.listings where dealer_id = $1)::int as listings,
@@ -36,4 +36,26 @@ export async function footprint(db: Queryable, dealerId: string): Promise<Record
     [dealerId],
   )
   return rows[0] ?? {}
+}
+
+export type BrokenRule = { rule: string; dealer_id: string; id: string; detail: unknown }
+
+/** Every row that breaks a rule of the ledger. Only the owner and a superuser may call this. */
+export async function brokenRules(db: Queryable): Promise<BrokenRule[]> {
+  const { rows } = await db.query<BrokenRule>('select * from app_private.verify_ledger()')
+  return rows
+}
+
+/** Checks only the listings, `size` at a time, each part in its own snapshot. False when a part breaks a rule. */
+export async function listingsInOrder(db: Queryable, size = 1): Promise<boolean> {
+  let dealerId: string | null = '00000000-0000-0000-0000-000000000000'
+  while (dealerId !== null) {
+    const { rows }: pg.QueryResult<{ in_order: boolean; next_dealer_id: string | null }> = await db.query(
+      'select * from app_private.verify_listings_from($1, $2)',
+      [dealerId, size],
+    )
+    if (!rows[0]?.in_order) return false
+    dealerId = rows[0].next_dealer_id
+  }
+  return true
 }

@@ -1,19 +1,18 @@
-/** A line to the database that a test can cut, as a network does. */
-
+/** A TCP relay to the database. A test can cut or stall it to simulate a network failure. */
 import type { AddressInfo } from 'node:net'
 import { connect, createServer, type Socket } from 'node:net'
 
 export type Relay = {
-  /** The database's URL by way of the relay. */
+  /** The URL of the database through the relay. */
   url: string
-  /** Ends every connection without a word, and refuses new ones. */
+  /** Closes every connection and refuses new ones. */
   cut(): Promise<void>
   restore(): Promise<void>
-  /** Keeps every connection, and lets nothing through on it any more. */
+  /** Keeps every connection open but forwards nothing more. */
   stall(): void
 }
 
-/** Sees what a client sends, as it comes; `connection` is the same for all of one connection. */
+/** Receives each chunk that a client sends. `connection` is the same object for all chunks of a connection. */
 export type Tap = (sent: Buffer, connection: object) => void
 
 export async function startRelay(databaseUrl: string, tap?: Tap): Promise<Relay> {
@@ -50,8 +49,8 @@ export async function startRelay(databaseUrl: string, tap?: Tap): Promise<Relay>
   }
 }
 
-/** In place of a relay that is cut: takes every connection, and never says a word. Ends with what it returns. */
-export async function swallow(relay: Relay): Promise<() => Promise<void>> {
+/** Replaces a relay that is cut: accepts every connection and never responds. Call the returned function to stop it. */
+export async function startSilentServer(relay: Relay): Promise<() => Promise<void>> {
   const sockets = new Set<Socket>()
   const server = createServer(socket => sockets.add(socket.on('error', () => {})))
   const { port } = new URL(relay.url)

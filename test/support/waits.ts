@@ -1,21 +1,21 @@
-/** Waits that look at the database instead of the clock. */
+/** Test helpers that wait for a condition instead of a time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestDatabase } from './database.ts'
 
-/** Comes back once `ready` says so; fails after `seconds`. */
+/** Returns once `ready` is true; fails after `seconds`, which only a condition that never holds should reach. */
 export async function until(
   what: string,
   ready: () => boolean | undefined | Promise<boolean | undefined>,
-  seconds = 10,
+  seconds = 30,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000
   while (!(await ready())) {
-    if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain: ${what}`)
+    if (Date.now() > deadline) throw new Error(`not within ${seconds} s: ${what}`)
     await sleep(10)
   }
 }
 
-/** Comes back once connections of this name, such as `forecourt api`, wait for a lock. */
+/** Returns once connections of this name, such as `forecourt api`, wait for a lock. */
 export async function untilWaitingForLock(
   database: TestDatabase,
   name = 'forecourt api',
@@ -31,7 +31,7 @@ export async function untilWaitingForLock(
   })
 }
 
-/** Holds a lock on another connection, as `superuser`, while `work` runs; `release` ends it sooner. */
+/** Holds a lock on another connection, as `superuser`, while `work` runs. `release` frees it earlier. */
 export async function holding(
   database: TestDatabase,
   sql: string,

@@ -1,4 +1,4 @@
-/** A worker as a process of its own, for tests that kill it: `node workerProcess.ts <owner's URL>`. */
+/** Runs a worker in a separate process, for tests that kill it: `node workerProcess.ts <database URL of the owner>`. */
 import { makeLog } from '../../src/log.ts'
 import { startWorkerRole } from '../../src/worker/role.ts'
 

@@ -1,4 +1,4 @@
-/** Nightly runs over processes: killed, stopped, shared, missed. */
+/** Expiry runs across worker processes that are killed, stopped, run in parallel or miss a run. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,14 +7,19 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeProgress, progressLine } from '../../tasks/expire_subscriptions.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
-import { expiryFaults, makeMany, recordNight, runs } from '../support/nights.ts'
-import { committed } from '../support/sessions.ts'
+import {
+  expiryAuditFaults,
+  makeDueSubscriptions,
+  readExpiryRuns,
+  recordExpiryRun,
+} from '../support/expiryRuns.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
+import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
 import { until } from '../support/waits.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/world.ts'
 
 const workerProcess = fileURLToPath(new URL('../support/workerProcess.ts', import.meta.url))
-const SOUND = { left_over: 0, too_early: 0, miscounted: 0, listed_twice: 0, unmatched: 0 }
+const NO_FAULTS = { left_over: 0, too_early: 0, miscounted: 0, listed_twice: 0, unmatched: 0 }
 
 let database: TestDatabase
 let recorded: RecordedLog
@@ -46,15 +51,15 @@ async function count(sql: string): Promise<number> {
   return rows[0]?.count ?? 0
 }
 
-const expired = () => count("from app_public.dealer_subscriptions where status = 'expired'")
-const jobs = () => count('from graphile_worker._private_jobs')
-/** Runs that have expired anything: a batch that a dead worker had sent may still be committed, but to its own run. */
-const begun = () => count('from app_private.job_runs where counted > 0')
+const countExpired = () => count("from app_public.dealer_subscriptions where status = 'expired'")
+const countJobs = () => count('from graphile_worker._private_jobs')
+/** Counts the runs that have committed a batch. A batch of a killed worker may still commit, but it counts for its own run. */
+const countRunsWithBatch = () => count('from app_private.job_runs where counted > 0')
 const untilExpired = (number: number) =>
-  until(`${number} are expired`, async () => (await expired()) >= number, 30)
-const untilNoJob = () => until('no job is left', async () => (await jobs()) === 0, 30)
+  until(`${number} subscriptions are expired`, async () => (await countExpired()) >= number, 30)
+const untilNoJob = () => until('no job is left', async () => (await countJobs()) === 0, 30)
 
-/** Makes each batch last at least this long, so that a test finds a run in its middle. */
+/** Makes each batch last at least this long, so that a test can interrupt a run. */
 async function slowBatches(milliseconds: number): Promise<void> {
   await database.superuser.query(`
     create or replace function public.slow() returns trigger language plpgsql as
@@ -63,33 +68,33 @@ async function slowBatches(milliseconds: number): Promise<void> {
       for each statement execute function public.slow()`)
 }
 
-test('a worker that is killed 20 times in the middle of a run expires each subscription once, all told', async () => {
-  await makeMany(database, 60_000)
+test('each subscription expires exactly once although the worker is killed 20 times during a run', async () => {
+  await makeDueSubscriptions(database, 60_000)
   await slowBatches(40)
   for (let kill = 1; kill <= 20; kill += 1) {
-    const before = await begun()
+    const before = await countRunsWithBatch()
     const child = spawn(process.execPath, [workerProcess, database.ownerUrl], { stdio: 'ignore' })
-    await until('its run has made a batch', async () => (await begun()) > before, 30)
+    await until('the run has committed a batch', async () => (await countRunsWithBatch()) > before, 30)
     await sleep(Math.random() * 40)
     child.kill('SIGKILL')
     await once(child, 'close')
-    expect(await expired()).toBeLessThan(60_000)
+    expect(await countExpired()).toBeLessThan(60_000)
   }
   await slowBatches(0)
   await startWorker()
   await untilExpired(60_000)
   await until('every run has ended', async () =>
-    (await runs(database)).every(({ finished_at }) => finished_at !== null),
+    (await readExpiryRuns(database)).every(({ finished_at }) => finished_at !== null),
   )
-  expect(await expiryFaults(database)).toEqual(SOUND)
-  const all = await runs(database)
+  expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
+  const all = await readExpiryRuns(database)
   expect(all.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(60_000)
-  // a worker may have had two of them
-  const died = all.filter(({ error }) => error === 'The worker of this run died.')
-  expect(died.length).toBeGreaterThanOrEqual(20)
+  // a worker may have started two runs
+  const dead = all.filter(({ error }) => error === 'The worker of this run died.')
+  expect(dead.length).toBeGreaterThanOrEqual(20)
 })
 
-test('the job of a run whose worker died is given free by the next run', async () => {
+test('the next run unlocks the job of a dead worker', async () => {
   await database.superuser.query(
     "select graphile_worker.add_job('expire_subscriptions', queue_name := 'expire_subscriptions')",
   )
@@ -104,22 +109,22 @@ test('the job of a run whose worker died is given free by the next run', async (
   )
   await startWorker()
   await untilNoJob()
-  expect((await runs(database)).map(({ error }) => error)).toEqual([
+  expect((await readExpiryRuns(database)).map(({ error }) => error)).toEqual([
     'The worker of this run died.',
     null,
     null,
   ])
 })
 
-test('a worker that is stopped ends at a batch, without a failure, and the next goes on', async () => {
-  await makeMany(database, 20_000)
+test('a stopped worker ends after a batch without an error, and the next worker continues', async () => {
+  await makeDueSubscriptions(database, 20_000)
   await slowBatches(50)
   await startWorker()
   await untilExpired(500)
   await workers.pop()?.stop()
-  const done = await expired()
+  const done = await countExpired()
   expect([done % 500, done < 20_000]).toEqual([0, true])
-  expect(await runs(database)).toEqual([
+  expect(await readExpiryRuns(database)).toEqual([
     expect.objectContaining({
       counted: String(done),
       finished_at: expect.any(Date),
@@ -135,19 +140,19 @@ test('a worker that is stopped ends at a batch, without a failure, and the next 
   await startWorker()
   await untilExpired(20_000)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
 })
 
-test('a worker that starts while another is at it shares the work', async () => {
-  await makeMany(database, 20_000)
+test('a worker that starts during a run shares its work', async () => {
+  await makeDueSubscriptions(database, 20_000)
   await slowBatches(100)
   await startWorker()
   await untilExpired(500)
   await startWorker()
   await untilExpired(20_000)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
-  const busy = (await runs(database)).filter(({ counted }) => Number(counted) > 0)
+  expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
+  const busy = (await readExpiryRuns(database)).filter(({ counted }) => Number(counted) > 0)
   expect(busy.length).toBeGreaterThanOrEqual(2)
   expect(busy.reduce((sum, { counted }) => sum + Number(counted), 0)).toBe(20_000)
 })
@@ -155,8 +160,8 @@ test('a worker that starts while another is at it shares the work', async () => 
 test.each([
   [9_999, 1],
   [10_000, 2],
-])('a run over %d has %d lanes, and is one run', async (due, lanes) => {
-  await makeMany(database, due)
+])('a run over %d subscriptions uses %d lanes and counts as one run', async (due, lanes) => {
+  await makeDueSubscriptions(database, due)
   await database.superuser.query(`
     create table public.lanes (pid integer);
     grant insert on public.lanes to public;
@@ -171,11 +176,13 @@ test.each([
     'select count(distinct pid)::integer as lanes from public.lanes',
   )
   expect(rows).toEqual([{ lanes }])
-  expect(await runs(database)).toEqual([expect.objectContaining({ counted: String(due), error: null })])
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await readExpiryRuns(database)).toEqual([
+    expect.objectContaining({ counted: String(due), error: null }),
+  ])
+  expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
 })
 
-test('while listings are made a run rests between its batches, many times as long as they take', async () => {
+test('while listings are created, the pause between two batches is more than 8 times as long as a batch', async () => {
   const userId = await makeUser(database.owner)
   const dealerId = await makeDealer(database.owner, userId)
   await committed(database, { dealer: userId }, async client => {
@@ -183,7 +190,7 @@ test('while listings are made a run rests between its batches, many times as lon
       dealerId,
     ])
   })
-  await makeMany(database, 2_000)
+  await makeDueSubscriptions(database, 2_000)
   await slowBatches(30)
   await database.superuser.query(`
     set session_replication_role = replica;
@@ -198,45 +205,45 @@ test('while listings are made a run rests between its batches, many times as lon
   await startWorker()
   await untilNoJob()
   const { rows } = await database.superuser.query(`
-    select lead(began_at) over (order by began_at) - max(ended_at) > 8 * (max(ended_at) - began_at) as rested
+    select lead(began_at) over (order by began_at) - max(ended_at) > 8 * (max(ended_at) - began_at) as paused
     from public.batches group by began_at order by began_at`)
-  expect(rows.map(({ rested }) => rested)).toEqual([true, true, true, null])
+  expect(rows.map(({ paused }) => paused)).toEqual([true, true, true, null])
 })
 
-test('a run whose one lane fails ends both, says why, and leaves the rest to the next try', async () => {
-  await makeMany(database, 20_000)
-  // the oldest of the older half cannot be expired
+test('a failing lane ends the other lane too, the run records the error, and a retry expires the rest', async () => {
+  await makeDueSubscriptions(database, 20_000)
+  // the oldest subscriptions, all in the older half, cannot be expired
   await database.superuser.query(`
     create function public.refuse() returns trigger language plpgsql as
       $$begin if old.end_at < now() - interval '15000 seconds' then raise 'not this one'; end if; return new; end$$;
     create trigger refuse before update on app_public.dealer_subscriptions
       for each row execute function public.refuse()`)
   await startWorker()
-  await until('the run has ended', async () => (await runs(database))[0]?.finished_at != null, 30)
-  const [run] = await runs(database)
-  expect(run).toMatchObject({ error: 'not this one', counted: String(await expired()) })
-  expect(await expired()).toBeGreaterThanOrEqual(10_000)
+  await until('the run has ended', async () => (await readExpiryRuns(database))[0]?.finished_at != null, 30)
+  const [run] = await readExpiryRuns(database)
+  expect(run).toMatchObject({ error: 'not this one', counted: String(await countExpired()) })
+  expect(await countExpired()).toBeGreaterThanOrEqual(10_000)
   await database.superuser.query('drop trigger refuse on app_public.dealer_subscriptions')
   await untilExpired(20_000)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
 })
 
-test("a new database's first night is made up for when its first worker starts", async () => {
-  await makeMany(database, 3)
+test('the first worker of a new database starts an expiry run immediately', async () => {
+  await makeDueSubscriptions(database, 3)
   expect(await count('from graphile_worker._private_known_crontabs')).toBe(0)
   await startWorker()
   await untilExpired(3)
   await untilNoJob()
-  expect(await runs(database)).toEqual([expect.objectContaining({ counted: '3', error: null })])
+  expect(await readExpiryRuns(database)).toEqual([expect.objectContaining({ counted: '3', error: null })])
 })
 
 test.each([
   ['two days', '2 days'],
-  ['nine days, more than the crontab looks back,', '9 days'],
-])('%s without a worker are made up for', async (_how, ago) => {
-  await makeMany(database, 3)
-  await recordNight(database, ago)
+  ['nine days (more than the crontab backfills)', '9 days'],
+])('a starting worker catches up on the missed runs of %s', async (_case, ago) => {
+  await makeDueSubscriptions(database, 3)
+  await recordExpiryRun(database, ago)
   await database.superuser.query(
     `insert into graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
      values ('expire_subscriptions', now() - interval '30 days', date_trunc('minute', now()) - $1::interval)`,
@@ -245,34 +252,34 @@ test.each([
   await startWorker()
   await untilExpired(3)
   await untilNoJob()
-  expect(await expiryFaults(database)).toEqual(SOUND)
+  expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
 })
 
-test('a run that came to its end since midnight is not made up for; one that failed, or of yesterday, is', async () => {
-  const missed = async () => {
+test('the worker catches up unless a run has succeeded since midnight', async () => {
+  const scheduleMissedRun = async () => {
     const { rows } = await database.owner.query('select app_private.schedule_missed_expiry() as missed')
     return rows[0].missed
   }
-  expect([await missed(), await missed()]).toEqual([true, true])
-  expect(await jobs()).toBe(1)
-  await recordNight(database, '1 day')
-  expect(await missed()).toBe(true)
-  await recordNight(database)
-  expect(await missed()).toBe(false)
+  expect([await scheduleMissedRun(), await scheduleMissedRun()]).toEqual([true, true])
+  expect(await countJobs()).toBe(1)
+  await recordExpiryRun(database, '1 day')
+  expect(await scheduleMissedRun()).toBe(true)
+  await recordExpiryRun(database)
+  expect(await scheduleMissedRun()).toBe(false)
   await database.superuser.query("update app_private.job_runs set error = 'It failed.'")
-  expect(await missed()).toBe(true)
+  expect(await scheduleMissedRun()).toBe(true)
 })
 
-test('a run that fails says why', async () => {
+test('a failed run records its error', async () => {
   await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
   await startWorker()
-  await until('the run has failed', async () => (await runs(database))[0]?.error != null)
-  expect(await runs(database)).toEqual([
+  await until('the run has failed', async () => (await readExpiryRuns(database))[0]?.error != null)
+  expect(await readExpiryRuns(database)).toEqual([
     expect.objectContaining({ counted: '0', error: expect.stringMatching(/does not exist/) }),
   ])
 })
 
-test('progress is logged once in five seconds, and counts all that was done', () => {
+test('progress is logged at most once in five seconds and counts every expired subscription', () => {
   let time = 0
   const lines: string[] = []
   const progress = makeProgress(2_000, { info: line => void lines.push(line) }, () => time)
@@ -281,7 +288,7 @@ test('progress is logged once in five seconds, and counts all that was done', ()
   expect(progress.done()).toBe(2_000)
 })
 
-test('progress is what is done, what is left, how fast, and when it ends', () => {
+test('a progress line has the number done, the number left, the rate and the expected end', () => {
   const noon = Date.UTC(2026, 0, 1, 12)
   expect(progressLine(50_000, 100_000, 5, noon)).toBe(
     'expired 50000 subscriptions, 100000 left, 10000/s, done at about 2026-01-01T12:00:10.000Z',

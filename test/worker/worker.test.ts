@@ -1,42 +1,42 @@
-/** The worker: its crontab, its jobs, and how it stops. */
+/** The worker: its crontab, its jobs, its stop and its recovery. */
 import { readdir, readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { parseCrontab } from 'graphile-worker'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeTaskList } from '../../src/worker/runner.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { type RecordedLog, recordLog } from '../support/log.ts'
-import { recordNight } from '../support/nights.ts'
+import { recordExpiryRun } from '../support/expiryRuns.ts'
+import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
 import { startRelay } from '../support/relay.ts'
+import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/world.ts'
 
 const tasks = new URL('../../tasks/', import.meta.url)
 const taskList = makeTaskList([])
 
 let database: TestDatabase
 let recorded: RecordedLog
-/** A subscription whose end has come. */
+/** The id of a subscription that is due for expiry. */
 let due: string
 
 beforeEach(async () => {
   recorded = recordLog('info')
   database = await cloneDatabase()
   await makeCountry(database.owner)
-  await recordNight(database)
-  due = await makeDue()
+  await recordExpiryRun(database)
+  due = await makeDueSubscription()
 })
 
 afterEach(async () => {
   await database.drop()
 })
 
-async function makeDue(): Promise<string> {
+async function makeDueSubscription(): Promise<string> {
   const dealerId = await makeDealer(database.owner, await makeUser(database.owner))
   return makeSubscription(database.owner, dealerId, { endAt: "now() - interval '1 minute'" })
 }
 
-/** Runs `work` while a worker runs, and stops that. */
+/** Starts a worker, runs `work`, and stops the worker. */
 async function withWorker(work: () => Promise<void>, databaseUrl = database.ownerUrl) {
   const worker = await startWorkerRole({ databaseUrl, log: recorded.log })
   try {
@@ -58,8 +58,8 @@ async function statusOf(subscriptionId: string): Promise<string> {
   return rows[0]?.status ?? 'gone'
 }
 
-/** The jobs that are left: those that wait, those that failed, those that a worker holds. */
-async function jobsLeft(): Promise<unknown[]> {
+/** Reads all remaining jobs: waiting, failed and locked ones. */
+async function remainingJobs(): Promise<unknown[]> {
   const { rows } = await database.superuser.query(
     'select attempts, last_error, locked_at is not null as locked from graphile_worker._private_jobs',
   )
@@ -68,14 +68,14 @@ async function jobsLeft(): Promise<unknown[]> {
 
 const untilExpired = () =>
   until('the subscription has expired', async () => (await statusOf(due)) === 'expired')
-const untilDone = () => until('no job is left', async () => (await jobsLeft()).length === 0)
+const untilDone = () => until('no job is left', async () => (await remainingJobs()).length === 0)
 
-test('every file in tasks/ is a task of the worker, and every task of the worker a file', async () => {
+test('every file in tasks/ is a task of the worker, and every task has a file', async () => {
   const files = (await readdir(tasks)).filter(file => file.endsWith('.ts'))
   expect(Object.keys(taskList).sort()).toEqual(files.map(file => file.replace(/\.ts$/, '')).sort())
 })
 
-test('the crontab runs every task that is not asked for by an event, each at its time', async () => {
+test('the crontab runs every task except the event-driven one, each at its time', async () => {
   const lines = (await readFile(new URL('crontab', tasks), 'utf8')).split('\n')
   const times = lines.filter(line => /^[\d*]/.test(line)).map(line => line.split(' '))
   expect(Object.fromEntries(times.map(([min, hour, , , , task]) => [task, `${hour}:${min}`]))).toEqual({
@@ -101,7 +101,7 @@ test.each([
   'verify_ledger',
   'remove_old_alerts',
   'alert_pricing_gaps',
-])('the worker runs %s, and it succeeds', async task => {
+])('the worker runs %s successfully', async task => {
   await withWorker(async () => {
     await untilDone()
     await database.owner.query('select graphile_worker.add_job($1)', [task])
@@ -113,7 +113,7 @@ test.each([
   expect(recorded.lines.filter(({ level }) => Number(level) >= 50)).toEqual([])
 })
 
-test('subscriptions are expired daily at 00:00 UTC and at no other time, made up for, one run at a time', async () => {
+test('the crontab starts one expiry run daily at 00:00 UTC, in a serial queue, with backfill', async () => {
   const items = parseCrontab(await readFile(new URL('crontab', tasks), 'utf8'))
   const daily = items.filter(({ task }) => task === 'expire_subscriptions')
   expect(daily).toHaveLength(1)
@@ -130,7 +130,7 @@ test('subscriptions are expired daily at 00:00 UTC and at no other time, made up
   expect(daily[0]?.options.queueName).toBe('expire_subscriptions')
 })
 
-test('what the database asks the worker to do is a task that it has', async () => {
+test('every task that a database function adds exists in the worker', async () => {
   const { rows } = await database.superuser.query<{ task: string }>(
     `select distinct (regexp_matches(prosrc, $$add_job\\(\\s*'([^']+)'$$, 'g'))[1] as task
      from pg_proc where pronamespace::regnamespace::text in ('app_public', 'app_private')`,
@@ -139,7 +139,7 @@ test('what the database asks the worker to do is a task that it has', async () =
   for (const { task } of rows) expect(Object.keys(taskList)).toContain(task)
 })
 
-test('a job expires the subscriptions that are due, and is gone', async () => {
+test('a job expires the due subscriptions and is then removed', async () => {
   await withWorker(async () => {
     await addJob()
     await untilExpired()
@@ -151,7 +151,7 @@ test('a job expires the subscriptions that are due, and is gone', async () => {
   expect(rows).toEqual([{ new_values: { count: 1, ids: [due] } }])
 })
 
-test('one job expires more than a batch, each batch with its own line in the audit trail', async () => {
+test('one job expires several batches, each with its own entry in the audit trail', async () => {
   await database.superuser.query(
     `with made as (
        insert into app_public.dealers (company_name, country, dealer_type)
@@ -171,7 +171,7 @@ test('one job expires more than a batch, each batch with its own line in the aud
   expect(rows.map(({ count }) => count)).toEqual(['500', '500', '500', '1'])
 })
 
-test('a job that runs when the worker stops is finished, and its completion is recorded', async () => {
+test('a stopping worker finishes its running job and records the completion', async () => {
   const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
   await holding(
     database,
@@ -181,16 +181,16 @@ test('a job that runs when the worker stops is finished, and its completion is r
       await addJob()
       await untilWaitingForLock(database, 'forecourt worker')
       const stopping = worker.stop()
-      expect(await jobsLeft()).toMatchObject([{ locked: true }])
+      expect(await remainingJobs()).toMatchObject([{ locked: true }])
       await release()
       await stopping
     },
   )
   expect(await statusOf(due)).toBe('expired')
-  expect(await jobsLeft()).toEqual([])
+  expect(await remainingJobs()).toEqual([])
 })
 
-test('a night that was missed is made up for when the worker starts', async () => {
+test('a starting worker catches up on a missed run', async () => {
   await database.superuser.query(
     `insert into graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
      values ('expire_subscriptions', now() - interval '9 days', date_trunc('day', now(), 'UTC') - interval '1 day')`,
@@ -201,15 +201,15 @@ test('a night that was missed is made up for when the worker starts', async () =
   })
 })
 
-test('a job that fails is kept, with its error, and tried again', async () => {
+test('a failed job is kept with its error and retried', async () => {
   await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
   await withWorker(async () => {
     await addJob()
     await until('the job has failed', async () => {
-      const [job] = (await jobsLeft()) as { last_error: string | null; locked: boolean }[]
+      const [job] = (await remainingJobs()) as { last_error: string | null; locked: boolean }[]
       return job?.last_error !== null && job?.locked === false
     })
-    expect(await jobsLeft()).toMatchObject([{ attempts: 1, locked: false }])
+    expect(await remainingJobs()).toMatchObject([{ attempts: 1, locked: false }])
     expect(
       recorded.lines.some(({ level, msg }) => level === 50 && msg.includes('expire_subscriptions')),
     ).toBe(true)
@@ -219,14 +219,14 @@ test('a job that fails is kept, with its error, and tried again', async () => {
   })
 })
 
-test('the worker survives the loss of the database and goes on by itself', async () => {
+test('the worker survives the loss of the database and continues when it is back', async () => {
   const relay = await startRelay(database.ownerUrl)
   try {
     await withWorker(async () => {
-      // its first look for a job must succeed: graphile-worker keeps the answer, also when it is an error
+      // the first query for a job must succeed: graphile-worker caches its result, even an error
       await addJob()
       await untilDone()
-      due = await makeDue()
+      due = await makeDueSubscription()
       await relay.cut()
       await until('the loss is noticed', () => recorded.lines.some(({ msg }) => /lost a database/.test(msg)))
       await relay.restore()

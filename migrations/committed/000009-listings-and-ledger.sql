@@ -1,0 +1,700 @@
+--! Previous: sha1:72ca278b367458821ee423affc85848f993c6afe
+--! Hash: sha1:bed3fefe6544c65575f0109505287cce6e814ed9
+--! Message: listings and ledger
+
+-- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
+set local lock_timeout to '2s';
+set local statement_timeout to '60s';
+
+do $$ begin
+  create type app_public.listing_status as enum ('pending', 'active', 'rejected', 'withdrawn', 'sold', 'expired');
+exception when duplicate_object then null; end $$;
+comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: visible to everybody.';
+
+do $$ begin
+  create type app_public.consumption_kind as enum ('publication');
+exception when duplicate_object then null; end $$;
+comment on type app_public.consumption_kind is 'The action that a ledger row is for.';
+
+do $$ begin
+  create type app_public.consumption_source as enum ('free_quota', 'subscription_quota', 'paid_extra');
+exception when duplicate_object then null; end $$;
+comment on type app_public.consumption_source is 'What paid for a listing: the free quota, the quota of a subscription, or a price.';
+
+create table if not exists app_public.listings (
+  dealer_id uuid not null constraint listings_dealer references app_public.dealers,
+  id uuid not null default app_private.time_ordered_uuid(),
+  status app_public.listing_status not null default 'pending',
+  title text not null,
+  description text,
+  module text not null,
+  price numeric not null,
+  currency text not null,
+  attributes jsonb not null default '{}',
+  images text[] not null default '{}',
+  idempotency_key uuid not null,
+  payload_hash bytea not null,
+  created_by uuid not null references app_public.users,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  primary key (dealer_id, id),
+  constraint listings_idempotency_key unique (dealer_id, idempotency_key),
+  constraint listings_title_length check (title ~ '[^\s\u00a0\u200b]' and length(title) <= 200),
+  constraint listings_description_length check (length(description) <= 10000),
+  constraint listings_module_form check (module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'),
+  constraint listings_price_range check (price >= 0 and price < 1000000000000),
+  constraint listings_price_scale check (scale(price) <= 4),
+  constraint listings_currency_known foreign key (currency) references app_public.currencies,
+  constraint listings_attributes_object check (jsonb_typeof(attributes) = 'object'),
+  constraint listings_images_count check (cardinality(images) <= 50 and array_ndims(images) = 1 or images = '{}'),
+  constraint listings_images_present check (array_position(images, null) is null and array_position(images, '') is null)
+);
+comment on table app_public.listings is E'@behavior +query:resource:connection\nA vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
+comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
+comment on column app_public.listings.id is 'Time-ordered.';
+comment on column app_public.listings.status is 'Its step from publication to removal.';
+comment on column app_public.listings.title is '1 to 200 characters.';
+comment on column app_public.listings.description is 'At most 10,000 characters.';
+comment on column app_public.listings.module is 'The section of the marketplace that shows it, such as auto.';
+comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
+comment on column app_public.listings.currency is 'The currency of the price, ISO 4217.';
+comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
+comment on column app_public.listings.images is 'URLs, at most 50.';
+comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
+comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another listing with the same key.';
+comment on column app_public.listings.created_by is 'The user who published it.';
+comment on column app_public.listings.created_at is 'When the listing was published.';
+comment on column app_public.listings.updated_at is 'When the listing last changed.';
+comment on constraint listings_dealer on app_public.listings is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription The dealer that offers it; null unless you are a member.';
+comment on constraint listings_title_length on app_public.listings is E'@field title\nPlease enter a title of 1 to 200 characters.';
+comment on constraint listings_description_length on app_public.listings is E'@field description\nPlease enter a description of at most 10,000 characters.';
+comment on constraint listings_module_form on app_public.listings is E'@field module\nPlease enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.';
+comment on constraint listings_price_range on app_public.listings is E'@field price\nPlease enter a price of at least 0 and below 1,000,000,000,000.';
+comment on constraint listings_price_scale on app_public.listings is E'@field price\nPlease enter a price with at most 4 decimal places.';
+comment on constraint listings_currency_known on app_public.listings is E'@field currency\nThis currency is not available. Please enter a code of ISO 4217, such as EUR.';
+comment on constraint listings_attributes_object on app_public.listings is E'@field attributes\nPlease send the attributes as a JSON object.';
+comment on constraint listings_images_count on app_public.listings is E'@field images\nPlease send at most 50 images, as a flat list.';
+comment on constraint listings_images_present on app_public.listings is E'@field images\nPlease send each image as a URL that is not empty.';
+-- For look-ups by id alone. Not unique: the server generates the ids.
+create index if not exists ix_listings_id on app_public.listings (id);
+create index if not exists ix_listings_status_created_at on app_public.listings (status, created_at);
+
+create table if not exists app_public.listing_consumptions (
+  dealer_id uuid not null,
+  id uuid not null default app_private.time_ordered_uuid(),
+  listing_id uuid not null,
+  kind app_public.consumption_kind not null,
+  source app_public.consumption_source not null,
+  subscription_id uuid,
+  price_config_id uuid references app_public.price_configs,
+  invoice_item_id uuid,
+  net_amount numeric not null,
+  vat_rate numeric not null,
+  vat_amount numeric not null,
+  gross_amount numeric not null,
+  currency text not null references app_public.currencies,
+  created_by uuid not null,
+  created_at timestamptz not null default clock_timestamp(),
+  primary key (dealer_id, id),
+  constraint listing_consumptions_listing foreign key (dealer_id, listing_id) references app_public.listings (dealer_id, id),
+  constraint listing_consumptions_subscription foreign key (dealer_id, subscription_id) references app_public.dealer_subscriptions (dealer_id, id),
+  constraint listing_consumptions_invoice_item foreign key (dealer_id, invoice_item_id) references app_public.invoice_items (dealer_id, id),
+  constraint listing_consumptions_source_has_proof check (
+    case source
+      when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
+      when 'subscription_quota' then subscription_id is not null and num_nonnulls(price_config_id, invoice_item_id) = 0
+      when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
+    end),
+  constraint listing_consumptions_only_extras_cost check (source = 'paid_extra' or net_amount = 0),
+  constraint listing_consumptions_amounts_add_up check (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+);
+-- @unique tells PostGraphile that the field `consumption` is a single row; FreshRowsPlugin restricts it to the publication.
+comment on table app_public.listing_consumptions is E'@unique dealer_id,listing_id\nThe ledger: what paid for each listing. Its rows never change.';
+comment on column app_public.listing_consumptions.dealer_id is 'The dealer that published.';
+comment on column app_public.listing_consumptions.id is 'Time-ordered.';
+comment on column app_public.listing_consumptions.listing_id is 'The listing. It has at most one publication.';
+comment on column app_public.listing_consumptions.kind is 'The action that was paid for.';
+comment on column app_public.listing_consumptions.source is 'What paid for it.';
+comment on column app_public.listing_consumptions.subscription_id is 'The subscription whose quota was used.';
+comment on column app_public.listing_consumptions.price_config_id is 'The price that was applied.';
+comment on column app_public.listing_consumptions.invoice_item_id is 'The line on the monthly invoice.';
+comment on column app_public.listing_consumptions.net_amount is 'Without VAT; zero unless a price was applied.';
+comment on column app_public.listing_consumptions.vat_rate is 'In percent: 19.00 is 19 %.';
+comment on column app_public.listing_consumptions.vat_amount is 'Rounded half away from zero to the currency''s minor units.';
+comment on column app_public.listing_consumptions.gross_amount is 'Net amount plus VAT.';
+comment on column app_public.listing_consumptions.currency is 'The currency of all its amounts.';
+comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token.';
+comment on column app_public.listing_consumptions.created_at is 'When it was decided, while the dealer was locked.';
+comment on constraint listing_consumptions_listing on app_public.listing_consumptions is E'@backwardBehavior +singularRelation:resource:single\n@foreignSingleFieldName consumption\n@backwardDescription What paid for it; null unless you are a member.';
+create unique index if not exists ux_listing_consumptions_one_publication on app_public.listing_consumptions (dealer_id, listing_id)
+  where kind = 'publication';
+-- Partial: right after loading, a unique constraint on a mostly null column misleads the planner.
+create unique index if not exists ux_listing_consumptions_one_per_invoice_item on app_public.listing_consumptions (dealer_id, invoice_item_id)
+  where invoice_item_id is not null;
+create index if not exists ix_listing_consumptions_free_dealer_id_created_at on app_public.listing_consumptions (dealer_id, created_at)
+  where source = 'free_quota';
+
+create table if not exists app_private.ledger_checks (
+  id uuid not null default app_private.time_ordered_uuid() primary key,
+  started_at timestamptz not null,
+  finished_at timestamptz not null,
+  broken integer not null constraint ledger_checks_broken_not_negative check (broken >= 0),
+  findings jsonb not null,
+  constraint ledger_checks_finished_after_start check (finished_at >= started_at)
+);
+comment on table app_private.ledger_checks is 'Results of the nightly check of the ledger; the last row is the current state.';
+comment on column app_private.ledger_checks.id is 'Time-ordered.';
+comment on column app_private.ledger_checks.started_at is 'When the check started.';
+comment on column app_private.ledger_checks.finished_at is 'When the check ended.';
+comment on column app_private.ledger_checks.broken is 'Number of rows that break a rule; 0: the ledger is in order.';
+comment on column app_private.ledger_checks.findings is 'The broken rules: [{"rule": …, "broken": n, "examples": [up to five]}].';
+
+do $$ begin
+  create type app_private.ledger_fault as (rule text, dealer_id uuid, id uuid, detail jsonb);
+exception when duplicate_object then null; end $$;
+comment on type app_private.ledger_fault is 'A row that breaks a rule of the ledger.';
+comment on column app_private.ledger_fault.rule is 'The broken rule, as a sentence.';
+comment on column app_private.ledger_fault.dealer_id is 'The dealer of the row.';
+comment on column app_private.ledger_fault.id is 'The id of the row: of a listing, a subscription, an invoice or an item, depending on the rule.';
+comment on column app_private.ledger_fault.detail is 'The values that contradict each other.';
+
+do $$ begin
+  create type app_private.publication_decision as (
+    source app_public.consumption_source,
+    subscription_id uuid,
+    price app_public.price_configs,
+    charge app_public.invoice_items,
+    free_remaining integer,
+    subscription_remaining integer
+  );
+exception when duplicate_object then null; end $$;
+comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its charge, and the quotas that were left before it.';
+comment on column app_private.publication_decision.source is 'What pays for it.';
+comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
+comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
+comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not written yet.';
+comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
+comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
+
+do $$ begin
+  create type app_public.listing_quote as (
+    source app_public.consumption_source,
+    net_amount numeric,
+    vat_rate numeric,
+    gross_amount numeric,
+    currency text,
+    free_remaining integer,
+    subscription_remaining integer
+  );
+exception when duplicate_object then null; end $$;
+comment on type app_public.listing_quote is 'The cost of the dealer''s next listing at this moment.';
+comment on column app_public.listing_quote.source is E'@notNull\nWhat would pay for it.';
+comment on column app_public.listing_quote.net_amount is E'@notNull\nWithout VAT.';
+comment on column app_public.listing_quote.vat_rate is E'@notNull\nIn percent: 19.00 is 19 %.';
+comment on column app_public.listing_quote.gross_amount is E'@notNull\nNet amount plus VAT.';
+comment on column app_public.listing_quote.currency is E'@notNull\nISO 4217.';
+comment on column app_public.listing_quote.free_remaining is E'@notNull\nFree listings left in the rolling period.';
+comment on column app_public.listing_quote.subscription_remaining is E'@notNull\nListings left in running subscriptions.';
+
+--! Included quota/free_quota_remaining.sql
+create or replace function app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamptz) returns integer
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_remaining integer;
+begin
+  select q.quota_amount - (
+    select count(*)
+    from app_public.listing_consumptions as lc
+    where lc.dealer_id = free_quota_remaining.dealer_id
+      and lc.source = 'free_quota'
+      and lc.created_at > free_quota_remaining.at - q.period_days * interval '24 hours'
+  )::integer
+  into v_remaining
+  from app_public.free_quota_configs as q
+  where q.country = free_quota_remaining.country and q.segment = free_quota_remaining.segment
+    and q.valid @> free_quota_remaining.at;
+  return greatest(v_remaining, 0);
+end
+$$;
+
+comment on function app_private.free_quota_remaining(uuid, text, app_public.segment, timestamptz) is
+  'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
+--! EndIncluded quota/free_quota_remaining.sql
+--! Included quota/decide_publication.sql
+create or replace function app_private.decide_publication(dealer_id uuid, country text, at timestamptz) returns app_private.publication_decision
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_segment constant app_public.segment := 'dealer'::app_public.segment;
+  v_pricing_type constant app_public.pricing_type := 'pay_per_listing'::app_public.pricing_type;
+  v_gate app_private.pricing_gate;
+  v_decision app_private.publication_decision;
+  v_price app_public.price_configs;
+  v_unit_price_net numeric := 0.0;
+  v_overage_blocked boolean;
+begin
+  v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
+  v_decision.free_remaining := app_private.free_quota_remaining(
+    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at);
+  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first.
+  select
+    coalesce(sum(s.included_listing_quota - s.used_listing_quota), 0)::integer,
+    (array_agg(s.id order by s.end_at, s.id) filter (where s.used_listing_quota < s.included_listing_quota))[1],
+    bool_and(s.overage = 'block')
+  into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
+  from app_public.dealer_subscriptions as s
+  where s.dealer_id = decide_publication.dealer_id and s.status in ('active', 'cancelled')
+    and s.start_at <= decide_publication.at and decide_publication.at < s.end_at;
+
+  if v_decision.free_remaining > 0 then
+    v_decision.source := 'free_quota';
+    v_decision.subscription_id := null;
+  elsif v_decision.subscription_id is not null then
+    v_decision.source := 'subscription_quota';
+  elsif v_overage_blocked then
+    raise exception using
+      errcode = 'FC009',
+      message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
+      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
+  else
+    v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
+    v_decision.source := 'paid_extra';
+    v_decision.price := v_price;
+    v_unit_price_net := v_price.unit_price_net;
+  end if;
+  v_decision.charge := app_private.price_item(v_unit_price_net, v_gate);
+  return v_decision;
+end
+$$;
+
+comment on function app_private.decide_publication(uuid, text, timestamptz) is
+  'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+--! EndIncluded quota/decide_publication.sql
+--! Included listing/quote_listing.sql
+create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote
+  language plpgsql stable security definer
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_dealer app_public.dealers;
+  v_decision app_private.publication_decision;
+  v_quote app_public.listing_quote;
+begin
+  perform app_private.require_member(quote_listing.dealer_id);
+  select d.* into v_dealer from app_public.dealers as d where d.id = quote_listing.dealer_id;
+  perform app_private.require_publisher(v_dealer);
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp());
+  v_quote.source := v_decision.source;
+  v_quote.net_amount := (v_decision.charge).net_amount;
+  v_quote.vat_rate := (v_decision.charge).vat_rate;
+  v_quote.gross_amount := (v_decision.charge).gross_amount;
+  v_quote.currency := (v_decision.charge).currency;
+  v_quote.free_remaining := v_decision.free_remaining;
+  v_quote.subscription_remaining := v_decision.subscription_remaining;
+  return v_quote;
+end
+$$;
+
+comment on function app_public.quote_listing(uuid) is
+  E'@behavior +queryField\nWhat the dealer''s next listing would cost now: the decision of createListing without its writes. For members of the dealer.';
+
+grant execute on function app_public.quote_listing(uuid) to forecourt_dealer, forecourt_admin;
+--! EndIncluded listing/quote_listing.sql
+--! Included listing/replay_listing.sql
+create or replace function app_private.replay_listing(dealer_id uuid, idempotency_key uuid, payload_hash bytea) returns app_public.listings
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_listing app_public.listings;
+begin
+  select l.* into v_listing
+  from app_public.listings as l
+  where l.dealer_id = replay_listing.dealer_id and l.idempotency_key = replay_listing.idempotency_key;
+  if v_listing.payload_hash <> replay_listing.payload_hash then
+    raise exception using
+      errcode = 'FC007',
+      message = 'This idempotency key was used for another listing. Use a new key for a new listing.',
+      detail = jsonb_build_object('field', 'idempotencyKey')::text;
+  end if;
+  return v_listing;
+end
+$$;
+
+comment on function app_private.replay_listing(uuid, uuid, bytea) is
+  'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+--! EndIncluded listing/replay_listing.sql
+--! Included listing/record_consumption.sql
+create or replace function app_private.record_consumption(
+  listing app_public.listings, decision app_private.publication_decision
+) returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_charge app_public.invoice_items := decision.charge;
+begin
+  if decision.source = 'subscription_quota' then
+    update app_public.dealer_subscriptions as s
+    set used_listing_quota = s.used_listing_quota + 1, updated_at = listing.created_at
+    where s.dealer_id = listing.dealer_id and s.id = decision.subscription_id;
+  elsif decision.source = 'paid_extra' then
+    v_charge.dealer_id := listing.dealer_id;
+    v_charge.description := 'Listing ' || listing.id;
+    v_charge.price_config_id := (decision.price).id;
+    v_charge.price_version := (decision.price).price_version;
+    v_charge.country := (decision.price).country;
+    v_charge.created_at := listing.created_at;
+    v_charge.id := app_private.add_invoice_item(v_charge);
+  end if;
+  insert into app_public.listing_consumptions (
+    dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+  values (
+    listing.dealer_id, listing.id, 'publication', decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
+    v_charge.net_amount, v_charge.vat_rate, v_charge.vat_amount, v_charge.gross_amount, v_charge.currency,
+    listing.created_by, listing.created_at);
+  -- The API counts publications by this notice; a replayed request sends none.
+  raise notice 'listing published' using detail = decision.source;
+end
+$$;
+
+comment on function app_private.record_consumption(app_public.listings, app_private.publication_decision) is
+  'Carries out a decision: uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
+--! EndIncluded listing/record_consumption.sql
+--! Included listing/create_listing.sql
+create or replace function app_public.create_listing(
+  dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text,
+  description text default null, attributes jsonb default null, images text[] default null
+) returns app_public.listings
+  language plpgsql volatile security definer
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+  set lock_timeout to '3s'
+as $$
+declare
+  v_payload_hash constant bytea := sha256(convert_to(
+    jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images))::text, 'UTF8'));
+  v_user_id constant uuid := app_private.require_member(create_listing.dealer_id);
+  v_dealer constant app_public.dealers := app_private.lock_dealer(create_listing.dealer_id);
+  v_listing app_public.listings;
+  v_decision app_private.publication_decision;
+  v_at timestamptz;
+begin
+  v_listing := app_private.replay_listing(v_dealer.id, create_listing.idempotency_key, v_payload_hash);
+  if v_listing.id is not null then
+    return v_listing;
+  end if;
+  perform app_private.require_publisher(v_dealer);
+  -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
+  v_at := clock_timestamp();
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at);
+  insert into app_public.listings (
+    dealer_id, title, module, price, currency, description, attributes, images,
+    idempotency_key, payload_hash, created_by, created_at, updated_at)
+  values (
+    v_dealer.id, btrim(create_listing.title), create_listing.module,
+    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
+    app_private.money(
+      create_listing.price,
+      (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
+    create_listing.currency,
+    create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
+    create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
+  returning * into v_listing;
+  perform app_private.record_consumption(v_listing, v_decision);
+  return v_listing;
+end
+$$;
+
+comment on function app_public.create_listing(uuid, uuid, text, text, numeric, text, text, jsonb, text[]) is
+  E'@behavior +mutationField\n@resultFieldName listing\nPublishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates a PENDING listing, in one transaction. The same idempotency key with the same input returns the same listing.';
+
+grant execute on function app_public.create_listing(uuid, uuid, text, text, numeric, text, text, jsonb, text[]) to forecourt_dealer, forecourt_admin;
+--! EndIncluded listing/create_listing.sql
+--! Included listing/consumption_of_listing.sql
+create or replace function app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
+  returns setof app_public.listing_consumptions
+  language plpgsql volatile security invoker rows 1
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  -- Volatile although it only reads: a stable function would not see the row that the calling statement has just written.
+  -- @plpgsql_check_options: performance_warnings = off
+  return query
+  select lc.*
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id
+    and lc.kind = 'publication';
+end
+$$;
+
+comment on function app_public.consumption_of_listing(uuid, uuid) is
+  'The ledger row of a listing''s publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
+
+grant execute on function app_public.consumption_of_listing(uuid, uuid) to forecourt_dealer, forecourt_admin;
+--! EndIncluded listing/consumption_of_listing.sql
+--! Included ledger/verify_listings.sql
+create or replace function app_private.verify_listings(
+  first_dealer_id uuid default '00000000-0000-0000-0000-000000000000', last_dealer_id uuid default 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+) returns setof app_private.ledger_fault
+  language sql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  -- Both sides come in order from an index alone, without reading the tables. A join would be planned by the
+  -- statistics, and where these are wrong it reads a whole table for each range.
+  with differing as materialized (
+    select coalesce(l.dealer_id, p.dealer_id) as dealer_id, coalesce(l.id, p.listing_id) as id,
+      l.id is not null as is_listing, coalesce(p.publications, 0) as publications
+    from (
+      select dealer_id, id from app_public.listings where dealer_id between first_dealer_id and last_dealer_id
+    ) as l
+    full join (
+      select dealer_id, listing_id, count(*) as publications
+      from app_public.listing_consumptions
+      where kind = 'publication' and dealer_id between first_dealer_id and last_dealer_id
+      group by dealer_id, listing_id
+    ) as p on p.dealer_id = l.dealer_id and p.listing_id = l.id
+    where l.id is null or p.publications is distinct from 1
+  )
+  select
+    case when d.is_listing then 'a listing does not have exactly one publication in the ledger' else 'a publication in the ledger has no listing' end,
+    d.dealer_id, d.id, jsonb_build_object('publications', d.publications)
+  from differing as d
+$$;
+
+comment on function app_private.verify_listings(uuid, uuid) is
+  'Finds listings that do not have exactly one publication in the ledger, and publications without a listing, for all dealers or a range of dealer ids. `id` is the listing''s.';
+--! EndIncluded ledger/verify_listings.sql
+--! Included ledger/verify_listings_from.sql
+create or replace function app_private.verify_listings_from(
+  first_dealer_id uuid, size integer default 10000, out in_order boolean, out next_dealer_id uuid
+)
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+  set max_parallel_workers_per_gather to 0
+  -- A generic plan assumes a wide range: 165 ms instead of 10.
+  set plan_cache_mode to force_custom_plan
+as $$
+declare
+  v_last_dealer_id uuid;
+begin
+  select l.dealer_id into v_last_dealer_id
+  from app_public.listings as l
+  where l.dealer_id >= first_dealer_id
+  order by l.dealer_id
+  offset size limit 1;
+  in_order := not exists (
+    select from app_private.verify_listings(first_dealer_id, coalesce(v_last_dealer_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')));
+  -- From both tables: a ledger row may belong to a dealer without listings.
+  next_dealer_id := least(
+    (select l.dealer_id from app_public.listings as l where l.dealer_id > v_last_dealer_id order by l.dealer_id limit 1),
+    (select lc.dealer_id from app_public.listing_consumptions as lc where lc.dealer_id > v_last_dealer_id order by lc.dealer_id limit 1));
+end
+$$;
+
+comment on function app_private.verify_listings_from(uuid, integer) is
+  'Runs verify_listings for the given dealer and the next ones, up to about `size` listings and to the end of a dealer. Returns whether it found nothing, and the next dealer; null at the end. One short statement per call, so the check of a large ledger blocks nobody.';
+--! EndIncluded ledger/verify_listings_from.sql
+--! Included ledger/verify_subscriptions.sql
+create or replace function app_private.verify_subscriptions() returns setof app_private.ledger_fault
+  language sql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select
+    case
+      when s.id is null then 'a ledger row uses a subscription that does not exist'
+      when s.used_listing_quota <> coalesce(lc.ledger_rows, 0) then 'the used quota of a subscription is not the number of its ledger rows'
+      else 'the used quota of a subscription exceeds its included quota'
+    end,
+    coalesce(s.dealer_id, lc.dealer_id),
+    coalesce(s.id, lc.subscription_id),
+    jsonb_build_object('used', s.used_listing_quota, 'included', s.included_listing_quota, 'ledger_rows', coalesce(lc.ledger_rows, 0))
+  from app_public.dealer_subscriptions as s
+  full join (
+    select dealer_id, subscription_id, count(*) as ledger_rows
+    from app_public.listing_consumptions
+    where source = 'subscription_quota'
+    group by dealer_id, subscription_id
+  ) as lc on lc.dealer_id = s.dealer_id and lc.subscription_id = s.id
+  where s.id is null
+    or s.used_listing_quota <> coalesce(lc.ledger_rows, 0)
+    or s.used_listing_quota not between 0 and s.included_listing_quota
+$$;
+
+comment on function app_private.verify_subscriptions() is
+  'Finds subscriptions whose used quota differs from the number of their ledger rows or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
+--! EndIncluded ledger/verify_subscriptions.sql
+--! Included ledger/verify_paid_extras.sql
+create or replace function app_private.verify_paid_extras() returns setof app_private.ledger_fault
+  language sql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select
+    case
+      when lc.listing_id is null then 'an item of a monthly invoice does not belong to exactly one listing'
+      else 'a paid listing has no invoice item with the same amounts'
+    end,
+    coalesce(lc.dealer_id, it.dealer_id),
+    coalesce(lc.listing_id, it.id),
+    jsonb_build_object('ledger_gross', lc.gross_amount, 'item_gross', it.gross_amount)
+  from (
+    select * from app_public.listing_consumptions where source = 'paid_extra'
+  ) as lc
+  full join (
+    select it.*
+    from app_public.invoice_items as it
+    join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+    where i.kind = 'monthly'
+  ) as it on it.dealer_id = lc.dealer_id and it.id = lc.invoice_item_id
+  where (lc.net_amount, lc.vat_rate, lc.vat_amount, lc.gross_amount, lc.currency, lc.price_config_id)
+    is distinct from (it.net_amount, it.vat_rate, it.vat_amount, it.gross_amount, it.currency, it.price_config_id)
+  union all
+  select 'an item of a monthly invoice does not belong to exactly one listing', lc.dealer_id, lc.invoice_item_id,
+    jsonb_build_object('ledger_rows', count(*))
+  from app_public.listing_consumptions as lc
+  where lc.invoice_item_id is not null
+  group by lc.dealer_id, lc.invoice_item_id
+  having count(*) > 1
+$$;
+
+comment on function app_private.verify_paid_extras() is
+  'Finds paid ledger rows without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one ledger row (`id` is the item''s).';
+--! EndIncluded ledger/verify_paid_extras.sql
+--! Included ledger/verify_invoices.sql
+create or replace function app_private.verify_invoices() returns setof app_private.ledger_fault
+  language sql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select
+    case when i.id is null then 'an item has no invoice' else 'the totals of an invoice are not the sums of its items' end,
+    coalesce(i.dealer_id, it.dealer_id),
+    coalesce(i.id, it.invoice_id),
+    jsonb_build_object('gross_total', i.gross_total, 'items_gross', coalesce(it.gross, 0))
+  from app_public.invoices as i
+  full join (
+    select dealer_id, invoice_id, sum(net_amount) as net, sum(vat_amount) as vat, sum(gross_amount) as gross
+    from app_public.invoice_items
+    group by dealer_id, invoice_id
+  ) as it on it.dealer_id = i.dealer_id and it.invoice_id = i.id
+  where i.id is null
+    or (i.net_total, i.vat_total, i.gross_total) <> (coalesce(it.net, 0), coalesce(it.vat, 0), coalesce(it.gross, 0))
+  union all
+  select 'an item has another currency or country than its invoice', it.dealer_id, it.id,
+    jsonb_build_object('item', it.country || ' ' || it.currency, 'invoice', i.country || ' ' || i.currency)
+  from app_public.invoice_items as it
+  join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+  where it.currency <> i.currency or it.country <> i.country
+$$;
+
+comment on function app_private.verify_invoices() is
+  'Finds invoices whose totals differ from the sums of their items, items without an invoice (`id` is the invoice''s), and items whose currency or country differs from the invoice''s (`id` is the item''s).';
+--! EndIncluded ledger/verify_invoices.sql
+--! Included ledger/verify_purchases.sql
+create or replace function app_private.verify_purchases() returns setof app_private.ledger_fault
+  language sql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select
+    case
+      when i.id is null then 'a subscription does not belong to a package invoice'
+      when i.status = 'paid' then 'a paid package does not have exactly one subscription'
+      else 'an unpaid package has a subscription'
+    end,
+    coalesce(i.dealer_id, s.dealer_id),
+    coalesce(i.id, s.invoice_id),
+    jsonb_build_object('status', i.status, 'subscriptions', coalesce(s.subscriptions, 0))
+  from (
+    select dealer_id, id, status from app_public.invoices where kind = 'package'
+  ) as i
+  full join (
+    select dealer_id, invoice_id, count(*) as subscriptions
+    from app_public.dealer_subscriptions
+    where invoice_id is not null
+    group by dealer_id, invoice_id
+  ) as s on s.dealer_id = i.dealer_id and s.invoice_id = i.id
+  where i.id is null or coalesce(s.subscriptions, 0) <> case i.status when 'paid' then 1 else 0 end
+$$;
+
+comment on function app_private.verify_purchases() is
+  'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
+--! EndIncluded ledger/verify_purchases.sql
+--! Included ledger/verify_ledger.sql
+create or replace function app_private.verify_ledger(listings boolean default true) returns setof app_private.ledger_fault
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+  set work_mem to '64MB'
+  set max_parallel_workers_per_gather to 0
+as $$
+begin
+  -- One core and little memory: publications need the rest. Each rule gives its memory back before the next one runs.
+  if listings then
+    return query select * from app_private.verify_listings();
+  end if;
+  return query select * from app_private.verify_subscriptions();
+  return query select * from app_private.verify_paid_extras();
+  return query select * from app_private.verify_invoices();
+  return query select * from app_private.verify_purchases();
+end
+$$;
+
+comment on function app_private.verify_ledger(boolean) is
+  'Checks the rules of the ledger and returns one row per violation; no row means that the ledger is in order. Reads every row once or twice by set operations, in the snapshot of the calling statement, and locks no rows. With `listings` false, verify_listings is left out.';
+--! EndIncluded ledger/verify_ledger.sql
+--! Included ledger/check_ledger.sql
+create or replace function app_private.check_ledger(listings_in_order_since timestamptz default null) returns app_private.ledger_checks
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_check app_private.ledger_checks;
+begin
+  v_check.id := app_private.time_ordered_uuid();
+  v_check.started_at := coalesce(listings_in_order_since, clock_timestamp());
+  select coalesce(sum(r.broken), 0)::integer, coalesce(jsonb_agg(to_jsonb(r) order by r.rule), '[]')
+  into v_check.broken, v_check.findings
+  from (
+    select f.rule, count(*) as broken,
+      jsonb_agg(jsonb_build_object('dealer_id', f.dealer_id, 'id', f.id, 'detail', f.detail)) filter (where f.number <= 5) as examples
+    from (
+      select v.*, row_number() over (partition by v.rule) as number from app_private.verify_ledger(listings => listings_in_order_since is null) as v
+    ) as f
+    group by f.rule
+  ) as r;
+  v_check.finished_at := clock_timestamp();
+  insert into app_private.ledger_checks values (v_check.*);
+  if v_check.broken > 0 then
+    perform app_private.send_alert(
+      'ledger_broken', (v_check.started_at at time zone 'UTC')::date::text,
+      format('The ledger is broken: %s rows break a rule. Please read them with app_private.verify_ledger().', v_check.broken),
+      jsonb_build_object('broken', v_check.broken, 'findings', v_check.findings));
+  end if;
+  return v_check;
+end
+$$;
+
+comment on function app_private.check_ledger(timestamptz) is
+  'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the time at which it began; their rules are not checked again.';
+--! EndIncluded ledger/check_ledger.sql
+
+create or replace trigger listing_consumptions_never_changed before update or delete or truncate on app_public.listing_consumptions
+  for each statement execute function app_private.refuse_change();
+
+select app_private.force_row_security('app_public.listings');
+select app_private.force_row_security('app_public.listing_consumptions');
+select app_private.force_row_security('app_private.ledger_checks');
+drop policy if exists select_active on app_public.listings;
+create policy select_active on app_public.listings for select to forecourt_visitor, forecourt_dealer using (status = 'active');
+drop policy if exists select_member on app_public.listings;
+create policy select_member on app_public.listings for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
+drop policy if exists select_admin on app_public.listings;
+create policy select_admin on app_public.listings for select to forecourt_admin using (true);
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at)
+  on app_public.listings to forecourt_visitor, forecourt_dealer, forecourt_admin;
+drop policy if exists select_member on app_public.listing_consumptions;
+create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
+drop policy if exists select_admin on app_public.listing_consumptions;
+create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (true);
+grant select on app_public.listing_consumptions to forecourt_dealer, forecourt_admin;

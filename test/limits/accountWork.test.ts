@@ -1,0 +1,131 @@
+/** The work of a failed login: the same for an existing and an unknown account, so its time tells neither from the other. */
+import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
+import { hashPassword } from '../../src/identity/passwords.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { listenToStatements, type Statements } from '../support/statements.ts'
+import { makeUser } from '../support/testData.ts'
+import { until } from '../support/waits.ts'
+
+const ALLOWED = 5
+const GUESS = 'wrong password'
+
+type Verification = { parameters: string; salt: number; digest: number; password: unknown; more: unknown[] }
+
+const verifications: Verification[] = []
+let hashes = 0
+
+const argon2 = jest.requireActual<typeof import('@node-rs/argon2')>('@node-rs/argon2')
+jest.unstable_mockModule('@node-rs/argon2', () => ({
+  ...argon2,
+  hash: (...given: Parameters<typeof argon2.hash>) => {
+    hashes += 1
+    return argon2.hash(...given)
+  },
+  verify: (...given: Parameters<typeof argon2.verify>) => {
+    const [hash, password, ...more] = given
+    const [, ...parts] = String(hash).split('$')
+    const [salt = '', digest = ''] = parts.slice(3)
+    const parameters = parts.slice(0, 3).join(' ')
+    verifications.push({ parameters, salt: salt.length, digest: digest.length, password, more })
+    return argon2.verify(...given)
+  },
+}))
+// loaded after the mock, which they use
+const { startServer } = await import('../support/apiServer.ts')
+const { login } = await import('../support/graphqlOperations.ts')
+
+let database: TestDatabase
+let statements: Statements
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await database.superuser.query(`alter database ${database.name} set track_functions = 'all'`)
+  const userId = await makeUser(database.owner, 'existing@example.com')
+  await database.superuser.query(
+    'update app_private.user_passwords set password_hash = $2 where user_id = $1',
+    [userId, await hashPassword('correct horse battery staple')],
+  )
+  statements = await listenToStatements(database.ownerUrl)
+})
+
+afterAll(async () => {
+  await statements.relay.cut()
+  await database.drop()
+})
+
+/** One failed login after another, up to the first that the limit refuses, on a server that has just started. */
+async function workOf(email: string) {
+  const server = await startServer({ ...database, ownerUrl: statements.relay.url })
+  // what the test itself has written is reported before the reset
+  for (const pool of [database.owner, database.superuser])
+    await pool.query('select pg_stat_force_next_flush()')
+  await database.superuser.query('select pg_stat_reset()')
+  const attempts: unknown[] = []
+  try {
+    for (let attempt = 0; attempt <= ALLOWED; attempt += 1) {
+      statements.take('forecourt api')
+      verifications.length = 0
+      hashes = 0
+      const { status, errors } = await login(server, email, GUESS)
+      attempts.push({
+        outcome: [status, errors[0]?.extensions.code],
+        statements: statements.take('forecourt api'),
+        verifications: [...verifications],
+        hashes,
+      })
+    }
+  } finally {
+    await server.stop()
+  }
+  return { attempts, inside: await workInDatabase() }
+}
+
+/** Calls of each function and writes to each table, which a connection reports when it ends. */
+async function workInDatabase(): Promise<unknown[]> {
+  const calls = async () =>
+    (
+      await database.superuser.query<{ name: string; calls: string }>(
+        `select schemaname || '.' || funcname as name, calls from pg_stat_user_functions
+         where schemaname in ('app_public', 'app_private') order by name`,
+      )
+    ).rows
+  await until('the connection of the logins has reported its work', async () =>
+    (await calls()).some(row => row.name.endsWith('.begin_login') && row.calls === String(ALLOWED + 1)),
+  )
+  const { rows: writes } = await database.superuser.query(
+    `select relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables
+     where n_tup_ins + n_tup_upd + n_tup_del > 0 order by relname`,
+  )
+  return [await calls(), writes]
+}
+
+const BEGIN = 'select * from app_public.begin_login($1, $2)'
+const FAIL = 'select app_public.fail_login($1, $2, $3, $4)'
+
+test('an existing and an unknown account take the same statements, verifications and writes', async () => {
+  const existing = await workOf('existing@example.com')
+  const unknown = await workOf('unknown@example.com')
+  expect(unknown.attempts).toEqual(existing.attempts)
+  expect(unknown.inside).toEqual(existing.inside)
+  const verification = {
+    parameters: 'argon2id v=19 m=19456,t=2,p=1',
+    salt: 22,
+    digest: 43,
+    password: GUESS,
+    more: [],
+  }
+  const failed = {
+    outcome: [401, 'invalid_credentials'],
+    statements: [BEGIN, FAIL],
+    verifications: [verification],
+    hashes: 0,
+  }
+  const refused = {
+    outcome: [429, 'rate_limit_exceeded'],
+    statements: [BEGIN],
+    verifications: [],
+    hashes: 0,
+  }
+  expect(existing.attempts).toEqual([...Array(ALLOWED).fill(failed), refused])
+  expect(existing.inside).not.toEqual([[], []])
+})
