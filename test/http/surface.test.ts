@@ -234,7 +234,6 @@ test('the scripts of GraphiQL are served by us and not by a third party', async 
 })
 
 test.each([
-  ['GET', 'application/json', 405],
   ['PUT', 'application/json', 405],
   ['DELETE', 'application/json', 405],
   ['POST', 'application/x-www-form-urlencoded', 415],
