@@ -146,6 +146,6 @@ function refuse(request: Request, response: Response, log: Logger): void {
   const { charge, retryAfterSeconds } = verdict
   const { scope } = charge.policy
   logRefusal(log, request, scope)
-  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfterSeconds)
-  sendFault(request, response, code, { message, detail, meta })
+  const { message, detail, meta } = tooManyRequests(scope, charge.name, retryAfterSeconds)
+  sendFault(request, response, 'rate_limit_exceeded', { message, detail, meta })
 }
