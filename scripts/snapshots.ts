@@ -1,4 +1,4 @@
-/** `npm run fix`: writes schema.graphql and schema.sql anew, from a throw-away database. */
+/** `npm run fix`: writes schema.graphql and schema.sql from a throw-away database. */
 import { writeFile } from 'node:fs/promises'
 import { makeSnapshots } from './checks/snapshots.ts'
 import { endServersWithProcess, migrated18 } from './support/databases.ts'

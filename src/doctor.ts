@@ -1,4 +1,4 @@
-/** `npm run db:doctor`: examines the database as its owner. Ends with 1 when something needs to be done at once. */
+/** `npm run db:doctor`: examines the database as its owner. The exit code is 1 when something must be done at once. */
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { readConfiguration } from './configuration.ts'
@@ -7,13 +7,18 @@ import { findEmbedded } from './embedded/embedded.ts'
 
 const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 
+// a reader such as `head` closes the pipe when it has read enough
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+
 async function main(): Promise<boolean> {
-  // not the API's process: what it needs beyond the database may be missing here
+  // the variables that only the API requires may be missing here
   const { databaseUrl, poolSize, instances } = readConfiguration({ ...process.env, NODE_ENV: '' })
   const connectionString = databaseUrl ?? findEmbedded(dataDirectory)
   if (connectionString === undefined) {
     throw new Error(
-      'Set DATABASE_URL to the owner of the database, or start the embedded one with npm start.',
+      'Set DATABASE_URL to the login of the owner, or start the embedded database with npm start.',
     )
   }
   const client = new pg.Client({

@@ -61,7 +61,7 @@ function startOn({ ownerUrl }: TestDatabase, command: string, env: Record<string
 
 /** Waits until the process reports that it is ready, and returns the URL of the API. */
 async function untilReady({ output, child }: Running): Promise<string> {
-  await until('the process is ready', () => output().includes('Stop  ') || child.exitCode !== null, 30)
+  await until('the process is ready', () => output().includes('Stop  ') || child.exitCode !== null, 120)
   const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output()) ?? []
   if (url === undefined) throw new Error(`the process did not start:\n${output()}`)
   return url
@@ -148,7 +148,7 @@ test('after SIGTERM the process answers the running request, finishes the runnin
 
 test('a second, later signal ends the process immediately', async () => {
   const running = startOn(database, 'worker', { LOG_LEVEL: 'debug' })
-  await until('the worker is connected', () => running.output().includes('Worker connected'), 30)
+  await until('the worker is connected', () => running.output().includes('Worker connected'), 120)
   await holding(
     database,
     'lock table app_public.dealer_subscriptions in exclusive mode',
@@ -187,7 +187,7 @@ test('npm run api serves requests and runs no jobs, and Ctrl-C stops it although
 test('npm run worker runs jobs and serves no requests', async () => {
   await addJob()
   const running = startOn(database, 'worker')
-  await until('no job is left', async () => (await countJobs()) === 0, 30)
+  await until('no job is left', async () => (await countJobs()) === 0, 120)
   expect(await countConnections('forecourt api')).toBe(0)
   expect(running.output()).not.toContain('http://')
   running.child.kill('SIGTERM')

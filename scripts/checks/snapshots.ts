@@ -1,4 +1,4 @@
-/** schema.graphql and schema.sql: what the code makes of them now. */
+/** Makes schema.graphql and schema.sql from the code as it is now. */
 import '../../src/graphileEnvironment.ts'
 import { randomBytes } from 'node:crypto'
 import {
@@ -22,7 +22,7 @@ export async function makeSnapshots(databaseUrl: string): Promise<Record<string,
   }
 }
 
-/** Asks the API itself, so that whatever clients get is in it, wherever it was made. */
+/** Asks the API itself, so that the text has everything that clients see, wherever it was made. */
 async function describeApi(databaseUrl: string): Promise<string> {
   const environment = { DATABASE_URL: databaseUrl, PORT: '0', INTROSPECTION: '1' }
   const jwtSecret = randomBytes(32).toString('hex')

@@ -1,12 +1,12 @@
-/** The clock of this machine against the database's: tokens and the crontab go by the one, quotas and prices by the other. */
-import type { Check } from './check.ts'
+/** Compares the clock of this machine, which tokens and the crontab use, with the database's, which quotas and prices use. */
+import type { Check } from './finding.ts'
 
 const WARN_MS = 1_000
 const FAIL_MS = 30_000
 const ATTEMPTS = 3
 
 export const clock: Check = {
-  name: "clock: this machine's agrees with the database's",
+  name: 'clock: this machine and the database agree',
   async run({ client, now }) {
     let skew = Number.POSITIVE_INFINITY
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -15,7 +15,7 @@ export const clock: Check = {
         'select (extract(epoch from clock_timestamp()) * 1000)::double precision as milliseconds',
       )
       const answered = now()
-      // it was read at some moment between the two: only what is outside of them is skew for sure
+      // the database read its clock between the two moments, so only a time outside of them proves skew
       const read = rows[0]?.milliseconds ?? 0
       skew = Math.min(skew, Math.max(asked - read, read - answered, 0))
     }
@@ -24,7 +24,7 @@ export const clock: Check = {
       {
         verdict: skew > FAIL_MS ? 'FAIL' : 'WARN',
         finding: `the clocks differ by ${(skew / 1000).toFixed(1)} s`,
-        remedy: 'let both machines keep time by NTP (chronyc tracking)',
+        remedy: 'synchronise both machines by NTP (chronyc tracking)',
       },
     ]
   },

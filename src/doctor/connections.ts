@@ -1,11 +1,11 @@
-/** Whether the pools of all processes fit into the server's connections. */
+/** Whether the server has a connection for each slot of every pool. */
 import { CONNECTIONS } from '../database/pool.ts'
-import type { Check } from './check.ts'
+import type { Check } from './finding.ts'
 
 export const connections: Check = {
-  name: 'connections: room for every pool',
+  name: 'connections: enough for every pool',
   async run({ client, poolSize, instances }) {
-    // reserved_connections is there from Postgres 16 on
+    // reserved_connections exists since Postgres 16
     const { rows } = await client.query<{ room: number }>(`
       select (sum(case name when 'max_connections' then setting::integer else -setting::integer end))::integer as room
       from pg_settings

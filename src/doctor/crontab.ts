@@ -1,15 +1,15 @@
-/** Whether the crontab's tasks were queued when they were due, and what is left to be made up for. */
+/** Whether the worker queued the tasks of the crontab when they were due, and whether it will make up for those it missed. */
 import { readFile } from 'node:fs/promises'
 import { type ParsedCronItem, parseCrontab } from 'graphile-worker'
-import type { Check, Finding } from './check.ts'
+import type { Check, Finding } from './finding.ts'
 
 const file = new URL('../../tasks/crontab', import.meta.url)
 const MINUTE = 60_000
-/** How late a worker may be that is being deployed. */
-const PATIENCE = 15 * MINUTE
-/** The longest gap between two slots of a crontab that we look for. */
+/** A deployment may stop the worker for so long. */
+const GRACE_PERIOD = 15 * MINUTE
+/** No task of the crontab runs less often than once a month. */
 const LONGEST_GAP = 32 * 24 * 60 * MINUTE
-/** A worker that starts makes up for it, however long ago it was due: `app_private.schedule_missed_expiry`. */
+/** The worker makes up for this task after a gap of any length: `app_private.schedule_missed_expiry`. */
 const ALWAYS_MADE_UP = 'expire_subscriptions'
 
 type Known = { identifier: string; since: Date; last: Date | null }
@@ -33,12 +33,14 @@ function judge(item: ParsedCronItem, known: Known | undefined, now: number): Fin
     const finding = `${item.identifier} is not known to any worker`
     return { verdict: 'WARN', finding, remedy: 'restart the workers with this build' }
   }
-  const due = lastSlot(item, now - PATIENCE)
+  const due = lastSlot(item, now - GRACE_PERIOD)
   const last = known.last ?? known.since
-  // a slot from before the worker knew of the task is nobody's
+  // slots before known_since are not missed
   if (due === undefined || last.getTime() >= due) return undefined
   const isLost = item.identifier !== ALWAYS_MADE_UP && now - last.getTime() > item.options.backfillPeriod
-  const madeUp = isLost ? 'slots of that time are not made up for' : 'a worker that starts makes up for it'
+  const madeUp = isLost
+    ? 'the worker does not make up for the missed slots'
+    : 'the worker makes up for it when it starts'
   return {
     verdict: 'FAIL',
     finding: `${item.identifier} was due at ${new Date(due).toISOString()}, last queued ${known.last?.toISOString() ?? 'never'}`,

@@ -1,31 +1,35 @@
-/** The checks in the order in which one would ask. Most are a query, which may also be run by itself with psql. */
+/** Runs the checks in the order in which an operator would ask. Most are a query, which psql runs as well. */
 import { readFile } from 'node:fs/promises'
-import type { Check, Finding, Surroundings } from './check.ts'
+import { appliedMigrations } from './appliedMigrations.ts'
 import { clock } from './clock.ts'
 import { connections } from './connections.ts'
 import { crontab } from './crontab.ts'
-import { migrations } from './migrations.ts'
+import type { Check, Context, Finding } from './finding.ts'
+import { schemaSnapshot } from './schemaSnapshot.ts'
 
 export type Examined = { name: string; findings: Finding[] }
 
 const folder = new URL('checks/', import.meta.url)
-/** What can be said about a database that was never migrated. */
-const FIRST = ['server', migrations]
+/** Checks that also run before the first migration. */
+const FIRST = ['server', appliedMigrations]
+/** Rules that hold for every schema that the migrations make; test/catalogs runs them too. */
+export const RULES = ['owner', 'roles', 'grants', 'row_security', 'functions', 'constraints', 'indexes']
 const REST = [
-  ...['owner', 'extensions', 'roles', 'grants', 'row_security', 'functions', 'constraints', 'indexes'],
+  schemaSnapshot,
+  ...['extensions', ...RULES],
   ...['vacuum', 'bloat', 'sessions', 'wal', 'settings', connections, clock, 'jobs', crontab],
 ]
 
-/** Runs every check, also past one that cannot be run. Changes nothing. */
-export async function examine(surroundings: Surroundings): Promise<Examined[]> {
-  const { client } = surroundings
-  // as in a search path of our functions, but that names come out with their schema
+/** Runs every check, also after one that cannot run. Changes nothing. */
+export async function examine(context: Context): Promise<Examined[]> {
+  const { client } = context
+  // as in our functions, but without our schemas, so that regclass prints schema-qualified names
   await client.query('set search_path to pg_catalog')
   const { rows } = await client.query("select to_regnamespace('app_private') is not null as is_migrated")
   const examined: Examined[] = []
   for (const entry of rows[0]?.is_migrated ? [...FIRST, ...REST] : FIRST) {
     const check = typeof entry === 'string' ? await queryCheck(entry) : entry
-    examined.push({ name: check.name, findings: await findings(check, surroundings) })
+    examined.push({ name: check.name, findings: await findings(check, context) })
   }
   return examined
 }
@@ -34,7 +38,7 @@ export function isHealthy(examined: Examined[]): boolean {
   return examined.every(({ findings }) => findings.every(({ verdict }) => verdict !== 'FAIL'))
 }
 
-/** One line a check that finds nothing, one a finding otherwise, with what is to be done. */
+/** A line for each check that finds nothing, otherwise a line for each finding with its remedy. */
 export function describe(examined: Examined[]): string {
   return examined
     .flatMap(({ name, findings }) => {
@@ -50,15 +54,16 @@ function subject(name: string): string {
   return name.slice(0, name.indexOf(':'))
 }
 
-async function queryCheck(file: string): Promise<Check> {
+/** The check of `checks/<file>.sql`, whose first line is its name. */
+export async function queryCheck(file: string): Promise<Check> {
   const query = await readFile(new URL(`${file}.sql`, folder), 'utf8')
   const name = /^-- (.+)/.exec(query)?.[1] ?? file
   return { name, run: async ({ client }) => (await client.query<Finding>(query)).rows }
 }
 
-async function findings(check: Check, surroundings: Surroundings): Promise<Finding[]> {
+async function findings(check: Check, context: Context): Promise<Finding[]> {
   try {
-    return await check.run(surroundings)
+    return await check.run(context)
   } catch (error) {
     const { code, message } = error as { code?: string; message?: string }
     const finding = `cannot be checked: ${message ?? error}${code ? ` (${code})` : ''}`

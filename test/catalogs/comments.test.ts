@@ -1,4 +1,4 @@
-/** Everything in the schema says what it is: the comments are the documentation of GraphQL, and of the DBA's tools. */
+/** Every object has a comment: comments are the documentation that GraphQL and the tools of a DBA show. */
 import { expect, test } from '@jest/globals'
 import { useCatalogs } from './offenders.ts'
 

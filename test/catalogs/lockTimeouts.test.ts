@@ -1,4 +1,4 @@
-/** A lock that is held too long is an error that the client can act on, and nothing is half done. */
+/** Waiting too long for a lock is an error that the client can act on, and writes nothing. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type As, cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -33,9 +33,9 @@ async function makeSubscribed(): Promise<{ dealerId: string; subscriptionId: str
   return { dealerId, subscriptionId: await makeSubscription(database.owner, dealerId, { packageId }) }
 }
 
-test('whatever waits 3 seconds for a lock gives up with 55P03 and has written nothing', async () => {
+test('a function that waits 3 seconds for a lock fails with 55P03 and writes nothing', async () => {
   const dealer = { dealer: userId }
-  // each its own dealer, so that they do not queue behind each other
+  // a dealer for each, so that they do not wait for each other
   const publisher = await makeSubscribed()
   const other = await makeSubscribed()
   const buyer = await makeSubscribed()

@@ -1,4 +1,4 @@
-/** Names tell what a thing is, and of which table: an error or a plan that shows one is understood without a look-up. */
+/** A name says its kind and its table, so that a reader of an error or a plan need not look it up. */
 import { expect, test } from '@jest/globals'
 import { useCatalogs } from './offenders.ts'
 
@@ -31,7 +31,7 @@ test('functions, their arguments, types and values of enums are in snake_case, a
   expect(await offenders(query)).toEqual([])
 })
 
-/** Indexes that were made as such, not by a constraint. */
+/** Indexes that no constraint created. */
 const INDEXES = `
   select i.*, t.name as table_name, c.relname as name,
     (select string_agg(coalesce(a.attname, 'expression'), '_' order by k.position)

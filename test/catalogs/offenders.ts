@@ -1,13 +1,13 @@
-/** Rules over the catalogs: each is a query for whatever breaks it. */
+/** Runs rules about the catalogs: each is a query for the objects that break it. */
 import { afterAll, beforeAll } from '@jest/globals'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 
-/** What the rules are about: the two schemas, without partitions and what extensions brought, each under the name to show. */
+/** The objects of the two schemas, without partitions and objects of extensions. `label` is the name to show. */
 const VIEWS = `
   create schema rules;
   create view rules.relations as
     select c.oid, c.oid::regclass::text as label, c.relname as name, n.nspname as schema, c.relkind as kind,
-      c.reltype as type, c.reloptions as options, c.relrowsecurity and c.relforcerowsecurity as is_guarded
+      c.reltype as type
     from pg_class as c
     join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname in ('app_public', 'app_private') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c')
@@ -33,11 +33,7 @@ const VIEWS = `
     from pg_proc as p
     join pg_namespace as n on n.oid = p.pronamespace
     where n.nspname in ('app_public', 'app_private')
-      and not exists (select from pg_depend as d where d.objid = p.oid and d.classid = 'pg_proc'::regclass and d.deptype = 'e');
-  create view rules.api_roles as
-    select r.oid, r.rolname as name
-    from pg_roles as r
-    where r.rolname in ('forecourt_authenticator', 'forecourt_visitor', 'forecourt_dealer', 'forecourt_admin')`
+      and not exists (select from pg_depend as d where d.objid = p.oid and d.classid = 'pg_proc'::regclass and d.deptype = 'e')`
 
 /** The result runs a query of one column of text, on a migrated database of the test file's own. */
 export function useCatalogs(): (query: string) => Promise<string[]> {

@@ -1,10 +1,10 @@
-/** What lets the schema be sharded by dealer: docs/architecture.md tells why. */
+/** The schema can be sharded by dealer: docs/architecture.md explains why. */
 import { expect, test } from '@jest/globals'
 import { useCatalogs } from './offenders.ts'
 
 const offenders = useCatalogs()
 
-/** Tables that belong to no dealer. A new table without `dealer_id` has to be entered here, and thought about. */
+/** Tables that belong to no dealer. Think before you add a new table without `dealer_id` here. */
 const SHARED = [
   // accounts
   'app_private.account_keys',
@@ -22,7 +22,7 @@ const SHARED = [
   'app_public.vat_rates',
   // the dealer itself: its id is the key of the shards
   'app_public.dealers',
-  // the system's own
+  // the operation of the system
   'app_private.alert_deliveries',
   'app_private.alerts',
   'app_private.expiry_progress',
@@ -38,7 +38,7 @@ const SHARED = [
 const names = (relation: string, columns: string) => `
   (array(select a.attname::text from pg_attribute as a where a.attrelid = ${relation} and a.attnum = any (${columns})))`
 
-test('a table belongs to a dealer, or is known as one that does not', async () => {
+test('a table belongs to a dealer, or is listed as shared', async () => {
   const shared = await offenders('select label from rules.tables where not is_dealer_owned order by label')
   expect(shared).toEqual([...SHARED].sort())
 })
@@ -98,7 +98,7 @@ test('a dealer-owned table refers to its dealer by dealer_id', async () => {
   expect(await offenders(query)).toEqual([])
 })
 
-test('what is shared refers to nothing that a dealer owns', async () => {
+test('a shared table refers to no table that a dealer owns', async () => {
   const query = `
     select source.label || ' ' || c.conname
     from pg_constraint as c
@@ -109,7 +109,7 @@ test('what is shared refers to nothing that a dealer owns', async () => {
   expect(await offenders(query)).toEqual([])
 })
 
-test('no foreign key changes or deletes the rows that refer', async () => {
+test('no foreign key changes or deletes the referring rows', async () => {
   const query = `
     select t.label || ' ' || c.conname
     from pg_constraint as c

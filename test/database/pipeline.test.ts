@@ -35,8 +35,8 @@ afterAll(async () => {
   await database.drop()
 })
 
-function poolOf(config: pg.PoolConfig, statementTimeout = 10_000): pg.Pool {
-  return makePool({ config, name: NAME, size: 1, statementTimeout, onError: () => {} })
+function poolOf(config: pg.PoolConfig, statementTimeoutMs = 10_000): pg.Pool {
+  return makePool({ config, name: NAME, size: 1, statementTimeoutMs, onError: () => {} })
 }
 
 const run = (text: string, values: unknown[] = [], settings = ME, on = pool) =>

@@ -1,8 +1,10 @@
-/** `npm run db:doctor` as a process, on servers of its own, and what only a committed fault shows. */
-import { execFile } from 'node:child_process'
+/** `npm run db:doctor` as a process on servers of its own, and the faults that only show after a commit. */
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { argumentsOf, projectDirectory } from '../../scripts/support/commands.ts'
@@ -15,7 +17,7 @@ import { until } from '../support/waits.ts'
 const directory = mkdtempSync(join(tmpdir(), 'forecourt-doctor-'))
 
 let database: TestDatabase
-/** With the settings of production: the suite's own server does not wait for the disk, which the doctor would find. */
+/** With the settings of production: the suite's own server does not wait for the disk, which the doctor reports. */
 let server: EmbeddedServer
 
 beforeAll(async () => {
@@ -65,13 +67,13 @@ test('a healthy database ends with 0, a line for each check and no failure', asy
   expect(stdout).not.toMatch(/^FAIL/m)
   expect([code, stderr]).toEqual([0, ''])
   const lines = stdout.trimEnd().split('\n')
-  expect(lines.filter(line => line.startsWith('ok'))).toHaveLength(18)
+  expect(lines.filter(line => line.startsWith('ok'))).toHaveLength(19)
   expect(lines.filter(line => line.startsWith('WARN'))).toEqual([
     expect.stringContaining('no worker has ever run'),
   ])
 })
 
-test('a failure ends with 1 and says what to do, which is what mends it', async () => {
+test('a failure ends with 1, and its remedy mends it', async () => {
   await onServer(server.ownerUrl, 'alter table app_public.vat_rates no force row level security')
   const { code, stdout } = await run(server.ownerUrl)
   const [, remedy = ''] =
@@ -99,12 +101,20 @@ test('a server that does not answer ends with 1 and a sentence without a passwor
   expect(stderr).not.toMatch(/secret|^\s+at /m)
 })
 
+test('a reader that closes the pipe gets no error message', async () => {
+  const env = { PATH: process.env.PATH, DATABASE_URL: server.ownerUrl }
+  const child = spawn(process.execPath, argumentsOf('db:doctor'), { cwd: projectDirectory, env })
+  child.stdout.destroy()
+  const [stderr] = await Promise.all([text(child.stderr), once(child, 'close')])
+  expect([child.exitCode, stderr]).toEqual([0, ''])
+})
+
 test('the embedded database is found while it runs, by the directory that it is in', () => {
   expect(findEmbedded(directory)).toBe(server.ownerUrl)
   expect(findEmbedded(join(directory, 'elsewhere'))).toBeUndefined()
 })
 
-test('the doctor finds dead rows, and tables that vacuum does not reach', async () => {
+test('the doctor finds dead rows, and tables that vacuum skips', async () => {
   await database.owner.query(`
     create table app_private.t with (autovacuum_enabled = off) as select generate_series(1, 150000) as n;
     delete from app_private.t where n > 110000`)
@@ -121,7 +131,7 @@ test('the doctor finds dead rows, and tables that vacuum does not reach', async 
   )
 })
 
-test('the doctor finds who sits idle in a transaction, and says whom it cannot see', async () => {
+test('the doctor finds sessions that are idle in a transaction, and says how many sessions it cannot see', async () => {
   const idle = await database.owner.connect()
   const stranger = await database.superuser.connect()
   try {
@@ -130,7 +140,7 @@ test('the doctor finds who sits idle in a transaction, and says whom it cannot s
     expect(await examined()).toContainEqual(
       expect.stringMatching(/^note \d+ sessions of other logins are hidden/),
     )
-    // the one connection of the pool that looks at sessions sees them as older than they are
+    // this connection sees each session as two hours older than it is
     const client = await database.owner.connect()
     try {
       await client.query(`create temp view pg_stat_activity as

@@ -12,7 +12,13 @@ import {
   register,
 } from '../support/graphqlOperations.ts'
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
-import { makeAdmin, makeSeller, makeSellerIn, newCountry, type Seller } from '../support/seller.ts'
+import {
+  makeAdmin,
+  makeMisconfiguredSeller,
+  makeSeller,
+  makeSellerIn,
+  type Seller,
+} from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
 
 const MEDIA_TYPES = ['application/json', 'application/graphql-response+json']
@@ -45,35 +51,6 @@ function accepting(accept: string): TestServer {
   return { ...started, call: (query, options) => started.call(query, { accept, ...options }) }
 }
 
-/** Makes a dealer in a country with missing or ambiguous configuration. */
-async function sellerIn(change: 'no currency' | 'no VAT' | 'no price' | 'two prices' | 'two VAT rates') {
-  if (change === 'no currency') return makeSellerIn(database, started, newCountry())
-  const options = {
-    ...(change === 'no VAT' ? { vatRate: null } : {}),
-    ...(change === 'no price' ? { price: null } : {}),
-  }
-  const made = await makeSeller(database, started, options)
-  if (change === 'two prices') {
-    await database.owner.query(
-      'alter table app_public.price_configs drop constraint if exists price_configs_one_at_a_time',
-    )
-    await database.owner.query(
-      `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
-       values ($1, 'dealer', 'pay_per_listing', 6, 'EUR', 2, '[2021-01-01,)')`,
-      [made.country],
-    )
-  } else if (change === 'two VAT rates') {
-    await database.owner.query(
-      'alter table app_public.vat_rates drop constraint if exists vat_rates_one_at_a_time',
-    )
-    await database.owner.query(
-      "insert into app_public.vat_rates (country, rate, valid) values ($1, 7, '[2021-01-01,)')",
-      [made.country],
-    )
-  }
-  return made
-}
-
 type Case = [
   request: string,
   status: number,
@@ -86,8 +63,8 @@ const forbidden = { code: 'forbidden' }
 const notFound = { code: 'not_found' }
 const missing = (what: string) => ({ code: 'pricing_config_missing', detail: { missing: what } })
 const field = (name: string) => ({ detail: { field: name } })
-const publishIn = (change: Parameters<typeof sellerIn>[0]) => async (server: TestServer) => {
-  const { token, dealerId } = await sellerIn(change)
+const publishIn = (change: Parameters<typeof makeMisconfiguredSeller>[2]) => async (server: TestServer) => {
+  const { token, dealerId } = await makeMisconfiguredSeller(database, started, change)
   return createListing(server, token, dealerId)
 }
 

@@ -31,7 +31,7 @@ test('a process survives the loss of its database without an uncaught error', as
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', text => (output += text))
   try {
-    await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 30)
+    await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 120)
     const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output) ?? []
     const send = () =>
       fetch(`${url}/graphql`, {

@@ -27,7 +27,6 @@ beforeAll(async () => {
 afterAll(() => database.drop())
 
 type Work = (client: pg.PoolClient, dealerId: string, userId: string) => Promise<void>
-
 /** Runs `work` in a configured country with a dealer whose owner is the current user, and rolls everything back. */
 function withDealer(country: Country, work: Work): Promise<void> {
   return rolledBack(database, async client => {

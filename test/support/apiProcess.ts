@@ -34,7 +34,7 @@ export async function startApiProcess(
       else output += `${line}\n`
     })
   const ended = once(child, 'close')
-  await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 30)
+  await until('the process is ready', () => output.includes('Stop  ') || child.exitCode !== null, 120)
   const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output) ?? []
   if (url === undefined) throw new Error(`the API process did not start:\n${output}`)
   return {

@@ -34,6 +34,39 @@ export async function makeSellerIn(
   return { userId, dealerId, token: await server.tokenFor(userId), country }
 }
 
+/** Makes a dealer in a country with missing or ambiguous configuration. */
+export async function makeMisconfiguredSeller(
+  database: TestDatabase,
+  server: TestServer,
+  change: 'no currency' | 'no VAT' | 'no price' | 'two prices' | 'two VAT rates',
+): Promise<Seller> {
+  if (change === 'no currency') return makeSellerIn(database, server, newCountry())
+  const options = {
+    ...(change === 'no VAT' ? { vatRate: null } : {}),
+    ...(change === 'no price' ? { price: null } : {}),
+  }
+  const made = await makeSeller(database, server, options)
+  if (change === 'two prices') {
+    await database.owner.query(
+      'alter table app_public.price_configs drop constraint if exists price_configs_one_at_a_time',
+    )
+    await database.owner.query(
+      `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
+       values ($1, 'dealer', 'pay_per_listing', 6, 'EUR', 2, '[2021-01-01,)')`,
+      [made.country],
+    )
+  } else if (change === 'two VAT rates') {
+    await database.owner.query(
+      'alter table app_public.vat_rates drop constraint if exists vat_rates_one_at_a_time',
+    )
+    await database.owner.query(
+      "insert into app_public.vat_rates (country, rate, valid) values ($1, 7, '[2021-01-01,)')",
+      [made.country],
+    )
+  }
+  return made
+}
+
 /** Makes an admin and returns a token for it. */
 export async function makeAdmin(database: TestDatabase, server: TestServer): Promise<string> {
   const userId = await makeUser(database.owner)

@@ -6,7 +6,7 @@ import type { TestDatabase } from './database.ts'
 export async function until(
   what: string,
   ready: () => boolean | undefined | Promise<boolean | undefined>,
-  seconds = 30,
+  seconds = 60,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000
   while (!(await ready())) {

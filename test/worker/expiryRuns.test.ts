@@ -56,8 +56,8 @@ const countJobs = () => count('from graphile_worker._private_jobs')
 /** Counts the runs that have committed a batch. A batch of a killed worker may still commit, but it counts for its own run. */
 const countRunsWithBatch = () => count('from app_private.job_runs where counted > 0')
 const untilExpired = (number: number) =>
-  until(`${number} subscriptions are expired`, async () => (await countExpired()) >= number, 30)
-const untilNoJob = () => until('no job is left', async () => (await countJobs()) === 0, 30)
+  until(`${number} subscriptions are expired`, async () => (await countExpired()) >= number)
+const untilNoJob = () => until('no job is left', async () => (await countJobs()) === 0)
 
 /** Makes each batch last at least this long, so that a test can interrupt a run. */
 async function slowBatches(milliseconds: number): Promise<void> {
@@ -74,7 +74,7 @@ test('each subscription expires exactly once although the worker is killed 20 ti
   for (let kill = 1; kill <= 20; kill += 1) {
     const before = await countRunsWithBatch()
     const child = spawn(process.execPath, [workerProcess, database.ownerUrl], { stdio: 'ignore' })
-    await until('the run has committed a batch', async () => (await countRunsWithBatch()) > before, 30)
+    await until('the run has committed a batch', async () => (await countRunsWithBatch()) > before)
     await sleep(Math.random() * 40)
     child.kill('SIGKILL')
     await once(child, 'close')
@@ -219,7 +219,7 @@ test('a failing lane ends the other lane too, the run records the error, and a r
     create trigger refuse before update on app_public.dealer_subscriptions
       for each row execute function public.refuse()`)
   await startWorker()
-  await until('the run has ended', async () => (await readExpiryRuns(database))[0]?.finished_at != null, 30)
+  await until('the run has ended', async () => (await readExpiryRuns(database))[0]?.finished_at != null)
   const [run] = await readExpiryRuns(database)
   expect(run).toMatchObject({ error: 'not this one', counted: String(await countExpired()) })
   expect(await countExpired()).toBeGreaterThanOrEqual(10_000)

@@ -1,4 +1,4 @@
--- constraints and triggers: validated, and switched on
+-- constraints and triggers: every constraint is validated, every trigger is on
 select 'WARN' as verdict, format('%s on %s was never validated', c.conname, c.conrelid::regclass) as finding,
   format('alter table %s validate constraint %I', c.conrelid::regclass, c.conname) as remedy
 from pg_constraint as c

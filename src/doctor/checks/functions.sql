@@ -1,15 +1,15 @@
--- functions: a search path of their own, and none for public
+-- functions: each has a safe search path, and public may execute none
 with ours as (
   select p.* from pg_proc as p
   where p.pronamespace::regnamespace::text in ('app_public', 'app_private')
     and not exists (select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
 )
--- a body without quotes is bound to its objects when it is made, whatever the path
+-- Postgres resolves the names of a body without quotes when the function is created, so its search path does not matter
 select 'FAIL' as verdict, format('%s has no safe search path', f.oid::regprocedure) as finding,
   format('alter function %s set search_path to pg_catalog, app_public, app_private, pg_temp', f.oid::regprocedure) as remedy
 from ours as f
 where f.prosqlbody is null and not exists (
-  select from unnest(f.proconfig) as setting where setting ~ '^search_path=pg_catalog, .*\mpg_temp$')
+  select from unnest(f.proconfig) as setting where setting ~ '^search_path=pg_catalog(, (app_public|app_private))*, pg_temp$')
 union all
 select 'FAIL', format('anyone may execute %s', f.oid::regprocedure),
   format('revoke execute on function %s from public', f.oid::regprocedure)

@@ -1,14 +1,14 @@
--- indexes: valid, used, and there where rows are looked up by a foreign key
+-- indexes: valid, in use, and present for each foreign key by which rows are looked up
 with ours as (
   select c.oid from pg_class as c where c.relnamespace::regnamespace::text in ('app_public', 'app_private')
 )
-select 'FAIL' as verdict, format('%s is invalid: a build that was broken off', i.indexrelid::regclass) as finding,
+select 'FAIL' as verdict, format('%s is invalid: its build was interrupted', i.indexrelid::regclass) as finding,
   format('reindex index concurrently %s; or drop it', i.indexrelid::regclass) as remedy
 from pg_index as i
 where i.indrelid in (select oid from ours) and not (i.indisvalid and i.indisready)
   and not exists (select from pg_stat_progress_create_index as p where p.index_relid = i.indexrelid)
 union all
--- rows of the configuration are referred to everywhere and never deleted: an index would cost each publication and serve nobody
+-- Configuration rows are referenced everywhere and never deleted: an index on such a reference would slow each publication for nothing.
 select 'WARN', format('%s on %s has no index that begins with one of its columns', c.conname, c.conrelid::regclass),
   format('create index concurrently on %s (%s)', c.conrelid::regclass, (
     select string_agg(quote_ident(a.attname), ', ' order by k.position)
@@ -24,13 +24,13 @@ where c.contype = 'f' and c.conparentid = 0 and c.conrelid in (select oid from o
     where i.indrelid = c.conrelid and i.indisvalid and i.indkey[0] = any (c.conkey)
       and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) ~ '^\(\w+ IS NOT NULL\)$'))
 union all
-select 'WARN', format('%s (%s) was not used once since %s', s.indexrelid::regclass, pg_size_pretty(pg_relation_size(s.indexrelid)),
+select 'WARN', format('%s (%s) was not used since %s', s.indexrelid::regclass, pg_size_pretty(pg_relation_size(s.indexrelid)),
     coalesce(to_char(d.stats_reset, 'YYYY-MM-DD'), 'statistics began')),
-  'look at every replica too, then drop index concurrently, by a migration'
+  'check the replicas too, then drop it concurrently in a migration'
 from pg_stat_user_indexes as s
 join pg_index as i on i.indexrelid = s.indexrelid
 join pg_stat_database as d on d.datname = current_database()
 where s.relid in (select oid from ours) and s.idx_scan = 0 and pg_relation_size(s.indexrelid) > 10 * 1024 * 1024
   and not i.indisunique and not i.indisexclusion
-  -- promised to who asks for subscriptions by hand
+  -- the contract promises it to DBAs
   and s.indexrelname <> 'ix_dealer_subscriptions_status_end_at'

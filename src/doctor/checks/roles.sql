@@ -1,11 +1,11 @@
--- roles: the API's four are as the first migration made them
+-- roles: the four of the API have the attributes and memberships that the first migration gave them
 with expected (name) as (
   values ('forecourt_authenticator'), ('forecourt_visitor'), ('forecourt_dealer'), ('forecourt_admin')
 ), api as (
   select r.*, r.rolname = 'forecourt_authenticator' as is_login from pg_roles as r join expected as e on e.name = r.rolname
 ), memberships as (
   select api.rolname as member, m.roleid::regrole::text as role,
-    -- from Postgres 16 on each membership says for itself whether it inherits
+    -- since Postgres 16 each membership has its own inherit option
     coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, api.rolinherit) as inherits,
     coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as may_become
   from pg_auth_members as m join api on api.oid = m.member

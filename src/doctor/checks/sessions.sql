@@ -1,4 +1,4 @@
--- sessions: no long transaction, none idle in one
+-- sessions: no long transaction, and none that stays idle
 select case when s.age > interval '1 hour' then 'FAIL' else 'WARN' end as verdict,
   format('process %s (%s, %s) has been in a transaction for %s, %s since %s', s.pid, s.usename,
     coalesce(nullif(s.application_name, ''), 'unnamed'), date_trunc('second', s.age), s.state, date_trunc('second', s.still)) as finding,
@@ -19,5 +19,5 @@ having count(*) > 0
 union all
 select case when clock_timestamp() - p.prepared > interval '5 minutes' then 'FAIL' else 'WARN' end,
   format('the prepared transaction %L of %s holds its locks since %s', p.gid, p.owner, p.prepared),
-  format('nothing here prepares transactions: rollback prepared %L', p.gid)
+  format('Forecourt prepares no transactions: rollback prepared %L', p.gid)
 from pg_prepared_xacts as p where p.database = current_database()

@@ -1,18 +1,18 @@
--- settings: what was answered stays written, and locks mean what the functions rely upon
+-- settings: commits survive a crash, and the isolation level is the one that the functions lock for
 select r.verdict, format('%s is %s', s.name, s.setting) as finding, r.remedy
 from pg_settings as s
 join (values
   ('FAIL', 'fsync', array['off'], 'a crash of the machine destroys the database: alter system set fsync to on'),
   ('FAIL', 'full_page_writes', array['off'], 'a crash can tear pages: alter system set full_page_writes to on'),
-  ('FAIL', 'synchronous_commit', array['off'], 'a crash loses publications that were answered: set it to on, for the database or its roles'),
+  ('FAIL', 'synchronous_commit', array['off'], 'a crash loses publications after their response: set it to on, for the database or its roles'),
   ('FAIL', 'autovacuum', array['off'], 'alter system set autovacuum to on'),
-  ('FAIL', 'track_counts', array['off'], 'autovacuum cannot work without: alter system set track_counts to on'),
+  ('FAIL', 'track_counts', array['off'], 'autovacuum needs it: alter system set track_counts to on'),
   ('FAIL', 'default_transaction_isolation', array['repeatable read', 'serializable'],
-    'the functions lock for read committed: alter database … reset default_transaction_isolation'),
+    'the functions rely on read committed: alter database … reset default_transaction_isolation'),
   ('FAIL', 'default_transaction_read_only', array['on'], 'nothing can be written: alter database … reset default_transaction_read_only'),
-  ('WARN', 'password_encryption', array['md5'], 'alter system set password_encryption to ''scram-sha-256'', then set the passwords anew'),
-  ('WARN', 'data_checksums', array['off'], 'damage by the disk goes unseen: pg_checksums --enable, on a stopped server'),
-  ('WARN', 'zero_damaged_pages', array['on'], 'damaged pages are emptied in silence: alter system reset zero_damaged_pages')
+  ('WARN', 'password_encryption', array['md5'], 'alter system set password_encryption to ''scram-sha-256'', then set the passwords again'),
+  ('WARN', 'data_checksums', array['off'], 'nobody notices damage by the disk: pg_checksums --enable, on a stopped server'),
+  ('WARN', 'zero_damaged_pages', array['on'], 'Postgres empties damaged pages without an error: alter system reset zero_damaged_pages')
 ) as r (verdict, name, wrong, remedy) on r.name = s.name and s.setting = any (r.wrong)
 union all
 select 'FAIL', format('%s is set for %s', setting, coalesce(nullif(d.setrole, 0)::regrole::text, 'every role')),

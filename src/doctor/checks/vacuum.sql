@@ -1,11 +1,11 @@
--- vacuum: dead rows, tables that it does not reach, transaction ids
+-- vacuum: it reaches every table, removes dead rows, and freezes old transactions
 select 'WARN' as verdict, format('%s: %s dead rows beside %s', s.relid::regclass, s.n_dead_tup, s.n_live_tup) as finding,
-  format('end what holds them (long transactions, below), then vacuum (verbose) %s', s.relid::regclass) as remedy
+  format('end the long transactions that hold them (see sessions), then vacuum (verbose) %s', s.relid::regclass) as remedy
 from pg_stat_user_tables as s
 where s.n_dead_tup > 10000 and s.n_dead_tup > 0.2 * (s.n_live_tup + s.n_dead_tup)
 union all
 select 'WARN', format('%s has %s rows and was never vacuumed', s.relid::regclass, s.n_live_tup),
-  format('vacuum (analyze) %s; see why autovacuum does not come', s.relid::regclass)
+  format('vacuum (analyze) %s; find out why autovacuum skips it', s.relid::regclass)
 from pg_stat_user_tables as s
 where s.n_live_tup > 100000 and s.last_vacuum is null and s.last_autovacuum is null
 union all
@@ -13,7 +13,7 @@ select 'WARN', format('autovacuum is off for %s', c.oid::regclass), format('alte
 from pg_class as c
 where c.relkind in ('r', 'm') and c.reloptions && array['autovacuum_enabled=false', 'autovacuum_enabled=off']
 union all
--- past 2.1 thousand millions the server takes no more writes
+-- beyond 2.1 billion the server refuses writes
 select case when a.age > 1500000000 then 'FAIL' else 'WARN' end, format('%s is %s %s old', d.datname, a.age, a.kind),
   'vacuum (freeze, verbose) in that database; look for old transactions, slots and prepared transactions'
 from pg_database as d

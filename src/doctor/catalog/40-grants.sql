@@ -1,4 +1,4 @@
--- To everybody but the owner. What Postgres grants by itself is written out: execute to public, unless it was revoked.
+-- To every role but the owner. Rights that Postgres grants by default are written out: execute to public, unless it was revoked.
 with entries as (
   select o.kind, o.name, o.owner, null::text as column_name, 0 as position,
     coalesce(n.nspacl, c.relacl, p.proacl,

@@ -1,6 +1,6 @@
--- The columns with their types first: what readers of the view rely on.
+-- The columns with their types come first, because readers of the view rely on them.
 select o.kind, o.name,
-  format(E'create view %s (\n%s\n)%s as\n%s', o.name,
+  format(E'create %sview %s (\n%s\n)%s as\n%s', case r.relkind when 'm' then 'materialized ' else '' end, o.name,
     (select string_agg(format('  %I /* %s */', a.attname, format_type(a.atttypid, a.atttypmod)), E',\n' order by a.attnum)
      from pg_attribute as a
      where a.attrelid = o.oid and a.attnum > 0 and not a.attisdropped),

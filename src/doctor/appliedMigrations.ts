@@ -1,8 +1,8 @@
-/** Whether the database has the migrations of this build, all and no other. */
+/** Whether the database has exactly the migrations of this build. */
 import { migrationFault } from '../database/migrations.ts'
-import type { Check } from './check.ts'
+import type { Check } from './finding.ts'
 
-export const migrations: Check = {
+export const appliedMigrations: Check = {
   name: 'migrations: those of this build',
   async run({ client }) {
     const finding = await migrationFault(client)

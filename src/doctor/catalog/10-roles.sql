@@ -1,4 +1,7 @@
--- Everybody but the owner.
+-- Every role of ours but the owner of the schemas.
+with owners as (
+  select n.nspowner as oid from pg_namespace as n where n.nspname = 'app_public'
+)
 select 'role' as kind, quote_ident(r.rolname) as name,
   concat_ws(' ', 'create role', quote_ident(r.rolname),
     case when r.rolcanlogin then 'login' else 'nologin' end,
@@ -9,10 +12,11 @@ select 'role' as kind, quote_ident(r.rolname) as name,
     case when r.rolcreatedb then 'createdb' end,
     case when r.rolreplication then 'replication' end) as statement
 from pg_roles as r
-where r.rolname like 'forecourt\_%' and r.rolname <> current_user
-union all
+where r.rolname like 'forecourt\_%' and r.oid not in (select oid from owners)
+union
+-- a role may hold the same membership from several grantors
 select 'role', quote_ident(m.rolname), format('grant %I to %I', g.rolname, m.rolname)
 from pg_auth_members as am
 join pg_roles as g on g.oid = am.roleid
 join pg_roles as m on m.oid = am.member
-where m.rolname like 'forecourt\_%' and m.rolname <> current_user
+where m.rolname like 'forecourt\_%' and m.oid not in (select oid from owners)
