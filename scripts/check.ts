@@ -1,15 +1,20 @@
-/** `npm run check`: whatever can be said about the project without running its tests. */
+/** `npm run check`: everything that can be checked without running the tests. Arguments choose checks by words of their names. */
 import { readFile } from 'node:fs/promises'
 import { describeSchema } from './catalog/snapshot.ts'
 import { checkAlerts } from './checks/alerts.ts'
 import { errorRegistry } from './checks/errorRegistry.ts'
+import { functionsAreExposed } from './checks/exposedFunctions.ts'
 import { fixturesEqualDatabase } from './checks/fixtures.ts'
 import { importsPointDown } from './checks/imports.ts'
-import { committedOnce, lintMigrations } from './checks/migrations.ts'
+import {
+  committedOnce,
+  currentIsCommitted,
+  lintMigrations,
+  migrationsAreUnchanged,
+} from './checks/migrations.ts'
 import { checkPlpgsql } from './checks/plpgsql.ts'
 import { makeSnapshots } from './checks/snapshots.ts'
 import { tidy } from './checks/tidy.ts'
-import { type Check, report, runTool, Skipped } from './support/check.ts'
 import {
   asClient,
   type Database,
@@ -19,6 +24,8 @@ import {
 } from './support/databases.ts'
 import { difference } from './support/difference.ts'
 import { requirePostgres15 } from './support/postgres15.ts'
+import { type Check, runChecks, Skipped } from './support/runChecks.ts'
+import { runTool } from './support/tools.ts'
 
 endServersWithProcess()
 const on18 = ready(migrated18)
@@ -31,12 +38,18 @@ const checks: Check[] = [
   { name: 'imports point one way', run: importsPointDown },
   { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
   { name: 'alerts: promtool', run: checkAlerts },
+  { name: 'migrations: no committed file was edited', run: migrationsAreUnchanged },
+  { name: 'migrations: current.sql is committed', run: currentIsCommitted },
   { name: 'migrations: squawk', run: lintMigrations },
   { name: 'migrations: each text of a fixture is committed once', run: committedOnce },
   { name: 'migrations apply on Postgres 18', run: () => succeeds(migrated18()) },
   {
     name: 'schema.graphql and schema.sql are up to date',
     run: async () => snapshotsUpToDate(await on18()),
+  },
+  {
+    name: 'functions for clients are fields of GraphQL',
+    run: async () => asClient((await on18()).ownerUrl, functionsAreExposed),
   },
   {
     name: 'fixtures are what the database has',
@@ -53,13 +66,20 @@ const checks: Check[] = [
   },
 ]
 
-process.exitCode = (await report(checks)) ? 0 : 1
+process.exitCode = (await runChecks(chosen(process.argv.slice(2)))) ? 0 : 1
+
+function chosen(words: string[]): Check[] {
+  const unknown = words.filter(word => !checks.some(({ name }) => name.includes(word)))
+  if (unknown.length > 0) throw new Error(`No check has ${unknown.join(' or ')} in its name.`)
+  return words.length === 0 ? checks : checks.filter(({ name }) => words.some(word => name.includes(word)))
+}
 
 async function snapshotsUpToDate({ ownerUrl }: Database): Promise<string[]> {
   const faults: string[] = []
   for (const [file, made] of Object.entries(await makeSnapshots(ownerUrl))) {
     const diff = await difference(await readFile(file, 'utf8').catch(() => ''), made)
-    if (diff.length > 0) faults.push(`${file} is out of date: npm run fix, and look at what changed`, ...diff)
+    if (diff.length > 0)
+      faults.push(`${file} is out of date: run npm run fix and review the difference`, ...diff)
   }
   return faults
 }
@@ -81,7 +101,7 @@ async function succeeds(work: Promise<unknown>): Promise<string[]> {
   return []
 }
 
-/** A check of its own says why there is no database; those that need one only say that they did not run. */
+/** A check of its own reports a failed migration. The checks that need its database are skipped then. */
 function ready(database: () => Promise<Database>): () => Promise<Database> {
   return () =>
     database().catch(() => {

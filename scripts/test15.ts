@@ -1,8 +1,8 @@
-/** `npm run test:15`: the test files that its arguments name, on Postgres 15, the oldest that we support. */
+/** `npm run test:15`: runs the test files of its arguments on Postgres 15, the oldest supported version. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { Skipped } from './support/check.ts'
 import { bare15, endServersWithProcess } from './support/databases.ts'
+import { Skipped } from './support/runChecks.ts'
 
 endServersWithProcess()
 try {

@@ -53,6 +53,6 @@ async function runJob(child: ChildProcess, job: Job): Promise<Load> {
 
 function withoutErrors(load: Load): Load {
   if (load.errors > 0) throw new Error(`${load.errors} requests failed, the first with: ${load.fault}`)
-  if (load.count === 0) throw new Error('no request was answered in time')
+  if (load.count + (load.refused?.count ?? 0) === 0) throw new Error('no request was answered in time')
   return load
 }

@@ -1,8 +1,9 @@
-/** The alert rules: promtool reads them and runs their tests, in which each alert fires once and is silent once. */
+/** The alert rules: promtool checks them and runs their tests. Each alert needs a test in which it fires and one in which it does not. */
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { runTool, Skipped } from '../support/check.ts'
+import { Skipped } from '../support/runChecks.ts'
+import { runTool } from '../support/tools.ts'
 
 const RULES = 'ops/prometheus/alerts.yml'
 const TESTS = 'ops/prometheus/alerts.test.yml'
@@ -11,7 +12,7 @@ export async function checkAlerts(): Promise<string[]> {
   const untested = await untestedAlerts()
   const found = (process.env.PATH ?? '').split(delimiter).some(path => existsSync(join(path, 'promtool')))
   if (untested.length === 0 && !found) {
-    throw new Skipped("there is no promtool here: install Debian's package prometheus, no service is needed")
+    throw new Skipped("promtool is missing: install Debian's package prometheus; its service is not needed")
   }
   const faults = found
     ? [

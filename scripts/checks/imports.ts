@@ -1,8 +1,8 @@
-/** Imports point one way. A request goes down this list once, so a file may import its own folder and what stands below it. */
+/** A request goes down this list of layers once, so a file may import from its own layer and from those below. */
 import { dirname, join } from 'node:path'
 import { sources } from '../support/sources.ts'
 
-/** From the entry points down. A name without an ending is a folder. */
+/** From the entry points down. A name without a suffix is a folder. */
 const LAYERS = [
   'src/main.ts',
   'src/doctor.ts',
@@ -34,7 +34,7 @@ export async function importsPointDown(): Promise<string[]> {
   const upward = [...graph].flatMap(([path, imported]) =>
     imported
       .filter(other => layerOf(other) < layerOf(path))
-      .map(other => `${path} imports ${other}, which stands above it`),
+      .map(other => `${path} imports ${other}, which is in a higher layer`),
   )
   return [...unplaced, ...upward, ...circlesOf(graph)]
 }
@@ -48,7 +48,7 @@ function layerOf(path: string): number {
   return LAYERS.findIndex(layer => path === layer || path.startsWith(`${layer}/`))
 }
 
-/** Each circle once, from the file at which a walk through the imports closes it. */
+/** Each import cycle once, starting at the file where a walk through the imports closes it. */
 function circlesOf(graph: Graph): string[] {
   const circles: string[] = []
   const finished = new Set<string>()

@@ -1,4 +1,4 @@
-/** plpgsql_check over every PL/pgSQL function, trigger functions with each table that they watch, all warnings on. */
+/** Runs plpgsql_check, with all warnings, on every PL/pgSQL function; on a trigger function once for each of its tables. */
 import type pg from 'pg'
 
 const FINDINGS = `
@@ -15,14 +15,14 @@ const FINDINGS = `
   from functions as f
   cross join plpgsql_check_function_tb(f.oid, coalesce(f.relation, 0), all_warnings => true, fatal_errors => false) as c
   union all
-  select p.oid::regprocedure::text, 'a trigger function that no table uses, so it cannot be checked'
+  select p.oid::regprocedure::text, 'no table uses this trigger function, so it cannot be checked'
   from pg_proc as p
   where p.prorettype = 'trigger'::regtype
     and p.pronamespace in ('app_public'::regnamespace, 'app_private'::regnamespace)
     and not exists (select from pg_trigger as t where t.tgfoid = p.oid)
   order by 1, 2`
 
-/** `superuser`: a client on a migrated Postgres 15. */
+/** `superuser` is a client of a superuser on a migrated Postgres 15. */
 export async function checkPlpgsql(superuser: pg.ClientBase): Promise<string[]> {
   await superuser.query('create extension if not exists plpgsql_check')
   const { rows } = await superuser.query<{ place: string; message: string }>(FINDINGS)

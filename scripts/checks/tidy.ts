@@ -1,4 +1,4 @@
-/** Rules of style that no linter knows: length, and what each file of SQL must say. */
+/** Rules of style that no linter has: the length of files and functions, and the head of each SQL function. */
 import { fixtures, sources } from '../support/sources.ts'
 
 const MOST_LINES = { file: 300, function: 70 }
@@ -30,7 +30,7 @@ function fixtureFaults(name: string, text: string): string[] {
 }
 
 function functionFaults(text: string): string[] {
-  // a body without quotes is bound to its objects when it is made, whatever the path
+  // Postgres resolves the names in an unquoted body when it creates the function, so the search path does not matter
   const bound = !/^as \$/m.test(text)
   const head = bound ? text : text.slice(0, text.search(/^as \$/m))
   const lines = text.slice(0, text.search(/^\$\w*\$;/m)).split('\n').length

@@ -1,15 +1,15 @@
-/** The commands of package.json, for whoever starts one without npm in between, and means the same. */
+/** The scripts of package.json, for tests and benchmarks that start one without npm. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** They name files from here. */
+/** The paths in the scripts are relative to this directory. */
 export const projectDirectory = fileURLToPath(new URL('../..', import.meta.url))
 
 const { scripts }: { scripts: Record<string, string> } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
 )
 
-/** What `npm run <name>` starts: arguments of Node, to be run in the project's directory. */
+/** The arguments that `npm run <name>` gives to Node. Run them in the project's directory. */
 export function argumentsOf(name: string): string[] {
   const [program, ...args] = scripts[name]?.split(' ') ?? []
   if (program !== 'node') throw new Error(`npm run ${name} does not start Node`)

@@ -1,4 +1,4 @@
-/** Servers that last as long as the process. Whatever way it ends, they end with it and leave nothing behind. */
+/** Throw-away servers: they end with this process, however it ends, and leave no file behind. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,18 +7,18 @@ import { migrate } from '../../src/database/migrate.ts'
 import { startEmbedded } from '../../src/embedded/embedded.ts'
 import { startPostgres15 } from './postgres15.ts'
 
-/** Speed for data that may be lost, and room for many connections. */
+/** Fast settings, because the data may be lost; and enough connections for a benchmark. */
 const SETTINGS = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off', max_connections: '300' }
 const STOP_MS = 10_000
 
 const directories: string[] = []
 
-/** A migrated database. Its owner is no superuser, here as in production. */
+/** A migrated database. As in production, its owner is not a superuser. */
 export type Database = { ownerUrl: string; superuserUrl: string }
 
-/** Makes the clean-up part of the end of this process. To be called before a server is started. */
+/** Registers the clean-up for the end of this process. Call it before a server starts. */
 export function endServersWithProcess(): void {
-  // A signal would end the process without the event `exit`, and so would a reader that goes away, such as `head`.
+  // Without these listeners a signal, or a closed pipe such as `| head`, ends the process without the event `exit`.
   const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
   for (const [signal, status] of Object.entries(signals)) process.once(signal, () => process.exit(status))
   process.stdout.on('error', () => {})
@@ -27,35 +27,36 @@ export function endServersWithProcess(): void {
   })
 }
 
-/** On the embedded Postgres 18; the same one each time. */
+/** An embedded Postgres 18 with an empty database; the same one each time. */
+export const bare18 = once(() =>
+  startEmbedded({ directory: newDirectory(), settings: SETTINGS, log: () => {} }),
+)
+
+/** The migrated database of that server. */
 export const migrated18 = once(async () => {
-  const { ownerUrl, superuserUrl } = await startEmbedded({
-    directory: newDirectory(),
-    settings: SETTINGS,
-    log: () => {},
-  })
+  const { ownerUrl, superuserUrl } = await bare18()
   return migrated({ ownerUrl, superuserUrl })
 })
 
-/** The URL of the superuser of a Postgres 15 without a database of ours; the same one each time. */
+/** The superuser's URL of a Postgres 15 that has no database of ours; the same one each time. */
 export const bare15 = once(() => startPostgres15(newDirectory(), SETTINGS))
 
-/** On that Postgres 15. */
+/** A migrated database on that server. */
 export const migrated15 = once(async () => migrated(await makeDatabase(await bare15())))
 
-/** A directory that goes with this process, and the server in it, if there is one. */
+/** Makes a directory. It is removed with this process, and a server in it is stopped first. */
 export function newDirectory(prefix = 'forecourt-check-'): string {
   const directory = mkdtempSync(join(tmpdir(), prefix))
   removeWithProcess(directory)
   return directory
 }
 
-/** The same for a directory that others make. What was named last goes first. */
+/** Removes this directory with this process as well. The last one registered is removed first. */
 export function removeWithProcess(directory: string): void {
   directories.unshift(directory)
 }
 
-/** Ends the server, if there is one, and waits for it: without promises, for nothing asynchronous runs any more. */
+/** Stops the server, if there is one, and waits. Synchronous, because no promise settles during the event `exit`. */
 function remove(directory: string): void {
   const pidFile = join(directory, 'postgres', 'postmaster.pid')
   const end = Date.now() + STOP_MS
@@ -63,7 +64,7 @@ function remove(directory: string): void {
     process.kill(Number.parseInt(readFileSync(pidFile, 'utf8'), 10), 'SIGQUIT')
     while (existsSync(pidFile) && Date.now() < end) sleep(10)
   } catch {
-    // it was not up yet, or is gone already
+    // the server has not started yet, or has stopped already
   }
   rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
 }
@@ -83,7 +84,7 @@ async function migrated(database: Database): Promise<Database> {
   return database
 }
 
-/** As the embedded server has them from the start. */
+/** Makes the owner and the database that an embedded server has from the start. */
 async function makeDatabase(superuserUrl: string): Promise<Database> {
   await asClient(superuserUrl, async client => {
     await client.query("create role forecourt_owner login createrole password 'owner'")

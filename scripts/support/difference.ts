@@ -1,12 +1,12 @@
-/** The difference between two texts, as people read it. */
+/** The difference between two texts, for people. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { runTool } from './check.ts'
+import { runTool } from './tools.ts'
 
 const LINES_SHOWN = 80
 
-/** A unified diff, cut where it gets long; nothing where the texts are the same. */
+/** A unified diff, cut after some lines; an empty list when the texts are equal. */
 export async function difference(before: string, after: string): Promise<string[]> {
   if (before === after) return []
   const directory = mkdtempSync(join(tmpdir(), 'forecourt-difference-'))
@@ -26,7 +26,7 @@ export async function difference(before: string, after: string): Promise<string[
     ])
     const lines = diff.split('\n')
     const more = lines.length - LINES_SHOWN
-    return [...lines.slice(0, LINES_SHOWN), ...(more > 0 ? [`… and ${more} lines more`] : [])]
+    return [...lines.slice(0, LINES_SHOWN), ...(more > 0 ? [`… and ${more} more lines`] : [])]
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }

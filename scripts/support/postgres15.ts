@@ -1,4 +1,4 @@
-/** A throw-away Postgres 15, the oldest that we support, from Debian's packages. */
+/** A throw-away Postgres 15, the oldest supported version, from Debian's packages. */
 import { randomBytes } from 'node:crypto'
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,20 +6,20 @@ import pg from 'pg'
 import { run } from '../../src/embedded/binaries.ts'
 import { runServer } from '../../src/embedded/postgresServer.ts'
 import { findServerUser } from '../../src/embedded/serverUser.ts'
-import { Skipped } from './check.ts'
+import { Skipped } from './runChecks.ts'
 
 const BINARIES = '/usr/lib/postgresql/15/bin'
 const EXTENSION = '/usr/share/postgresql/15/extension/plpgsql_check.control'
-/** What to say where there is none. */
+/** What to do on a machine without it. */
 export const INSTALL_HINT = 'install postgresql-15 and postgresql-15-plpgsql-check'
 
 export function requirePostgres15(): void {
   if (!existsSync(`${BINARIES}/initdb`) || !existsSync(EXTENSION)) {
-    throw new Skipped(`there is no Postgres 15 with plpgsql_check here: ${INSTALL_HINT}`)
+    throw new Skipped(`Postgres 15 with plpgsql_check is missing: ${INSTALL_HINT}`)
   }
 }
 
-/** Starts one in `home`, an empty directory, and returns the URL of its superuser. */
+/** Starts a server in `home`, an empty directory, and returns its superuser's URL. */
 export async function startPostgres15(home: string, settings: Record<string, string>): Promise<string> {
   requirePostgres15()
   const cluster = join(home, 'postgres')

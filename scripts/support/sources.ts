@@ -1,24 +1,24 @@
-/** The project's SQL as files: fixtures, and the migrations that include them. */
+/** Reads the project's SQL files: the fixtures, and the migrations that include them. */
 import { existsSync } from 'node:fs'
 import { glob, readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 
 export type Source = {
-  /** As one writes it on the command line. */
+  /** Relative to the project's directory. */
   path: string
   text: string
 }
 
 export type Fixture = Source & {
-  /** As it stands behind `--!include`. */
+  /** The path after `--!include`. */
   include: string
-  /** What the file is named for. */
+  /** The function or view that the file makes. */
   name: string
 }
 
 const FIXTURES = 'migrations/fixtures/'
 
-/** Every file that matches, sorted by path. Scripts run in the project's directory, as npm starts them. */
+/** Reads every matching file, sorted by path. npm runs scripts in the project's directory, so the paths are relative. */
 export async function sources(patterns: string[]): Promise<Source[]> {
   const paths: string[] = []
   for await (const path of glob(patterns)) paths.push(path)
@@ -35,7 +35,7 @@ export async function fixtures(): Promise<Fixture[]> {
   }))
 }
 
-/** What has been committed, in order. */
+/** The committed migrations, in their order. */
 export function committedMigrations(): Promise<Source[]> {
   return sources(['migrations/committed/*.sql'])
 }
@@ -45,11 +45,16 @@ export function currentMigration(): Promise<Source[]> {
   return sources(existsSync('migrations/current') ? ['migrations/current/*.sql'] : ['migrations/current.sql'])
 }
 
-/** The fixtures that migrations include, each where it was included last: an order in which they can be run again. */
+/** The included fixtures, ordered by their last inclusion. They can be run again in this order. */
 export async function includedFixtures(): Promise<string[]> {
+  return includesOf([...(await committedMigrations()), ...(await currentMigration())])
+}
+
+/** The same for these migrations alone. */
+export function includesOf(migrations: Source[]): string[] {
   const order = new Set<string>()
-  for (const { text } of [...(await committedMigrations()), ...(await currentMigration())]) {
-    // graphile-migrate puts the text in the place of the line when it commits, and leaves the name
+  for (const { text } of migrations) {
+    // a commit replaces `--!include x.sql` by `--! Included x.sql` and the text
     for (const [, path = ''] of text.matchAll(/^--! ?(?:include|Included)[ \t]+(\S+\.sql)[ \t]*$/gm)) {
       order.delete(path)
       order.add(path)

@@ -1,7 +1,7 @@
-/** The operations that GraphiQL opens with. They run on the demo data; a test runs each of them. */
+/** The operations with which GraphiQL opens. A test runs each of them on the demo data. */
 export const examples = `# Choose one with the arrow of the Run button.
 
-# What anybody may see.
+# Everybody may read these.
 query Packages {
   dealerPackages(condition: { country: "DE" }) {
     nodes { id key name priceNet currency durationDays listingLimit }
@@ -23,7 +23,7 @@ mutation Login {
   }
 }
 
-# With the token: who am I, and what did I buy? The dealerId is needed below.
+# These need the token. Copy the dealer's id for the operations below.
 query Subscriptions {
   currentUser { email }
   dealerSubscriptions {
@@ -37,7 +37,7 @@ query Quote($dealerId: UUID!) {
   }
 }
 
-# A new key is a new listing; the same key is the same listing again.
+# A new key makes a new listing. The same key returns the same listing again.
 mutation Publish($dealerId: UUID!, $idempotencyKey: UUID!) {
   createListing(
     input: {

@@ -151,9 +151,9 @@ test('a charge whose deadline passes while it waits for a connection never asks 
 test('a refusal is answered without the database until its Retry-After has passed', async () => {
   const charge = makeCharge()
   database.answer = async () => refuses(30)
-  expect((await take(charge)).verdict).toMatchObject({ allowed: false, retryAfter: 30 })
+  expect((await take(charge)).verdict).toMatchObject({ allowed: false, retryAfterSeconds: 30 })
   await jest.advanceTimersByTimeAsync(20_000)
-  expect((await take(charge)).verdict).toMatchObject({ allowed: false, retryAfter: 10 })
+  expect((await take(charge)).verdict).toMatchObject({ allowed: false, retryAfterSeconds: 10 })
   expect(database.asked).toBe(1)
   await jest.advanceTimersByTimeAsync(10_000)
   database.answer = async () => passes()

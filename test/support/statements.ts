@@ -1,9 +1,9 @@
-/** The SQL statements that the API sends, read from the wire: whatever sends them, and in whatever protocol. */
+/** Records the SQL statements that the API sends. It reads the wire, so no client library or protocol can hide one. */
 import { type Relay, startRelay } from './relay.ts'
 
 export type Statements = {
   relay: Relay
-  /** What connections of this name, such as `forecourt api`, have sent since the last call. */
+  /** The statements of connections with this name, such as `forecourt api`, since the last call. */
   take(name: string): string[]
 }
 
@@ -16,7 +16,7 @@ type Connection = {
 
 const HEADER = 5
 
-/** A relay to the database that reads along. */
+/** A relay to the database that records what passes. */
 export async function listenToStatements(databaseUrl: string): Promise<Statements> {
   const connections = new WeakMap<object, Connection>()
   let sent: { name: string; text: string }[] = []
@@ -40,11 +40,11 @@ function newConnection(): Connection {
   return { name: undefined, rest: Buffer.alloc(0), prepared: new Map(), bound: '' }
 }
 
-/** Every complete message is taken from `rest`; what of it runs a statement comes back. */
+/** Takes every complete message from `rest` and yields the statements that they run. */
 function* read(connection: Connection): Generator<string> {
   for (;;) {
     const { rest } = connection
-    // the first message has no type
+    // the first message of a connection has no type byte
     const head = connection.name === undefined ? HEADER - 1 : HEADER
     if (rest.length < head) return
     const end = head - 4 + rest.readInt32BE(head - 4)
@@ -58,7 +58,7 @@ function* read(connection: Connection): Generator<string> {
 
 function* run(connection: Connection, type: string, body: Buffer): Generator<string> {
   const [first = '', second = ''] = body.toString().split('\0')
-  // a simple query, or one of the extended protocol: parsed under a name, bound, executed
+  // Q is a simple query. The extended protocol parses a statement under a name (P), binds it (B) and executes it (E).
   if (type === 'Q') yield first
   if (type === 'P') connection.prepared.set(first, second)
   if (type === 'B') connection.bound = connection.prepared.get(second) ?? second

@@ -1,0 +1,152 @@
+/**
+ * One operation for each field of Query and Mutation. A sample gives the input; the document is made from schema.graphql. A
+ * query selects the plain fields of its rows and of the rows that these refer to, a mutation those of its result.
+ */
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import {
+  buildSchema,
+  type GraphQLField,
+  type GraphQLNamedType,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+  getNamedType,
+  isObjectType,
+  isRequiredArgument,
+} from 'graphql'
+import { createListing, type TestServer } from '../support/apiServer.ts'
+import type { TestDatabase } from '../support/database.ts'
+import { buyPackage, register } from '../support/graphqlOperations.ts'
+import { makeSeller, type Seller } from '../support/seller.ts'
+import { makePackage, makeSubscription } from '../support/testData.ts'
+
+/** The rows that samples may use. */
+export type SampleWorld = {
+  database: TestDatabase
+  server: TestServer
+  /** A dealer with a subscription and a listing, and its owner. */
+  seller: Seller
+  /** The token of an admin. */
+  admin: string
+}
+
+export type Sample = {
+  /** The seller's by default. */
+  token?: string
+  /** The `input` of a mutation. */
+  input?: Record<string, unknown>
+  /** The arguments of a query. */
+  args?: Record<string, unknown>
+  /** Selected besides the plain fields of a mutation's result. */
+  also?: string
+}
+
+const PASSWORD = 'correct horse battery'
+
+/** A mutation, or a query with required arguments, needs a sample. Each call makes what it needs, so it can run again. */
+const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> = {
+  register: () => ({ input: { email: newEmail(), password: PASSWORD, fullName: 'Test User' } }),
+  login: async ({ server }) => {
+    const email = newEmail()
+    await register(server, { email, password: PASSWORD })
+    return { input: { email, password: PASSWORD } }
+  },
+  createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
+  createListing: ({ seller }) => ({
+    input: {
+      dealerId: seller.dealerId,
+      idempotencyKey: randomUUID(),
+      title: 'A car',
+      module: 'auto',
+      price: '9900',
+      currency: 'EUR',
+    },
+    also: 'listing { consumption { source netAmount vatRate grossAmount currency } }',
+  }),
+  buyPackage: async ({ database, server }) => {
+    const { token, dealerId, country } = await makeSeller(database, server)
+    const packageId = await makePackage(database.owner, { country })
+    return {
+      token,
+      input: { dealerId, packageId, idempotencyKey: randomUUID() },
+      also: 'checkout { invoice { id status } }',
+    }
+  },
+  cancelSubscription: async ({ database, server }) => {
+    const { token, dealerId, country } = await makeSeller(database, server)
+    return { token, input: { subscriptionId: await makeSubscription(database.owner, dealerId, { country }) } }
+  },
+  payInvoice: async ({ database, server, admin }) => {
+    const { token, dealerId, country } = await makeSeller(database, server)
+    const packageId = await makePackage(database.owner, { country })
+    const { data } = await buyPackage(server, token, { dealerId, packageId })
+    return { token: admin, input: { invoiceId: data.buyPackage?.checkout.invoice.id } }
+  },
+  dealer: ({ seller }) => ({ args: { id: seller.dealerId } }),
+  listing: async ({ server, seller }) => {
+    const { data } = await createListing(server, seller.token, seller.dealerId)
+    return { args: { id: data.createListing?.listing.id } }
+  },
+  quoteListing: ({ seller }) => ({ args: { dealerId: seller.dealerId } }),
+  dealerPackages: ({ seller }) => ({ args: { condition: { country: seller.country } } }),
+  listings: () => ({ args: { first: 20, orderBy: ['CREATED_AT_DESC'] } }),
+  auditLogs: ({ admin }) => ({ token: admin }),
+  pricingGaps: ({ admin }) => ({ token: admin }),
+  rateLimitPolicies: ({ admin }) => ({ token: admin }),
+}
+
+const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
+
+/** The fields of Query and Mutation in schema.graphql, which `npm run check` holds against the API. */
+export const rootFields: readonly string[] = rootsOf(schema).flatMap(type => Object.keys(type.getFields()))
+
+/** Makes what the field's sample needs. Returns a function that sends the operation. */
+export async function prepareSample(world: SampleWorld, name: string) {
+  const root = rootsOf(schema).find(type => name in type.getFields())
+  const field = root?.getFields()[name]
+  if (root === undefined || field === undefined) throw new Error(`schema.graphql has no field ${name}`)
+  if (!(name in samples) && field.args.some(isRequiredArgument)) {
+    throw new Error(`Please add a sample of ${name} to test/graphql/samples.ts.`)
+  }
+  const { token = world.seller.token, input, args, also = '' } = (await samples[name]?.(world)) ?? {}
+  const variables = input === undefined ? args : { input }
+  const document = documentOf(root, field, Object.keys(variables ?? {}), also)
+  return () => world.server.call(document, { token, variables: variables ?? {} })
+}
+
+function documentOf(
+  root: GraphQLObjectType,
+  field: GraphQLField<unknown, unknown>,
+  given: string[],
+  also: string,
+): string {
+  const args = field.args.filter(({ name }) => given.includes(name))
+  const variables = args.map(({ name, type }) => `$${name}: ${type}`).join(', ')
+  const values = args.map(({ name }) => `${name}: $${name}`).join(', ')
+  const inParentheses = (text: string) => (text === '' ? '' : `(${text})`)
+  const selection = `{ ${selectionOf(getNamedType(field.type), 1)} ${also} }`
+  return `${root.name.toLowerCase()} ${inParentheses(variables)} { ${field.name}${inParentheses(values)} ${selection} }`
+}
+
+/** The plain fields of a type, and those of the objects it refers to, `levels` deep. */
+function selectionOf(type: GraphQLNamedType, levels: number): string {
+  if (!isObjectType(type)) return ''
+  const fields = Object.values(type.getFields())
+  const nodes = type.getFields().nodes
+  if (nodes !== undefined)
+    return `nodes { ${selectionOf(getNamedType(nodes.type), levels)} } pageInfo { hasNextPage }`
+  const selected = fields.flatMap(({ name, type: fieldType, args }) => {
+    const named = getNamedType(fieldType)
+    if (args.length > 0 || (isObjectType(named) && levels === 0)) return []
+    return [isObjectType(named) ? `${name} { ${selectionOf(named, levels - 1)} }` : name]
+  })
+  return selected.join(' ')
+}
+
+function rootsOf(of: GraphQLSchema): GraphQLObjectType[] {
+  return [of.getQueryType(), of.getMutationType()].filter(type => type != null)
+}
+
+function newEmail(): string {
+  return `${randomUUID()}@example.com`
+}

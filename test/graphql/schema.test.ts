@@ -1,0 +1,174 @@
+/** The GraphQL schema: schema.graphql describes it, and these rules hold for every field in it, also for a new one. */
+import { glob, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import {
+  buildClientSchema,
+  type GraphQLSchema,
+  getIntrospectionQuery,
+  getNamedType,
+  type IntrospectionQuery,
+  isInputObjectType,
+  isObjectType,
+  isRequiredInputField,
+  lexicographicSortSchema,
+  printSchema,
+} from 'graphql'
+import { startServer, type TestServer } from '../support/apiServer.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+
+let database: TestDatabase
+let server: TestServer
+let schema: GraphQLSchema
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  server = await startServer(database)
+  const introspection = getIntrospectionQuery({
+    specifiedByUrl: true,
+    inputValueDeprecation: true,
+    oneOf: true,
+  })
+  const { data } = await server.call<IntrospectionQuery>(introspection)
+  schema = buildClientSchema(data)
+})
+
+afterAll(async () => {
+  await server.stop()
+  await database.drop()
+})
+
+function namesOf(type: string): string[] {
+  const found = schema.getType(type)
+  if (!isObjectType(found) && !isInputObjectType(found)) throw new Error(`there is no type ${type}`)
+  return Object.keys(found.getFields()).sort()
+}
+
+/** PostGraphile adds Relay's echo to the mutations that it makes. */
+const isEcho = (name: string) => name === 'clientMutationId'
+
+/** Sources of ours that add a mutation to the schema. */
+async function mutationsOfTypeScript(): Promise<string[]> {
+  const directory = fileURLToPath(new URL('../../src', import.meta.url))
+  const names: string[] = []
+  for await (const path of glob('**/*.ts', { cwd: directory })) {
+    const text = await readFile(join(directory, path), 'utf8')
+    for (const [, body = ''] of text.matchAll(/extend type Mutation \{([^}]*)\}/g)) {
+      names.push(...[...body.matchAll(/^ *(\w+)\(/gm)].map(([, name = '']) => name))
+    }
+  }
+  return names
+}
+
+test('the API shows what schema.graphql says, and nothing else', async () => {
+  const snapshot = await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8')
+  expect(`${printSchema(lexicographicSortSchema(schema))}\n`).toBe(snapshot)
+})
+
+test('every mutation is a function of ours, in SQL or in TypeScript: none is generated from a table', async () => {
+  const { rows } = await database.owner.query<{ name: string }>(
+    `select p.proname as name from pg_proc as p
+     where p.pronamespace = 'app_public'::regnamespace and obj_description(p.oid, 'pg_proc') ~ '^@behavior .*\\+mutationField'`,
+  )
+  const functions = rows.map(({ name }) =>
+    name.replace(/_(\w)/g, (_all, letter: string) => letter.toUpperCase()),
+  )
+  const own = [...functions, ...(await mutationsOfTypeScript())]
+  expect(namesOf('Mutation')).toEqual(own.sort())
+  expect(schema.getSubscriptionType() ?? null).toBeNull()
+})
+
+test('every mutation takes one input object and gives one field', () => {
+  const mutations = Object.values(schema.getMutationType()?.getFields() ?? {})
+  expect(mutations.length).toBeGreaterThan(0)
+  for (const { name, args, type } of mutations) {
+    expect([name, ...args.map(arg => arg.name)]).toEqual([name, 'input'])
+    expect([name, isInputObjectType(getNamedType(args[0]?.type))]).toEqual([name, true])
+    const payload = namesOf(getNamedType(type).name).filter(field => !isEcho(field))
+    expect([name, payload.length]).toEqual([name, 1])
+  }
+})
+
+/** What clients rely on: a mutation's required and optional input, and the field of its payload. */
+const promised: Record<string, [required: string, optional: string, payload: string]> = {
+  register: ['email password fullName', '', 'session'],
+  login: ['email password', '', 'session'],
+  createDealer: ['companyName country dealerType', '', 'dealer'],
+  createListing: [
+    'dealerId idempotencyKey title module price currency',
+    'description attributes images',
+    'listing',
+  ],
+  buyPackage: ['dealerId packageId idempotencyKey', 'successUrl cancelUrl', 'checkout'],
+  cancelSubscription: ['subscriptionId', '', 'subscription'],
+  payInvoice: ['invoiceId', '', 'invoice'],
+}
+
+test.each(Object.entries(promised))(
+  '%s still takes the input that clients send, and gives the field that they read',
+  (name, [required, optional, payload]) => {
+    const field = schema.getMutationType()?.getFields()[name]
+    const input = getNamedType(field?.args[0]?.type)
+    if (!isInputObjectType(input)) throw new Error(`${name} takes no input object`)
+    const inputs = Object.values(input.getFields())
+    const needed = inputs.filter(isRequiredInputField).map(one => one.name)
+    expect(needed.sort()).toEqual(required.split(' ').sort())
+    expect(inputs.map(one => one.name)).toEqual(expect.arrayContaining(optional.split(' ').filter(Boolean)))
+    expect(namesOf(getNamedType(field?.type)?.name ?? '')).toContain(payload)
+  },
+)
+
+test('every type has the fields that clients read', () => {
+  const named: Record<string, string> = {
+    Session: 'accessToken expiresAt user',
+    SessionUser: 'id email fullName',
+    Dealer: 'id companyName country',
+    Listing: 'id status title consumption',
+    ListingConsumption: 'source netAmount vatRate grossAmount currency',
+    Checkout: 'invoice url',
+    Invoice: 'id status grossTotal',
+    DealerSubscription: 'id status endAt',
+    ListingQuote: 'source netAmount vatRate grossAmount currency freeRemaining subscriptionRemaining',
+  }
+  for (const [type, fields] of Object.entries(named)) {
+    expect(namesOf(type)).toEqual(expect.arrayContaining(fields.split(' ')))
+  }
+})
+
+test('no type leads back to the whole Query, and none has a node id', () => {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type) || type.name.startsWith('__')) continue
+    for (const field of Object.values(type.getFields())) {
+      expect([field.name, getNamedType(field.type).name]).not.toContain('Query')
+      expect([type.name, field.name].join('.')).not.toMatch(/\.(query|nodeId|rowId)$|^Query\.node$/)
+    }
+  }
+})
+
+test('the schema has no password, hash, secret or idempotency key', () => {
+  const all = Object.values(schema.getTypeMap()).flatMap(type =>
+    isObjectType(type) ? Object.keys(type.getFields()) : [],
+  )
+  expect(all.filter(name => /password|hash|secret|idempotency|isAdmin/i.test(name))).toEqual([])
+})
+
+test('every collection is a Relay connection with first, last, before and after, and no offset', () => {
+  const fields = Object.values(schema.getTypeMap()).flatMap(type =>
+    isObjectType(type) ? Object.values(type.getFields()) : [],
+  )
+  const connections = fields.filter(({ type }) => getNamedType(type).name.endsWith('Connection'))
+  expect(connections.length).toBeGreaterThan(0)
+  for (const { args, type } of connections) {
+    const paging = ['after', 'before', 'condition', 'first', 'last', 'orderBy']
+    expect(args.map(({ name }) => name).sort()).toEqual(paging)
+    expect(namesOf(getNamedType(type).name)).toEqual(['edges', 'nodes', 'pageInfo', 'totalCount'])
+  }
+})
+
+test('every enum value is in upper case', () => {
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!('getValues' in type) || type.name.startsWith('__')) continue
+    for (const { name } of type.getValues()) expect(name).toMatch(/^[A-Z][A-Z_]*$/)
+  }
+})
