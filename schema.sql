@@ -1112,7 +1112,7 @@ grant select on table app_public.rate_limit_policies to forecourt_admin;
 grant select on table app_public.rate_limit_policies to forecourt_authenticator;
 comment on column app_public.rate_limit_policies.cost is 'How much one request uses.';
 comment on column app_public.rate_limit_policies.fallback is 'What to do while the counters cannot be reached.';
-comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields every anonymous request counts, or every failed login for auth_account.';
+comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields rows count: those of queries of users for the subject user, those of anonymous requests for the others. For auth_account failed logins count.';
 comment on column app_public.rate_limit_policies.max_count is 'The limit: what may be used in a window.';
 comment on column app_public.rate_limit_policies.mode is 'Whether the limit refuses, only counts, or does neither.';
 comment on column app_public.rate_limit_policies.scope is 'The name of the limit, which a refused client gets to see.';
@@ -1267,7 +1267,9 @@ CREATE OR REPLACE FUNCTION app_private.account_key(normalized_email text, addres
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_message constant bytea := convert_to(normalized_email || coalesce(E'\n' || address, ''), 'UTF8');
+  -- The length before each part keeps any two pairs apart. A separator alone could be part of an e-mail address.
+  v_message constant bytea := convert_to(
+    length(normalized_email) || ':' || normalized_email || coalesce(length(address) || ':' || address, ''), 'UTF8');
 begin
   -- HMAC-SHA256 (RFC 2104).
   return (select sha256(k.outer_pad || sha256(k.inner_pad || v_message)) from app_private.account_keys as k);

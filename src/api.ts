@@ -24,6 +24,7 @@ import { type ConflictRecorder, makeConflictRecorder } from './metrics/pricingCo
 import { countPublications } from './metrics/publications.ts'
 import { makeRequestMetrics } from './metrics/requests.ts'
 import { startMetrics } from './metrics/startMetrics.ts'
+import { derivedKey } from './request/derivedKey.ts'
 
 /** Timeout of one statement of a request. */
 const STATEMENT_TIMEOUT_MS = 10_000
@@ -79,7 +80,7 @@ export async function startApi(
       admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
       readMetrics: metrics.read,
-      limits: { ...limits, secret: jwtSecret },
+      limits: { ...limits, secret: derivedKey(jwtSecret, 'rate limit') },
       graphiql: configuration.graphiql,
       readinessFault: () => readinessFault(pool),
       installGraphql: app => installGraphql(app, server, graphql),

@@ -1,5 +1,5 @@
 --! Previous: sha1:80634f5a0a455dd11ecc249003b787a0160537ec
---! Hash: sha1:9ba988bc7191f1961d8f13c1d994ae069f89a3ce
+--! Hash: sha1:a0f9c77f0da414973ccbd223bde85dda16a9c2c5
 --! Message: rate limits
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -46,7 +46,7 @@ create table if not exists app_public.rate_limit_policies (
 comment on table app_public.rate_limit_policies is E'@behavior +query:resource:connection\nThe rate limits. Every process applies a change within a second. A policy cannot be deleted; set its mode to off.';
 comment on column app_public.rate_limit_policies.scope is 'The name of the limit, which a refused client gets to see.';
 comment on column app_public.rate_limit_policies.subject is 'Which requests are counted together.';
-comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields every anonymous request counts, or every failed login for auth_account.';
+comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields rows count: those of queries of users for the subject user, those of anonymous requests for the others. For auth_account failed logins count.';
 comment on column app_public.rate_limit_policies.max_count is 'The limit: what may be used in a window.';
 comment on column app_public.rate_limit_policies.window_seconds is 'Length of the sliding window.';
 comment on column app_public.rate_limit_policies.cost is 'How much one request uses.';
@@ -63,7 +63,8 @@ insert into app_public.rate_limit_policies (scope, subject, fields, max_count, w
   ('listing_create', 'user', '{Mutation.createListing}', 60, 60, 'local'),
   ('checkout_init', 'user', '{Mutation.buyPackage}', 10, 600, 'local'),
   ('pricing_quote', 'user_or_ip', '{Query.quoteListing}', 100, 60, 'local'),
-  ('public_read', 'ip', '{}', 100, 60, 'local')
+  ('public_read', 'ip', '{}', 100, 60, 'local'),
+  ('user_read', 'user', '{}', 1200, 60, 'local')
 on conflict (scope) do nothing;
 
 -- Unlogged: counters are not worth the WAL, and may start at zero after a crash. No index but the key's, so that an update

@@ -1,5 +1,5 @@
---! Previous: sha1:9ba988bc7191f1961d8f13c1d994ae069f89a3ce
---! Hash: sha1:812d160dd0581366161ec6244b361f8d2a6e350e
+--! Previous: sha1:a0f9c77f0da414973ccbd223bde85dda16a9c2c5
+--! Hash: sha1:b01a591e3410dd58a4d0c0d029ea6b1df3e631c8
 --! Message: identity
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -268,7 +268,9 @@ create or replace function app_private.account_key(normalized_email text, addres
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_message constant bytea := convert_to(normalized_email || coalesce(E'\n' || address, ''), 'UTF8');
+  -- The length before each part keeps any two pairs apart. A separator alone could be part of an e-mail address.
+  v_message constant bytea := convert_to(
+    length(normalized_email) || ':' || normalized_email || coalesce(length(address) || ':' || address, ''), 'UTF8');
 begin
   -- HMAC-SHA256 (RFC 2104).
   return (select sha256(k.outer_pad || sha256(k.inner_pad || v_message)) from app_private.account_keys as k);

@@ -1,5 +1,5 @@
---! Previous: sha1:812d160dd0581366161ec6244b361f8d2a6e350e
---! Hash: sha1:8b6abc5d2528bcaa22f01394d6323e57373b6f5a
+--! Previous: sha1:b01a591e3410dd58a4d0c0d029ea6b1df3e631c8
+--! Hash: sha1:95b702e35f4ae20212f92651062cdf19d43f5a3b
 --! Message: jobs and alerts
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -1,5 +1,5 @@
---! Previous: sha1:8b6abc5d2528bcaa22f01394d6323e57373b6f5a
---! Hash: sha1:257024f1d7e83f6bce66b088a72e95f0f64cb391
+--! Previous: sha1:95b702e35f4ae20212f92651062cdf19d43f5a3b
+--! Hash: sha1:9a7c0e91febc0d89c79eb6082850112f3a4bd67e
 --! Message: pricing
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -1,5 +1,5 @@
---! Previous: sha1:257024f1d7e83f6bce66b088a72e95f0f64cb391
---! Hash: sha1:a118a8834532e3d3b7d520ad910d1256263c7eb9
+--! Previous: sha1:9a7c0e91febc0d89c79eb6082850112f3a4bd67e
+--! Hash: sha1:8e580f3345483535d907a65d06d0a3482345a29e
 --! Message: packages and invoices
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -1,5 +1,5 @@
---! Previous: sha1:a118a8834532e3d3b7d520ad910d1256263c7eb9
---! Hash: sha1:72ca278b367458821ee423affc85848f993c6afe
+--! Previous: sha1:8e580f3345483535d907a65d06d0a3482345a29e
+--! Hash: sha1:51702f3a6d087715e93d379cca0600bc72a08c03
 --! Message: subscriptions
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

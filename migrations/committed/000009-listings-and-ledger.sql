@@ -1,5 +1,5 @@
---! Previous: sha1:72ca278b367458821ee423affc85848f993c6afe
---! Hash: sha1:bed3fefe6544c65575f0109505287cce6e814ed9
+--! Previous: sha1:51702f3a6d087715e93d379cca0600bc72a08c03
+--! Hash: sha1:e82f956f29d8078ba8fd52513e100c7c7527971d
 --! Message: listings and ledger
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

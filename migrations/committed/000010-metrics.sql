@@ -1,5 +1,5 @@
---! Previous: sha1:bed3fefe6544c65575f0109505287cce6e814ed9
---! Hash: sha1:d0a0dff952d58d3e68fbe95f8d65de373109aee3
+--! Previous: sha1:e82f956f29d8078ba8fd52513e100c7c7527971d
+--! Hash: sha1:d77ed93a77d2332f2ec34113c2715fc8587e8bf4
 --! Message: metrics
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -11,8 +11,10 @@ import {
   type ValidationRule,
   validate,
 } from 'grafast/graphql'
-import { type ParsedDocument, parseDocument } from '../request/document.ts'
+import { operationOf, type ParsedDocument, parseDocument } from '../request/document.ts'
+import { documentLimits, limitError } from '../request/documentLimits.ts'
 import { refuseRequest } from '../request/outcome.ts'
+import { type Parameters, parametersOf } from '../request/parameters.ts'
 import { requestOf } from '../request/request.ts'
 
 export interface DocumentOptions {
@@ -62,6 +64,21 @@ function unknownOperations(schema: GraphQLSchema, { definitions }: DocumentNode)
     .map(node => asInvalidInput(new GraphQLError(`This API has no ${node.operation}.`, { nodes: [node] })))
 }
 
+/** Errors that depend on the request: the document has no such operation, or the operation may return too many rows. */
+function operationErrors(
+  document: DocumentNode,
+  { operationName, variables }: Parameters,
+): GraphQLError[] | undefined {
+  const operation = operationOf(document, operationName)
+  if (operation === undefined) return [asInvalidInput(new GraphQLError(noOperation(operationName)))]
+  return operation.rows(variables) > documentLimits.rows ? [limitError('rows')] : undefined
+}
+
+function noOperation(name: string | undefined): string {
+  if (name !== undefined) return `The document has no operation "${name}".`
+  return 'Please send a document with one operation, or name one of its operations in `operationName`.'
+}
+
 /** Replaces the parser and the validation of grafserv. */
 export function makeDocumentsPlugin(options: { introspection: boolean }): GraphileConfig.Plugin {
   return {
@@ -83,9 +100,13 @@ export function makeDocumentsPlugin(options: { introspection: boolean }): Graphi
           event.getExecutionConfig = async function (context) {
             const config = await getExecutionConfig.call(this, context)
             const parseAndValidate = (query: string) => {
+              const request = requestOf(context)
               const reading = readerOf(config.schema)(query)
-              if (reading.errors) refuseRequest(requestOf(context))
-              return reading
+              const errors =
+                reading.errors ?? (request && operationErrors(reading.document, parametersOf(request)))
+              if (errors === undefined) return reading
+              refuseRequest(request)
+              return { errors }
             }
             return { ...config, parseAndValidate }
           }

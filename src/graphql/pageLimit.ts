@@ -1,9 +1,7 @@
 /** Limits the page of every connection, nested ones too: 20 rows by default, 100 at most. */
 import { constant, type FieldArgs, lambda, type Step } from 'grafast'
+import { pageRows } from '../request/documentRows.ts'
 import { ApiError } from '../request/errors.ts'
-
-/** In rows. */
-export const pageLimit = { default: 20, maximum: 100 } as const
 
 /** The plan of a collection. */
 interface Pageable extends Step {
@@ -34,7 +32,7 @@ export const PageLimitPlugin: GraphileConfig.Plugin = {
         for (const name of ['first', 'last']) {
           if (!kept[name]) continue
           const { applyPlan: __, ...arg } = kept[name]
-          const description = `Only read the ${name} \`n\` rows: ${pageLimit.default} by default, ${pageLimit.maximum} at most.`
+          const description = `Only read the ${name} \`n\` rows: ${pageRows.default} by default, ${pageRows.maximum} at most.`
           kept[name] = { ...arg, description }
         }
         return kept
@@ -81,13 +79,13 @@ export function checkPage({ first, last, before, after }: PageArguments): { firs
     throw refusal('first', '`first` goes with `after`, not with `last` or `before`.')
   if (backwards && after != null)
     throw refusal('after', '`after` goes with `first`, not with `last` or `before`.')
-  return backwards ? { last: last ?? pageLimit.default } : { first: first ?? pageLimit.default }
+  return backwards ? { last: last ?? pageRows.default } : { first: first ?? pageRows.default }
 }
 
 function checkRows(field: 'first' | 'last', rows: number | null | undefined): void {
-  if (rows == null || (rows >= 0 && rows <= pageLimit.maximum)) return
-  throw refusal(field, `\`${field}\` must be between 0 and ${pageLimit.maximum}.`, {
-    maximum: pageLimit.maximum,
+  if (rows == null || (rows >= 0 && rows <= pageRows.maximum)) return
+  throw refusal(field, `\`${field}\` must be between 0 and ${pageRows.maximum}.`, {
+    maximum: pageRows.maximum,
   })
 }
 

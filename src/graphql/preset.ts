@@ -15,6 +15,7 @@ import { makeDocumentsPlugin } from './documentReader.ts'
 import { examples } from './examples.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
 import { makeService } from './pgService.ts'
+import { GRAPHQL_PATH, RequestDigestPlugin } from './requestDigest.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
 
@@ -56,6 +57,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       OptInPlugin,
       ScalarsPlugin,
       PageLimitPlugin,
+      RequestDigestPlugin,
       makeDocumentsPlugin({ introspection }),
       makeStatusPlugin({ log, onFault, constraintMessages, hideSuggestions: !introspection }),
       ...(options.plugins ?? []),
@@ -67,11 +69,11 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     // the type requires every property
     ruru: { clientConfig: { defaultQuery: examples } as RuruClientConfig },
     grafserv: {
-      graphqlPath: '/graphql',
+      graphqlPath: GRAPHQL_PATH,
       graphiql,
       graphiqlOnGraphQLGET: false,
       graphiqlPath: '/',
-      graphqlOverGET: false,
+      graphqlOverGET: true,
       websockets: false,
       watch: false,
       maxRequestLength: 100_000,
@@ -158,7 +160,7 @@ const NamesPlugin: GraphileConfig.Plugin = {
 function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.ExecutionArgs) {
   const request = requestOf(requestContext)
   const isQuery = operationOf(args.document, args.operationName)?.type === 'query'
-  return { request, pgSettings: pgSettings(request?.identity, request?.ip, isQuery) }
+  return { request, pgSettings: pgSettings(request?.identity, request?.clientAddress, isQuery) }
 }
 
 /**

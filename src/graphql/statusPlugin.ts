@@ -14,7 +14,10 @@ import {
   rootCause,
   toFault,
 } from '../request/errors.ts'
+import { CHALLENGE } from '../request/faultResponse.ts'
+import { refusalType } from '../request/mediaType.ts'
 import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
+import { isGet } from '../request/parameters.ts'
 import { type ApiRequest, requestOf } from '../request/request.ts'
 
 /** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
@@ -201,13 +204,14 @@ function applyOutcome(result: Result, request: ApiRequest | undefined): Result {
   if (status !== undefined) {
     // the type allows only 204 and 304 for a result without a body, which a GraphQL result never is
     Object.assign(result, { statusCode: status })
+    if (status === 401) result.headers['www-authenticate'] = CHALLENGE
     if (retryAfterSeconds !== undefined) result.headers['retry-after'] = String(retryAfterSeconds)
     return result
   }
   return result.type === 'buffer' && result.statusCode >= 400 ? withCodes(result, request) : result
 }
 
-/** Adds the code to errors of grafserv itself: wrong method, media type or size, or invalid JSON. */
+/** Adds the code and the headers to errors of grafserv itself: wrong method or media type, or invalid JSON. */
 function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | undefined): Result {
   if (!result.headers['content-type']?.includes('json')) return result
   const payload = JSON.parse(result.buffer.toString()) as FormattedExecutionResult
@@ -215,7 +219,14 @@ function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | un
   outcomeOf(request).codes.push(code)
   const errors = payload.errors?.map(({ message }) => ({ message, extensions: { code } }))
   const buffer = Buffer.from(JSON.stringify({ errors }))
-  return { ...result, buffer, headers: { ...result.headers, 'content-length': String(buffer.length) } }
+  const headers = {
+    ...result.headers,
+    'content-type': refusalType(request?.headers.accept),
+    'content-length': String(buffer.length),
+    // of the requests by GET, grafserv refuses only mutations
+    ...(result.statusCode === 405 ? { allow: request && isGet(request) ? 'POST' : 'GET, HEAD, POST' } : null),
+  }
+  return { ...result, buffer, headers }
 }
 
 function faultOfStatus(status: number) {

@@ -5,7 +5,7 @@ import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import type { AdmissionMetrics } from '../metrics/httpServer.ts'
 import { type ErrorCode, fault } from '../request/errors.ts'
-import { GRAPHQL_RESPONSE } from '../request/faultResponse.ts'
+import { refusalType } from '../request/mediaType.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import { requestIdOf } from './requestLog.ts'
 import { makeSlots, type Slots } from './slots.ts'
@@ -50,12 +50,10 @@ export function makeAdmission({ maxInProgress, metrics, log }: Options): Admissi
       if (refused === 0) setTimeout(report, REPORT_MS).unref()
       refused += 1
       metrics.refused.inc()
-      const { accept } = request.headers
-      const wantsGraphql = accept?.includes(GRAPHQL_RESPONSE) && !accept.includes('application/json')
       // Node writes a list of names and values without copying it
       response.writeHead(status, [
         'Content-Type',
-        `${wantsGraphql ? GRAPHQL_RESPONSE : 'application/json'}; charset=utf-8`,
+        refusalType(request.headers.accept),
         'Content-Length',
         String(REFUSAL.length),
         'Retry-After',

@@ -9,6 +9,7 @@ import type { Reading } from '../metrics/startMetrics.ts'
 import { type Admission, installAdmission } from './admission.ts'
 import { installIdentity, installTokenRefusal } from './authentication.ts'
 import { installBody, installBodyRefusal } from './body.ts'
+import { installClientAddress } from './clientAddress.ts'
 import { installErrors } from './errorHandlers.ts'
 import { installHealth } from './health.ts'
 import { installMetrics } from './metricsRoute.ts'
@@ -35,6 +36,7 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   const app = express()
   app.set('trust proxy', options.trustProxy.length > 0 ? [...options.trustProxy] : false)
   app.set('etag', false)
+  installClientAddress(app)
   installRequestLog(app, options.log)
   installRequestMetrics(app, options.requestMetrics)
   app.use(securityHeaders(options.graphiql))

@@ -1,20 +1,35 @@
 /** Verifies access tokens. A request with an invalid token is refused; it is never served as a visitor's. */
+import type { IncomingMessage } from 'node:http'
 import type { Express } from 'express'
 import type { Tokens } from '../identity/tokens.ts'
 import type { Logger } from '../log.ts'
-import { sendFault } from '../request/faultResponse.ts'
+import { CHALLENGE, sendFault } from '../request/faultResponse.ts'
 import type {} from '../request/request.ts'
 import { requestId } from './requestLog.ts'
 
 const BEARER = /^Bearer +([^\s]+)$/i
 
-const withInvalidToken = new WeakSet<object>()
+const INVALID = {
+  code: 'unauthenticated',
+  message: 'The access token is not valid. Please log in again.',
+} as const
+const REPEATED = {
+  code: 'invalid_input',
+  message: 'The request has several Authorization headers.',
+  status: 400,
+} as const
+
+const faults = new WeakMap<object, typeof INVALID | typeof REPEATED>()
 
 /** Sets the identity of a request. An invalid token is only noted here, and `installTokenRefusal` refuses it. */
 export function installIdentity(app: Express, tokens: Tokens, log: Logger): void {
   app.use(async (request, _response, next) => {
     const header = request.headers.authorization
     if (header === undefined) return next()
+    if (timesSent(request, 'authorization') > 1) {
+      faults.set(request, REPEATED)
+      return next()
+    }
     try {
       const token = BEARER.exec(header)?.[1]
       if (token === undefined) throw new Error('no bearer token')
@@ -22,7 +37,7 @@ export function installIdentity(app: Express, tokens: Tokens, log: Logger): void
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown'
       log.info({ requestId: requestId(request), reason }, 'refused an access token')
-      withInvalidToken.add(request)
+      faults.set(request, INVALID)
     }
     next()
   })
@@ -31,9 +46,14 @@ export function installIdentity(app: Express, tokens: Tokens, log: Logger): void
 /** Runs after the limits, so that a client that guesses tokens is counted by its address. */
 export function installTokenRefusal(app: Express): void {
   app.use((request, response, next) => {
-    if (!withInvalidToken.has(request)) return next()
-    response.setHeader('WWW-Authenticate', 'Bearer error="invalid_token"')
-    const message = 'The access token is not valid. Please log in again.'
-    sendFault(request, response, 'unauthenticated', { message })
+    const fault = faults.get(request)
+    if (fault === undefined) return next()
+    if (fault === INVALID) response.setHeader('WWW-Authenticate', `${CHALLENGE} error="invalid_token"`)
+    sendFault(request, response, fault.code, fault)
   })
+}
+
+/** Node keeps the first of several such headers and drops the others. */
+function timesSent({ rawHeaders }: IncomingMessage, name: string): number {
+  return rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === name).length
 }

@@ -1,22 +1,43 @@
 /** Reads the body of a GraphQL request before the limits, which need its document. */
 import express, { type Express } from 'express'
+import { sendFault } from '../request/faultResponse.ts'
 
 /** A longer body gets 413. */
 const MAX_BYTES = 100_000
 
-const errors = new WeakMap<object, Error>()
+const MESSAGES = {
+  400: 'The request body is not valid JSON. Please send an object with `query`.',
+  413: 'The request body is too large. Please send less at once.',
+  415: 'The encoding of the request body is not supported. Please send JSON in UTF-8.',
+} as const
+
+type Status = keyof typeof MESSAGES
+
+/** The status to refuse the request with. */
+const faults = new WeakMap<object, Status>()
 
 export function installBody(app: Express): void {
   const readJson = express.json({ limit: MAX_BYTES, type: 'application/json' })
   app.use('/graphql', (request, response, next) => {
-    readJson(request, response, (error?: Error) => {
+    if (request.method !== 'POST') return next()
+    readJson(request, response, (error?: unknown) => {
       // an unreadable request is charged like any other before it is refused
-      if (error !== undefined) errors.set(request, error)
+      if (error !== undefined) faults.set(request, statusOf(error))
       next()
     })
   })
 }
 
 export function installBodyRefusal(app: Express): void {
-  app.use('/graphql', (request, _response, next) => next(errors.get(request)))
+  app.use('/graphql', (request, response, next) => {
+    const status = faults.get(request)
+    if (status === undefined) return next()
+    sendFault(request, response, 'invalid_input', { status, message: MESSAGES[status] })
+  })
+}
+
+/** Every error here is about bytes that the client sent, also one without a status, such as zlib's. */
+function statusOf(error: unknown): Status {
+  const { status } = Object(error) as { status?: unknown }
+  return status === 413 || status === 415 ? status : 400
 }

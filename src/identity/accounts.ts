@@ -73,6 +73,7 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
 
   return {
     async register({ email, password, fullName }) {
+      requirePrintable(email)
       requirePassword(password)
       const { rows } = await pool.query<Session['user']>(
         `select user_id as id, normalized_email as email, trimmed_full_name as "fullName"
@@ -83,6 +84,7 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
       return openSession(rows[0], false)
     },
     async login(credentials, { request }) {
+      requirePrintable(credentials.email)
       // begin_login counts a failure before the password is checked. Logins of one account run one after another, so
       // that several correct ones at once do not reach the limit.
       return serializeByKey(credentials.email.trim().toLowerCase(), () => attemptLogin(credentials, request))
@@ -93,6 +95,14 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
 function outcomeOf(attempt: LoginAttempt): AccountOutcome {
   if (attempt.retry_after_seconds !== null) return 'refused'
   return attempt.over_limit ? 'shadow_refused' : 'allowed'
+}
+
+/** No address has control characters. Whatever joins one with other text could read it as two lines. */
+function requirePrintable(email: string): void {
+  if (!/\p{Cc}/u.test(email)) return
+  throw new ApiError('invalid_input', 'An e-mail address has no line breaks or other control characters.', {
+    detail: { field: 'email' },
+  })
 }
 
 function requirePassword(password: string): void {

@@ -1,6 +1,7 @@
 /** Access tokens: JWTs of one fixed algorithm, issuer and audience. */
 import { jwtVerify, SignJWT } from 'jose'
 import { LRUCache } from 'lru-cache'
+import { derivedKey } from '../request/derivedKey.ts'
 import type { Identity } from '../request/identity.ts'
 
 export type AccessToken = { accessToken: string; expiresAt: string }
@@ -18,7 +19,7 @@ export type Tokens = {
 }
 
 export function makeTokens(secret: string): Tokens {
-  const key = new TextEncoder().encode(secret)
+  const key = derivedKey(secret, 'access token')
   /** A client sends the same token with each request, so its signature is checked once. */
   const verified = new LRUCache<string, { identity: Identity; expiresAt: number }>({ max: 20_000 })
   return {

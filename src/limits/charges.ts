@@ -1,6 +1,8 @@
 /** The charges of a request, from its root fields and its sender. */
 import { createHmac } from 'node:crypto'
+import { compositeKey } from '../request/compositeKey.ts'
 import type { FieldCounts } from '../request/document.ts'
+import { documentLimits } from '../request/documentLimits.ts'
 import type { Identity } from '../request/identity.ts'
 import type { Policies, Policy } from './policies.ts'
 
@@ -19,29 +21,42 @@ export type Subject = {
   address: string
 }
 
+/** The parts of a request that decide about its charges. */
+export type Work = Readonly<{
+  fields: FieldCounts
+  isMutation: boolean
+  rowCost: number
+}>
+
+const ROWS_PER_COST = 100
+
+/** An operation with more rows than allowed costs 1, because GraphQL refuses it. */
+export function rowCost(rows: number): number {
+  return rows > documentLimits.rows ? 1 : Math.max(1, Math.ceil(rows / ROWS_PER_COST))
+}
+
 /** Sorted by key, so that concurrent requests lock the counters in the same order and cannot deadlock. */
-export function chargesOf(
-  policies: Policies,
-  subject: Subject,
-  fields: FieldCounts,
-  secret: string,
-): Charge[] {
+export function chargesOf(policies: Policies, subject: Subject, work: Work, secret: Uint8Array): Charge[] {
   return policies.all
-    .map(policy => ({ policy, times: timesOf(policy, subject, fields) }))
+    .map(policy => ({ policy, times: timesOf(policy, subject, work) }))
     .filter(({ policy, times }) => times > 0 && policy.mode !== 'off')
     .map(({ policy, times }) => {
       const subjectKey = subjectOf(policy, subject)
-      const key = createHmac('sha256', secret).update(`${policy.scope}\n${subjectKey}`).digest()
+      const key = createHmac('sha256', secret).update(compositeKey(policy.scope, subjectKey)).digest()
       return { policy, name: `${subjectKey}:${policy.scope}`, key, cost: policy.cost * times }
     })
     .sort((a, b) => Buffer.compare(a.key, b.key))
 }
 
-function timesOf(policy: Policy, { identity }: Subject, fields: FieldCounts): number {
+function timesOf(policy: Policy, { identity }: Subject, { fields, isMutation, rowCost }: Work): number {
   // failed logins are counted where the password is checked
   if (policy.subject === 'account') return 0
-  if (policy.fields.length === 0) return identity === undefined ? 1 : 0
-  return policy.fields.reduce((sum, field) => sum + (fields.get(field) ?? 0), 0)
+  if (policy.fields.length > 0) {
+    return policy.fields.reduce((sum, field) => sum + (fields.get(field) ?? 0), 0)
+  }
+  // a policy without fields charges rows: of the queries of users, or of anonymous requests
+  if (policy.subject === 'user') return identity === undefined || isMutation ? 0 : rowCost
+  return identity === undefined ? rowCost : 0
 }
 
 function subjectOf({ subject }: Policy, { identity, address }: Subject): string {

@@ -6,6 +6,7 @@ import { LRUCache } from 'lru-cache'
 import CircuitBreaker from 'opossum'
 import pg from 'pg'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { compositeKey } from '../request/compositeKey.ts'
 import type { Charge } from './charges.ts'
 import { type Attempt, makeDeadline, type WithDeadline } from './deadline.ts'
 import type { LimitMetrics } from './limitMetrics.ts'
@@ -204,7 +205,7 @@ function makeLocalCounters(instances: number) {
   const limiterOf = (policy: Policy) => {
     const { scope, windowSeconds } = policy
     const points = shareOf(policy)
-    const key = `${scope}:${points}:${windowSeconds}`
+    const key = compositeKey(scope, String(points), String(windowSeconds))
     const limiter =
       limiters.get(key) ?? new RateLimiterMemory({ keyPrefix: key, points, duration: windowSeconds })
     limiters.set(key, limiter)

@@ -4,10 +4,11 @@ import { rateLimit, type Store } from 'express-rate-limit'
 import type { Logger } from '../log.ts'
 import { addressOf } from '../request/address.ts'
 import { type FieldCounts, operationOf, parseDocument } from '../request/document.ts'
-import { fault, tooManyRequests } from '../request/errors.ts'
-import { outcomeOf } from '../request/outcome.ts'
+import { tooManyRequests } from '../request/errors.ts'
+import { sendFault } from '../request/faultResponse.ts'
+import { isGet, parametersOf } from '../request/parameters.ts'
 import type { ApiRequest } from '../request/request.ts'
-import { type Charge, chargesOf, type Subject } from './charges.ts'
+import { type Charge, chargesOf, rowCost, type Subject, type Work } from './charges.ts'
 import type { Counters, Verdict } from './counters.ts'
 import type { LimitMetrics } from './limitMetrics.ts'
 import type { Policy, PolicySource } from './policies.ts'
@@ -17,14 +18,15 @@ export type LimiterOptions = {
   counters: Counters
   metrics: LimitMetrics
   /** The key of the HMACs that identify counters. */
-  secret: string
+  secret: Uint8Array
   log: Logger
 }
 
 type State = { charges: readonly Charge[]; fields: FieldCounts; verdict?: Verdict | undefined }
 
 const states = new WeakMap<object, State>()
-const NO_FIELDS: FieldCounts = new Map()
+/** For a request that executes nothing. */
+const NO_WORK: Work = { fields: new Map(), isMutation: false, rowCost: 1 }
 
 /** How often a field was charged to this request, for the check inside GraphQL: `tripwire.ts`. */
 export function chargedTimes(request: object, field: string): number {
@@ -33,7 +35,7 @@ export function chargedTimes(request: object, field: string): number {
 
 /** Root field, as `Mutation.login` → how often the request selects it, as far as its document was read. */
 export function fieldsOf(request: object): FieldCounts {
-  return states.get(request)?.fields ?? NO_FIELDS
+  return states.get(request)?.fields ?? NO_WORK.fields
 }
 
 export function installLimits(app: Express, options: LimiterOptions): void {
@@ -85,25 +87,34 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
   })
 }
 
-function begin(request: Request, policies: PolicySource, secret: string, metrics: LimitMetrics): State {
-  const fields = selectedFields(request.body, metrics)
+function begin(request: Request, policies: PolicySource, secret: Uint8Array, metrics: LimitMetrics): State {
+  const work = workOf(request, metrics)
   const subject: Subject = { identity: request.identity, address: addressOf(request) }
-  const state: State = { charges: chargesOf(policies.current(), subject, fields, secret), fields }
+  const charges = chargesOf(policies.current(), subject, work, secret)
+  const state: State = { charges, fields: work.fields }
   states.set(request, state)
   return state
 }
 
-/** Empty if the document cannot be read. GraphQL refuses such a document, so nothing is executed. */
-function selectedFields(body: unknown, { unclassified }: LimitMetrics): FieldCounts {
-  const { query, operationName } = Object(body) as { query?: unknown; operationName?: unknown }
-  const document = typeof query === 'string' ? parseDocument(query).document : undefined
-  const name = typeof operationName === 'string' ? operationName : undefined
-  const operation = document && operationOf(document, name)
-  if (operation !== undefined) return operation.counts
-  unclassified.inc({
-    reason: typeof query !== 'string' ? 'no_document' : document === undefined ? 'syntax' : 'operation',
-  })
-  return NO_FIELDS
+/** NO_WORK if the document cannot be read. GraphQL refuses such a document, so nothing is executed. */
+function workOf(request: Request, { unclassified }: LimitMetrics): Work {
+  const { query, operationName, variables } = parametersOf(request)
+  const { document, errors } = query === undefined ? {} : parseDocument(query)
+  const operation = document && operationOf(document, operationName)
+  if (operation === undefined) {
+    const reason = query === undefined ? 'no_document' : document === undefined ? 'syntax' : 'operation'
+    unclassified.inc({ reason })
+    return NO_WORK
+  }
+  const isMutation = operation.type === 'mutation'
+  // GraphQL refuses a mutation by GET
+  if (isMutation && isGet(request)) return NO_WORK
+  const refused = errors !== undefined && errors.length > 0
+  return {
+    fields: operation.counts,
+    isMutation,
+    rowCost: refused ? 1 : rowCost(operation.rows(variables)),
+  }
 }
 
 function count({ charges, verdict }: State, metrics: LimitMetrics): void {
@@ -134,10 +145,7 @@ function refuse(request: Request, response: Response, log: Logger): void {
   if (verdict === undefined) throw new Error('a refusal needs a verdict')
   const { charge, retryAfterSeconds } = verdict
   const { scope } = charge.policy
-  outcomeOf(request).codes.push('rate_limit_exceeded')
   logRefusal(log, request, scope)
-  const { code, message, detail, meta } = tooManyRequests(scope, charge.name, retryAfterSeconds)
-  const extensions = { code, detail, meta }
-  response.status(fault(code).status).type('application/json; charset=utf-8')
-  response.send(JSON.stringify({ errors: [{ message, extensions }] }))
+  const { message, detail, meta } = tooManyRequests(scope, charge.name, retryAfterSeconds)
+  sendFault(request, response, 'rate_limit_exceeded', { message, detail, meta })
 }

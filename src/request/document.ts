@@ -12,6 +12,7 @@ import {
 } from 'grafast/graphql'
 import { LRUCache } from 'lru-cache'
 import { assertTokens, documentLimits, limitErrors, type RootFields, rootFields } from './documentLimits.ts'
+import { rowCounter, type Variables } from './documentRows.ts'
 
 /** `document` is set if the syntax is correct. `errors` are the limits that it breaks, or the syntax error. */
 export type ParsedDocument = Readonly<{ document?: DocumentNode; errors: readonly GraphQLError[] }>
@@ -26,6 +27,8 @@ export type Operation = Readonly<{
   rootFields: RootFields
   /** One for each response key. Empty for a document with two mutation fields: it is refused, so nothing runs. */
   counts: FieldCounts
+  /** Rows that it may return with these variables. */
+  rows: (variables: Variables) => number
 }>
 
 const NO_FIELDS: FieldCounts = new Map()
@@ -82,6 +85,7 @@ export function operationOf(document: DocumentNode, name: string | null | undefi
     name: node.name?.value,
     rootFields: fields,
     counts: countsOf(node.operation, fields),
+    rows: rowCounter(document, node),
   }
   const found = operations.get(document) ?? new Map<string | undefined, Operation>()
   operations.set(document, found.set(key, operation))

@@ -31,6 +31,8 @@ export const documentLimits = {
   aliases: 30,
   /** Mutation fields. Each is its own transaction, so one of two could commit while the other fails. */
   mutationFields: 1,
+  /** Rows that an operation may return with its variables, as `documentRows.ts` counts them. */
+  rows: 11_000,
 } as const
 
 /** A root field that an operation selects. */
@@ -46,7 +48,7 @@ type Cost = Readonly<Record<'depth' | 'fields' | 'aliases', number>>
 export type RootFields = ReadonlyMap<string, RootField>
 
 /** The fragments of a document, and the results of those that were already visited. */
-interface Fragments<Result> {
+export interface Fragments<Result> {
   readonly definitions: ReadonlyMap<string, FragmentDefinitionNode>
   readonly results: Map<string, Result>
 }
@@ -59,6 +61,7 @@ const explanations: Readonly<Record<Limit, string>> = {
   fields: `The document selects more than ${documentLimits.fields} fields. Please ask for less at once.`,
   aliases: `The document holds more than ${documentLimits.aliases} aliases. Please ask for less at once.`,
   mutationFields: 'An operation may hold one mutation field only. Please send one request for each.',
+  rows: `The operation may return more than ${documentLimits.rows} rows. Please ask for smaller pages.`,
 }
 
 /** Throws if the source has too many tokens, or characters that are no token. */
@@ -142,11 +145,11 @@ function selectionCost(selection: SelectionNode, fragments: Fragments<Cost>): Co
 }
 
 /** Introspection does not count: its usual query is larger than the limits, and validation refuses it where it is off. */
-function hasCountedFields(name: string): boolean {
+export function hasCountedFields(name: string): boolean {
   return name !== '__schema' && name !== '__type'
 }
 
-function fragmentResult<Result>(
+export function fragmentResult<Result>(
   name: string,
   fragments: Fragments<Result>,
   empty: Result,
@@ -162,7 +165,7 @@ function fragmentResult<Result>(
   return result
 }
 
-function fragmentsOf<Result>(document: DocumentNode): Fragments<Result> {
+export function fragmentsOf<Result>(document: DocumentNode): Fragments<Result> {
   const definitions = new Map<string, FragmentDefinitionNode>()
   for (const definition of document.definitions) {
     if (definition.kind === Kind.FRAGMENT_DEFINITION) definitions.set(definition.name.value, definition)
@@ -186,7 +189,7 @@ function isSkipped(directives: readonly DirectiveNode[] = []): boolean {
   })
 }
 
-function limitError(limit: Limit): GraphQLError {
+export function limitError(limit: Limit): GraphQLError {
   return new GraphQLError(explanations[limit], {
     extensions: { code: 'invalid_input', detail: { limit, maximum: documentLimits[limit] } },
   })

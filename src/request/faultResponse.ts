@@ -1,22 +1,31 @@
 /** Error responses from outside GraphQL, in the format that GraphQL clients read. */
 import type { Request, Response } from 'express'
-import { type ErrorCode, fault } from './errors.ts'
+import { type Detail, type ErrorCode, fault } from './errors.ts'
+import { refusalType } from './mediaType.ts'
 import { outcomeOf } from './outcome.ts'
 
-export const GRAPHQL_RESPONSE = 'application/graphql-response+json'
+/** RFC 9110, section 15.5.2: a 401 names the way to authenticate. */
+export const CHALLENGE = 'Bearer'
+
+type More = {
+  message?: string
+  detail?: Detail | undefined
+  meta?: Detail | undefined
+  requestId?: string
+  status?: number
+}
 
 /** Sends one error of the fault table. Do not call it after the response has started. */
-export function sendFault(
-  request: Request,
-  response: Response,
-  code: ErrorCode,
-  more: { message?: string; requestId?: string; status?: number } = {},
-): void {
+export function sendFault(request: Request, response: Response, code: ErrorCode, more: More = {}): void {
   const { status, message, retryAfterSeconds } = { ...fault(code), ...more }
   outcomeOf(request).codes.push(code)
   if (retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(retryAfterSeconds))
-  const extensions = { code, ...(more.requestId === undefined ? {} : { requestId: more.requestId }) }
-  const type = request.accepts(['application/json', GRAPHQL_RESPONSE]) || 'application/json'
-  response.status(status).type(`${type}; charset=utf-8`)
+  if (status === 401 && !response.hasHeader('WWW-Authenticate')) {
+    response.setHeader('WWW-Authenticate', CHALLENGE)
+  }
+  const { detail, meta, requestId } = more
+  // JSON leaves undefined members out
+  const extensions = { code, detail, meta, requestId }
+  response.status(status).type(refusalType(request.headers.accept))
   response.send(JSON.stringify({ errors: [{ message, extensions }] }))
 }

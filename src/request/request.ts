@@ -5,6 +5,8 @@ import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from './identity.ts'
 
 type RequestFields = {
+  /** The client's address in its canonical form, as the trusted proxies report it. */
+  clientAddress?: string
   /** From the proxy's `X-Request-Id`, or generated. The response has it in the same header. */
   requestId?: string
   /** The verified user. Absent for a visitor. */
@@ -13,8 +15,8 @@ type RequestFields = {
 
 /** The request as the GraphQL part sees it. */
 export interface ApiRequest extends IncomingMessage, Readonly<RequestFields> {
-  /** The client's address, as express sees it behind the proxies that it trusts. */
-  readonly ip?: string | undefined
+  /** The body, if it was sent as JSON. */
+  readonly body?: unknown
   readonly res?: ServerResponse | undefined
 }
 

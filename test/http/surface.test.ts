@@ -93,7 +93,6 @@ test('the API itself serves the scripts of GraphiQL, and no third party does', a
 })
 
 test.each([
-  ['GET', 'application/json', 405],
   ['PUT', 'application/json', 405],
   ['DELETE', 'application/json', 405],
   ['POST', 'application/x-www-form-urlencoded', 415],

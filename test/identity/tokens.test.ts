@@ -2,7 +2,8 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type JWTPayload, SignJWT, UnsecuredJWT } from 'jose'
-import { jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
+import { derivedKey } from '../../src/request/derivedKey.ts'
+import { jwtSecret, startServer, type TestServer, tokenKey } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeUser } from '../support/testData.ts'
 
@@ -36,14 +37,14 @@ function claims(changes: Record<string, unknown> = {}): JWTPayload {
   return { ...issued, ...changes }
 }
 
-function sign(payload: JWTPayload, { alg = 'HS256', secret = jwtSecret } = {}): Promise<string> {
-  return new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret))
+function sign(payload: JWTPayload, { alg = 'HS256', key = tokenKey } = {}): Promise<string> {
+  return new SignJWT(payload).setProtectedHeader({ alg }).sign(key)
 }
 
 /** Makes a token with any header, signed with HS256. */
 function forge(header: object, payload: object): string {
   const parts = [header, payload].map(part => Buffer.from(JSON.stringify(part)).toString('base64url'))
-  const signature = createHmac('sha256', jwtSecret).update(parts.join('.')).digest('base64url')
+  const signature = createHmac('sha256', tokenKey).update(parts.join('.')).digest('base64url')
   return [...parts, signature].join('.')
 }
 
@@ -58,7 +59,11 @@ const invalid: Record<string, () => string | Promise<string>> = {
   'the algorithm none': async () => `Bearer ${new UnsecuredJWT(claims()).encode()}`,
   'the algorithm none with a signature': () => `Bearer ${forge({ alg: 'none' }, claims())}`,
   'the algorithm HS512': async () => `Bearer ${await sign(claims(), { alg: 'HS512' })}`,
-  'another secret': async () => `Bearer ${await sign(claims(), { secret: 'x'.repeat(40) })}`,
+  'another secret': async () => `Bearer ${await sign(claims(), { key: Buffer.from('x'.repeat(40)) })}`,
+  'JWT_SECRET itself as the key': async () =>
+    `Bearer ${await sign(claims(), { key: Buffer.from(jwtSecret) })}`,
+  'the key of the limiter': async () =>
+    `Bearer ${await sign(claims(), { key: derivedKey(jwtSecret, 'rate limit') })}`,
   'the signature of another payload': async () => {
     const [head, , signature] = (await sign(claims())).split('.')
     const payload = Buffer.from(JSON.stringify(claims({ role: 'admin' }))).toString('base64url')

@@ -62,7 +62,7 @@ test('a response has the limit, the remaining count and the end of the window; a
     const names = ['content-type', 'content-length', 'x-ratelimit-limit', 'x-ratelimit-remaining']
     expect([status, ...names.map(name => headers.get(name))]).toEqual([
       429,
-      'application/json; charset=utf-8',
+      'application/graphql-response+json; charset=utf-8',
       String(Buffer.byteLength(text)),
       '3',
       '0',
@@ -214,6 +214,7 @@ test('only an admin reads the policies in GraphQL', async () => {
     'listing_create',
     'pricing_quote',
     'public_read',
+    'user_read',
   ])
   const dealer = await one.tokenFor(await makeUser(limited.database.owner))
   expect([outcomeOf(await one.call(query)), outcomeOf(await one.call(query, { token: dealer }))]).toEqual([

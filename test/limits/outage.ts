@@ -2,6 +2,8 @@
 import { createHmac } from 'node:crypto'
 import { expect } from '@jest/globals'
 import pg from 'pg'
+import { compositeKey } from '../../src/request/compositeKey.ts'
+import { derivedKey } from '../../src/request/derivedKey.ts'
 import { startApiProcess } from '../support/apiProcess.ts'
 import { type Answer, jwtSecret, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -118,8 +120,8 @@ function inDatabase(database: TestDatabase) {
   return {
     /** The charges of a client in the shared counter. */
     async counted(client: number): Promise<number> {
-      const text = `public_read\nip:${addressOf(client)}`
-      const key = createHmac('sha256', jwtSecret).update(text).digest()
+      const text = compositeKey('public_read', `ip:${addressOf(client)}`)
+      const key = createHmac('sha256', derivedKey(jwtSecret, 'rate limit')).update(text).digest()
       const { rows } = await database.superuser.query(
         'select current::integer from app_private.rate_limit_counters where key = $1',
         [key],

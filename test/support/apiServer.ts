@@ -4,10 +4,14 @@ import { type Api, startApi } from '../../src/api.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { makeTokens } from '../../src/identity/tokens.ts'
 import { type Logger, makeLog } from '../../src/log.ts'
+import { derivedKey } from '../../src/request/derivedKey.ts'
 import type { Role } from '../../src/request/identity.ts'
 import type { TestDatabase } from './database.ts'
 
 export const jwtSecret = 'a secret of tests, long enough for anyone'
+
+/** The key that the server signs access tokens with. */
+export const tokenKey = derivedKey(jwtSecret, 'access token')
 
 export type Answer<Data> = {
   status: number

@@ -1,0 +1,48 @@
+/**
+ * What grafserv is told of a request: what our middleware has read. Limits and GraphQL must never read a request in two ways,
+ * and grafserv's own parsers throw at headers that clients really send.
+ */
+import { SafeError } from 'grafast'
+import type { RequestDigest } from 'postgraphile/grafserv'
+import { acceptedType } from '../request/mediaType.ts'
+import { isGet, searchOf } from '../request/parameters.ts'
+import { type ApiRequest, requestOf } from '../request/request.ts'
+
+export const GRAPHQL_PATH = '/graphql'
+
+/** Grafserv answers 406 to it. */
+const NOTHING_OF_OURS = 'application/x-unknown'
+
+export const RequestDigestPlugin: GraphileConfig.Plugin = {
+  name: 'RequestDigestPlugin',
+  version: '1.0.0',
+  grafserv: {
+    middleware: {
+      processRequest(next, { requestDigest }) {
+        const request = requestOf(requestDigest.requestContext)
+        if (request && requestDigest.path === GRAPHQL_PATH) setDigest(requestDigest, request)
+        return next()
+      },
+    },
+  },
+}
+
+function setDigest(digest: RequestDigest, request: ApiRequest): void {
+  const { headers } = digest
+  headers.accept = acceptedType(request.headers.accept) ?? NOTHING_OF_OURS
+  const [mediaType = ''] = (request.headers['content-type'] ?? '').split(';')
+  if (headers['content-type'] !== undefined) headers['content-type'] = mediaType.trim().toLowerCase()
+  digest.getBody = () => ({ type: 'json', json: request.body as never })
+  digest.getQueryParams = () => queryParameters(request)
+  // answers by GET differ from user to user
+  if (isGet(request)) request.res?.setHeader('Cache-Control', 'no-store')
+}
+
+function queryParameters(request: ApiRequest): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const [name, value] of Object.entries(searchOf(request))) {
+    if (Array.isArray(value)) throw new SafeError(`The URL gives \`${name}\` twice.`, { statusCode: 400 })
+    if (value !== undefined) found[name] = value
+  }
+  return found
+}

@@ -1,0 +1,12 @@
+/** The keys of this service, all derived from JWT_SECRET. */
+import { hkdfSync } from 'node:crypto'
+
+/** What a key is for. Two purposes have independent keys: one that leaks tells nothing about the other. */
+export type Purpose = 'access token' | 'rate limit'
+
+const BYTES = 32
+
+/** HKDF with SHA-256 (RFC 5869). */
+export function derivedKey(secret: string, purpose: Purpose): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', secret, '', `forecourt ${purpose}`, BYTES))
+}
