@@ -269,9 +269,9 @@ create table app_private.expiry_progress (
 alter table app_private.expiry_progress enable row level security;
 alter table app_private.expiry_progress force row level security;
 create policy all_owner on app_private.expiry_progress for all to owner using (true) with check (true);
-comment on column app_private.expiry_progress.expired_until is 'The last end_at of the last batch, from which the next call goes on; null: it starts at the oldest end.';
+comment on column app_private.expiry_progress.expired_until is 'The last end_at of the last batch, where the next call starts; null: it starts at the oldest end.';
 comment on column app_private.expiry_progress.only_row is 'Always true: the table has one row.';
-comment on table app_private.expiry_progress is 'How far the calls of expire_subscriptions have got. Without it each call would walk over the dead index entries of all calls before.';
+comment on table app_private.expiry_progress is 'The position of expire_subscriptions. Without it each call would walk over the dead index entries of all calls before.';
 
 create table app_private.job_runs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1508,7 +1508,7 @@ begin
   return v_check;
 end
 $function$;
-comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the time at which it began; their rules are not checked again.';
+comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -1772,7 +1772,7 @@ begin
   return app_private.expire_rows(v_tids);
 end
 $function$;
-comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first, starts the subscriptions that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores how far the calls have got. Rows that a publication has locked are skipped; the last call has a worker look again a few seconds later. Raises FC010 for a batch size below 1.';
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores the position. Rows that a publication has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
 
 CREATE OR REPLACE FUNCTION app_private.expiry_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -1819,7 +1819,7 @@ AS $function$
   group by b.number
   order by b.number
 $function$;
-comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; the oldest rows of all do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
+comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -2271,7 +2271,7 @@ AS $function$
     'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text),
     'pricingType', upper(pricing_detail.pricing_type::text), 'at', pricing_detail.at))
 $function$;
-comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. Without a pricing_type it was searched for a package.';
+comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
@@ -2320,7 +2320,7 @@ begin
   if app_private.rate_limit_used(counter, now) <= v_room then
     return null;
   end if;
-  -- In the running window only the share of the window before shrinks. If the running count alone leaves too little
+  -- In the running window only the share of the previous window shrinks. If the running count alone leaves too little
   -- room, the charge has to wait for the next window.
   v_passes_at := case
     when v_room < 0 then now + counter.window_seconds
@@ -2608,7 +2608,8 @@ begin
   if v_id is null then
     return false;
   end if;
-  -- Users can raise some kinds at will, for example with a dealer in each country, so 50 of a kind are sent per hour.
+  -- Users can cause some kinds as often as they like, for example with a dealer in each country, so at most 50 of a kind are sent
+  -- per hour.
   perform from app_private.alerts as a
   where a.kind = send_alert.kind and a.created_at > v_now - interval '1 hour'
   offset 50 limit 1;
@@ -2623,7 +2624,7 @@ begin
   return true;
 end
 $function$;
-comment on function app_private.send_alert(text,text,text,jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so a key with the hour or the day repeats it per hour or day. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
+comment on function app_private.send_alert(text,text,text,jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
 
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
  RETURNS app_public.price_configs
@@ -2764,7 +2765,7 @@ begin
     return;
   end if;
   v_counter.current := v_counter.current + cost;
-  -- Written only if the row has not changed since it was read: of many sessions at the edge, one starts the window.
+  -- Written only if the row has not changed since it was read: of many sessions at the end of a window, one starts the next.
   if v_seen.key is null then
     insert into app_private.rate_limit_counters (key, window_seconds, ends_at, decay, current)
     values (take_rate_limit_at_edge.key, v_counter.window_seconds, v_counter.ends_at, v_counter.decay, v_counter.current)
@@ -2780,7 +2781,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or has got another length. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
+comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or its length has changed. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
@@ -2990,7 +2991,7 @@ CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_typ
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  -- In PL/pgSQL, which keeps the plan: planning the route to a partition takes longer than the insert.
+  -- PL/pgSQL keeps the plan. Planning the route to a partition takes longer than the insert.
   insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip)
   values (
     write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_public.current_user_id(),
@@ -3352,7 +3353,7 @@ grant execute on function app_public.get_current_user() to forecourt_admin;
 grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
-The user of the access token. Without a token the answer is the error `unauthenticated`.';
+The user of the access token. Without a token the field fails with `unauthenticated`.';
 
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)

@@ -1,5 +1,5 @@
 --! Previous: sha1:15fc875de9d2e464d0a8bc68d79896fcd0c8bd02
---! Hash: sha1:80634f5a0a455dd11ecc249003b787a0160537ec
+--! Hash: sha1:c3c83bf00c065092c6adec8d172facb81aabd7e3
 --! Message: audit trail
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -60,7 +60,7 @@ create or replace function app_private.write_audit_log(
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 begin
-  -- In PL/pgSQL, which keeps the plan: planning the route to a partition takes longer than the insert.
+  -- PL/pgSQL keeps the plan. Planning the route to a partition takes longer than the insert.
   insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip)
   values (
     write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_public.current_user_id(),

@@ -1,5 +1,5 @@
---! Previous: sha1:80634f5a0a455dd11ecc249003b787a0160537ec
---! Hash: sha1:a0f9c77f0da414973ccbd223bde85dda16a9c2c5
+--! Previous: sha1:c3c83bf00c065092c6adec8d172facb81aabd7e3
+--! Hash: sha1:f21e026ceedb0d904d470c21987dd2b8e1c37f10
 --! Message: rate limits
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -137,7 +137,7 @@ begin
   if app_private.rate_limit_used(counter, now) <= v_room then
     return null;
   end if;
-  -- In the running window only the share of the window before shrinks. If the running count alone leaves too little
+  -- In the running window only the share of the previous window shrinks. If the running count alone leaves too little
   -- room, the charge has to wait for the next window.
   v_passes_at := case
     when v_room < 0 then now + counter.window_seconds
@@ -175,7 +175,7 @@ begin
     return;
   end if;
   v_counter.current := v_counter.current + cost;
-  -- Written only if the row has not changed since it was read: of many sessions at the edge, one starts the window.
+  -- Written only if the row has not changed since it was read: of many sessions at the end of a window, one starts the next.
   if v_seen.key is null then
     insert into app_private.rate_limit_counters (key, window_seconds, ends_at, decay, current)
     values (take_rate_limit_at_edge.key, v_counter.window_seconds, v_counter.ends_at, v_counter.decay, v_counter.current)
@@ -195,7 +195,7 @@ $$;
 comment on function app_private.take_rate_limit_at_edge(
   bytea, double precision, double precision, double precision, double precision
 ) is
-  'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or has got another length. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
+  'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or its length has changed. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
 --! EndIncluded limits/take_rate_limit_at_edge.sql
 --! Included limits/take_rate_limit.sql
 create or replace function app_public.take_rate_limit(

@@ -1,5 +1,5 @@
---! Previous: sha1:a0f9c77f0da414973ccbd223bde85dda16a9c2c5
---! Hash: sha1:b01a591e3410dd58a4d0c0d029ea6b1df3e631c8
+--! Previous: sha1:f21e026ceedb0d904d470c21987dd2b8e1c37f10
+--! Hash: sha1:3aaa1a360c5649b1c034d1dca95cb36917fe56fb
 --! Message: identity
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -229,7 +229,7 @@ as $$
 $$;
 
 comment on function app_public.get_current_user() is
-  E'@behavior +queryField\n@name currentUser\nThe user of the access token. Without a token the answer is the error `unauthenticated`.';
+  E'@behavior +queryField\n@name currentUser\nThe user of the access token. Without a token the field fails with `unauthenticated`.';
 
 grant execute on function app_public.get_current_user() to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/get_current_user.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:b01a591e3410dd58a4d0c0d029ea6b1df3e631c8
---! Hash: sha1:95b702e35f4ae20212f92651062cdf19d43f5a3b
+--! Previous: sha1:3aaa1a360c5649b1c034d1dca95cb36917fe56fb
+--! Hash: sha1:bec1727b02bee011aa07fa75c3e059555dc4f15f
 --! Message: jobs and alerts
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -142,7 +142,8 @@ begin
   if v_id is null then
     return false;
   end if;
-  -- Users can raise some kinds at will, for example with a dealer in each country, so 50 of a kind are sent per hour.
+  -- Users can cause some kinds as often as they like, for example with a dealer in each country, so at most 50 of a kind are sent
+  -- per hour.
   perform from app_private.alerts as a
   where a.kind = send_alert.kind and a.created_at > v_now - interval '1 hour'
   offset 50 limit 1;
@@ -159,7 +160,7 @@ end
 $$;
 
 comment on function app_private.send_alert(text, text, text, jsonb) is
-  'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so a key with the hour or the day repeats it per hour or day. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
+  'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
 --! EndIncluded alerts/send_alert.sql
 --! Included alerts/record_alert_delivery.sql
 create or replace function app_private.record_alert_delivery(alert_id uuid, channel text, error text default null) returns void

@@ -1,5 +1,5 @@
---! Previous: sha1:95b702e35f4ae20212f92651062cdf19d43f5a3b
---! Hash: sha1:9a7c0e91febc0d89c79eb6082850112f3a4bd67e
+--! Previous: sha1:bec1727b02bee011aa07fa75c3e059555dc4f15f
+--! Hash: sha1:36fb0959331c2003a0393d6344bb74fe67a331f2
 --! Message: pricing
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -154,7 +154,7 @@ as $$
 $$;
 
 comment on function app_private.pricing_detail(text, app_public.segment, app_public.pricing_type, timestamptz) is
-  'The details of FC005 and FC006: the configuration that was searched for, and the moment. Without a pricing_type it was searched for a package.';
+  'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
 --! EndIncluded pricing/pricing_detail.sql
 --! Included pricing/pass_pricing_gate.sql
 create or replace function app_private.pass_pricing_gate(

@@ -1,5 +1,5 @@
---! Previous: sha1:9a7c0e91febc0d89c79eb6082850112f3a4bd67e
---! Hash: sha1:8e580f3345483535d907a65d06d0a3482345a29e
+--! Previous: sha1:36fb0959331c2003a0393d6344bb74fe67a331f2
+--! Hash: sha1:c52a84ac348a81396fc0e40ed3485ff95ef4f465
 --! Message: packages and invoices
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -548,7 +548,7 @@ create or replace trigger invoices_never_removed before delete or truncate on ap
   for each statement execute function app_private.refuse_change();
 create or replace trigger invoices_state_audited after update of status on app_public.invoices
   for each row when (old.status <> new.status) execute function app_private.audit_state_change('INVOICE');
--- The purchase of a dealer is recorded when it is paid; of an admin every write is recorded.
+-- The purchase of a dealer is recorded when it is paid; for an admin every write is recorded.
 create or replace trigger invoices_of_admin_audited after insert on app_public.invoices
   for each row when (current_setting('role', true) = 'forecourt_admin') execute function app_private.audit_change();
 create or replace trigger invoice_items_never_changed before update or delete or truncate on app_public.invoice_items

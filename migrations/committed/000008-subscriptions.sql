@@ -1,5 +1,5 @@
---! Previous: sha1:8e580f3345483535d907a65d06d0a3482345a29e
---! Hash: sha1:51702f3a6d087715e93d379cca0600bc72a08c03
+--! Previous: sha1:c52a84ac348a81396fc0e40ed3485ff95ef4f465
+--! Hash: sha1:acd9f4ed259387b97fdb8f30280f5d0c92378451
 --! Message: subscriptions
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -74,9 +74,9 @@ create table if not exists app_private.expiry_progress (
   only_row boolean not null primary key default true constraint expiry_progress_one_row check (only_row),
   expired_until timestamptz
 );
-comment on table app_private.expiry_progress is 'How far the calls of expire_subscriptions have got. Without it each call would walk over the dead index entries of all calls before.';
+comment on table app_private.expiry_progress is 'The position of expire_subscriptions. Without it each call would walk over the dead index entries of all calls before.';
 comment on column app_private.expiry_progress.only_row is 'Always true: the table has one row.';
-comment on column app_private.expiry_progress.expired_until is 'The last end_at of the last batch, from which the next call goes on; null: it starts at the oldest end.';
+comment on column app_private.expiry_progress.expired_until is 'The last end_at of the last batch, where the next call starts; null: it starts at the oldest end.';
 insert into app_private.expiry_progress default values on conflict do nothing;
 
 --! Included subscription/enforce_subscription_state.sql
@@ -279,7 +279,7 @@ as $$
 $$;
 
 comment on function app_private.find_due_batches(timestamptz, timestamptz, integer, integer) is
-  'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; the oldest rows of all do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
+  'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
 --! EndIncluded subscription/find_due_batches.sql
 --! Included subscription/expire_rows.sql
 create or replace function app_private.expire_rows(tids tid[]) returns integer
@@ -430,7 +430,7 @@ end
 $$;
 
 comment on function app_private.expire_subscriptions(integer) is
-  'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first, starts the subscriptions that waited for them, writes one SYSTEM_EXPIRE audit row, and returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores how far the calls have got. Rows that a publication has locked are skipped; the last call has a worker look again a few seconds later. Raises FC010 for a batch size below 1.';
+  'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores the position. Rows that a publication has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
 --! EndIncluded subscription/expire_subscriptions.sql
 --! Included subscription/schedule_missed_expiry.sql
 create or replace function app_private.schedule_missed_expiry() returns boolean

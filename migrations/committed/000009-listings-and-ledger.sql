@@ -1,5 +1,5 @@
---! Previous: sha1:51702f3a6d087715e93d379cca0600bc72a08c03
---! Hash: sha1:e82f956f29d8078ba8fd52513e100c7c7527971d
+--! Previous: sha1:acd9f4ed259387b97fdb8f30280f5d0c92378451
+--! Hash: sha1:521d7771247fe6778fb10fdbaacd0f7586ac02d5
 --! Message: listings and ledger
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -676,7 +676,7 @@ end
 $$;
 
 comment on function app_private.check_ledger(timestamptz) is
-  'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the time at which it began; their rules are not checked again.';
+  'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
 --! EndIncluded ledger/check_ledger.sql
 
 create or replace trigger listing_consumptions_never_changed before update or delete or truncate on app_public.listing_consumptions

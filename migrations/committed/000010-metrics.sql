@@ -1,5 +1,5 @@
---! Previous: sha1:e82f956f29d8078ba8fd52513e100c7c7527971d
---! Hash: sha1:d77ed93a77d2332f2ec34113c2715fc8587e8bf4
+--! Previous: sha1:521d7771247fe6778fb10fdbaacd0f7586ac02d5
+--! Hash: sha1:9aa29de6b1673230bf530bd4b964a0fc64b3b3b2
 --! Message: metrics
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

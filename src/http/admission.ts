@@ -29,7 +29,7 @@ const REFUSAL = Buffer.from(
 
 export type Admission = {
   slots: Slots
-  /** Answers 503. Must be cheap: refusals can far outnumber served requests. */
+  /** Responds with 503. Must be cheap: refusals can far outnumber served requests. */
   refuse(request: IncomingMessage, response: ServerResponse): void
 }
 

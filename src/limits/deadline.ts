@@ -1,4 +1,4 @@
-/** The deadline of a charge. It moves while the database answers other requests, because a queue is no failure. */
+/** The deadline of a charge. It moves while the database responds to other requests: then the charge only queues. */
 
 /** Longest wait in total, whatever the database answers to others. */
 const LONGEST_WAIT_MS = 1_000
@@ -27,7 +27,7 @@ export function makeDeadline(silenceMs: number): WithDeadline {
       }
       const expire = () => {
         attempt.expired = true
-        reject(Object.assign(new Error('the database does not answer'), { code: 'ETIMEDOUT' }))
+        reject(Object.assign(new Error('the database does not respond'), { code: 'ETIMEDOUT' }))
       }
       work(attempt).then(
         value => {

@@ -59,8 +59,8 @@ const explanations: Readonly<Record<Limit, string>> = {
   tokens: `The document is longer than ${documentLimits.tokens} tokens. Please split it.`,
   depth: `The document nests fields deeper than ${documentLimits.depth} levels. Please nest fewer.`,
   fields: `The document selects more than ${documentLimits.fields} fields. Please ask for less at once.`,
-  aliases: `The document holds more than ${documentLimits.aliases} aliases. Please ask for less at once.`,
-  mutationFields: 'An operation may hold one mutation field only. Please send one request for each.',
+  aliases: `The document has more than ${documentLimits.aliases} aliases. Please ask for less at once.`,
+  mutationFields: 'An operation may have only one mutation field. Please send one request for each.',
   rows: `The operation may return more than ${documentLimits.rows} rows. Please ask for smaller pages.`,
 }
 

@@ -40,20 +40,20 @@ export interface FaultContext {
 
 /** Code → status, and the message for a fault without its own. */
 const faults = {
-  unauthenticated: { status: 401, message: 'Please sign in first.' },
+  unauthenticated: { status: 401, message: 'Please log in first.' },
   invalid_credentials: { status: 401, message: 'The e-mail address or the password is wrong.' },
   forbidden: { status: 403, message: 'You are not allowed to do this.' },
   not_found: { status: 404, message: 'It does not exist, or you may not see it.' },
   pricing_config_missing: { status: 409, message: 'No price is configured for this country yet.' },
   pricing_config_ambiguous: { status: 409, message: 'More than one price is configured for this country.' },
-  idempotency_conflict: { status: 409, message: 'This idempotency key was used with another payload.' },
+  idempotency_conflict: { status: 409, message: 'This idempotency key was used with another input.' },
   conflict: { status: 409, message: 'This conflicts with something that exists already.' },
   quota_exhausted: { status: 402, message: 'Your quota is used up.' },
   invalid_input: { status: 422, message: 'A value is malformed or out of range.' },
   rate_limit_exceeded: { status: 429, message: 'Too many requests. Please try again later.' },
   system_busy: {
     status: 429,
-    message: 'Others are changing the same data. Please try again.',
+    message: 'Another request is changing the same data. Please try again.',
     retryAfterSeconds: 1,
   },
   service_unavailable: {
