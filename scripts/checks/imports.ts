@@ -1,6 +1,6 @@
 /** A request goes down this list of layers once, so a file may import from its own layer and from those below. */
 import { dirname, join } from 'node:path'
-import { sources } from '../support/sources.ts'
+import { type Source, sources } from '../support/sources.ts'
 
 /** From the entry points down. A name without a suffix is a folder. */
 const LAYERS = [
@@ -28,7 +28,10 @@ const LAYERS = [
 type Graph = ReadonlyMap<string, readonly string[]>
 
 export async function importsPointDown(): Promise<string[]> {
-  const files = await sources(['{src,tasks}/**/*.ts'])
+  return importFaults(await sources(['{src,tasks}/**/*.ts']))
+}
+
+export function importFaults(files: Source[]): string[] {
   const graph: Graph = new Map(files.map(({ path, text }) => [path, importsOf(path, text)]))
   const unplaced = files.filter(({ path }) => layerOf(path) < 0).map(({ path }) => `${path} is in no layer`)
   const upward = [...graph].flatMap(([path, imported]) =>
@@ -40,8 +43,8 @@ export async function importsPointDown(): Promise<string[]> {
 }
 
 function importsOf(path: string, text: string): string[] {
-  const specifiers = text.matchAll(/(?:\bfrom |\bimport\(|^import )'(\.[^']+)'/gm)
-  return [...specifiers].map(([, specifier = '']) => join(dirname(path), specifier))
+  const specifiers = text.matchAll(/(?:\bfrom |\bimport\(\s*|^import )(['"`])(\.[^'"`]+)\1/gm)
+  return [...specifiers].map(([, , specifier = '']) => join(dirname(path), specifier))
 }
 
 function layerOf(path: string): number {

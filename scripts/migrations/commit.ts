@@ -2,7 +2,8 @@
  * `npm run db:commit -- "message"`: turns migrations/current.sql into the next committed migration. The work is done on a
  * copy, so the project's files change only after everything has succeeded.
  */
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFileSync, cpSync, readdirSync, rmSync } from 'node:fs'
+import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { commit, current } from 'graphile-migrate'
 import { migrate } from '../../src/database/migrate.ts'
@@ -43,7 +44,7 @@ async function commitCurrent(message: string): Promise<void> {
   )
   await explained(withoutHeader(compiled), () => commitCopy(databases, copy, message), 'On a second run: ')
   const changed = await refreshFrom(databases)
-  for (const file of [...(await takeOver(copy)), ...changed]) say(`Wrote ${file}.`)
+  for (const file of [...takeOver(copy), ...changed]) say(`Wrote ${file}.`)
 }
 
 /**
@@ -72,16 +73,19 @@ function commitCopy(databases: WorkDatabases, copy: string, message: string): Pr
   )
 }
 
-/** Moves the committed file and the empty current migration from the copy to the project. Returns the committed file. */
-async function takeOver(copy: string): Promise<string[]> {
-  const before = await readdir(join(migrationsFolder, 'committed'))
-  const added = (await readdir(join(copy, 'committed'))).filter(file => !before.includes(file))
+/**
+ * Moves the committed file and the empty current migration from the copy to the project. Returns the committed file.
+ * Synchronous, so that Ctrl-C comes before or after it: a migration that stays current would be committed twice.
+ */
+function takeOver(copy: string): string[] {
+  const before = readdirSync(join(migrationsFolder, 'committed'))
+  const added = readdirSync(join(copy, 'committed')).filter(file => !before.includes(file))
   for (const file of added) {
-    await writeFile(join(migrationsFolder, 'committed', file), await readFile(join(copy, 'committed', file)))
+    copyFileSync(join(copy, 'committed', file), join(migrationsFolder, 'committed', file))
   }
-  for (const current of (await readdir(copy)).filter(name => /^current(\.sql)?$/.test(name))) {
-    await rm(join(migrationsFolder, current), { recursive: true })
-    await cp(join(copy, current), join(migrationsFolder, current), { recursive: true })
+  for (const current of readdirSync(copy).filter(name => /^current(\.sql)?$/.test(name))) {
+    rmSync(join(migrationsFolder, current), { recursive: true })
+    cpSync(join(copy, current), join(migrationsFolder, current), { recursive: true })
   }
   return added.map(file => `migrations/committed/${file}`)
 }

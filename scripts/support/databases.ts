@@ -20,7 +20,8 @@ export type Database = { ownerUrl: string; superuserUrl: string }
 export function endServersWithProcess(): void {
   // Without these listeners a signal, or a closed pipe such as `| head`, ends the process without the event `exit`.
   const signals = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }
-  for (const [signal, status] of Object.entries(signals)) process.once(signal, () => process.exit(status))
+  // `once` would remove the listener first, and the second signal of a Ctrl-C, which npm forwards, would end the clean-up.
+  for (const [signal, status] of Object.entries(signals)) process.on(signal, () => process.exit(status))
   process.stdout.on('error', () => {})
   process.once('exit', () => {
     for (const directory of directories) remove(directory)
@@ -66,7 +67,17 @@ function remove(directory: string): void {
   } catch {
     // the server has not started yet, or has stopped already
   }
-  rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  while (!isRemoved(directory) && Date.now() < end) sleep(10)
+}
+
+/** False while something still writes there, such as the initdb of a start that was interrupted. */
+function isRemoved(directory: string): boolean {
+  try {
+    rmSync(directory, { recursive: true, force: true })
+    return true
+  } catch {
+    return false
+  }
 }
 
 function sleep(milliseconds: number): void {

@@ -1,5 +1,6 @@
 /** Writes schema.graphql and schema.sql again if they differ from what a database gives. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { makeSnapshots } from '../checks/snapshots.ts'
 
 /** Returns the names of the files that changed. */
@@ -7,7 +8,8 @@ export async function refreshSnapshots(databaseUrl: string): Promise<string[]> {
   const changed: string[] = []
   for (const [file, text] of Object.entries(await makeSnapshots(databaseUrl))) {
     if ((await readFile(file, 'utf8').catch(() => undefined)) === text) continue
-    await writeFile(file, text)
+    // Synchronous, so that Ctrl-C leaves no half-written file.
+    writeFileSync(file, text)
     changed.push(file)
   }
   return changed

@@ -55,11 +55,27 @@ async function filesIn(folder: string): Promise<string[]> {
 export async function migrationFault(pool: Queryable): Promise<string | undefined> {
   const expected = await expectedMigrations()
   const applied = await appliedMigrations(pool, AS_API)
+  const isNewer = applied.length > expected.length
+  return (
+    lackOf(expected, applied) ?? (isNewer ? 'The database has newer migrations than this build.' : undefined)
+  )
+}
+
+/**
+ * Throws if the database lacks migrations of this build. Newer migrations are accepted, because a worker may restart while a
+ * new build is deployed. `owner` is connected as the owner.
+ */
+export async function requireMigrations(owner: Queryable): Promise<void> {
+  const fault = lackOf(await expectedMigrations(), await appliedMigrations(owner, AS_OWNER))
+  if (fault !== undefined) throw new Error(fault)
+}
+
+function lackOf(expected: Migration[], applied: string[]): string | undefined {
   if (isUnreleased(expected, applied)) return UNRELEASED
   const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
-  if (missing.length > 0) return `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
-  if (applied.length > expected.length) return 'The database has newer migrations than this build.'
-  return undefined
+  return missing.length > 0
+    ? `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
+    : undefined
 }
 
 /** Throws if the database was made before the migrations were rewritten for 0.2. `owner` is connected as the owner. */

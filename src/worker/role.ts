@@ -2,7 +2,7 @@
 import { parseIntoClientConfig } from 'pg-connection-string'
 import { makeAlertChannels } from '../alerts/channels.ts'
 import type { AlertConfiguration } from '../configuration.ts'
-import { refuseUnreleased } from '../database/migrations.ts'
+import { requireMigrations } from '../database/migrations.ts'
 import { CONNECTIONS, makePool } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
@@ -22,7 +22,7 @@ export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerR
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {
-    await refuseUnreleased(pool)
+    await requireMigrations(pool)
     const runner = await startWorker({ pool, log, channels: await makeAlertChannels(alerts) })
     return {
       async stop() {

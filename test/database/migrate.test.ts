@@ -120,16 +120,32 @@ const FIRST_UNRELEASED = `
 const SAYS_WHAT_TO_DO =
   /^This database was made before Forecourt 0\.2 .*\. Please move \.data\/ away, or .* new database\.$/
 
+async function ourSchemas(database: TestDatabase): Promise<string[]> {
+  const { rows } = await database.superuser.query<{ name: string }>(
+    "select nspname as name from pg_namespace where nspname ~ '^(app_|graphile_)' order by nspname",
+  )
+  return rows.map(({ name }) => name)
+}
+
 test('migrate and the worker refuse a database from before 0.2, and do not change it', async () => {
   const database = await keep(emptyDatabase())
   await database.superuser.query(FIRST_UNRELEASED)
   await expect(run(database)).rejects.toThrow(SAYS_WHAT_TO_DO)
   const worker = startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('silent').log })
   await expect(worker).rejects.toThrow(SAYS_WHAT_TO_DO)
-  const { rows } = await database.superuser.query(
-    "select nspname as name from pg_namespace where nspname ~ '^(app_|graphile_)' order by nspname",
+  expect(await ourSchemas(database)).toEqual(['graphile_migrate'])
+})
+
+test('a worker refuses a database that lacks migrations, and leaves it as it is', async () => {
+  const database = await keep(emptyDatabase())
+  const start = () => startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('silent').log })
+  await expect(start()).rejects.toThrow(/^The database lacks 000001\S*, .*Please run npm run migrate\.$/)
+  expect(await ourSchemas(database)).toEqual([])
+  await run(database)
+  await database.superuser.query(
+    'delete from graphile_migrate.migrations where filename = (select max(filename) from graphile_migrate.migrations)',
   )
-  expect(rows).toEqual([{ name: 'graphile_migrate' }])
+  await expect(start()).rejects.toThrow(/^The database lacks \S+\. Please run/)
 })
 
 test('the API has another fault for a database from before 0.2 than for one that lacks migrations or is newer', async () => {

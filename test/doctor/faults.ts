@@ -123,6 +123,12 @@ export const faults: Fault[] = [
     'FAIL',
     /synchronous_commit=off is set for forecourt_authenticator/,
   ],
+  [
+    'a database in which no trigger works',
+    `do $$ begin execute format('alter database %I set session_replication_role to replica', current_database()); end $$`,
+    'FAIL',
+    /^session_replication_role=replica is set for every role$/,
+  ],
   ['a server without autovacuum', setting('autovacuum', 'off'), 'FAIL', /^autovacuum is off/],
   [
     'another isolation level than the functions rely on',

@@ -150,6 +150,12 @@ export const mendable: SchemaFault[] = [
     /^the grant select on table app_public\.vat_rates to pg_monitor is in the database alone$/,
   ],
   [
+    'a grant to a role whose name has a space',
+    `create role "a DBA"; grant select on ${vatRates} to "a DBA" with grant option`,
+    'note',
+    /^the grant select on table app_public\.vat_rates to "a DBA" with grant option is in the database alone$/,
+  ],
+  [
     'a grant that is missing',
     'revoke execute on function app_public.quote_listing from forecourt_dealer',
     'FAIL',

@@ -32,6 +32,49 @@ export const ruleFaults: Fault[] = [
     'WARN',
     /owner has createdb/,
   ],
+  [
+    'an API login that may grant a role to others',
+    `grant forecourt_admin to ${api} with admin option`,
+    'FAIL',
+    /authenticator may grant forecourt_admin to others/,
+  ],
+  [
+    'an API login whose password has expired',
+    `alter role ${api} valid until '2001-01-01'`,
+    'FAIL',
+    /password of forecourt_authenticator is not valid since 2001/,
+  ],
+  [
+    'another login that may become an API role',
+    'create role stranger login; grant forecourt_admin to stranger',
+    'note',
+    /^stranger is a member of forecourt_admin$/,
+  ],
+  [
+    'another login that may become the owner',
+    'create role stranger login; grant forecourt_test_owner to stranger',
+    'note',
+    /^stranger is a member of forecourt_test_owner$/,
+  ],
+  [
+    'a partition of the audit trail that may be changed',
+    `do $$ begin execute format('drop trigger audit_logs_append_only on %s', to_char(now() at time zone 'UTC', '"app_private.audit_logs_"YYYY_MM')); end $$`,
+    'FAIL',
+    /^the partition app_private\.audit_logs_\d{4}_\d\d lacks the trigger audit_logs_append_only$/,
+  ],
+  [
+    'a partition of the audit trail with a trigger of its own',
+    `create trigger quiet before insert on app_private.audit_logs_default
+       for each row execute function app_private.refuse_change()`,
+    'FAIL',
+    /^the partition app_private\.audit_logs_default has the trigger quiet of its own$/,
+  ],
+  [
+    'an audit trail without a default partition',
+    'drop table app_private.audit_logs_default',
+    'FAIL',
+    /audit_logs has no default partition/,
+  ],
   ['a missing role', 'alter role forecourt_visitor rename to nobody', 'FAIL', /forecourt_visitor is missing/],
   ['a login that inherits', `alter role ${api} inherit`, 'FAIL', /authenticator has inherit/],
   [

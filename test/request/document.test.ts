@@ -50,3 +50,11 @@ test('two mutation fields are charged as nothing, because the document is refuse
   expect(errors.map(({ extensions }) => extensions.detail)).toEqual([{ limit: 'mutationFields', maximum: 1 }])
   expect(document && operationOf(document, undefined)?.counts.size).toBe(0)
 })
+
+test('documents with many tokens leave the cache early, because their memory is bounded', () => {
+  const large = (number: number) => `{ ${'a '.repeat(990)} q${number} }`
+  const first = parseDocument(large(0))
+  expect(parseDocument(large(0))).toBe(first)
+  for (let number = 1; number < 100; number++) parseDocument(large(number))
+  expect(parseDocument(large(0))).not.toBe(first)
+})

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from '@jest/globals'
 import { exposureFaults } from '../../scripts/checks/exposedFunctions.ts'
+import { importFaults } from '../../scripts/checks/imports.ts'
 import { chainFaults } from '../../scripts/checks/migrations.ts'
 import { isBlank, messageOf } from '../../scripts/migrations/currentMigration.ts'
 import { explainError, placeOf } from '../../scripts/migrations/explainError.ts'
@@ -116,4 +117,30 @@ test.each([
   ['a function that nothing calls', { ...described, comment: 'Not a field of GraphQL: nothing calls it.' }],
 ])('%s is a fault', (_name, row) => {
   expect(exposureFaults(row, api)).toHaveLength(1)
+})
+
+const UPWARD = ['src/database/pool.ts imports src/http/slots.ts, which is in a higher layer']
+
+test.each([
+  "import { makeSlots } from '../http/slots.ts'",
+  "import type { Slots } from '../http/slots.ts'",
+  "import {\n  makeSlots,\n} from '../http/slots.ts'",
+  "import '../http/slots.ts'",
+  "export * from '../http/slots.ts'",
+  "await import('../http/slots.ts')",
+  "await import(\n  '../http/slots.ts'\n)",
+  'await import(`../http/slots.ts`)',
+])('an import of a higher layer is a fault: %j', text => {
+  expect(importFaults([{ path: 'src/database/pool.ts', text }])).toEqual(UPWARD)
+})
+
+test('a circle of imports is a fault, and so is a file in no layer', () => {
+  const files = ['app', 'body', 'slots'].map((name, index, names) => ({
+    path: `src/http/${name}.ts`,
+    text: `import './${names[(index + 1) % names.length]}.ts'`,
+  }))
+  expect(importFaults(files)).toEqual([
+    'src/http/app.ts → src/http/body.ts → src/http/slots.ts → src/http/app.ts',
+  ])
+  expect(importFaults([{ path: 'src/odd.ts', text: '' }])).toEqual(['src/odd.ts is in no layer'])
 })

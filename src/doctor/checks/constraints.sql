@@ -9,3 +9,23 @@ select 'FAIL', format('the trigger %s on %s is off', t.tgname, t.tgrelid::regcla
 from pg_trigger as t
 join pg_class as c on c.oid = t.tgrelid
 where not t.tgisinternal and t.tgenabled in ('D', 'R') and c.relnamespace::regnamespace::text in ('app_public', 'app_private')
+union all
+-- Postgres copies triggers for each row to partitions, and none for each statement
+select 'FAIL', format('the partition %s lacks the trigger %s', i.inhrelid::regclass, t.tgname),
+  format('select app_private.guard_audit_partition(%L)', i.inhrelid::regclass)
+from pg_inherits as i
+join pg_trigger as t on t.tgrelid = i.inhparent and not t.tgisinternal
+where i.inhparent = to_regclass('app_public.audit_logs')
+  and not exists (
+    select from pg_trigger as own where own.tgrelid = i.inhrelid and (own.tgname, own.tgtype, own.tgfoid) = (t.tgname, t.tgtype, t.tgfoid))
+union all
+select 'FAIL', format('the partition %s has the trigger %s of its own', t.tgrelid::regclass, t.tgname),
+  format('drop trigger %I on %s', t.tgname, t.tgrelid::regclass)
+from pg_trigger as t
+join pg_inherits as i on i.inhrelid = t.tgrelid
+where i.inhparent = to_regclass('app_public.audit_logs') and not t.tgisinternal
+  and not exists (select from pg_trigger as of_all where of_all.tgrelid = i.inhparent and of_all.tgname = t.tgname)
+union all
+select 'FAIL', 'app_public.audit_logs has no default partition: rows of a month without a partition are refused',
+  'see migrations/committed/000002-audit-trail.sql'
+from pg_partitioned_table as p where p.partrelid = to_regclass('app_public.audit_logs') and p.partdefid = 0

@@ -4,7 +4,7 @@ with expected (name) as (
 ), api as (
   select r.*, r.rolname = 'forecourt_authenticator' as is_login from pg_roles as r join expected as e on e.name = r.rolname
 ), memberships as (
-  select api.rolname as member, m.roleid::regrole::text as role,
+  select api.rolname as member, m.roleid::regrole::text as role, m.admin_option,
     -- since Postgres 16 each membership has its own inherit option
     coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, api.rolinherit) as inherits,
     coalesce((to_jsonb(m) ->> 'set_option')::boolean, true) as may_become
@@ -24,6 +24,20 @@ where a.is_set
 union all
 select 'FAIL', 'forecourt_authenticator may not log in', 'alter role forecourt_authenticator login'
 from api where api.is_login and not api.rolcanlogin
+union all
+select 'FAIL', format('the password of forecourt_authenticator is not valid since %s', api.rolvaliduntil),
+  'alter role forecourt_authenticator valid until ''infinity'''
+from api where api.is_login and api.rolvaliduntil < now()
+union all
+select 'FAIL', format('%s may grant %s to others', m.member, m.role), format('revoke admin option for %s from %I', m.role, m.member)
+from memberships as m where m.admin_option
+union all
+select 'note', format('%s is a member of %s', m.member::regrole, m.roleid::regrole),
+  format('revoke %s from %s, unless it is a login of your own', m.roleid::regrole, m.member::regrole)
+from pg_auth_members as m
+cross join (select n.nspowner as oid from pg_namespace as n where n.nspname = 'app_public') as owner
+where (m.roleid = owner.oid or m.roleid in (select oid from api))
+  and m.member <> owner.oid and m.member not in (select oid from api)
 union all
 select 'FAIL', format('%s is a member of %s', m.member, m.role), format('revoke %s from %I', m.role, m.member)
 from memberships as m

@@ -1,6 +1,9 @@
 /** The remedy of a difference: SQL to run if there is such, otherwise the lines of schema.sql to look at. */
 import type { Part } from './parts.ts'
 
+/** A name with a space is quoted. */
+const TO_ROLE = / to ((?:"(?:[^"]|"")*"|[^\s"]+))$/
+
 export function remedyForMissing(part: Part, expected: readonly Part[]): string {
   if (part.kind !== 'function') return creation(part) ?? lines(part)
   // its grants and comments follow it, and are missing too
@@ -62,9 +65,9 @@ function removal({ kind, object, name, definition }: Part): string | undefined {
       return definition
         .replace(/^grant/, 'revoke')
         .replace(/ with grant option$/, '')
-        .replace(/ to (?=\S+$)/, ' from ')
+        .replace(TO_ROLE, ' from $1')
     case 'owner':
-      return `as a superuser: ${definition.replace(/ to \S+$/, ' to')} the owner of its schema`
+      return `as a superuser: ${definition.replace(TO_ROLE, ' to')} the owner of its schema`
     default:
       return undefined
   }
