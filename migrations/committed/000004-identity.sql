@@ -1,5 +1,5 @@
 --! Previous: sha1:9ba988bc7191f1961d8f13c1d994ae069f89a3ce
---! Hash: sha1:812d160dd0581366161ec6244b361f8d2a6e350e
+--! Hash: sha1:d21402d7a015868dee332bd97e8981b3478b9736
 --! Message: identity
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -23,7 +23,7 @@ create table if not exists app_public.users (
   is_admin boolean not null default false,
   created_at timestamptz not null default clock_timestamp(),
   constraint users_email_form check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$' and length(email) <= 254),
-  constraint users_email_normalized check (email = lower(email)),
+  constraint users_email_normalized check (email = lower(email collate "und-x-icu")),
   constraint users_full_name_length check (full_name ~ '[^\s\u00a0\u200b]' and length(full_name) <= 200)
 );
 comment on table app_public.users is 'A person with an account.';
@@ -119,7 +119,8 @@ create or replace function app_private.normalize_email(email text) returns text
   language sql immutable strict security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-  select lower(btrim(normalize(normalize_email.email, nfc)))
+  -- The collation of ICU, because the database's own may know only ASCII letters or map them as one language does.
+  select lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu")
 $$;
 
 comment on function app_private.normalize_email(text) is
@@ -268,7 +269,9 @@ create or replace function app_private.account_key(normalized_email text, addres
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_message constant bytea := convert_to(normalized_email || coalesce(E'\n' || address, ''), 'UTF8');
+  -- The length before each part keeps any two pairs apart. A separator alone could be part of an e-mail address.
+  v_message constant bytea := convert_to(
+    length(normalized_email) || ':' || normalized_email || coalesce(length(address) || ':' || address, ''), 'UTF8');
 begin
   -- HMAC-SHA256 (RFC 2104).
   return (select sha256(k.outer_pad || sha256(k.inner_pad || v_message)) from app_private.account_keys as k);

@@ -1,5 +1,5 @@
---! Previous: sha1:812d160dd0581366161ec6244b361f8d2a6e350e
---! Hash: sha1:8b6abc5d2528bcaa22f01394d6323e57373b6f5a
+--! Previous: sha1:d21402d7a015868dee332bd97e8981b3478b9736
+--! Hash: sha1:f5710274e911f21488a1c5bcd312a9e9d04b5ec6
 --! Message: jobs and alerts
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

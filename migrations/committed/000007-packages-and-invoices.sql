@@ -1,5 +1,5 @@
---! Previous: sha1:257024f1d7e83f6bce66b088a72e95f0f64cb391
---! Hash: sha1:a118a8834532e3d3b7d520ad910d1256263c7eb9
+--! Previous: sha1:b559325df337061915e3aff596dc29270be40a31
+--! Hash: sha1:1961ba9282560129f2e8aff4ff3b3e042178d0a9
 --! Message: packages and invoices
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

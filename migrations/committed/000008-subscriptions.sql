@@ -1,5 +1,5 @@
---! Previous: sha1:a118a8834532e3d3b7d520ad910d1256263c7eb9
---! Hash: sha1:72ca278b367458821ee423affc85848f993c6afe
+--! Previous: sha1:1961ba9282560129f2e8aff4ff3b3e042178d0a9
+--! Hash: sha1:3440538e2c45af43561a3e97d97172c1e48ea821
 --! Message: subscriptions
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

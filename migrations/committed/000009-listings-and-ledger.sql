@@ -1,5 +1,5 @@
---! Previous: sha1:72ca278b367458821ee423affc85848f993c6afe
---! Hash: sha1:bed3fefe6544c65575f0109505287cce6e814ed9
+--! Previous: sha1:3440538e2c45af43561a3e97d97172c1e48ea821
+--! Hash: sha1:0e0de51425a37fe9fd2ab03df33eb91ea32f4a91
 --! Message: listings and ledger
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -258,7 +258,7 @@ begin
     raise exception using
       errcode = 'FC009',
       message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
-      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
+      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text collate "C"))::text;
   else
     v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
     v_decision.source := 'paid_extra';

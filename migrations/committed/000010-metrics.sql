@@ -1,5 +1,5 @@
---! Previous: sha1:bed3fefe6544c65575f0109505287cce6e814ed9
---! Hash: sha1:d0a0dff952d58d3e68fbe95f8d65de373109aee3
+--! Previous: sha1:0e0de51425a37fe9fd2ab03df33eb91ea32f4a91
+--! Hash: sha1:23f1226da3f88a1972f29fd8a2971743116a3450
 --! Message: metrics
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
