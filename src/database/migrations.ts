@@ -52,13 +52,34 @@ async function filesIn(folder: string): Promise<string[]> {
 }
 
 /** The difference between the database and this build, as a sentence; undefined if there is none. */
-export async function migrationFault(pool: Queryable): Promise<string | undefined> {
+export function migrationFault(pool: Queryable): Promise<string | undefined> {
+  return faultOf(pool, AS_API)
+}
+
+/** Throws if this build does not fit the database. `owner` is connected as the owner. */
+export async function requireMigrations(owner: Queryable): Promise<void> {
+  const fault = await faultOf(owner, AS_OWNER)
+  if (fault !== undefined) throw new Error(fault)
+}
+
+async function faultOf(pool: Queryable, sql: string): Promise<string | undefined> {
   const expected = await expectedMigrations()
-  const applied = await appliedMigrations(pool, AS_API)
+  const applied = await appliedMigrations(pool, sql)
   if (isUnreleased(expected, applied)) return UNRELEASED
   const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
   if (missing.length > 0) return `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
   if (applied.length > expected.length) return 'The database has newer migrations than this build.'
+  return undefined
+}
+
+/** Why the database accepts no writes, as a sentence; undefined if it does. */
+export async function writeFault(pool: Queryable): Promise<string | undefined> {
+  const { rows } = await pool.query<{ is_standby: boolean; is_read_only: boolean }>(
+    "select pg_is_in_recovery() as is_standby, current_setting('transaction_read_only')::boolean as is_read_only",
+  )
+  if (rows[0]?.is_standby) return 'The database is a standby: it accepts no writes.'
+  if (rows[0]?.is_read_only)
+    return 'The database is read-only (default_transaction_read_only): it accepts no writes.'
   return undefined
 }
 
