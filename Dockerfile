@@ -14,5 +14,5 @@ ENV NODE_COMPILE_CACHE=/app/.cache
 RUN install -d -o node .cache
 USER node
 RUN node --import ./src/api.ts --import ./src/worker/role.ts --import ./src/database/migrate.ts src/main.ts help || true
-EXPOSE 5080
+EXPOSE 5080 9464
 CMD ["node", "src/main.ts", "api"]

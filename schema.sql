@@ -1131,7 +1131,7 @@ create table app_public.users (
   created_at timestamp with time zone default clock_timestamp() not null,
   constraint users_email_form CHECK (((email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$'::text) AND (length(email) <= 254))),
   constraint users_email_key UNIQUE (email),
-  constraint users_email_normalized CHECK ((email = lower(email))),
+  constraint users_email_normalized CHECK ((email = lower((email COLLATE "und-x-icu")))),
   constraint users_full_name_length CHECK (((full_name ~ '[^\s\u00a0\u200b]'::text) AND (length(full_name) <= 200))),
   constraint users_pkey PRIMARY KEY (id)
 );
@@ -1574,7 +1574,7 @@ begin
     raise exception using
       errcode = 'FC009',
       message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
-      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
+      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text collate "C"))::text;
   else
     v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
     v_decision.source := 'paid_extra';
@@ -2162,7 +2162,8 @@ CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
  IMMUTABLE PARALLEL SAFE STRICT
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select lower(btrim(normalize(normalize_email.email, nfc)))
+  -- The collation of ICU, because the database's own may know only ASCII letters or map them as one language does.
+  select lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu")
 $function$;
 comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: Unicode form NFC, without surrounding blanks, in lower case.';
 
@@ -2268,8 +2269,8 @@ CREATE OR REPLACE FUNCTION app_private.pricing_detail(country text, segment app_
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
   select jsonb_strip_nulls(jsonb_build_object(
-    'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text),
-    'pricingType', upper(pricing_detail.pricing_type::text), 'at', pricing_detail.at))
+    'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text collate "C"),
+    'pricingType', upper(pricing_detail.pricing_type::text collate "C"), 'at', pricing_detail.at))
 $function$;
 comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
 
@@ -2632,10 +2633,19 @@ CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_publi
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
+  v_currency text;
   v_price app_public.price_configs;
 begin
   -- Every country that can have a price has this row, so two sessions that set a price wait for each other.
-  perform from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
+  select cc.currency into v_currency
+  from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
+  if v_currency is null then
+    raise exception using
+      errcode = 'FC004',
+      message = format('The country %s has no currency.', coalesce(set_price.country, 'null')),
+      detail = jsonb_build_object('country', set_price.country)::text,
+      hint = 'Insert it into country_currencies first.';
+  end if;
   update app_public.price_configs as p
   set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
   where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
@@ -2643,7 +2653,7 @@ begin
   insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
   values (
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
-    (select cc.currency from app_public.country_currencies as cc where cc.country = set_price.country),
+    v_currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
     tstzrange(set_price.starts_at, null, '[)')

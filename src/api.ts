@@ -1,9 +1,12 @@
 /** The API: pool, GraphQL and HTTP server, started together and stopped in order. */
+import type { Server } from 'node:http'
 import pg from 'pg'
 import type { Configuration } from './configuration.ts'
-import { authenticator } from './database/authenticator.ts'
-import { migrationFault } from './database/migrations.ts'
+import { authenticator, authenticatorFault } from './database/authenticator.ts'
+import { migrationFault, writeFault } from './database/migrations.ts'
 import { makePool } from './database/pool.ts'
+import { requireEncoding } from './database/requirements.ts'
+import { isLoginRefused } from './database/sentences.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
@@ -11,7 +14,8 @@ import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
-import { drain, listen, makeServer } from './http/server.ts'
+import { makeMetricsServer } from './http/metricsRoute.ts'
+import { drain, listen, makeServer, OF_METRICS } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
@@ -23,19 +27,26 @@ import { makeAdmissionMetrics, reportConnections } from './metrics/httpServer.ts
 import { type ConflictRecorder, makeConflictRecorder } from './metrics/pricingConflicts.ts'
 import { countPublications } from './metrics/publications.ts'
 import { makeRequestMetrics } from './metrics/requests.ts'
-import { startMetrics } from './metrics/startMetrics.ts'
+import { type Metrics, startMetrics } from './metrics/startMetrics.ts'
+import { reportWorker, type WorkerState } from './metrics/worker.ts'
 import { derivedKey } from './request/derivedKey.ts'
 
 /** Timeout of one statement of a request. */
 const STATEMENT_TIMEOUT_MS = 10_000
 
-export type Api = { url: string; stop(): Promise<void> }
+export type Api = { url: string; metricsUrl: string; stop(): Promise<void> }
 
-export async function startApi(
-  configuration: Configuration,
-  { databaseUrl, jwtSecret, log }: { databaseUrl: string; jwtSecret: string; log: Logger },
-): Promise<Api> {
-  const { config } = authenticator({ databaseUrl, authDatabaseUrl: configuration.authDatabaseUrl })
+export type ApiOptions = {
+  databaseUrl: string
+  jwtSecret: string
+  log: Logger
+  /** The worker of this process, if it runs one. */
+  worker?: WorkerState
+}
+
+export async function startApi(configuration: Configuration, options: ApiOptions): Promise<Api> {
+  const { jwtSecret, log, worker } = options
+  const { config } = authenticator({ ...options, authDatabaseUrl: configuration.authDatabaseUrl })
   const stops: (() => unknown)[] = []
   const stop = async () => {
     for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next()
@@ -55,8 +66,8 @@ export async function startApi(
     // both listen to the pool's connections, so they come before the first one
     metrics.watchPool('api', pool)
     countPublications(pool, registry)
-    const fault = await migrationFault(pool)
-    if (fault !== undefined) throw new Error(fault)
+    if (worker !== undefined) reportWorker(worker, registry)
+    await requireUsable(pool)
     const { instances, limiterDeadlineMs: deadlineMs, prepareStatements } = configuration
     const limits = await startLimits({ config, instances, deadlineMs, prepareStatements, metrics, log })
     stops.push(limits.stop)
@@ -79,20 +90,47 @@ export async function startApi(
       trustProxy: configuration.trustProxy,
       admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
-      readMetrics: metrics.read,
+      readMetrics: configuration.metrics === undefined ? metrics.read : undefined,
       limits: { ...limits, secret: derivedKey(jwtSecret, 'rate limit') },
       graphiql: configuration.graphiql,
-      readinessFault: () => readinessFault(pool),
+      readinessFault: async () => (await databaseFault(pool)) ?? worker?.fault(),
       installGraphql: app => installGraphql(app, server, graphql),
     })
     server.on('request', refuseWhenFull(app, admission))
-    const url = await listen(server, configuration.host, configuration.port)
-    stops.push(() => drain(server))
-    return { url, stop }
+    return { ...(await serve(configuration, server, metrics.read, stops)), stop }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** Listens for scrapes first, so that they are served until the last request of a stop is. */
+async function serve(
+  { host, port, metrics }: Configuration,
+  server: Server,
+  readMetrics: Metrics['read'],
+  stops: (() => unknown)[],
+): Promise<Pick<Api, 'url' | 'metricsUrl'>> {
+  let metricsUrl: string | undefined
+  if (metrics !== undefined) {
+    const metricsServer = makeMetricsServer(readMetrics)
+    metricsUrl = await listen(metricsServer, metrics.host, metrics.port, OF_METRICS)
+    stops.push(() => drain(metricsServer))
+  }
+  const url = await listen(server, host, port)
+  stops.push(() => drain(server))
+  return { url, metricsUrl: `${metricsUrl ?? url}/metrics` }
+}
+
+/** Throws a sentence if the API cannot serve this database. */
+async function requireUsable(pool: pg.Pool): Promise<void> {
+  try {
+    await requireEncoding(pool)
+  } catch (error) {
+    throw isLoginRefused(error) ? new Error(authenticatorFault(error), { cause: error }) : error
+  }
+  const fault = await migrationFault(pool)
+  if (fault !== undefined) throw new Error(fault)
 }
 
 type GraphqlParts = {
@@ -137,9 +175,10 @@ function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCo
   }
 }
 
-async function readinessFault(pool: pg.Pool): Promise<string | undefined> {
+/** Why the database cannot serve requests, as a sentence. */
+async function databaseFault(pool: pg.Pool): Promise<string | undefined> {
   try {
-    return await migrationFault(pool)
+    return (await migrationFault(pool)) ?? (await writeFault(pool))
   } catch (error) {
     const sqlstate = error instanceof pg.DatabaseError ? ` (SQLSTATE ${error.code})` : ''
     return `The database does not respond${sqlstate}. Please check that it runs.`

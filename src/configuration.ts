@@ -14,6 +14,8 @@ export type Configuration = Readonly<{
   production: boolean
   host: string
   port: number
+  /** Where `/metrics` listens. Undefined: at the port of the API. */
+  metrics: Readonly<{ host: string; port: number }> | undefined
   /** The URL of the database owner. Undefined: use the embedded Postgres. */
   databaseUrl: string | undefined
   authDatabaseUrl: string | undefined
@@ -38,6 +40,8 @@ export type Configuration = Readonly<{
   alerts: AlertConfiguration
 }>
 
+/** The default port of `/metrics` in production. */
+const METRICS_PORT = 9464
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 /** Thrown for an unusable environment. The message has a line for each fault. */
@@ -93,11 +97,13 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
       )
     }
   }
+  const port = integer('PORT', 5080, 0, 65535)
   const poolSize = integer('POOL_SIZE', 10, 1, 1000)
   const configuration: Configuration = Object.freeze({
     production,
     host: text('HOST') ?? '127.0.0.1',
-    port: integer('PORT', 5080, 0, 65535),
+    port,
+    metrics: readMetricsAddress(text, integer, { port, production }),
     databaseUrl: databaseUrl('DATABASE_URL'),
     authDatabaseUrl: databaseUrl('AUTH_DATABASE_URL'),
     jwtSecret,
@@ -117,6 +123,20 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
   return configuration
+}
+
+/** In production `/metrics` has a port of its own, which no client of the API can reach. */
+function readMetricsAddress(
+  text: (name: string) => string | undefined,
+  integer: (name: string, defaultValue: number, least: number, most: number) => number,
+  { port: apiPort, production }: { port: number; production: boolean },
+): Configuration['metrics'] {
+  const isGiven = text('METRICS_PORT') !== undefined
+  const port = integer('METRICS_PORT', production ? METRICS_PORT : apiPort, 0, 65535)
+  const host = text('METRICS_HOST') ?? '127.0.0.1'
+  // 0 is any free port, so two zeros are two ports
+  const isShared = port === apiPort && (port !== 0 || !isGiven)
+  return isShared ? undefined : Object.freeze({ host, port })
 }
 
 /** Reads the alert channels and adds their faults to `faults`. Messages do not repeat values, which may hold secrets. */

@@ -3,8 +3,10 @@ import './graphileEnvironment.ts'
 import { fileURLToPath } from 'node:url'
 import type { Api } from './api.ts'
 import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
+import { sentenceOf } from './database/sentences.ts'
 import { demoAccounts, demoPassword, makeDemoData } from './demo/demo.ts'
 import { type Logger, makeLog } from './log.ts'
+import type { Supervised } from './worker/supervisor.ts'
 
 const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate'
@@ -12,8 +14,6 @@ const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate
 const SAME_SIGNAL_MS = 1_000
 
 type Running = { name: string; stop: () => Promise<void> }
-
-const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH'])
 
 /** In the order of their start. `stopAll` stops them in reverse. */
 const started: Running[] = []
@@ -36,17 +36,26 @@ async function main(): Promise<void> {
   }
   const log = makeLog(configuration.logLevel)
   if (command !== 'migrate') stopOnSignals(log)
+  if (chosen.api) await requireFreePorts(configuration)
   const database = await openDatabase(configuration, log)
   if (command === 'all' || command === 'migrate') {
     const { migrate } = await import('./database/migrate.ts')
     await migrate({
       databaseUrl: database.url,
       authDatabaseUrl: configuration.authDatabaseUrl,
+      ownsCluster: database.embedded,
       log: message => log.info(message),
     })
     if (configuration.demoData) await makeDemoData(database.url)
   }
   await startRoles(chosen, configuration, database, log)
+}
+
+/** Before a database is made or migrated. */
+async function requireFreePorts({ host, port, metrics }: Configuration): Promise<void> {
+  const { requireFree, OF_METRICS } = await import('./http/server.ts')
+  await requireFree(host, port)
+  if (metrics !== undefined) await requireFree(metrics.host, metrics.port, OF_METRICS)
 }
 
 type Database = { url: string; jwtSecret: string; embedded: boolean }
@@ -60,7 +69,11 @@ async function openDatabase(configuration: Configuration, log: Logger): Promise<
   }
   // loaded only when it is used
   const { readOrCreateSecret, startEmbedded } = await import('./embedded/embedded.ts')
-  const server = await startEmbedded({ directory: dataDirectory, log: message => log.info(message) })
+  const server = await startEmbedded({
+    directory: dataDirectory,
+    log: message => log.info(message),
+    onLost: error => void fail(error),
+  })
   started.push({ name: 'database', stop: () => server.stop() })
   const secret = jwtSecret ?? readOrCreateSecret(dataDirectory, 'jwt-secret')
   return { url: server.ownerUrl, jwtSecret: secret, embedded: true }
@@ -73,10 +86,11 @@ async function startRoles(
   log: Logger,
 ): Promise<void> {
   // load only the packages of the roles that run: a worker needs no GraphQL server
+  let worker: Supervised | undefined
   if (roles.worker) {
     const { startWorkerRole } = await import('./worker/role.ts')
-    const worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
-    started.push({ name: 'worker', stop: () => worker.stop() })
+    worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
+    started.push({ name: 'worker', stop: worker.stop })
   }
   if (roles.api) {
     const { startApi } = await import('./api.ts')
@@ -84,16 +98,17 @@ async function startRoles(
       databaseUrl: database.url,
       jwtSecret: database.jwtSecret,
       log,
+      ...(worker === undefined ? {} : { worker }),
     })
     started.push({ name: 'api', stop: () => api.stop() })
     printReady(api, configuration, database)
   }
 }
 
-function printReady({ url }: Api, configuration: Configuration, database: Database): void {
+function printReady({ url, metricsUrl }: Api, configuration: Configuration, database: Database): void {
   const lines = [`GraphQL API  ${url}/graphql`]
   if (configuration.graphiql) lines.push(`GraphiQL     ${url}/`)
-  lines.push(`Health       ${url}/healthz  ${url}/readyz`)
+  lines.push(`Health       ${url}/healthz  ${url}/readyz`, `Metrics      ${metricsUrl}`)
   if (configuration.demoData) lines.push(`Accounts     ${demoAccounts.join(', ')}: password ${demoPassword}`)
   if (database.embedded) lines.push('Data         .data/ (delete it to start with a new database)')
   lines.push('Stop         Ctrl-C')
@@ -132,20 +147,11 @@ async function stopAll(log: Logger): Promise<boolean> {
   return allStopped
 }
 
-function messageOf(error: unknown): string {
-  // a host name with several addresses: the AggregateError itself has no message
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join('\n')
-  const { code, message } = error as { code?: unknown; message?: unknown }
-  if (UNREACHABLE.has(String(code)))
-    return `Cannot connect (${message}). Please check DATABASE_URL and that the server runs.`
-  return typeof message === 'string' ? message : String(error)
-}
-
-try {
-  await main()
-} catch (error) {
-  // for an operator: the message without a stack
-  process.stderr.write(`${messageOf(error)}\n`)
+/** Ends the process with exit code 1 and, for an operator, the message without a stack. */
+async function fail(error: unknown): Promise<never> {
+  process.stderr.write(`${sentenceOf(error)}\n`)
   await stopAll(makeLog('silent'))
   process.exit(1)
 }
+
+await main().catch(fail)

@@ -24,6 +24,7 @@ test('without variables the API runs in development on 127.0.0.1:5080 with demo 
     production: false,
     host: '127.0.0.1',
     port: 5080,
+    metrics: undefined,
     databaseUrl: undefined,
     authDatabaseUrl: undefined,
     jwtSecret: undefined,
@@ -57,6 +58,17 @@ test('in production GraphiQL and introspection are off unless switched on', () =
   })
   const on = readConfiguration({ ...production, GRAPHIQL: '1', INTROSPECTION: '1' })
   expect(on).toMatchObject({ graphiql: true, introspection: true })
+})
+
+test('metrics are served at the port of the API in development, and at 9464 of this machine in production', () => {
+  const production = { NODE_ENV: 'production', JWT_SECRET: secret, DATABASE_URL }
+  const read = (env: Environment) => readConfiguration(env).metrics
+  expect(read({ PORT: '0' })).toBeUndefined()
+  expect(read({ PORT: '6000', METRICS_PORT: '6000', METRICS_HOST: '0.0.0.0' })).toBeUndefined()
+  expect(read(production)).toEqual({ host: '127.0.0.1', port: 9464 })
+  expect(read({ ...production, PORT: '9464' })).toBeUndefined()
+  expect(read({ METRICS_PORT: '9000', METRICS_HOST: '::' })).toEqual({ host: '::', port: 9000 })
+  expect(read({ PORT: '0', METRICS_PORT: '0' })).toEqual({ host: '127.0.0.1', port: 0 })
 })
 
 test('each variable is read', () => {
@@ -121,6 +133,7 @@ test('in production one line names a missing JWT_SECRET and a missing DATABASE_U
 
 const invalid: Record<string, string[]> = {
   PORT: ['-1', '65536', '80a', '5080.5', ' 80', '0x50', 'http'],
+  METRICS_PORT: ['-1', '65536', 'metrics'],
   POOL_SIZE: ['0', '1001', 'ten'],
   PREPARED_STATEMENTS: ['no'],
   INSTANCES: ['0'],

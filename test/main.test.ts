@@ -1,19 +1,17 @@
 /** The commands in real processes: how each role starts, reports a failed start, and stops. */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
-import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 import { makeTokens } from '../src/identity/tokens.ts'
 import { jwtSecret } from './support/apiServer.ts'
+import { killLeftOvers, start, startOn, untilReady } from './support/commandProcess.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from './support/database.ts'
 import { recordExpiryRun } from './support/expiryRuns.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from './support/testData.ts'
 import { holding, until, untilWaitingForLock } from './support/waits.ts'
 
 let database: TestDatabase
-const children: ChildProcess[] = []
 
 beforeAll(async () => {
   database = await cloneDatabase()
@@ -21,51 +19,11 @@ beforeAll(async () => {
   await recordExpiryRun(database)
 })
 
-afterEach(async () => {
-  for (const child of children.splice(0)) {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
-  }
-})
+afterEach(killLeftOvers)
 
 afterAll(async () => {
   await database.drop()
 })
-
-type Running = {
-  child: ChildProcess
-  /** Its output so far, from both streams. */
-  output(): string
-  /** Its exit code when it ends, or the signal that ended it. */
-  ended: Promise<number | string>
-}
-
-/** Runs the command of an npm script in a clean environment: of ours it keeps only PATH and HOME. */
-function start(command: string, env: Record<string, string> = {}): Running {
-  const { PATH = '', HOME = '' } = process.env
-  const [name = '', ...args] = command.split(' ')
-  const child = spawn(process.execPath, [...argumentsOf(name), ...args], {
-    cwd: projectDirectory,
-    env: { PATH, HOME, PORT: '0', ...env },
-  })
-  children.push(child)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', text => (output += text))
-  const ended = once(child, 'close').then(([code, signal]) => code ?? signal)
-  return { child, output: () => output, ended }
-}
-
-function startOn({ ownerUrl }: TestDatabase, command: string, env: Record<string, string> = {}): Running {
-  return start(command, { DATABASE_URL: ownerUrl, JWT_SECRET: jwtSecret, ...env })
-}
-
-/** Waits until the process reports that it is ready, and returns the URL of the API. */
-async function untilReady({ output, child }: Running): Promise<string> {
-  await until('the process is ready', () => output().includes('Stop  ') || child.exitCode !== null, 120)
-  const [, url] = /GraphQL API +(http\S+)\/graphql/.exec(output()) ?? []
-  if (url === undefined) throw new Error(`the process did not start:\n${output()}`)
-  return url
-}
 
 async function post(url: string, query: string, token?: string, variables = {}) {
   const headers = {

@@ -12,7 +12,13 @@ const LISTENING = /^listening on (http\S+)$/m
 const POOL_SIZE = readConfiguration({}).poolSize
 
 function environment({ ownerUrl }: Database): Record<string, string> {
-  return { NODE_ENV: 'production', DATABASE_URL: ownerUrl, JWT_SECRET: jwtSecret, PORT: '0' }
+  return {
+    NODE_ENV: 'production',
+    DATABASE_URL: ownerUrl,
+    JWT_SECRET: jwtSecret,
+    PORT: '0',
+    METRICS_PORT: '0',
+  }
 }
 
 /** `npm run api` in production, without npm. */

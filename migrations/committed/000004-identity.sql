@@ -1,5 +1,5 @@
 --! Previous: sha1:f21e026ceedb0d904d470c21987dd2b8e1c37f10
---! Hash: sha1:3aaa1a360c5649b1c034d1dca95cb36917fe56fb
+--! Hash: sha1:b2feaa6a58a3e5626007fc5898939927dfc2951d
 --! Message: identity
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -23,7 +23,7 @@ create table if not exists app_public.users (
   is_admin boolean not null default false,
   created_at timestamptz not null default clock_timestamp(),
   constraint users_email_form check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$' and length(email) <= 254),
-  constraint users_email_normalized check (email = lower(email)),
+  constraint users_email_normalized check (email = lower(email collate "und-x-icu")),
   constraint users_full_name_length check (full_name ~ '[^\s\u00a0\u200b]' and length(full_name) <= 200)
 );
 comment on table app_public.users is 'A person with an account.';
@@ -119,7 +119,8 @@ create or replace function app_private.normalize_email(email text) returns text
   language sql immutable strict security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-  select lower(btrim(normalize(normalize_email.email, nfc)))
+  -- The collation of ICU, because the database's own may know only ASCII letters or map them as one language does.
+  select lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu")
 $$;
 
 comment on function app_private.normalize_email(text) is

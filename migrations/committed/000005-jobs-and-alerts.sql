@@ -1,5 +1,5 @@
---! Previous: sha1:3aaa1a360c5649b1c034d1dca95cb36917fe56fb
---! Hash: sha1:bec1727b02bee011aa07fa75c3e059555dc4f15f
+--! Previous: sha1:b2feaa6a58a3e5626007fc5898939927dfc2951d
+--! Hash: sha1:9c499b39311ce80673abd652b66112e13086457f
 --! Message: jobs and alerts
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -1,5 +1,5 @@
---! Previous: sha1:bec1727b02bee011aa07fa75c3e059555dc4f15f
---! Hash: sha1:36fb0959331c2003a0393d6344bb74fe67a331f2
+--! Previous: sha1:9c499b39311ce80673abd652b66112e13086457f
+--! Hash: sha1:0cfe5c05886c25c5ba212976050b18d1d2e8ae77
 --! Message: pricing
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -149,8 +149,8 @@ create or replace function app_private.pricing_detail(
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
   select jsonb_strip_nulls(jsonb_build_object(
-    'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text),
-    'pricingType', upper(pricing_detail.pricing_type::text), 'at', pricing_detail.at))
+    'country', pricing_detail.country, 'segment', upper(pricing_detail.segment::text collate "C"),
+    'pricingType', upper(pricing_detail.pricing_type::text collate "C"), 'at', pricing_detail.at))
 $$;
 
 comment on function app_private.pricing_detail(text, app_public.segment, app_public.pricing_type, timestamptz) is
@@ -277,10 +277,19 @@ create or replace function app_private.set_price(
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
+  v_currency text;
   v_price app_public.price_configs;
 begin
   -- Every country that can have a price has this row, so two sessions that set a price wait for each other.
-  perform from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
+  select cc.currency into v_currency
+  from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
+  if v_currency is null then
+    raise exception using
+      errcode = 'FC004',
+      message = format('The country %s has no currency.', coalesce(set_price.country, 'null')),
+      detail = jsonb_build_object('country', set_price.country)::text,
+      hint = 'Insert it into country_currencies first.';
+  end if;
   update app_public.price_configs as p
   set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
   where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
@@ -288,7 +297,7 @@ begin
   insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
   values (
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
-    (select cc.currency from app_public.country_currencies as cc where cc.country = set_price.country),
+    v_currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
     tstzrange(set_price.starts_at, null, '[)')

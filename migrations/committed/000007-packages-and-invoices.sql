@@ -1,5 +1,5 @@
---! Previous: sha1:36fb0959331c2003a0393d6344bb74fe67a331f2
---! Hash: sha1:c52a84ac348a81396fc0e40ed3485ff95ef4f465
+--! Previous: sha1:0cfe5c05886c25c5ba212976050b18d1d2e8ae77
+--! Hash: sha1:93eb3c9c08fe1989e27b192e0a475f097b6f25a7
 --! Message: packages and invoices
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -1,5 +1,5 @@
---! Previous: sha1:c52a84ac348a81396fc0e40ed3485ff95ef4f465
---! Hash: sha1:acd9f4ed259387b97fdb8f30280f5d0c92378451
+--! Previous: sha1:93eb3c9c08fe1989e27b192e0a475f097b6f25a7
+--! Hash: sha1:83c784de363171aed5b4e833be506e4c64bb1c4d
 --! Message: subscriptions
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

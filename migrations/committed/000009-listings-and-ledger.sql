@@ -1,5 +1,5 @@
---! Previous: sha1:acd9f4ed259387b97fdb8f30280f5d0c92378451
---! Hash: sha1:521d7771247fe6778fb10fdbaacd0f7586ac02d5
+--! Previous: sha1:83c784de363171aed5b4e833be506e4c64bb1c4d
+--! Hash: sha1:aa98948b6ef7531fe0534f035b0c9b5903b4748b
 --! Message: listings and ledger
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -258,7 +258,7 @@ begin
     raise exception using
       errcode = 'FC009',
       message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
-      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text))::text;
+      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text collate "C"))::text;
   else
     v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
     v_decision.source := 'paid_extra';

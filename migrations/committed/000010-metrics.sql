@@ -1,5 +1,5 @@
---! Previous: sha1:521d7771247fe6778fb10fdbaacd0f7586ac02d5
---! Hash: sha1:9aa29de6b1673230bf530bd4b964a0fc64b3b3b2
+--! Previous: sha1:aa98948b6ef7531fe0534f035b0c9b5903b4748b
+--! Hash: sha1:75a8255f6f630e937a3d54fd7e153cbdd71a697d
 --! Message: metrics
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -3,12 +3,15 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
 import { CONNECT_TIMEOUT_MS } from './pool.ts'
+import { isLoginRefused } from './sentences.ts'
 
 const AUTHENTICATOR = 'forecourt_authenticator'
+/** SQLSTATEs of a role that two sessions make at once. */
+const DUPLICATE = new Set(['42710', '23505'])
 
 export type Authenticator = {
   config: pg.ClientConfig
-  /** Present if the migration must set it in the database, because no `AUTH_DATABASE_URL` is given. */
+  /** Present if the migration makes the role with it, because no `AUTH_DATABASE_URL` is given. */
   password?: string
 }
 
@@ -31,26 +34,59 @@ export function authenticator(urls: {
 }
 
 /**
- * Sets the derived password, unless it is valid already. Sends its SCRAM verifier, so that no statement log contains the
- * password.
+ * Makes the role with the derived password, unless it exists: then it may belong to another Forecourt of this cluster, or an
+ * operator has set its password. With `ownsCluster` neither can be, and a password that does not fit is set.
  */
-export async function ensureAuthenticatorPassword(
-  client: pg.Client,
+export async function ensureAuthenticator(
+  owner: pg.Client,
   { config, password }: Authenticator,
+  ownsCluster: boolean,
 ): Promise<void> {
-  if (password === undefined || (await canConnect(config))) return
-  await client.query(`alter role ${AUTHENTICATOR} password ${client.escapeLiteral(scramVerifier(password))}`)
+  if (password === undefined) return
+  // Sent as a SCRAM verifier, so that no statement log contains the password.
+  const verifier = owner.escapeLiteral(scramVerifier(password))
+  if (await makeRole(owner, verifier)) return
+  const refused = await loginRefusal(config)
+  if (refused === undefined) return
+  if (!ownsCluster) throw new Error(authenticatorFault(refused))
+  await owner.query(`alter role ${AUTHENTICATOR} password ${verifier}`)
 }
 
-async function canConnect(config: pg.ClientConfig): Promise<boolean> {
+/** The sentence for a login of the API that the server refuses. */
+export function authenticatorFault(error: unknown): string {
+  const { message } = error as { message?: unknown }
+  return (
+    `The API cannot log in (${message}). Please set AUTH_DATABASE_URL to the URL of ${AUTHENTICATOR} with its password; ` +
+    `docs/operations.md, "Roles and grants", shows how to set one.`
+  )
+}
+
+/** Makes the role in one statement with its password. Returns false if it exists. */
+async function makeRole(owner: pg.Client, verifier: string): Promise<boolean> {
+  const { rows } = await owner.query('select to_regrole($1) is not null as exists', [AUTHENTICATOR])
+  if (rows[0]?.exists) return false
+  try {
+    await owner.query(`create role ${AUTHENTICATOR} login noinherit password ${verifier}`)
+    return true
+  } catch (error) {
+    // a migration of another database of this cluster has made it meanwhile
+    if (DUPLICATE.has(String((error as { code?: unknown }).code))) return false
+    throw error
+  }
+}
+
+/** The error with which the server refuses this login; undefined if it accepts it. */
+async function loginRefusal(config: pg.ClientConfig): Promise<unknown> {
   const client = new pg.Client({ ...config, connectionTimeoutMillis: CONNECT_TIMEOUT_MS })
   client.on('error', () => {})
   try {
     await client.connect()
+    return undefined
+  } catch (error) {
+    if (isLoginRefused(error)) return error
+    throw error
+  } finally {
     await client.end()
-    return true
-  } catch {
-    return false
   }
 }
 

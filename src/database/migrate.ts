@@ -4,8 +4,9 @@ import { Logger } from '@graphile/logger'
 import { current, migrate as runCommitted } from 'graphile-migrate'
 import { runMigrations } from 'graphile-worker'
 import pg from 'pg'
-import { authenticator, ensureAuthenticatorPassword } from './authenticator.ts'
+import { authenticator, ensureAuthenticator } from './authenticator.ts'
 import { expectedMigrations, migrationsFolder, refuseUnreleased } from './migrations.ts'
+import { requireEncoding, requireOwnerRights, requireSupportedServer } from './requirements.ts'
 
 /** Any constant. A session lock: of several migrations at once, one runs and the others wait. */
 const MIGRATION_LOCK = 5_080_001
@@ -14,8 +15,10 @@ const RETRY_MS = 200
 export type MigrateOptions = {
   /** The owner's URL. */
   databaseUrl: string
-  /** The API's own login, if the operator gave one; without it the migration sets a derived password. */
+  /** The API's own login, if the operator gave one; without it the migration makes the role with a derived password. */
   authDatabaseUrl?: string | undefined
+  /** The cluster holds nothing but this database, so the password of the API's role may be set again. */
+  ownsCluster?: boolean
   /** Also runs `migrations/current*`, the migration that is being written; for tests and checks. */
   includeCurrent?: boolean
   log: (message: string) => void
@@ -29,8 +32,12 @@ export async function migrate(options: MigrateOptions): Promise<void> {
   await client.connect()
   try {
     await requireSupportedServer(client)
+    await requireEncoding(client)
+    await requireOwnerRights(client)
     await refuseUnreleased(client)
     await takeLock(client)
+    // before the first migration, which would make the role without a password
+    await ensureAuthenticator(client, authenticator(options), options.ownsCluster ?? false)
     await runMigrations({ connectionString: databaseUrl })
     const settings = {
       connectionString: databaseUrl,
@@ -41,7 +48,6 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     }
     await runCommitted(settings)
     if (options.includeCurrent) await current(settings)
-    await ensureAuthenticatorPassword(client, authenticator(options))
   } finally {
     await client.end()
   }
@@ -55,15 +61,5 @@ async function takeLock(client: pg.Client): Promise<void> {
     ])
     if (rows[0]?.taken) return
     await sleep(RETRY_MS)
-  }
-}
-
-async function requireSupportedServer(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ version: number }>(
-    "select current_setting('server_version_num')::int as version",
-  )
-  const version = rows[0]?.version ?? 0
-  if (version < 150_000) {
-    throw new Error(`Forecourt needs Postgres 15 to 18; this server is ${Math.trunc(version / 10_000)}.`)
   }
 }

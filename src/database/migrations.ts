@@ -1,4 +1,4 @@
-/** The migrations that this build expects of a database, and those that it has. `migrate.ts` runs them, with packages that the API does not load. */
+/** The migrations that this build expects of a database, and those that it has. Another file runs them: the API does not need what runs them. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,8 +13,8 @@ const AS_OWNER =
   'select array(select m.hash from graphile_migrate.migrations as m order by m.filename) as applied'
 
 const UNRELEASED =
-  'This database was made before Forecourt 0.2 and cannot be migrated. ' +
-  'Please move .data/ away, or set DATABASE_URL to a new database.'
+  'This database was made by a Forecourt before 0.2, which was never released: ' +
+  'please move .data/ away, or set DATABASE_URL to a new database.'
 
 type Queryable = Pick<pg.Pool, 'query'>
 type Migration = { hash: string; file: string }
@@ -52,30 +52,35 @@ async function filesIn(folder: string): Promise<string[]> {
 }
 
 /** The difference between the database and this build, as a sentence; undefined if there is none. */
-export async function migrationFault(pool: Queryable): Promise<string | undefined> {
-  const expected = await expectedMigrations()
-  const applied = await appliedMigrations(pool, AS_API)
-  const isNewer = applied.length > expected.length
-  return (
-    lackOf(expected, applied) ?? (isNewer ? 'The database has newer migrations than this build.' : undefined)
-  )
+export function migrationFault(pool: Queryable): Promise<string | undefined> {
+  return faultOf(pool, AS_API)
 }
 
-/**
- * Throws if the database lacks migrations of this build. Newer migrations are accepted, because a worker may restart while a
- * new build is deployed. `owner` is connected as the owner.
- */
+/** Throws if this build does not fit the database. `owner` is connected as the owner. */
 export async function requireMigrations(owner: Queryable): Promise<void> {
-  const fault = lackOf(await expectedMigrations(), await appliedMigrations(owner, AS_OWNER))
+  const fault = await faultOf(owner, AS_OWNER)
   if (fault !== undefined) throw new Error(fault)
 }
 
-function lackOf(expected: Migration[], applied: string[]): string | undefined {
+async function faultOf(pool: Queryable, sql: string): Promise<string | undefined> {
+  const expected = await expectedMigrations()
+  const applied = await appliedMigrations(pool, sql)
   if (isUnreleased(expected, applied)) return UNRELEASED
   const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
-  return missing.length > 0
-    ? `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
-    : undefined
+  if (missing.length > 0) return `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
+  if (applied.length > expected.length) return 'The database has newer migrations than this build.'
+  return undefined
+}
+
+/** Why the database accepts no writes, as a sentence; undefined if it does. */
+export async function writeFault(pool: Queryable): Promise<string | undefined> {
+  const { rows } = await pool.query<{ is_standby: boolean; is_read_only: boolean }>(
+    "select pg_is_in_recovery() as is_standby, current_setting('transaction_read_only')::boolean as is_read_only",
+  )
+  if (rows[0]?.is_standby) return 'The database is a standby: it accepts no writes.'
+  if (rows[0]?.is_read_only)
+    return 'The database is read-only (default_transaction_read_only): it accepts no writes.'
+  return undefined
 }
 
 /** Throws if the database was made before the migrations were rewritten for 0.2. `owner` is connected as the owner. */

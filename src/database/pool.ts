@@ -1,10 +1,13 @@
 /** Connection pools that survive the loss of any connection. */
+import type { EventEmitter } from 'node:events'
 import pg from 'pg'
 
 /** The client waits this much longer than the server's statement timeout. After that the connection is dead. */
 const CLIENT_MARGIN_MS = 2_000
 export const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
+/** SQLSTATE of a write on a standby or a read-only server. */
+const READ_ONLY = '25006'
 
 /** The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). */
 export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
@@ -36,5 +39,23 @@ export function makePool(options: PoolOptions): pg.Pool {
   // without both handlers, an administrator who ends a backend would end this process
   pool.on('error', options.onError)
   pool.on('connect', client => client.on('error', options.onError))
+  discardReadOnly(pool)
   return pool
+}
+
+/**
+ * After a failover a connection may still lead to the former primary, which refuses writes for ever. Closing it before the
+ * pool looks at it makes the pool open another one, by then to the new primary.
+ */
+function discardReadOnly(pool: pg.Pool): void {
+  const stale = new WeakSet<object>()
+  pool.on('connect', client => {
+    const { connection } = client as unknown as { connection: EventEmitter }
+    connection.on('errorMessage', ({ code }: { code?: string }) => {
+      if (code === READ_ONLY) stale.add(client)
+    })
+  })
+  pool.on('release', (_error, client) => {
+    if (stale.has(client)) void client.end()
+  })
 }

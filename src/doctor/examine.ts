@@ -4,6 +4,7 @@ import { appliedMigrations } from './appliedMigrations.ts'
 import { clock } from './clock.ts'
 import { connections } from './connections.ts'
 import { crontab } from './crontab.ts'
+import { encoding } from './encoding.ts'
 import type { Check, Context, Finding } from './finding.ts'
 import { schemaSnapshot } from './schemaSnapshot.ts'
 
@@ -11,7 +12,7 @@ export type Examined = { name: string; findings: Finding[] }
 
 const folder = new URL('checks/', import.meta.url)
 /** Checks that also run before the first migration. */
-const FIRST = ['server', appliedMigrations]
+const FIRST = ['server', encoding, appliedMigrations]
 /** Rules that hold for every schema that the migrations make; test/catalogs runs them too. */
 export const RULES = ['owner', 'roles', 'grants', 'row_security', 'functions', 'constraints', 'indexes']
 const REST = [

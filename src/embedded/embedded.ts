@@ -9,9 +9,17 @@ import { findBinaries, probeBinaries } from './binaries.ts'
 import { ensureCluster } from './cluster.ts'
 import { EmbeddedError } from './embeddedError.ts'
 import { acquireLock } from './lock.ts'
-import { type RunningServer, runServer, servingPort, stopServer } from './postgresServer.ts'
+import {
+  type RunningServer,
+  runServer,
+  type ServerOptions,
+  serves,
+  servingPort,
+  stopServer,
+} from './postgresServer.ts'
 import { readOrCreateSecret } from './secret.ts'
 import { findServerUser } from './serverUser.ts'
+import { watchServer } from './watch.ts'
 
 export { EmbeddedError } from './embeddedError.ts'
 export { readOrCreateSecret } from './secret.ts'
@@ -32,6 +40,8 @@ export type EmbeddedOptions = {
   /** More settings of Postgres, such as `fsync: 'off'`. */
   settings?: Record<string, string>
   log: (message: string) => void
+  /** Called when the server has died and a restart did not help. */
+  onLost?: (error: Error) => void
 }
 
 const OWNER = 'forecourt_owner'
@@ -83,7 +93,7 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
   const durable = settings.fsync !== 'off'
   await ensureCluster({ home, cluster, binaries, user, version, superuserPassword, durable, log })
 
-  const server = await runServer({
+  const serverOptions: ServerOptions = {
     binary: binaries.postgres,
     user,
     cluster,
@@ -91,8 +101,19 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
     settings,
     acceptsPassword: port => canConnect(urlOf('postgres', superuserPassword, port, 'postgres')),
     log,
-  })
+  }
+  let server = await runServer(serverOptions)
   await ensureOwner(server, cluster, superuserPassword, ownerPassword, log)
+  const endWatch = watchServer({
+    logFile: serverOptions.logFile,
+    isAlive: () => serves(server.pid, cluster),
+    async restart() {
+      // on the same port, because the URLs are in use
+      server = await runServer({ ...serverOptions, port: server.port })
+    },
+    onLost: options.onLost ?? (error => log(error.message)),
+    log,
+  })
 
   let stopped: Promise<void> | undefined
   return {
@@ -100,7 +121,9 @@ async function startLocked(options: EmbeddedOptions, unlock: () => void): Promis
     superuserUrl: urlOf('postgres', superuserPassword, server.port, DATABASE),
     port: server.port,
     stop: () => {
-      stopped ??= stopServer(server.pid, cluster).finally(unlock)
+      stopped ??= endWatch()
+        .then(() => stopServer(server.pid, cluster))
+        .finally(unlock)
       return stopped
     },
   }

@@ -15,6 +15,8 @@ export type ServerOptions = {
   cluster: string
   logFile: string
   settings: Record<string, string>
+  /** Undefined: any free port. */
+  port?: number
   /** Whether a running server accepts our password. */
   acceptsPassword: (port: number) => Promise<boolean>
   log: (message: string) => void
@@ -91,7 +93,7 @@ async function reuseRunning(options: ServerOptions): Promise<RunningServer | und
 
 /** Returns undefined if the server ended at once; its log has the reason. */
 async function start(options: ServerOptions): Promise<RunningServer | undefined> {
-  const [binary = '', ...args] = startCommand(options, await freePort())
+  const [binary = '', ...args] = startCommand(options, options.port ?? (await freePort()))
   const command = commandFor(options.user, binary, args)
   const output = openSync(options.logFile, 'w') // each start overwrites the log, so it stays small
   const stdio = ['ignore', output, output] as const
@@ -147,7 +149,7 @@ function readPidFile(cluster: string): { pid: number; port: number; isReady: boo
 }
 
 /** Whether the process is this cluster's server. The id alone is not enough: another process may have it by now. */
-function serves(pid: number, cluster: string): boolean {
+export function serves(pid: number, cluster: string): boolean {
   return commandLine(pid).includes(` -D ${cluster} `)
 }
 

@@ -23,8 +23,8 @@ export type AppOptions = {
   graphiql: boolean
   admission: Admission
   requestMetrics: RequestMetrics
-  /** The metrics of this process, in the format of Prometheus. */
-  readMetrics: () => Promise<Reading>
+  /** The metrics of this process, in the format of Prometheus. Undefined: another port serves them. */
+  readMetrics: (() => Promise<Reading>) | undefined
   limits: Omit<LimiterOptions, 'log'>
   /** Why the process is not ready, as a sentence. Undefined: it is ready. */
   readinessFault: () => Promise<string | undefined>
@@ -41,7 +41,7 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   installRequestMetrics(app, options.requestMetrics)
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
-  installMetrics(app, options.readMetrics)
+  if (options.readMetrics !== undefined) installMetrics(app, options.readMetrics)
   installBody(app)
   installAdmission(app, options.admission)
   installIdentity(app, options.tokens, options.log)

@@ -1,10 +1,26 @@
-/** `GET /metrics`, for Prometheus. */
-import type { Express } from 'express'
+/** `GET /metrics`, for Prometheus: on the port of the API, or on a port of its own. */
+import type { Server } from 'node:http'
+import express, { type Express } from 'express'
 import type { Reading } from '../metrics/startMetrics.ts'
+import { makeServer } from './server.ts'
+
+/** A scraper needs one connection, and a person another. */
+const MAX_CONNECTIONS = 20
 
 export function installMetrics(app: Express, read: () => Promise<Reading>): void {
   app.get('/metrics', async (_request, response) => {
     const { contentType, text } = await read()
     response.type(contentType).send(text)
   })
+}
+
+/** A server that answers `/metrics` alone. */
+export function makeMetricsServer(read: () => Promise<Reading>): Server {
+  const app = express()
+  app.set('etag', false)
+  app.disable('x-powered-by')
+  installMetrics(app, read)
+  const server = makeServer(MAX_CONNECTIONS)
+  server.on('request', app)
+  return server
 }

@@ -45,16 +45,46 @@ function closeOnSlowRead(response: ServerResponse, timeoutMs: number): void {
   })
 }
 
-/** Resolves with the URL once the server accepts connections; rejects if it cannot listen. */
-export function listen(server: Server, host: string, port: number): Promise<string> {
+/** The variables that say where to listen. */
+type Variables = Readonly<{ host: string; port: string }>
+
+const OF_API: Variables = { host: 'HOST', port: 'PORT' }
+export const OF_METRICS: Variables = { host: 'METRICS_HOST', port: 'METRICS_PORT' }
+
+/** Resolves with the URL once the server accepts connections; rejects with a sentence if it cannot listen. */
+export function listen(server: Server, host: string, port: number, variables = OF_API): Promise<string> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    const refuse = (error: NodeJS.ErrnoException) =>
+      reject(new Error(listenFault(error, host, port, variables), { cause: error }))
+    server.once('error', refuse)
     server.listen(port, host, () => {
-      server.off('error', reject)
+      server.off('error', refuse)
       const { port: actual } = server.address() as AddressInfo
       resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`)
     })
   })
+}
+
+/** Rejects if the process could not listen here, before the rest of a start takes its time. */
+export async function requireFree(host: string, port: number, variables = OF_API): Promise<void> {
+  const probe = createServer()
+  await listen(probe, host, port, variables)
+  await new Promise(resolve => probe.close(resolve))
+}
+
+function listenFault(error: NodeJS.ErrnoException, host: string, port: number, variables: Variables): string {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `Port ${port} on ${host} is in use. Please stop the process that uses it, or set ${variables.port}.`
+    case 'EACCES':
+      return `This user may not listen on port ${port}. Please set ${variables.port} to 1024 or more.`
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `This machine has no address ${host}. Please set ${variables.host} to one that it has.`
+    default:
+      return `Cannot listen on port ${port} of ${host} (${error.message}). Please set ${variables.port} or ${variables.host}.`
+  }
 }
 
 /** Accepts no new connections, waits for running requests, and closes the connections that are left after DRAIN_MS. */

@@ -4,8 +4,10 @@ import { makeAlertChannels } from '../alerts/channels.ts'
 import type { AlertConfiguration } from '../configuration.ts'
 import { requireMigrations } from '../database/migrations.ts'
 import { CONNECTIONS, makePool } from '../database/pool.ts'
+import { requireEncoding } from '../database/requirements.ts'
 import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
+import { type Supervised, supervise } from './supervisor.ts'
 
 export type WorkerRoleOptions = {
   databaseUrl: string
@@ -14,7 +16,8 @@ export type WorkerRoleOptions = {
   alerts?: AlertConfiguration
 }
 
-export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerRoleOptions) {
+export async function startWorkerRole(options: WorkerRoleOptions): Promise<Supervised> {
+  const { databaseUrl, log, alerts = {} } = options
   const pool = makePool({
     config: parseIntoClientConfig(databaseUrl),
     name: 'forecourt worker',
@@ -22,11 +25,20 @@ export async function startWorkerRole({ databaseUrl, log, alerts = {} }: WorkerR
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {
+    await requireEncoding(pool)
     await requireMigrations(pool)
-    const runner = await startWorker({ pool, log, channels: await makeAlertChannels(alerts) })
+    const channels = await makeAlertChannels(alerts)
+    const worker = await supervise({
+      start: onName => startWorker({ pool, log, channels, onName }),
+      async unlock(names) {
+        await pool.query('select graphile_worker.force_unlock_workers($1)', [names])
+      },
+      log,
+    })
     return {
+      ...worker,
       async stop() {
-        await runner.stop()
+        await worker.stop()
         await pool.end()
       },
     }

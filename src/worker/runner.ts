@@ -1,6 +1,7 @@
 /** The worker: runs the tasks and the crontab of `tasks/`. */
+import { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { Logger, type Runner, run, type TaskList } from 'graphile-worker'
+import { Logger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker'
 import type pg from 'pg'
 import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
@@ -31,17 +32,49 @@ export type WorkerOptions = {
   pool: pg.Pool
   log: Log
   channels: readonly AlertChannel[]
+  /** Receives the name under which the runner locks jobs, before it can lock one. */
+  onName?: (name: string) => void
+}
+
+export type StartedRunner = {
+  /** Resolves when the runner has ended, whatever the reason. */
+  ended: Promise<void>
+  /** Whether it takes no more jobs. */
+  isEnding(): boolean
+  /** Waits for running jobs. Rejects if the runner is ending. */
+  stop(): Promise<void>
 }
 
 /**
  * Starts the runner on the owner's pool, and schedules an expiry run that was missed. `stop()` waits for running jobs; long
  * jobs end after their current batch.
  */
-export async function startWorker({ pool, log, channels }: WorkerOptions): Promise<Runner> {
-  const runner = await run({
+export async function startWorker(options: WorkerOptions): Promise<StartedRunner> {
+  const events: WorkerEvents = new EventEmitter()
+  events.once('pool:create', ({ workerPool }) => options.onName?.(workerPool.id))
+  let isEnding = false
+  const noteEnd = () => {
+    isEnding = true
+  }
+  events.once('pool:gracefulShutdown', noteEnd).once('pool:forcefulShutdown', noteEnd).once('stop', noteEnd)
+  const runner = await runTasks(options, events)
+  const ended = runner.promise.catch(() => {}).then(noteEnd)
+  try {
+    await options.pool.query('select app_private.schedule_missed_expiry()')
+    return { ended, isEnding: () => isEnding, stop: () => runner.stop() }
+  } catch (error) {
+    if (isEnding) await ended
+    else await runner.stop()
+    throw error
+  }
+}
+
+function runTasks({ pool, log, channels }: WorkerOptions, events: WorkerEvents): Promise<Runner> {
+  return run({
     pgPool: pool,
     taskList: makeTaskList(channels),
     crontabFile,
+    events,
     concurrency: 2,
     // main.ts handles signals and stops everything in order
     noHandleSignals: true,
@@ -58,11 +91,4 @@ export async function startWorker({ pool, log, channels }: WorkerOptions): Promi
       },
     },
   })
-  try {
-    await pool.query('select app_private.schedule_missed_expiry()')
-    return runner
-  } catch (error) {
-    await runner.stop()
-    throw error
-  }
 }

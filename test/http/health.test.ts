@@ -8,6 +8,7 @@ import { createDealer, login, quoteListing, register } from '../support/graphqlO
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import { recordLog } from '../support/recordedLog.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
+import { until } from '../support/waits.ts'
 
 const recorded = recordLog()
 
@@ -91,6 +92,56 @@ test('the server is not ready when the database lacks a migration, and the reaso
     [rows[0]?.row],
   )
   await expectReady()
+})
+
+test('the server is not ready while the database refuses writes, and becomes ready when it accepts them again', async () => {
+  const role = `alter role forecourt_authenticator in database ${database.name}`
+  // the setting holds for new connections, and a pool notices a moment later that it has lost the old ones
+  const reconnect = async () => {
+    await relay.cut()
+    await relay.restore()
+    const isAnswering = async () => !/not answer/.test(String((await get('/readyz')).body.reason))
+    await until('the database answers', isAnswering)
+  }
+  await database.superuser.query(`${role} set default_transaction_read_only to on`)
+  try {
+    await reconnect()
+    await expectNotReady(/read-only/)
+  } finally {
+    await database.superuser.query(`${role} reset default_transaction_read_only`)
+  }
+  await reconnect()
+  await expectReady()
+})
+
+test('the server is not ready while its worker has ended, and the metrics show it', async () => {
+  let fault: string | undefined
+  const worker = { fault: () => fault, losses: () => 2 }
+  const beside = await startServer(database, {}, recorded.log, worker)
+  const read = async () => [
+    (await fetch(`${beside.url}/readyz`)).status,
+    ...((await (await fetch(beside.metricsUrl)).text()).match(/^worker_(running|losses_total) \d+$/gm) ?? []),
+  ]
+  try {
+    expect(await read()).toEqual([200, 'worker_running 1', 'worker_losses_total 2'])
+    fault = 'The worker has ended.'
+    expect(await read()).toEqual([503, 'worker_running 0', 'worker_losses_total 2'])
+  } finally {
+    await beside.stop()
+  }
+})
+
+test('with METRICS_PORT the metrics are on that port alone, and nothing else is', async () => {
+  const apart = await startServer(database, { METRICS_PORT: '0' })
+  try {
+    expect(new URL(apart.metricsUrl).port).not.toBe(new URL(apart.url).port)
+    expect((await fetch(apart.metricsUrl)).status).toBe(200)
+    expect((await fetch(`${apart.url}/metrics`)).status).toBe(404)
+    for (const path of ['/graphql', '/readyz', '/'])
+      expect((await fetch(new URL(path, apart.metricsUrl))).status).toBe(404)
+  } finally {
+    await apart.stop()
+  }
 })
 
 test('the server is not ready when the database has a newer migration', async () => {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { makeLog } from '../../src/log.ts'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { EXACT_COUNTING, metric, onlyLimits } from '../support/limits.ts'
@@ -20,7 +21,8 @@ beforeAll(async () => {
     `insert into app_private.job_runs (task, finished_at, backend_pid, backend_started_at)
      values ('expire_subscriptions', clock_timestamp(), 0, clock_timestamp())`,
   )
-  server = await startServer(database, { ...EXACT_COUNTING, POOL_SIZE: '1' })
+  const worker = { fault: () => undefined, losses: () => 0 }
+  server = await startServer(database, { ...EXACT_COUNTING, POOL_SIZE: '1' }, makeLog('silent'), worker)
 })
 
 afterAll(async () => {

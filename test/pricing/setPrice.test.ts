@@ -63,7 +63,7 @@ test('a refused price does not end the current one', () =>
     await client.query("set local timezone to 'UTC'")
     await makeCountry(client)
     expect(await refusal(client, SET, ['DE', '-1', '2025-01-01'])).toBe('23514')
-    expect(await refusal(client, SET, ['IT', '5', '2025-01-01'])).toBe('23502')
+    expect(await refusal(client, SET, ['IT', '5', '2025-01-01'])).toBe('FC004')
     expect(await priceHistory(client)).toEqual(['1: 5.00 EUR [2020-01-01, )'])
   }))
 

@@ -4,6 +4,7 @@ import { type Api, startApi } from '../../src/api.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { makeTokens } from '../../src/identity/tokens.ts'
 import { type Logger, makeLog } from '../../src/log.ts'
+import type { WorkerState } from '../../src/metrics/worker.ts'
 import { derivedKey } from '../../src/request/derivedKey.ts'
 import type { Role } from '../../src/request/identity.ts'
 import type { TestDatabase } from './database.ts'
@@ -33,7 +34,7 @@ export type CallOptions = {
   headers?: Record<string, string>
 }
 
-export type TestServer = Api & {
+export type TestServer = Pick<Api, 'url' | 'stop'> & {
   /** Sends an operation. `Data` is the type of the expected data. */
   call<Data = Record<string, never>>(query: string, options?: CallOptions): Promise<Answer<Data>>
   tokenFor(userId: string, role?: Role): Promise<string>
@@ -43,14 +44,20 @@ export async function startServer(
   database: TestDatabase,
   env: Record<string, string> = {},
   log: Logger = makeLog('silent'),
-): Promise<TestServer> {
+  worker?: WorkerState,
+): Promise<TestServer & Api> {
   const configuration = readConfiguration({
     PORT: '0',
     DATABASE_URL: database.ownerUrl,
     DEMO_DATA: '0',
     ...env,
   })
-  const api = await startApi(configuration, { databaseUrl: database.ownerUrl, jwtSecret, log })
+  const api = await startApi(configuration, {
+    databaseUrl: database.ownerUrl,
+    jwtSecret,
+    log,
+    ...(worker === undefined ? {} : { worker }),
+  })
   return { ...api, ...clientOf(api.url) }
 }
 

@@ -1,0 +1,36 @@
+/** Connections of a pool: one that leads to a read-only server is not used again. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { makePool } from '../../src/database/pool.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+
+let database: TestDatabase
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+})
+
+afterAll(() => database.drop())
+
+test('a connection that answers 25006 is closed when it is released, and one that answers another error is kept', async () => {
+  const pool = makePool({
+    config: { connectionString: database.ownerUrl },
+    name: 'forecourt test',
+    size: 1,
+    onError: () => {},
+  })
+  const pidAfter = async (sql: string) => {
+    const client = await pool.connect()
+    const { rows } = await client.query('select pg_backend_pid() as pid')
+    await client.query(sql).catch(() => {})
+    await client.query('rollback')
+    client.release()
+    return rows[0]?.pid
+  }
+  try {
+    const first = await pidAfter('select 1 / 0')
+    expect(await pidAfter('begin read only; create table written ()')).toBe(first)
+    expect(await pidAfter('select')).not.toBe(first)
+  } finally {
+    await pool.end()
+  }
+})

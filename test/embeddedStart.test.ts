@@ -1,0 +1,58 @@
+/** `npm start` on its own database, in a folder with every awkward character: paths, a taken port, and a server that dies. */
+
+import { once } from 'node:events'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { projectDirectory } from '../scripts/support/commands.ts'
+import { startEmbedded } from '../src/embedded/embedded.ts'
+import { killLeftOvers, start, untilReady } from './support/commandProcess.ts'
+import { until } from './support/waits.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'forecourt ü #1 %20 '))
+const data = join(folder, '.data')
+
+beforeAll(() => {
+  for (const name of ['src', 'tasks', 'migrations', 'package.json', 'tsconfig.json', 'schema.sql'])
+    cpSync(join(projectDirectory, name), join(folder, name), { recursive: true })
+  symlinkSync(join(projectDirectory, 'node_modules'), join(folder, 'node_modules'))
+})
+
+afterAll(async () => {
+  await killLeftOvers()
+  // takes over a server that a failed test has left running, so that it can be stopped
+  if (existsSync(data)) await (await startEmbedded({ directory: data, log: () => {} })).stop()
+  rmSync(folder, { recursive: true })
+})
+
+function serverPid(): number {
+  return Number(readFileSync(join(data, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0])
+}
+
+const statusOf = async (url: string) => (await fetch(`${url}/readyz`)).status
+
+test('a taken port is reported before a database is made', async () => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  const { port } = other.address() as { port: number }
+  const running = start('start', { PORT: String(port) }, folder)
+  const code = await running.ended.finally(() => other.close())
+  expect(code).toBe(1)
+  expect(running.output()).toMatch(new RegExp(`^Port ${port} .* or set PORT\\.$`, 'm'))
+  expect(existsSync(data)).toBe(false)
+})
+
+test('a server that dies is started again once, and when it dies again the process ends with 1', async () => {
+  const running = start('start', {}, folder)
+  const url = await untilReady(running)
+  expect(await statusOf(url)).toBe(200)
+  const first = serverPid()
+  process.kill(first, 'SIGKILL')
+  await until('another server runs', () => running.output().includes('it starts again'))
+  await until('the API is ready again', async () => serverPid() !== first && (await statusOf(url)) === 200)
+  process.kill(serverPid(), 'SIGKILL')
+  expect(await running.ended).toBe(1)
+  expect(running.output()).toMatch(/^Postgres has ended twice\./m)
+})
