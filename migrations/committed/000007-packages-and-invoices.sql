@@ -1,5 +1,5 @@
---! Previous: sha1:257024f1d7e83f6bce66b088a72e95f0f64cb391
---! Hash: sha1:a118a8834532e3d3b7d520ad910d1256263c7eb9
+--! Previous: sha1:731a279199f0b1b016207ebe1a2964302fd8745f
+--! Hash: sha1:39e33ecb707519866738a5997a54db6580e0fb39
 --! Message: packages and invoices
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

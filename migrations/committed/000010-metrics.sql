@@ -1,5 +1,5 @@
---! Previous: sha1:bed3fefe6544c65575f0109505287cce6e814ed9
---! Hash: sha1:d0a0dff952d58d3e68fbe95f8d65de373109aee3
+--! Previous: sha1:652d394fc6c1ee85a829bb8b84e20219fbb4d635
+--! Hash: sha1:c9b55488665d7e136e3ad373b0d10279324d17cb
 --! Message: metrics
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

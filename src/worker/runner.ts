@@ -34,7 +34,7 @@ export type WorkerOptions = {
 }
 
 /**
- * Starts the runner on the owner's pool, and schedules an expiry run that was missed. `stop()` waits for running jobs; long
+ * Starts the runner on the owner's pool, frees the jobs of dead workers, and schedules an expiry run. `stop()` waits for running jobs; long
  * jobs end after their current batch.
  */
 export async function startWorker({ pool, log, channels }: WorkerOptions): Promise<Runner> {

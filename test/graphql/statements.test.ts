@@ -93,7 +93,7 @@ const operations: Record<Operation, () => Promise<() => Promise<Answer<unknown>>
     await register(server, { email, password: PASSWORD })
     return () => login(server, email, PASSWORD)
   },
-  createDealer: async () => () => createDealer(server, seller.token),
+  createDealer: async () => () => createDealer(server, seller.token, { country: seller.country }),
   createListing: async () => () => createListing(server, seller.token, seller.dealerId),
   async buyPackage() {
     const { token, dealerId, country } = await makeSeller(database, server)

@@ -65,7 +65,7 @@ const queries = [
 const mutations: Record<string, [required: string[], optional: string[], payload: string]> = {
   register: [['email', 'password', 'fullName'], [], 'session'],
   login: [['email', 'password'], [], 'session'],
-  createDealer: [['companyName', 'country', 'dealerType'], [], 'dealer'],
+  createDealer: [['companyName', 'country', 'dealerType'], ['idempotencyKey'], 'dealer'],
   createListing: [
     ['dealerId', 'idempotencyKey', 'title', 'module', 'price', 'currency'],
     ['description', 'attributes', 'images'],
