@@ -53,6 +53,7 @@ comment on type app_private.pricing_gate is 'The configuration that a country ne
 create type app_private.publication_decision as (
   source app_public.consumption_source,
   subscription_id uuid,
+  starts_subscription boolean,
   price app_public.price_configs,
   charge app_public.invoice_items,
   free_remaining integer,
@@ -62,8 +63,9 @@ comment on column app_private.publication_decision.charge is 'Its amounts, as an
 comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
 comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
 comment on column app_private.publication_decision.source is 'What pays for it.';
+comment on column app_private.publication_decision.starts_subscription is 'Whether that subscription is pending and starts with this listing.';
 comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
-comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
+comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
 comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its charge, and the quotas that were left before it.';
 
 create type app_private.rate_limit_outcome as (
@@ -135,7 +137,7 @@ Without VAT.';
 comment on column app_public.listing_quote.source is '@notNull
 What would pay for it.';
 comment on column app_public.listing_quote.subscription_remaining is '@notNull
-Listings left in running subscriptions.';
+Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
 comment on column app_public.listing_quote.vat_rate is '@notNull
 In percent: 19.00 is 19 %.';
 comment on type app_public.listing_quote is 'The cost of the dealer''s next listing at this moment.';
@@ -259,6 +261,27 @@ comment on column app_private.alerts.key is 'Identifies the alert within its kin
 comment on column app_private.alerts.kind is 'The subject, such as ledger_broken.';
 comment on column app_private.alerts.message is 'A sentence for people.';
 comment on table app_private.alerts is 'The outbox of alerts to operators. app_private.send_alert writes it, and the worker sends each alert once.';
+
+create table app_private.dealer_creations (
+  user_id uuid not null,
+  number integer not null,
+  created_id uuid not null,
+  idempotency_key uuid,
+  payload_hash bytea not null,
+  constraint dealer_creations_idempotency_key UNIQUE (user_id, idempotency_key),
+  constraint dealer_creations_number_positive CHECK ((number > 0)),
+  constraint dealer_creations_pkey PRIMARY KEY (user_id, number),
+  constraint dealer_creations_user FOREIGN KEY (user_id) REFERENCES app_public.users(id)
+);
+alter table app_private.dealer_creations enable row level security;
+alter table app_private.dealer_creations force row level security;
+create policy all_owner on app_private.dealer_creations for all to owner using (true) with check (true);
+comment on column app_private.dealer_creations.created_id is 'The dealer.';
+comment on column app_private.dealer_creations.idempotency_key is 'Chosen by the client; unique per user. Null: the client sent none.';
+comment on column app_private.dealer_creations.number is '1 for the first dealer of the account.';
+comment on column app_private.dealer_creations.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another dealer with the same key.';
+comment on column app_private.dealer_creations.user_id is 'The account.';
+comment on table app_private.dealer_creations is 'The dealers that each account has created, in their order.';
 
 create table app_private.expiry_progress (
   only_row boolean default true not null,
@@ -537,6 +560,7 @@ comment on table app_public.checkouts is 'A started purchase: its invoice, where
 create table app_public.country_currencies (
   country text not null,
   currency text not null,
+  closed_at timestamp with time zone,
   constraint country_currencies_country_currency_key UNIQUE (country, currency),
   constraint country_currencies_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint country_currencies_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
@@ -551,9 +575,10 @@ create policy select_all on app_public.country_currencies for select to forecour
 grant select on table app_public.country_currencies to forecourt_admin;
 grant select on table app_public.country_currencies to forecourt_dealer;
 grant select on table app_public.country_currencies to forecourt_visitor;
+comment on column app_public.country_currencies.closed_at is 'Since when no dealer can be created there; null: the country is open.';
 comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
-comment on table app_public.country_currencies is 'The currency of each country''s prices and invoices.';
+comment on table app_public.country_currencies is 'The countries in which Forecourt sells, each with the currency of its prices and invoices.';
 
 create table app_public.currencies (
   code text not null,
@@ -684,7 +709,7 @@ comment on column app_public.dealer_subscriptions.invoice_id is 'The paid invoic
 comment on column app_public.dealer_subscriptions.overage is 'How listings beyond the quota are handled.';
 comment on column app_public.dealer_subscriptions.package_id is 'The package.';
 comment on column app_public.dealer_subscriptions.start_at is 'Null until it starts.';
-comment on column app_public.dealer_subscriptions.status is 'pending until it starts; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
+comment on column app_public.dealer_subscriptions.status is 'pending until it starts: when the one before it ends or has no listing quota left; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
 comment on column app_public.dealer_subscriptions.updated_at is 'When the subscription last changed.';
 comment on column app_public.dealer_subscriptions.used_highlight_quota is 'Used highlights.';
 comment on column app_public.dealer_subscriptions.used_listing_quota is 'Used listings: the number of its ledger rows.';
@@ -729,6 +754,7 @@ create table app_public.dealers (
   dealer_type app_public.dealer_type not null,
   is_active boolean default true not null,
   can_publish boolean default true not null,
+  has_free_quota boolean default true not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
   constraint dealers_company_name_length CHECK (((company_name ~ '[^\s\u00a0\u200b]'::text) AND (length(company_name) <= 200))),
@@ -741,13 +767,14 @@ alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
 create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
-grant select on table app_public.dealers to forecourt_admin;
-grant select on table app_public.dealers to forecourt_dealer;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_admin;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_dealer;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
 comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
 comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
 comment on column app_public.dealers.created_at is 'When the dealer was created.';
 comment on column app_public.dealers.dealer_type is 'The trade of the dealer.';
+comment on column app_public.dealers.has_free_quota is 'False: no listing is free. Of the dealers that an account creates, only the first has free quota.';
 comment on column app_public.dealers.id is 'Time-ordered.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
 comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
@@ -1128,14 +1155,16 @@ create table app_public.users (
   email text not null,
   full_name text not null,
   is_admin boolean default false not null,
+  dealer_limit integer default 5 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  constraint users_dealer_limit_not_negative CHECK ((dealer_limit >= 0)),
   constraint users_email_form CHECK (((email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$'::text) AND (length(email) <= 254))),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = lower((email COLLATE "und-x-icu")))),
   constraint users_full_name_length CHECK (((full_name ~ '[^\s\u00a0\u200b]'::text) AND (length(full_name) <= 200))),
   constraint users_pkey PRIMARY KEY (id)
 );
-CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin ON app_public.users FOR EACH ROW WHEN ((old.is_admin <> new.is_admin)) EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_made_audited AFTER INSERT ON app_public.users FOR EACH ROW WHEN (new.is_admin) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_removed_audited AFTER DELETE ON app_public.users FOR EACH ROW WHEN (old.is_admin) EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.users enable row level security;
@@ -1146,6 +1175,7 @@ create policy select_self on app_public.users for select to forecourt_dealer usi
 grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
 grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
 comment on column app_public.users.created_at is 'When the account was created.';
+comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
 comment on column app_public.users.email is 'In lower case; no two users have the same.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
@@ -1159,16 +1189,18 @@ comment on table app_public.users is 'A person with an account.';
 create table app_public.vat_rates (
   id uuid default app_private.time_ordered_uuid() not null,
   country text not null,
-  rate numeric(5,2) not null,
+  rate numeric not null,
   valid tstzrange not null,
   constraint vat_rates_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint vat_rates_one_at_a_time EXCLUDE USING gist (country WITH =, valid WITH &&),
   constraint vat_rates_pkey PRIMARY KEY (id),
   constraint vat_rates_rate_range CHECK (((rate >= (0)::numeric) AND (rate <= (100)::numeric))),
+  constraint vat_rates_rate_scale CHECK ((scale(rate) <= 4)),
   constraint vat_rates_valid_not_empty CHECK ((NOT isempty(valid)))
 );
 CREATE TRIGGER vat_rates_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.vat_rates FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER vat_rates_truncation_audited AFTER TRUNCATE ON app_public.vat_rates FOR EACH STATEMENT EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER vat_rates_written BEFORE INSERT OR UPDATE OF rate ON app_public.vat_rates FOR EACH ROW EXECUTE FUNCTION app_private.write_vat_rate();
 alter table app_public.vat_rates enable row level security;
 alter table app_public.vat_rates force row level security;
 create policy all_owner on app_public.vat_rates for all to owner using (true) with check (true);
@@ -1178,7 +1210,7 @@ grant select on table app_public.vat_rates to forecourt_dealer;
 grant select on table app_public.vat_rates to forecourt_visitor;
 comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.vat_rates.id is 'Time-ordered.';
-comment on column app_public.vat_rates.rate is 'In percent: 19.00 is 19 %.';
+comment on column app_public.vat_rates.rate is 'In percent, with 2 to 4 decimal places: 19.00 is 19 %.';
 comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
 comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
 
@@ -1447,22 +1479,9 @@ CREATE OR REPLACE FUNCTION app_private.begin_job_run(task text, worker_id text D
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_dead text[];
   v_id uuid;
 begin
-  with abandoned as (
-    update app_private.job_runs as r
-    set finished_at = clock_timestamp(), error = 'The worker of this run died.'
-    where r.task = begin_job_run.task and r.finished_at is null
-      and not exists (
-        select from pg_stat_activity as a where a.pid = r.backend_pid and a.backend_start = r.backend_started_at)
-    returning r.worker_id
-  )
-  select array_agg(a.worker_id) into v_dead from abandoned as a where a.worker_id is not null;
-  if v_dead is not null then
-    -- Without this, the dead worker's job and its queue would stay locked for 4 hours.
-    perform graphile_worker.force_unlock_workers(v_dead);
-  end if;
+  perform app_private.release_dead_workers();
   -- Runs that counted something are kept: subscriptions_expired_total sums them and must not fall.
   delete from app_private.job_runs as r
   where r.task = begin_job_run.task and r.counted = 0 and r.finished_at is not null
@@ -1475,7 +1494,7 @@ begin
   return v_id;
 end
 $function$;
-comment on function app_private.begin_job_run(text,text) is 'Starts a run of a task and returns its id. Closes earlier runs of the task whose connection is gone, unlocks their jobs, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
+comment on function app_private.begin_job_run(text,text) is 'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
 
 CREATE OR REPLACE FUNCTION app_private.check_ledger(listings_in_order_since timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_private.ledger_checks
@@ -1537,7 +1556,7 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start. Raises FC008 while the offer is open.';
 
-CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone)
+CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone, has_free_quota boolean DEFAULT true)
  RETURNS app_private.publication_decision
  LANGUAGE plpgsql
  STABLE
@@ -1553,21 +1572,31 @@ declare
   v_overage_blocked boolean;
 begin
   v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
-  v_decision.free_remaining := app_private.free_quota_remaining(
-    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at);
-  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first.
+  v_decision.free_remaining := case when decide_publication.has_free_quota then app_private.free_quota_remaining(
+    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
+  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
+  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. One that was cancelled
+  -- before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
   select
-    coalesce(sum(s.included_listing_quota - s.used_listing_quota), 0)::integer,
-    (array_agg(s.id order by s.end_at, s.id) filter (where s.used_listing_quota < s.included_listing_quota))[1],
-    bool_and(s.overage = 'block')
+    coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
+    (array_agg(s.id order by s.end_at, s.id)
+      filter (where s.used_listing_quota < s.included_listing_quota and (s.start_at is not null or s.status = 'pending')))[1],
+    bool_and(s.overage = 'block') filter (where s.start_at is not null)
   into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
   from app_public.dealer_subscriptions as s
-  where s.dealer_id = decide_publication.dealer_id and s.status in ('active', 'cancelled')
-    and s.start_at <= decide_publication.at and decide_publication.at < s.end_at;
+  where s.dealer_id = decide_publication.dealer_id and s.status in ('pending', 'active', 'cancelled')
+    and (s.start_at <= decide_publication.at) is not false and (decide_publication.at < s.end_at) is not false;
+  v_decision.starts_subscription := v_decision.subscription_id is not null and v_decision.subscription_remaining = 0;
+  if v_decision.starts_subscription then
+    select s.included_listing_quota into v_decision.subscription_remaining
+    from app_public.dealer_subscriptions as s
+    where s.dealer_id = decide_publication.dealer_id and s.id = v_decision.subscription_id;
+  end if;
 
   if v_decision.free_remaining > 0 then
     v_decision.source := 'free_quota';
     v_decision.subscription_id := null;
+    v_decision.starts_subscription := false;
   elsif v_decision.subscription_id is not null then
     v_decision.source := 'subscription_quota';
   elsif v_overage_blocked then
@@ -1585,7 +1614,7 @@ begin
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
@@ -1687,6 +1716,25 @@ begin
 end
 $function$;
 comment on function app_private.enforce_subscription_state() is 'Trigger: refuses a forbidden change of a subscription, for every role. The rule is in the trigger''s WHEN clause, which costs an allowed change a fraction of a function call.';
+
+CREATE OR REPLACE FUNCTION app_private.expire_ended_subscription(dealer_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_expired_id uuid;
+begin
+  update app_public.dealer_subscriptions as s set status = 'expired', updated_at = expire_ended_subscription.at
+  where s.dealer_id = expire_ended_subscription.dealer_id and s.status = 'active' and s.end_at <= expire_ended_subscription.at
+  returning s.id into v_expired_id;
+  if v_expired_id is not null then
+    perform app_private.write_audit_log(
+      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
+  end if;
+end
+$function$;
+comment on function app_private.expire_ended_subscription(uuid,timestamp with time zone) is 'Expires the dealer''s active subscription if it has ended and no expiry run has recorded that yet, so that it does not delay the next one. Writes one SYSTEM_EXPIRE audit row. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[])
  RETURNS integer
@@ -2358,6 +2406,9 @@ declare
   v_charge app_public.invoice_items := decision.charge;
 begin
   if decision.source = 'subscription_quota' then
+    if decision.starts_subscription then
+      perform app_private.start_pending_subscription(listing.dealer_id, decision.subscription_id, listing.created_at);
+    end if;
     update app_public.dealer_subscriptions as s
     set used_listing_quota = s.used_listing_quota + 1, updated_at = listing.created_at
     where s.dealer_id = listing.dealer_id and s.id = decision.subscription_id;
@@ -2381,7 +2432,7 @@ begin
   raise notice 'listing published' using detail = decision.source;
 end
 $function$;
-comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
+comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -2395,6 +2446,40 @@ begin
 end
 $function$;
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
+
+CREATE OR REPLACE FUNCTION app_private.release_dead_workers()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dead text[];
+begin
+  with abandoned as (
+    update app_private.job_runs as r
+    set finished_at = clock_timestamp(), error = 'The worker of this run died.'
+    where r.finished_at is null
+      and not exists (
+        select from pg_stat_activity as a where a.pid = r.backend_pid and a.backend_start = r.backend_started_at)
+    returning r.worker_id
+  )
+  select array_agg(d.worker_id) into v_dead
+  from (
+    select a.worker_id from abandoned as a where a.worker_id is not null
+    union
+    -- A worker listens on one connection from its start on. If none is older than the lock, the worker of the lock is gone.
+    select j.locked_by from graphile_worker.jobs as j
+    where j.locked_by is not null and not exists (
+      select from pg_stat_activity as a
+      where a.datname = current_database() and a.application_name = 'forecourt worker' and a.backend_start <= j.locked_at)
+  ) as d;
+  if v_dead is not null then
+    -- Without this, the dead worker's job and its queue would stay locked for 4 hours.
+    perform graphile_worker.force_unlock_workers(v_dead);
+  end if;
+end
+$function$;
+comment on function app_private.release_dead_workers() is 'Closes the runs whose connection is gone, and unlocks the jobs of dead workers.';
 
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
@@ -2463,6 +2548,31 @@ begin
 end
 $function$;
 comment on function app_private.replay_checkout(uuid,uuid,bytea) is 'Returns the checkout that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+
+CREATE OR REPLACE FUNCTION app_private.replay_dealer(user_id uuid, idempotency_key uuid, payload_hash bytea)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_creation app_private.dealer_creations;
+  v_dealer app_public.dealers;
+begin
+  select c.* into v_creation
+  from app_private.dealer_creations as c
+  where c.user_id = replay_dealer.user_id and c.idempotency_key = replay_dealer.idempotency_key;
+  if v_creation.payload_hash <> replay_dealer.payload_hash then
+    raise exception using
+      errcode = 'FC007',
+      message = 'This idempotency key was used for another dealer. Use a new key for a new dealer.',
+      detail = jsonb_build_object('field', 'idempotencyKey')::text;
+  end if;
+  select d.* into v_dealer from app_public.dealers as d where d.id = v_creation.created_id;
+  return v_dealer;
+end
+$function$;
+comment on function app_private.replay_dealer(uuid,uuid,bytea) is 'Returns the dealer that the user created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
 CREATE OR REPLACE FUNCTION app_private.replay_listing(dealer_id uuid, idempotency_key uuid, payload_hash bytea)
  RETURNS app_public.listings
@@ -2575,23 +2685,16 @@ $function$;
 comment on function app_private.schedule_expiry(uuid,timestamp with time zone) is 'If the dealer has a pending subscription, schedules an expiry run at the end of the running one, so that the next one starts at once and not in the following night.';
 
 CREATE OR REPLACE FUNCTION app_private.schedule_missed_expiry()
- RETURNS boolean
+ RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  perform from app_private.job_runs as r
-  where r.task = 'expire_subscriptions' and r.started_at >= date_trunc('day', now(), 'UTC')
-    and r.finished_at is not null and r.error is null
-  limit 1;
-  if found then
-    return false;
-  end if;
+  perform app_private.release_dead_workers();
   perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
-  return true;
 end
 $function$;
-comment on function app_private.schedule_missed_expiry() is 'Queues an expiry run unless one has succeeded since 00:00 UTC, and returns whether it did. Each worker calls it at its start, also on a new database, because the crontab only makes up for tasks that it knew before. Several workers queue one run.';
+comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
 
 CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message text, details jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -2704,6 +2807,38 @@ end
 $function$;
 comment on function app_private.settle_invoice(uuid,uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended.';
 
+CREATE OR REPLACE FUNCTION app_private.start_pending_subscription(dealer_id uuid, subscription_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_started_id uuid;
+begin
+  perform app_private.expire_ended_subscription(start_pending_subscription.dealer_id, start_pending_subscription.at);
+  -- Oldest first, as in an expiry run. An expiry run that found the oldest one pending then sees that it has started.
+  loop
+    update app_public.dealer_subscriptions as s set status = 'cancelled', updated_at = start_pending_subscription.at
+    where s.dealer_id = start_pending_subscription.dealer_id and s.status = 'active';
+    update app_public.dealer_subscriptions as s
+    set status = 'active', start_at = start_pending_subscription.at,
+      end_at = start_pending_subscription.at + s.duration_days * interval '24 hours', updated_at = start_pending_subscription.at
+    where s.dealer_id = start_pending_subscription.dealer_id and s.id = (
+      select p.id from app_public.dealer_subscriptions as p
+      where p.dealer_id = start_pending_subscription.dealer_id and p.status = 'pending'
+      order by p.id
+      limit 1)
+    returning s.id into strict v_started_id;
+    exit when v_started_id = start_pending_subscription.subscription_id;
+  end loop;
+  perform app_private.schedule_expiry(
+    start_pending_subscription.dealer_id,
+    (select max(s.end_at) from app_public.dealer_subscriptions as s
+     where s.dealer_id = start_pending_subscription.dealer_id and s.status in ('active', 'cancelled')));
+end
+$function$;
+comment on function app_private.start_pending_subscription(uuid,uuid,timestamp with time zone) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. Those that still run become cancelled: they keep what else they hold until their end. The caller holds the dealer''s lock.';
+
 CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -2711,7 +2846,6 @@ CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoic
 AS $function$
 declare
   v_running_until timestamptz;
-  v_expired_id uuid;
 begin
   update app_public.checkouts as c set closed_at = start_subscription.at
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
@@ -2720,14 +2854,7 @@ begin
   select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.listing_limit, c.premium_quota, c.highlight_quota
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
-  -- A subscription that has ended, but that the nightly run has not expired yet, must not delay the next one.
-  update app_public.dealer_subscriptions as s set status = 'expired', updated_at = start_subscription.at
-  where s.dealer_id = start_subscription.dealer_id and s.status = 'active' and s.end_at <= start_subscription.at
-  returning s.id into v_expired_id;
-  if v_expired_id is not null then
-    perform app_private.write_audit_log(
-      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
-  end if;
+  perform app_private.expire_ended_subscription(start_subscription.dealer_id, start_subscription.at);
   if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
     select max(s.end_at) into v_running_until
     from app_public.dealer_subscriptions as s
@@ -3023,6 +3150,18 @@ end
 $function$;
 comment on function app_private.write_price_as_money() is 'Trigger: stores the price of a package with at least the decimal places of its currency.';
 
+CREATE OR REPLACE FUNCTION app_private.write_vat_rate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  new.rate := app_private.money(trim_scale(new.rate), 2);
+  return new;
+end
+$function$;
+comment on function app_private.write_vat_rate() is 'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
+
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
  LANGUAGE plpgsql
@@ -3177,6 +3316,11 @@ begin
       errcode = 'FC008',
       message = 'This subscription has already ended, so it cannot be cancelled.',
       detail = jsonb_build_object('field', 'subscriptionId', 'endAt', v_subscription.end_at)::text;
+  elsif v_subscription.status = 'pending' and v_subscription.invoice_id is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This subscription is paid and has not started, so it cannot be cancelled. Please contact support if you do not want it.',
+      detail = jsonb_build_object('field', 'subscriptionId', 'status', 'PENDING')::text;
   end if;
   update app_public.dealer_subscriptions as s
   set status = 'cancelled', updated_at = clock_timestamp()
@@ -3189,7 +3333,7 @@ grant execute on function app_public.cancel_subscription(uuid) to forecourt_admi
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer;
 comment on function app_public.cancel_subscription(uuid) is '@behavior +mutationField
 @resultFieldName subscription
-Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`; a pending one never starts. A second call changes nothing.';
+Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea)
  RETURNS void
@@ -3229,35 +3373,58 @@ grant execute on function app_public.consumption_of_listing(uuid,uuid) to foreco
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
 comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger row of a listing''s publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
 
-CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type)
+CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type, idempotency_key uuid DEFAULT NULL::uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
 AS $function$
 declare
+  v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(company_name, country, dealer_type)::text, 'UTF8'));
+  v_user app_public.users;
   v_dealer app_public.dealers;
+  v_number integer;
 begin
-  -- An access token can be valid longer than its user exists.
-  perform from app_public.users as u where u.id = app_public.current_user_id();
+  -- The lock makes the count exact. An access token can be valid longer than its user exists.
+  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() for no key update;
   if not found then
     raise exception using
       errcode = 'FC001',
       message = 'This account no longer exists. Please log in with another one.';
   end if;
-  insert into app_public.dealers (company_name, country, dealer_type)
-  values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type)
+  v_dealer := app_private.replay_dealer(v_user.id, create_dealer.idempotency_key, v_payload_hash);
+  if v_dealer.id is not null then
+    return v_dealer;
+  end if;
+  select coalesce(max(c.number), 0) + 1 into v_number from app_private.dealer_creations as c where c.user_id = v_user.id;
+  if v_number > v_user.dealer_limit then
+    raise exception using
+      errcode = 'FC008',
+      message = format('This account has created %s dealers already, and may create no more. Please contact support.', v_number - 1),
+      detail = jsonb_build_object('dealerLimit', v_user.dealer_limit)::text;
+  end if;
+  perform from app_public.country_currencies as cc where cc.country = create_dealer.country and cc.closed_at is null;
+  if not found then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Forecourt is not available in this country. Please enter a country that is open as two capital letters, such as DE.',
+      detail = jsonb_build_object('field', 'country')::text;
+  end if;
+  insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
+  values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type, v_number = 1)
   returning * into v_dealer;
-  insert into app_public.dealer_users (dealer_id, user_id, role)
-  values (v_dealer.id, app_public.current_user_id(), 'owner');
+  insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
+  insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
+  values (v_user.id, v_number, v_dealer.id, create_dealer.idempotency_key, v_payload_hash);
   return v_dealer;
 end
 $function$;
-grant execute on function app_public.create_dealer(text,text,app_public.dealer_type) to forecourt_admin;
-grant execute on function app_public.create_dealer(text,text,app_public.dealer_type) to forecourt_dealer;
-comment on function app_public.create_dealer(text,text,app_public.dealer_type) is '@behavior +mutationField
+grant execute on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) to forecourt_admin;
+grant execute on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) to forecourt_dealer;
+comment on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) is '@behavior +mutationField
 @resultFieldName dealer
-Creates a dealer and makes the caller its owner.';
+Creates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
 
 CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[])
  RETURNS app_public.listings
@@ -3282,7 +3449,7 @@ begin
   perform app_private.require_publisher(v_dealer);
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
-  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at);
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota);
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
@@ -3355,7 +3522,7 @@ CREATE OR REPLACE FUNCTION app_public.get_current_user()
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select u.id, u.email, u.full_name, null::boolean, u.created_at
+  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at
   from app_public.users as u
   where u.id = app_public.current_user_id()
 $function$;
@@ -3422,7 +3589,7 @@ begin
   perform app_private.require_member(quote_listing.dealer_id);
   select d.* into v_dealer from app_public.dealers as d where d.id = quote_listing.dealer_id;
   perform app_private.require_publisher(v_dealer);
-  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp());
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp(), v_dealer.has_free_quota);
   v_quote.source := v_decision.source;
   v_quote.net_amount := (v_decision.charge).net_amount;
   v_quote.vat_rate := (v_decision.charge).vat_rate;

@@ -2,10 +2,10 @@
 
 export type Charge = { net: string; vatRate: string; vat: string; gross: string }
 
-/** VAT in percent with two decimals, rounded half away from zero to the currency's minor units. */
+/** VAT in percent with up to four decimals, rounded half away from zero to the currency's minor units. */
 export function charge(unitPriceNet: string, vatRate: string, minorUnits: number): Charge {
   const net = round(scaled(unitPriceNet, minorUnits + 4), 10_000n)
-  const vat = round(net * scaled(vatRate, 2), 10_000n)
+  const vat = round(net * scaled(vatRate, 4), 1_000_000n)
   const text = (amount: bigint) => decimal(amount, minorUnits)
   return { net: text(net), vatRate, vat: text(vat), gross: text(net + vat) }
 }

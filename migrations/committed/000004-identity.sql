@@ -1,5 +1,5 @@
 --! Previous: sha1:f21e026ceedb0d904d470c21987dd2b8e1c37f10
---! Hash: sha1:b2feaa6a58a3e5626007fc5898939927dfc2951d
+--! Hash: sha1:72423a8cce996db5d6b4fffc793fcdd2a74193cb
 --! Message: identity
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -21,9 +21,11 @@ create table if not exists app_public.users (
   email text not null constraint users_email_key unique,
   full_name text not null,
   is_admin boolean not null default false,
+  dealer_limit integer not null default 5,
   created_at timestamptz not null default clock_timestamp(),
   constraint users_email_form check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$' and length(email) <= 254),
   constraint users_email_normalized check (email = lower(email collate "und-x-icu")),
+  constraint users_dealer_limit_not_negative check (dealer_limit >= 0),
   constraint users_full_name_length check (full_name ~ '[^\s\u00a0\u200b]' and length(full_name) <= 200)
 );
 comment on table app_public.users is 'A person with an account.';
@@ -31,6 +33,7 @@ comment on column app_public.users.id is 'Time-ordered; the `sub` of the access 
 comment on column app_public.users.email is 'In lower case; no two users have the same.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
 comment on column app_public.users.created_at is 'When the account was created.';
 comment on constraint users_email_form on app_public.users is E'@field email\nPlease enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is E'@field fullName\nPlease enter a name of 1 to 200 characters.';
@@ -42,6 +45,7 @@ create table if not exists app_public.dealers (
   dealer_type app_public.dealer_type not null,
   is_active boolean not null default true,
   can_publish boolean not null default true,
+  has_free_quota boolean not null default true,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   constraint dealers_company_name_length check (company_name ~ '[^\s\u00a0\u200b]' and length(company_name) <= 200),
@@ -54,6 +58,7 @@ comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides 
 comment on column app_public.dealers.dealer_type is 'The trade of the dealer.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
+comment on column app_public.dealers.has_free_quota is 'False: no listing is free. Of the dealers that an account creates, only the first has free quota.';
 comment on column app_public.dealers.created_at is 'When the dealer was created.';
 comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
 comment on constraint dealers_company_name_length on app_public.dealers is E'@field companyName\nPlease enter a company name of 1 to 200 characters.';
@@ -72,6 +77,23 @@ comment on column app_public.dealer_users.user_id is 'The member.';
 comment on column app_public.dealer_users.role is 'The user who creates a dealer is its owner.';
 comment on column app_public.dealer_users.created_at is 'When the user became a member.';
 create index if not exists ix_dealer_users_user_id on app_public.dealer_users (user_id) include (dealer_id);
+
+-- Keyed by the user and without a foreign key to the dealer, so that the table can be shared by all shards.
+create table if not exists app_private.dealer_creations (
+  user_id uuid not null constraint dealer_creations_user references app_public.users,
+  number integer not null constraint dealer_creations_number_positive check (number > 0),
+  created_id uuid not null,
+  idempotency_key uuid,
+  payload_hash bytea not null,
+  primary key (user_id, number),
+  constraint dealer_creations_idempotency_key unique (user_id, idempotency_key)
+);
+comment on table app_private.dealer_creations is 'The dealers that each account has created, in their order.';
+comment on column app_private.dealer_creations.user_id is 'The account.';
+comment on column app_private.dealer_creations.number is '1 for the first dealer of the account.';
+comment on column app_private.dealer_creations.created_id is 'The dealer.';
+comment on column app_private.dealer_creations.idempotency_key is 'Chosen by the client; unique per user. Null: the client sent none.';
+comment on column app_private.dealer_creations.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another dealer with the same key.';
 
 create table if not exists app_private.user_passwords (
   user_id uuid not null primary key references app_public.users,
@@ -224,7 +246,7 @@ create or replace function app_public.get_current_user() returns app_public.user
   language sql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-  select u.id, u.email, u.full_name, null::boolean, u.created_at
+  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at
   from app_public.users as u
   where u.id = app_public.current_user_id()
 $$;
@@ -403,35 +425,85 @@ comment on function app_public.fail_login(text, text, bytea, integer) is
 
 grant execute on function app_public.fail_login(text, text, bytea, integer) to forecourt_authenticator;
 --! EndIncluded identity/fail_login.sql
---! Included identity/create_dealer.sql
-create or replace function app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type)
-  returns app_public.dealers
-  language plpgsql volatile security definer
+--! Included identity/replay_dealer.sql
+create or replace function app_private.replay_dealer(user_id uuid, idempotency_key uuid, payload_hash bytea) returns app_public.dealers
+  language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
+  v_creation app_private.dealer_creations;
   v_dealer app_public.dealers;
 begin
-  -- An access token can be valid longer than its user exists.
-  perform from app_public.users as u where u.id = app_public.current_user_id();
+  select c.* into v_creation
+  from app_private.dealer_creations as c
+  where c.user_id = replay_dealer.user_id and c.idempotency_key = replay_dealer.idempotency_key;
+  if v_creation.payload_hash <> replay_dealer.payload_hash then
+    raise exception using
+      errcode = 'FC007',
+      message = 'This idempotency key was used for another dealer. Use a new key for a new dealer.',
+      detail = jsonb_build_object('field', 'idempotencyKey')::text;
+  end if;
+  select d.* into v_dealer from app_public.dealers as d where d.id = v_creation.created_id;
+  return v_dealer;
+end
+$$;
+
+comment on function app_private.replay_dealer(uuid, uuid, bytea) is
+  'Returns the dealer that the user created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+--! EndIncluded identity/replay_dealer.sql
+--! Included identity/create_dealer.sql
+create or replace function app_public.create_dealer(
+  company_name text, country text, dealer_type app_public.dealer_type, idempotency_key uuid default null
+) returns app_public.dealers
+  language plpgsql volatile security definer
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+  set lock_timeout to '3s'
+as $$
+declare
+  v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(company_name, country, dealer_type)::text, 'UTF8'));
+  v_user app_public.users;
+  v_dealer app_public.dealers;
+  v_number integer;
+begin
+  -- The lock makes the count exact. An access token can be valid longer than its user exists.
+  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() for no key update;
   if not found then
     raise exception using
       errcode = 'FC001',
       message = 'This account no longer exists. Please log in with another one.';
   end if;
-  insert into app_public.dealers (company_name, country, dealer_type)
-  values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type)
+  v_dealer := app_private.replay_dealer(v_user.id, create_dealer.idempotency_key, v_payload_hash);
+  if v_dealer.id is not null then
+    return v_dealer;
+  end if;
+  select coalesce(max(c.number), 0) + 1 into v_number from app_private.dealer_creations as c where c.user_id = v_user.id;
+  if v_number > v_user.dealer_limit then
+    raise exception using
+      errcode = 'FC008',
+      message = format('This account has created %s dealers already, and may create no more. Please contact support.', v_number - 1),
+      detail = jsonb_build_object('dealerLimit', v_user.dealer_limit)::text;
+  end if;
+  perform from app_public.country_currencies as cc where cc.country = create_dealer.country and cc.closed_at is null;
+  if not found then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Forecourt is not available in this country. Please enter a country that is open as two capital letters, such as DE.',
+      detail = jsonb_build_object('field', 'country')::text;
+  end if;
+  insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
+  values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type, v_number = 1)
   returning * into v_dealer;
-  insert into app_public.dealer_users (dealer_id, user_id, role)
-  values (v_dealer.id, app_public.current_user_id(), 'owner');
+  insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
+  insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
+  values (v_user.id, v_number, v_dealer.id, create_dealer.idempotency_key, v_payload_hash);
   return v_dealer;
 end
 $$;
 
-comment on function app_public.create_dealer(text, text, app_public.dealer_type) is
-  E'@behavior +mutationField\n@resultFieldName dealer\nCreates a dealer and makes the caller its owner.';
+comment on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) is
+  E'@behavior +mutationField\n@resultFieldName dealer\nCreates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
 
-grant execute on function app_public.create_dealer(text, text, app_public.dealer_type) to forecourt_dealer, forecourt_admin;
+grant execute on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/create_dealer.sql
 --! Included limits/remove_idle_rate_limit_counters.sql
 create or replace function app_private.remove_idle_rate_limit_counters(batch_size integer default 10000) returns integer
@@ -482,8 +554,8 @@ create or replace trigger dealer_users_audited after insert or update or delete 
   for each row execute function app_private.audit_change('dealer_id', 'user_id');
 create or replace trigger users_admin_made_audited after insert on app_public.users
   for each row when (new.is_admin) execute function app_private.audit_change();
-create or replace trigger users_admin_audited after update of is_admin on app_public.users
-  for each row when (old.is_admin <> new.is_admin) execute function app_private.audit_change();
+create or replace trigger users_admin_audited after update of is_admin, dealer_limit on app_public.users
+  for each row when (old.is_admin <> new.is_admin or old.dealer_limit <> new.dealer_limit) execute function app_private.audit_change();
 create or replace trigger users_admin_removed_audited after delete on app_public.users
   for each row when (old.is_admin) execute function app_private.audit_change();
 
@@ -492,7 +564,7 @@ declare
   v_table regclass;
 begin
   foreach v_table in array array[
-    'app_public.users', 'app_public.dealers', 'app_public.dealer_users', 'app_private.user_passwords',
+    'app_public.users', 'app_public.dealers', 'app_public.dealer_users', 'app_private.dealer_creations', 'app_private.user_passwords',
     'app_private.login_failures', 'app_private.account_keys', 'app_private.known_addresses']::regclass[]
   loop
     perform app_private.force_row_security(v_table);
@@ -514,4 +586,6 @@ drop policy if exists select_member on app_public.dealer_users;
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
 drop policy if exists select_admin on app_public.dealer_users;
 create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
-grant select on app_public.dealers, app_public.dealer_users to forecourt_dealer, forecourt_admin;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on app_public.dealers
+  to forecourt_dealer, forecourt_admin;
+grant select on app_public.dealer_users to forecourt_dealer, forecourt_admin;

@@ -1,5 +1,5 @@
---! Previous: sha1:b2feaa6a58a3e5626007fc5898939927dfc2951d
---! Hash: sha1:9c499b39311ce80673abd652b66112e13086457f
+--! Previous: sha1:72423a8cce996db5d6b4fffc793fcdd2a74193cb
+--! Hash: sha1:32abebad51a97c83ba10af734be1507d00b3b1a9
 --! Message: jobs and alerts
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -74,28 +74,51 @@ create or replace function app_private.operation_retention() returns interval
 comment on function app_private.operation_retention() is
   'How long alerts, and runs of jobs that had nothing to do, are kept.';
 --! EndIncluded jobs/operation_retention.sql
+--! Included jobs/release_dead_workers.sql
+create or replace function app_private.release_dead_workers() returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_dead text[];
+begin
+  with abandoned as (
+    update app_private.job_runs as r
+    set finished_at = clock_timestamp(), error = 'The worker of this run died.'
+    where r.finished_at is null
+      and not exists (
+        select from pg_stat_activity as a where a.pid = r.backend_pid and a.backend_start = r.backend_started_at)
+    returning r.worker_id
+  )
+  select array_agg(d.worker_id) into v_dead
+  from (
+    select a.worker_id from abandoned as a where a.worker_id is not null
+    union
+    -- A worker listens on one connection from its start on. If none is older than the lock, the worker of the lock is gone.
+    select j.locked_by from graphile_worker.jobs as j
+    where j.locked_by is not null and not exists (
+      select from pg_stat_activity as a
+      where a.datname = current_database() and a.application_name = 'forecourt worker' and a.backend_start <= j.locked_at)
+  ) as d;
+  if v_dead is not null then
+    -- Without this, the dead worker's job and its queue would stay locked for 4 hours.
+    perform graphile_worker.force_unlock_workers(v_dead);
+  end if;
+end
+$$;
+
+comment on function app_private.release_dead_workers() is
+  'Closes the runs whose connection is gone, and unlocks the jobs of dead workers.';
+--! EndIncluded jobs/release_dead_workers.sql
 --! Included jobs/begin_job_run.sql
 create or replace function app_private.begin_job_run(task text, worker_id text default null) returns uuid
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_dead text[];
   v_id uuid;
 begin
-  with abandoned as (
-    update app_private.job_runs as r
-    set finished_at = clock_timestamp(), error = 'The worker of this run died.'
-    where r.task = begin_job_run.task and r.finished_at is null
-      and not exists (
-        select from pg_stat_activity as a where a.pid = r.backend_pid and a.backend_start = r.backend_started_at)
-    returning r.worker_id
-  )
-  select array_agg(a.worker_id) into v_dead from abandoned as a where a.worker_id is not null;
-  if v_dead is not null then
-    -- Without this, the dead worker's job and its queue would stay locked for 4 hours.
-    perform graphile_worker.force_unlock_workers(v_dead);
-  end if;
+  perform app_private.release_dead_workers();
   -- Runs that counted something are kept: subscriptions_expired_total sums them and must not fall.
   delete from app_private.job_runs as r
   where r.task = begin_job_run.task and r.counted = 0 and r.finished_at is not null
@@ -110,7 +133,7 @@ end
 $$;
 
 comment on function app_private.begin_job_run(text, text) is
-  'Starts a run of a task and returns its id. Closes earlier runs of the task whose connection is gone, unlocks their jobs, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
+  'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
 --! EndIncluded jobs/begin_job_run.sql
 --! Included jobs/finish_job_run.sql
 create or replace function app_private.finish_job_run(run_id uuid, error text default null) returns void

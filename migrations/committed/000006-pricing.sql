@@ -1,5 +1,5 @@
---! Previous: sha1:9c499b39311ce80673abd652b66112e13086457f
---! Hash: sha1:0cfe5c05886c25c5ba212976050b18d1d2e8ae77
+--! Previous: sha1:32abebad51a97c83ba10af734be1507d00b3b1a9
+--! Hash: sha1:6fe0dcf9d6663af9a18820dc6c48c24de4569bcf
 --! Message: pricing
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -27,23 +27,26 @@ comment on column app_public.currencies.minor_units is 'Decimal places of an amo
 create table if not exists app_public.country_currencies (
   country text not null primary key constraint country_currencies_country_form check (country ~ '^[A-Z]{2}$'),
   currency text not null references app_public.currencies,
+  closed_at timestamptz,
   constraint country_currencies_country_currency_key unique (country, currency)
 );
-comment on table app_public.country_currencies is 'The currency of each country''s prices and invoices.';
+comment on table app_public.country_currencies is 'The countries in which Forecourt sells, each with the currency of its prices and invoices.';
 comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
+comment on column app_public.country_currencies.closed_at is 'Since when no dealer can be created there; null: the country is open.';
 
 create table if not exists app_public.vat_rates (
   id uuid not null default app_private.time_ordered_uuid() primary key,
   country text not null constraint vat_rates_country_form check (country ~ '^[A-Z]{2}$'),
-  rate numeric(5, 2) not null constraint vat_rates_rate_range check (rate between 0 and 100),
+  rate numeric not null constraint vat_rates_rate_range check (rate between 0 and 100)
+    constraint vat_rates_rate_scale check (scale(rate) <= 4),
   valid tstzrange not null constraint vat_rates_valid_not_empty check (not isempty(valid)),
   constraint vat_rates_one_at_a_time exclude using gist (country with =, valid with &&)
 );
 comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
 comment on column app_public.vat_rates.id is 'Time-ordered.';
 comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
-comment on column app_public.vat_rates.rate is 'In percent: 19.00 is 19 %.';
+comment on column app_public.vat_rates.rate is 'In percent, with 2 to 4 decimal places: 19.00 is 19 %.';
 comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
 
 create table if not exists app_public.price_configs (
@@ -141,6 +144,20 @@ create or replace function app_private.money(amount numeric, minor_units integer
 comment on function app_private.money(numeric, integer) is
   'The same amount with at least the decimal places of its currency: 5 EUR becomes 5.00. It pads with zeros and never rounds. Without a currency the amount is returned unchanged.';
 --! EndIncluded pricing/money.sql
+--! Included pricing/write_vat_rate.sql
+create or replace function app_private.write_vat_rate() returns trigger
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  new.rate := app_private.money(trim_scale(new.rate), 2);
+  return new;
+end
+$$;
+
+comment on function app_private.write_vat_rate() is
+  'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
+--! EndIncluded pricing/write_vat_rate.sql
 --! Included pricing/pricing_detail.sql
 create or replace function app_private.pricing_detail(
   country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamptz
@@ -351,6 +368,8 @@ comment on function app_public.record_pricing_conflicts(jsonb) is
 grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
 --! EndIncluded pricing/record_pricing_conflicts.sql
 
+create or replace trigger vat_rates_written before insert or update of rate on app_public.vat_rates
+  for each row execute function app_private.write_vat_rate();
 create or replace trigger price_configs_never_edited before update or delete on app_public.price_configs
   for each row execute function app_private.enforce_price_versions();
 

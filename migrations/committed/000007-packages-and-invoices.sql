@@ -1,5 +1,5 @@
---! Previous: sha1:0cfe5c05886c25c5ba212976050b18d1d2e8ae77
---! Hash: sha1:93eb3c9c08fe1989e27b192e0a475f097b6f25a7
+--! Previous: sha1:6fe0dcf9d6663af9a18820dc6c48c24de4569bcf
+--! Hash: sha1:b4109912d76aaaf5e7e09b4eea46625d41f31946
 --! Message: packages and invoices
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

@@ -1,5 +1,5 @@
---! Previous: sha1:93eb3c9c08fe1989e27b192e0a475f097b6f25a7
---! Hash: sha1:83c784de363171aed5b4e833be506e4c64bb1c4d
+--! Previous: sha1:b4109912d76aaaf5e7e09b4eea46625d41f31946
+--! Hash: sha1:a433d28891f816bf18de092a15efae0f25bad70d
 --! Message: subscriptions
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -48,7 +48,7 @@ comment on column app_public.dealer_subscriptions.dealer_id is 'The dealer.';
 comment on column app_public.dealer_subscriptions.id is 'Time-ordered.';
 comment on column app_public.dealer_subscriptions.package_id is 'The package.';
 comment on column app_public.dealer_subscriptions.invoice_id is 'The paid invoice; null if the subscription was granted without one.';
-comment on column app_public.dealer_subscriptions.status is 'pending until it starts; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
+comment on column app_public.dealer_subscriptions.status is 'pending until it starts: when the one before it ends or has no listing quota left; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
 comment on column app_public.dealer_subscriptions.duration_days is 'Days of 24 hours from start to end.';
 comment on column app_public.dealer_subscriptions.start_at is 'Null until it starts.';
 comment on column app_public.dealer_subscriptions.end_at is 'From this moment on it gives no quota.';
@@ -153,6 +153,61 @@ $$;
 comment on function app_private.activate_pending_subscriptions(uuid[]) is
   'Starts the oldest pending subscription of each of these dealers (null: of all) that has no running one, and returns how many. Their paid time starts now.';
 --! EndIncluded subscription/activate_pending_subscriptions.sql
+--! Included subscription/expire_ended_subscription.sql
+create or replace function app_private.expire_ended_subscription(dealer_id uuid, at timestamptz) returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_expired_id uuid;
+begin
+  update app_public.dealer_subscriptions as s set status = 'expired', updated_at = expire_ended_subscription.at
+  where s.dealer_id = expire_ended_subscription.dealer_id and s.status = 'active' and s.end_at <= expire_ended_subscription.at
+  returning s.id into v_expired_id;
+  if v_expired_id is not null then
+    perform app_private.write_audit_log(
+      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
+  end if;
+end
+$$;
+
+comment on function app_private.expire_ended_subscription(uuid, timestamptz) is
+  'Expires the dealer''s active subscription if it has ended and no expiry run has recorded that yet, so that it does not delay the next one. Writes one SYSTEM_EXPIRE audit row. The caller holds the dealer''s lock.';
+--! EndIncluded subscription/expire_ended_subscription.sql
+--! Included subscription/start_pending_subscription.sql
+create or replace function app_private.start_pending_subscription(dealer_id uuid, subscription_id uuid, at timestamptz) returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_started_id uuid;
+begin
+  perform app_private.expire_ended_subscription(start_pending_subscription.dealer_id, start_pending_subscription.at);
+  -- Oldest first, as in an expiry run. An expiry run that found the oldest one pending then sees that it has started.
+  loop
+    update app_public.dealer_subscriptions as s set status = 'cancelled', updated_at = start_pending_subscription.at
+    where s.dealer_id = start_pending_subscription.dealer_id and s.status = 'active';
+    update app_public.dealer_subscriptions as s
+    set status = 'active', start_at = start_pending_subscription.at,
+      end_at = start_pending_subscription.at + s.duration_days * interval '24 hours', updated_at = start_pending_subscription.at
+    where s.dealer_id = start_pending_subscription.dealer_id and s.id = (
+      select p.id from app_public.dealer_subscriptions as p
+      where p.dealer_id = start_pending_subscription.dealer_id and p.status = 'pending'
+      order by p.id
+      limit 1)
+    returning s.id into strict v_started_id;
+    exit when v_started_id = start_pending_subscription.subscription_id;
+  end loop;
+  perform app_private.schedule_expiry(
+    start_pending_subscription.dealer_id,
+    (select max(s.end_at) from app_public.dealer_subscriptions as s
+     where s.dealer_id = start_pending_subscription.dealer_id and s.status in ('active', 'cancelled')));
+end
+$$;
+
+comment on function app_private.start_pending_subscription(uuid, uuid, timestamptz) is
+  'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. Those that still run become cancelled: they keep what else they hold until their end. The caller holds the dealer''s lock.';
+--! EndIncluded subscription/start_pending_subscription.sql
 --! Included subscription/start_subscription.sql
 create or replace function app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamptz) returns void
   language plpgsql volatile security invoker
@@ -160,7 +215,6 @@ create or replace function app_private.start_subscription(dealer_id uuid, invoic
 as $$
 declare
   v_running_until timestamptz;
-  v_expired_id uuid;
 begin
   update app_public.checkouts as c set closed_at = start_subscription.at
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
@@ -169,14 +223,7 @@ begin
   select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.listing_limit, c.premium_quota, c.highlight_quota
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
-  -- A subscription that has ended, but that the nightly run has not expired yet, must not delay the next one.
-  update app_public.dealer_subscriptions as s set status = 'expired', updated_at = start_subscription.at
-  where s.dealer_id = start_subscription.dealer_id and s.status = 'active' and s.end_at <= start_subscription.at
-  returning s.id into v_expired_id;
-  if v_expired_id is not null then
-    perform app_private.write_audit_log(
-      'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null, jsonb_build_object('count', 1, 'ids', jsonb_build_array(v_expired_id)));
-  end if;
+  perform app_private.expire_ended_subscription(start_subscription.dealer_id, start_subscription.at);
   if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
     select max(s.end_at) into v_running_until
     from app_public.dealer_subscriptions as s
@@ -218,6 +265,11 @@ begin
       errcode = 'FC008',
       message = 'This subscription has already ended, so it cannot be cancelled.',
       detail = jsonb_build_object('field', 'subscriptionId', 'endAt', v_subscription.end_at)::text;
+  elsif v_subscription.status = 'pending' and v_subscription.invoice_id is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This subscription is paid and has not started, so it cannot be cancelled. Please contact support if you do not want it.',
+      detail = jsonb_build_object('field', 'subscriptionId', 'status', 'PENDING')::text;
   end if;
   update app_public.dealer_subscriptions as s
   set status = 'cancelled', updated_at = clock_timestamp()
@@ -228,7 +280,7 @@ end
 $$;
 
 comment on function app_public.cancel_subscription(uuid) is
-  E'@behavior +mutationField\n@resultFieldName subscription\nCancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`; a pending one never starts. A second call changes nothing.';
+  E'@behavior +mutationField\n@resultFieldName subscription\nCancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded subscription/cancel_subscription.sql
@@ -433,25 +485,18 @@ comment on function app_private.expire_subscriptions(integer) is
   'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores the position. Rows that a publication has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
 --! EndIncluded subscription/expire_subscriptions.sql
 --! Included subscription/schedule_missed_expiry.sql
-create or replace function app_private.schedule_missed_expiry() returns boolean
+create or replace function app_private.schedule_missed_expiry() returns void
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 begin
-  perform from app_private.job_runs as r
-  where r.task = 'expire_subscriptions' and r.started_at >= date_trunc('day', now(), 'UTC')
-    and r.finished_at is not null and r.error is null
-  limit 1;
-  if found then
-    return false;
-  end if;
+  perform app_private.release_dead_workers();
   perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
-  return true;
 end
 $$;
 
 comment on function app_private.schedule_missed_expiry() is
-  'Queues an expiry run unless one has succeeded since 00:00 UTC, and returns whether it did. Each worker calls it at its start, also on a new database, because the crontab only makes up for tasks that it knew before. Several workers queue one run.';
+  'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
 --! EndIncluded subscription/schedule_missed_expiry.sql
 
 -- The condition is the rule; the function is called for forbidden changes only. A publication changes only the used quota.

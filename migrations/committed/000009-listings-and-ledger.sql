@@ -1,5 +1,5 @@
---! Previous: sha1:83c784de363171aed5b4e833be506e4c64bb1c4d
---! Hash: sha1:aa98948b6ef7531fe0534f035b0c9b5903b4748b
+--! Previous: sha1:a433d28891f816bf18de092a15efae0f25bad70d
+--! Hash: sha1:960d4618df17b6b79ce2cf9e985e0dfd2fb70b22
 --! Message: listings and ledger
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -162,6 +162,7 @@ do $$ begin
   create type app_private.publication_decision as (
     source app_public.consumption_source,
     subscription_id uuid,
+    starts_subscription boolean,
     price app_public.price_configs,
     charge app_public.invoice_items,
     free_remaining integer,
@@ -171,10 +172,11 @@ exception when duplicate_object then null; end $$;
 comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its charge, and the quotas that were left before it.';
 comment on column app_private.publication_decision.source is 'What pays for it.';
 comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
+comment on column app_private.publication_decision.starts_subscription is 'Whether that subscription is pending and starts with this listing.';
 comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
 comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not written yet.';
 comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
-comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions.';
+comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
 
 do $$ begin
   create type app_public.listing_quote as (
@@ -194,7 +196,7 @@ comment on column app_public.listing_quote.vat_rate is E'@notNull\nIn percent: 1
 comment on column app_public.listing_quote.gross_amount is E'@notNull\nNet amount plus VAT.';
 comment on column app_public.listing_quote.currency is E'@notNull\nISO 4217.';
 comment on column app_public.listing_quote.free_remaining is E'@notNull\nFree listings left in the rolling period.';
-comment on column app_public.listing_quote.subscription_remaining is E'@notNull\nListings left in running subscriptions.';
+comment on column app_public.listing_quote.subscription_remaining is E'@notNull\nListings left in running subscriptions; if there are none, those of the pending one that starts next.';
 
 --! Included quota/free_quota_remaining.sql
 create or replace function app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamptz) returns integer
@@ -223,7 +225,9 @@ comment on function app_private.free_quota_remaining(uuid, text, app_public.segm
   'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
 --! EndIncluded quota/free_quota_remaining.sql
 --! Included quota/decide_publication.sql
-create or replace function app_private.decide_publication(dealer_id uuid, country text, at timestamptz) returns app_private.publication_decision
+create or replace function app_private.decide_publication(
+  dealer_id uuid, country text, at timestamptz, has_free_quota boolean default true
+) returns app_private.publication_decision
   language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
@@ -237,21 +241,31 @@ declare
   v_overage_blocked boolean;
 begin
   v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
-  v_decision.free_remaining := app_private.free_quota_remaining(
-    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at);
-  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first.
+  v_decision.free_remaining := case when decide_publication.has_free_quota then app_private.free_quota_remaining(
+    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
+  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
+  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. One that was cancelled
+  -- before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
   select
-    coalesce(sum(s.included_listing_quota - s.used_listing_quota), 0)::integer,
-    (array_agg(s.id order by s.end_at, s.id) filter (where s.used_listing_quota < s.included_listing_quota))[1],
-    bool_and(s.overage = 'block')
+    coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
+    (array_agg(s.id order by s.end_at, s.id)
+      filter (where s.used_listing_quota < s.included_listing_quota and (s.start_at is not null or s.status = 'pending')))[1],
+    bool_and(s.overage = 'block') filter (where s.start_at is not null)
   into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
   from app_public.dealer_subscriptions as s
-  where s.dealer_id = decide_publication.dealer_id and s.status in ('active', 'cancelled')
-    and s.start_at <= decide_publication.at and decide_publication.at < s.end_at;
+  where s.dealer_id = decide_publication.dealer_id and s.status in ('pending', 'active', 'cancelled')
+    and (s.start_at <= decide_publication.at) is not false and (decide_publication.at < s.end_at) is not false;
+  v_decision.starts_subscription := v_decision.subscription_id is not null and v_decision.subscription_remaining = 0;
+  if v_decision.starts_subscription then
+    select s.included_listing_quota into v_decision.subscription_remaining
+    from app_public.dealer_subscriptions as s
+    where s.dealer_id = decide_publication.dealer_id and s.id = v_decision.subscription_id;
+  end if;
 
   if v_decision.free_remaining > 0 then
     v_decision.source := 'free_quota';
     v_decision.subscription_id := null;
+    v_decision.starts_subscription := false;
   elsif v_decision.subscription_id is not null then
     v_decision.source := 'subscription_quota';
   elsif v_overage_blocked then
@@ -270,8 +284,8 @@ begin
 end
 $$;
 
-comment on function app_private.decide_publication(uuid, text, timestamptz) is
-  'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid, text, timestamptz, boolean) is
+  'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 --! EndIncluded quota/decide_publication.sql
 --! Included listing/quote_listing.sql
 create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote
@@ -286,7 +300,7 @@ begin
   perform app_private.require_member(quote_listing.dealer_id);
   select d.* into v_dealer from app_public.dealers as d where d.id = quote_listing.dealer_id;
   perform app_private.require_publisher(v_dealer);
-  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp());
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp(), v_dealer.has_free_quota);
   v_quote.source := v_decision.source;
   v_quote.net_amount := (v_decision.charge).net_amount;
   v_quote.vat_rate := (v_decision.charge).vat_rate;
@@ -338,6 +352,9 @@ declare
   v_charge app_public.invoice_items := decision.charge;
 begin
   if decision.source = 'subscription_quota' then
+    if decision.starts_subscription then
+      perform app_private.start_pending_subscription(listing.dealer_id, decision.subscription_id, listing.created_at);
+    end if;
     update app_public.dealer_subscriptions as s
     set used_listing_quota = s.used_listing_quota + 1, updated_at = listing.created_at
     where s.dealer_id = listing.dealer_id and s.id = decision.subscription_id;
@@ -363,7 +380,7 @@ end
 $$;
 
 comment on function app_private.record_consumption(app_public.listings, app_private.publication_decision) is
-  'Carries out a decision: uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
+  'Carries out a decision: starts the pending subscription that it needs, uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
 --! EndIncluded listing/record_consumption.sql
 --! Included listing/create_listing.sql
 create or replace function app_public.create_listing(
@@ -390,7 +407,7 @@ begin
   perform app_private.require_publisher(v_dealer);
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
-  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at);
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota);
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)

@@ -1,5 +1,5 @@
---! Previous: sha1:aa98948b6ef7531fe0534f035b0c9b5903b4748b
---! Hash: sha1:75a8255f6f630e937a3d54fd7e153cbdd71a697d
+--! Previous: sha1:960d4618df17b6b79ce2cf9e985e0dfd2fb70b22
+--! Hash: sha1:b5562360689ae42204d03953ab077d4676d534f8
 --! Message: metrics
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.

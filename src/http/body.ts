@@ -1,5 +1,7 @@
 /** Reads the body of a GraphQL request before the limits, which need its document. */
+import type { IncomingMessage } from 'node:http'
 import express, { type Express } from 'express'
+import { markInexact, mayHaveInexactNumbers, suspectInexact } from '../request/exactNumbers.ts'
 import { sendFault } from '../request/faultResponse.ts'
 
 /** A longer body gets 413. */
@@ -17,15 +19,40 @@ type Status = keyof typeof MESSAGES
 const faults = new WeakMap<object, Status>()
 
 export function installBody(app: Express): void {
-  const readJson = express.json({ limit: MAX_BYTES, type: 'application/json' })
+  const readJson = express.json({ limit: MAX_BYTES, type: 'application/json', verify: keepSuspect })
   app.use('/graphql', (request, response, next) => {
     if (request.method !== 'POST') return next()
     readJson(request, response, (error?: unknown) => {
       // an unreadable request is charged like any other before it is refused
       if (error !== undefined) faults.set(request, statusOf(error))
+      else {
+        try {
+          readAgain(request)
+        } catch {
+          faults.set(request, 400)
+        }
+      }
       next()
     })
   })
+}
+
+/** Bodies with numbers that `JSON.parse` may have changed. They are few, and a reviver would slow down all bodies. */
+const suspects = new WeakMap<object, { body: Buffer; encoding: string }>()
+
+/** The digits are ASCII in every encoding of JSON, with zero bytes between them in UTF-16 and UTF-32. */
+function keepSuspect(request: IncomingMessage, _response: unknown, body: Buffer, encoding: string): void {
+  const text = body.toString('latin1')
+  const digits = encoding === 'utf-8' ? text : text.replaceAll('\0', '')
+  if (mayHaveInexactNumbers(digits)) suspects.set(request, { body, encoding })
+}
+
+/** Throws for an encoding that is unknown here, such as UTF-32. */
+function readAgain(request: { body?: unknown }): void {
+  const suspect = suspects.get(request)
+  if (suspect === undefined) return
+  suspectInexact(request)
+  request.body = JSON.parse(new TextDecoder(suspect.encoding).decode(suspect.body), markInexact)
 }
 
 export function installBodyRefusal(app: Express): void {

@@ -46,7 +46,7 @@ export type StartedRunner = {
 }
 
 /**
- * Starts the runner on the owner's pool, and schedules an expiry run that was missed. `stop()` waits for running jobs; long
+ * Starts the runner on the owner's pool, frees the jobs of dead workers, and schedules an expiry run. `stop()` waits for running jobs; long
  * jobs end after their current batch.
  */
 export async function startWorker(options: WorkerOptions): Promise<StartedRunner> {

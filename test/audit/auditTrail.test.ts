@@ -105,6 +105,7 @@ test('a change of the admin flag is recorded without the name and e-mail address
   rolledBack(database, async client => {
     const entries = await entriesOf(client, async () => {
       await client.query('update app_public.users set is_admin = true where id = $1', [userId])
+      await client.query('update app_public.users set dealer_limit = 9 where id = $1', [userId])
       await client.query("update app_public.users set full_name = 'Renamed' where id = $1", [userId])
       await client.query(
         "insert into app_public.users (email, full_name, is_admin) values ('boss@example.com', 'Boss', true)",
@@ -112,6 +113,7 @@ test('a change of the admin flag is recorded without the name and e-mail address
     })
     expect(entries).toEqual([
       entry('UPDATE', 'users', { is_admin: false }, { is_admin: true }),
+      entry('UPDATE', 'users', { dealer_limit: 5 }, { dealer_limit: 9 }),
       entry('INSERT', 'users', null, expect.objectContaining({ is_admin: true })),
     ])
     expect(JSON.stringify(entries)).not.toMatch(/boss/i)

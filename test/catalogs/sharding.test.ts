@@ -8,6 +8,7 @@ const offenders = useCatalogs()
 const SHARED = [
   // accounts
   'app_private.account_keys',
+  'app_private.dealer_creations',
   'app_private.known_addresses',
   'app_private.login_failures',
   'app_private.user_passwords',

@@ -94,7 +94,7 @@ test('every mutation takes one input object and gives one field', () => {
 const promised: Record<string, [required: string, optional: string, payload: string]> = {
   register: ['email password fullName', '', 'session'],
   login: ['email password', '', 'session'],
-  createDealer: ['companyName country dealerType', '', 'dealer'],
+  createDealer: ['companyName country dealerType', 'idempotencyKey', 'dealer'],
   createListing: [
     'dealerId idempotencyKey title module price currency',
     'description attributes images',

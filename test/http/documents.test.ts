@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { makeUser } from '../support/testData.ts'
+import { makeCountry, makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -12,7 +12,10 @@ let token: string
 beforeAll(async () => {
   database = await cloneDatabase()
   server = await startServer(database)
-  token = await server.tokenFor(await makeUser(database.owner))
+  await makeCountry(database.owner)
+  const userId = await makeUser(database.owner)
+  await database.owner.query('update app_public.users set dealer_limit = 100 where id = $1', [userId])
+  token = await server.tokenFor(userId)
 })
 
 afterAll(async () => {

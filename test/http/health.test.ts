@@ -8,6 +8,7 @@ import { createDealer, login, quoteListing, register } from '../support/graphqlO
 import { expectNoInternals, readInternalNames } from '../support/internals.ts'
 import { recordLog } from '../support/recordedLog.ts'
 import { type Relay, startRelay } from '../support/relay.ts'
+import { makeCountry } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
 
 const recorded = recordLog()
@@ -22,6 +23,7 @@ beforeAll(async () => {
   relay = await startRelay(database.ownerUrl)
   server = await startServer({ ...database, ownerUrl: relay.url }, {}, recorded.log)
   names = await readInternalNames(database)
+  await makeCountry(database.owner)
 })
 
 const methods = ['log', 'info', 'warn', 'error', 'debug'] as const

@@ -25,7 +25,7 @@ afterAll(async () => {
 type Send = (input: Record<string, unknown>) => Promise<Answer<unknown>>
 
 const publish: Send = input => createListing(server, seller.token, seller.dealerId, input)
-const openDealer: Send = input => createDealer(server, seller.token, input)
+const openDealer: Send = input => createDealer(server, seller.token, { country: seller.country, ...input })
 const registerUser: Send = input =>
   register(server, { email: `${randomUUID()}@example.com`, password: 'long enough', ...input })
 const buy: Send = async input => {

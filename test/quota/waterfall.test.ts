@@ -176,10 +176,9 @@ test('a cancelled subscription keeps its quota until its end', () =>
     expect(await source('2026-02-01 00:00:00Z')).toBe('paid_extra')
   }))
 
-test('a subscription that is pending, expired or cancelled before its start gives no quota', () =>
+test('a subscription that is expired, or cancelled before its start, gives no quota', () =>
   withDealer({}, async (client, dealerId) => {
     const packageId = await makePackage(client)
-    await makeSubscription(client, dealerId, { packageId, status: 'pending' })
     await makeSubscription(client, dealerId, { packageId, status: 'expired' })
     await client.query(
       `insert into app_public.dealer_subscriptions (dealer_id, package_id, status, duration_days, included_listing_quota)

@@ -11,9 +11,16 @@ import {
   type TestDatabase,
 } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
-import { subscriptionStatuses } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
-import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
+import { buyAndCommit, payAndCommit, subscriptionStatuses } from '../support/purchases.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
+import { committed, concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const CANCEL = 'select * from app_public.cancel_subscription($1)'
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
@@ -64,7 +71,7 @@ test('a cancelled subscription keeps its times and quota, and the audit trail ha
     ])
   }))
 
-test('a cancelled pending subscription never starts', () =>
+test('a pending subscription that was granted can be cancelled, and then never starts', () =>
   withSubscription({ status: 'pending' }, async (client, id) => {
     const { rows } = await client.query(CANCEL, [id])
     expect(rows).toEqual([expect.objectContaining({ status: 'cancelled', start_at: null, end_at: null })])
@@ -73,6 +80,29 @@ test('a cancelled pending subscription never starts', () =>
     const after = await client.query('select status from app_public.dealer_subscriptions where id = $1', [id])
     expect(after.rows).toEqual([{ status: 'cancelled' }])
   }))
+
+test('a pending subscription that is paid cannot be cancelled, by a member or by an admin', async () => {
+  const dealerId = await makeDealer(database.owner, userId)
+  for (let number = 1; number <= 2; number += 1) {
+    await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  }
+  const pending = "select id from app_public.dealer_subscriptions where dealer_id = $1 and status = 'pending'"
+  const id = await single(database.owner, pending, [dealerId])
+  await rolledBack(database, async client => {
+    for (const as of [{ dealer: userId }, { admin: userId }]) {
+      await become(client, as)
+      expect(await refusal(client, CANCEL, [id])).toBe('FC008')
+    }
+  })
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['active', 'pending'])
+  await committed(database, { dealer: userId }, client =>
+    client.query(
+      "select app_public.cancel_subscription(id) from app_public.dealer_subscriptions where status = 'active' and dealer_id = $1",
+      [dealerId],
+    ),
+  )
+  expect(await subscriptionStatuses(database.owner, dealerId)).toEqual(['cancelled', 'pending'])
+})
 
 test('a second cancellation changes nothing and returns the same result', () =>
   withSubscription({}, async (client, id) => {

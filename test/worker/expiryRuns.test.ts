@@ -255,19 +255,19 @@ test.each([
   expect(await expiryAuditFaults(database)).toEqual(NO_FAULTS)
 })
 
-test('the worker catches up unless a run has succeeded since midnight', async () => {
-  const scheduleMissedRun = async () => {
-    const { rows } = await database.owner.query('select app_private.schedule_missed_expiry() as missed')
-    return rows[0].missed
-  }
-  expect([await scheduleMissedRun(), await scheduleMissedRun()]).toEqual([true, true])
-  expect(await countJobs()).toBe(1)
-  await recordExpiryRun(database, '1 day')
-  expect(await scheduleMissedRun()).toBe(true)
+test('a starting worker looks for due subscriptions even if a run has succeeded since midnight', async () => {
   await recordExpiryRun(database)
-  expect(await scheduleMissedRun()).toBe(false)
-  await database.superuser.query("update app_private.job_runs set error = 'It failed.'")
-  expect(await scheduleMissedRun()).toBe(true)
+  await makeDueSubscriptions(database, 3)
+  await startWorker()
+  await untilExpired(3)
+  await untilNoJob()
+})
+
+test('several starting workers queue one run', async () => {
+  for (let number = 1; number <= 3; number += 1) {
+    await database.owner.query('select app_private.schedule_missed_expiry()')
+  }
+  expect(await countJobs()).toBe(1)
 })
 
 test('a failed run records its error', async () => {

@@ -5,7 +5,6 @@ import { parseCrontab } from 'graphile-worker'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { makeTaskList } from '../../src/worker/runner.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { recordExpiryRun } from '../support/expiryRuns.ts'
 import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
 import { startRelay } from '../support/relay.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
@@ -23,7 +22,6 @@ beforeEach(async () => {
   recorded = recordLog('info')
   database = await cloneDatabase()
   await makeCountry(database.owner)
-  await recordExpiryRun(database)
   due = await makeDueSubscription()
 })
 
@@ -162,7 +160,6 @@ test('one job expires several batches, each with its own entry in the audit trai
      from made cross join app_public.dealer_subscriptions as s`,
   )
   await withWorker(async () => {
-    await addJob()
     await untilDone()
   })
   const { rows } = await database.superuser.query<{ count: string }>(
@@ -173,6 +170,8 @@ test('one job expires several batches, each with its own entry in the audit trai
 
 test('a stopping worker finishes its running job and records the completion', async () => {
   const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recorded.log })
+  await untilDone()
+  due = await makeDueSubscription()
   await holding(
     database,
     'lock table app_public.dealer_subscriptions in exclusive mode',
@@ -203,8 +202,8 @@ test('a starting worker catches up on a missed run', async () => {
 
 test('a failed job is kept with its error and retried', async () => {
   await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
+  // the run that each worker asks for at its start
   await withWorker(async () => {
-    await addJob()
     await until('the job has failed', async () => {
       const [job] = (await remainingJobs()) as { last_error: string | null; locked: boolean }[]
       return job?.last_error !== null && job?.locked === false
