@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:15fc875de9d2e464d0a8bc68d79896fcd0c8bd02
+--! Hash: sha1:b0dab901474cba11d610cebf4ef17095316e497a
 --! Message: roles and schemas
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -60,8 +60,7 @@ create or replace function app_private.time_ordered_uuid() returns uuid
     || substr(gen_random_uuid()::text, 20)
   )::uuid;
 
-comment on function app_private.time_ordered_uuid() is
-  'A UUID of version 7 (RFC 9562). Its order is the order of creation, so new rows go to the right edge of an index. Also works on Postgres before 18.';
+comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562). Its order is the order of creation, so new rows go to the right edge of an index. Also works on Postgres before 18.';
 --! EndIncluded database/time_ordered_uuid.sql
 --! Included database/force_row_security.sql
 create or replace function app_private.force_row_security(relation regclass) returns void
@@ -76,8 +75,7 @@ begin
 end
 $$;
 
-comment on function app_private.force_row_security(regclass) is
-  'Enables row-level security on a table and forces it, so that it also holds for the owner, who gets a policy of its own. Migrations call it for each new table.';
+comment on function app_private.force_row_security(regclass) is 'Enables row-level security on a table and forces it, so that it also holds for the owner, who gets a policy of its own. Migrations call it for each new table.';
 --! EndIncluded database/force_row_security.sql
 --! Included database/refuse_change.sql
 create or replace function app_private.refuse_change() returns trigger
@@ -91,8 +89,7 @@ begin
 end
 $$;
 
-comment on function app_private.refuse_change() is
-  'Trigger: makes a table append-only for every role, including its owner.';
+comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
 --! EndIncluded database/refuse_change.sql
 --! Included database/applied_migrations.sql
 create or replace function app_public.applied_migrations() returns text[]
@@ -104,8 +101,7 @@ begin
 end
 $$;
 
-comment on function app_public.applied_migrations() is
-  'Hashes of the migrations that this database has run, in their order. For the API''s readiness check only, not for GraphQL.';
+comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run, in their order. For the API''s readiness check only, not for GraphQL.';
 
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
 --! EndIncluded database/applied_migrations.sql
@@ -115,8 +111,7 @@ create or replace function app_public.current_user_id() returns uuid
   -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
   return nullif(current_setting('forecourt.user_id', true), '')::uuid;
 
-comment on function app_public.current_user_id() is
-  'The verified user of this transaction; null for a visitor. The API sets `forecourt.user_id` from the access token.';
+comment on function app_public.current_user_id() is 'The verified user of this transaction; null for a visitor. The API sets `forecourt.user_id` from the access token.';
 
 grant execute on function app_public.current_user_id() to forecourt_visitor, forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/current_user_id.sql

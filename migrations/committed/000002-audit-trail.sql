@@ -1,8 +1,7 @@
---! Previous: sha1:15fc875de9d2e464d0a8bc68d79896fcd0c8bd02
---! Hash: sha1:c3c83bf00c065092c6adec8d172facb81aabd7e3
+--! Previous: sha1:b0dab901474cba11d610cebf4ef17095316e497a
+--! Hash: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
 --! Message: audit trail
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -69,8 +68,7 @@ begin
 end
 $$;
 
-comment on function app_private.write_audit_log(text, text, uuid, jsonb, jsonb, inet) is
-  'Writes one row to the audit trail. The actor is the current user; the address is that of the transaction''s settings, unless the caller gives another one.';
+comment on function app_private.write_audit_log(text, text, uuid, jsonb, jsonb, inet) is 'Writes one row to the audit trail. The actor is the current user; the address is that of the transaction''s settings, unless the caller gives another one.';
 --! EndIncluded audit/write_audit_log.sql
 --! Included audit/guard_audit_partition.sql
 create or replace function app_private.guard_audit_partition(partition regclass) returns void
@@ -87,8 +85,7 @@ begin
 end
 $$;
 
-comment on function app_private.guard_audit_partition(regclass) is
-  'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
+comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 --! EndIncluded audit/guard_audit_partition.sql
 --! Included audit/make_audit_partition.sql
 create or replace function app_private.make_audit_partition(month date) returns boolean
@@ -121,8 +118,7 @@ begin
 end
 $$;
 
-comment on function app_private.make_audit_partition(date) is
-  'Creates the audit trail''s partition for the month (UTC) of the given day, and moves that month''s rows out of the default partition. Returns false if the partition exists.';
+comment on function app_private.make_audit_partition(date) is 'Creates the audit trail''s partition for the month (UTC) of the given day, and moves that month''s rows out of the default partition. Returns false if the partition exists.';
 --! EndIncluded audit/make_audit_partition.sql
 --! Included audit/drop_audit_partition.sql
 create or replace function app_private.drop_audit_partition(month date, reason text) returns bigint
@@ -151,8 +147,7 @@ begin
 end
 $$;
 
-comment on function app_private.drop_audit_partition(date, text) is
-  'The only way to remove rows from the audit trail: drops the partition of a month that has ended, returns the number of its rows, and records the caller and the reason as DROP_AUDIT_LOGS. For the retention job and the database owner. Raises FC010 for a month that has not ended or without a reason, FC004 if there is no such partition.';
+comment on function app_private.drop_audit_partition(date, text) is 'The only way to remove rows from the audit trail: drops the partition of a month that has ended, returns the number of its rows, and records the caller and the reason as DROP_AUDIT_LOGS. For the retention job and the database owner. Raises FC010 for a month that has not ended or without a reason, FC004 if there is no such partition.';
 --! EndIncluded audit/drop_audit_partition.sql
 --! Included audit/maintain_audit_logs.sql
 create or replace function app_private.maintain_audit_logs(out made integer, out dropped integer)
@@ -190,8 +185,7 @@ begin
 end
 $$;
 
-comment on function app_private.maintain_audit_logs() is
-  'Creates the audit trail''s partitions for this month and the next three, and drops the partitions that are older than operation_settings.audit_retention_months. Returns both counts. A second call changes nothing.';
+comment on function app_private.maintain_audit_logs() is 'Creates the audit trail''s partitions for this month and the next three, and drops the partitions that are older than operation_settings.audit_retention_months. Returns both counts. A second call changes nothing.';
 --! EndIncluded audit/maintain_audit_logs.sql
 --! Included audit/audit_change.sql
 create or replace function app_private.audit_change() returns trigger
@@ -218,8 +212,7 @@ begin
 end
 $$;
 
-comment on function app_private.audit_change() is
-  'Trigger: records an insert, update, delete or truncate with the values before and after. An update records the changed columns, and the columns named by the trigger''s arguments: the key of a table without `id`.';
+comment on function app_private.audit_change() is 'Trigger: records an insert, update, delete or truncate with the values before and after. An update records the changed columns, and the columns named by the trigger''s arguments: the key of a table without `id`.';
 --! EndIncluded audit/audit_change.sql
 --! Included audit/audit_state_change.sql
 create or replace function app_private.audit_state_change() returns trigger
@@ -238,8 +231,7 @@ begin
 end
 $$;
 
-comment on function app_private.audit_state_change() is
-  'Trigger: records each new status of a subscription or an invoice, such as START_SUBSCRIPTION or PAY_INVOICE. The trigger''s argument is the noun.';
+comment on function app_private.audit_state_change() is 'Trigger: records each new status of a subscription or an invoice, such as START_SUBSCRIPTION or PAY_INVOICE. The trigger''s argument is the noun.';
 --! EndIncluded audit/audit_state_change.sql
 
 create or replace trigger audit_logs_append_only before update or delete or truncate on app_public.audit_logs

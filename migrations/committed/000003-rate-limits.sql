@@ -1,8 +1,7 @@
---! Previous: sha1:c3c83bf00c065092c6adec8d172facb81aabd7e3
---! Hash: sha1:f21e026ceedb0d904d470c21987dd2b8e1c37f10
+--! Previous: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
+--! Hash: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
 --! Message: rate limits
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -110,8 +109,7 @@ begin
 end
 $$;
 
-comment on function app_private.rate_limit_counter_at(app_private.rate_limit_counters, double precision, double precision) is
-  'The counter at the moment `now`, for a window of the given length. A counter whose window has ended is moved to the next window. A new counter, and one that counted nothing for a whole window, starts at zero.';
+comment on function app_private.rate_limit_counter_at(app_private.rate_limit_counters, double precision, double precision) is 'The counter at the moment `now`, for a window of the given length. A counter whose window has ended is moved to the next window. A new counter, and one that counted nothing for a whole window, starts at zero.';
 --! EndIncluded limits/rate_limit_counter_at.sql
 --! Included limits/rate_limit_used.sql
 create or replace function app_private.rate_limit_used(counter app_private.rate_limit_counters, now double precision)
@@ -120,8 +118,7 @@ create or replace function app_private.rate_limit_used(counter app_private.rate_
   -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
   return counter.current + counter.decay * least(counter.ends_at - now, counter.window_seconds);
 
-comment on function app_private.rate_limit_used(app_private.rate_limit_counters, double precision) is
-  'The used part of the sliding window: the count of the running window, plus the share of the window before that the sliding window still covers. Exact in the first window, which starts at the key''s first hit. It allows no double burst at the end of a window. Setting the clock back does not increase it.';
+comment on function app_private.rate_limit_used(app_private.rate_limit_counters, double precision) is 'The used part of the sliding window: the count of the running window, plus the share of the window before that the sliding window still covers. Exact in the first window, which starts at the key''s first hit. It allows no double burst at the end of a window. Setting the clock back does not increase it.';
 --! EndIncluded limits/rate_limit_used.sql
 --! Included limits/rate_limit_wait.sql
 create or replace function app_private.rate_limit_wait(
@@ -148,10 +145,7 @@ begin
 end
 $$;
 
-comment on function app_private.rate_limit_wait(
-  app_private.rate_limit_counters, double precision, double precision, double precision
-) is
-  'Seconds, at least 1, until the charge passes if no other charge comes: the client''s Retry-After. window_seconds when cost > max_count; null when the charge passes now. The counter is a result of rate_limit_counter_at.';
+comment on function app_private.rate_limit_wait(app_private.rate_limit_counters, double precision, double precision, double precision) is 'Seconds, at least 1, until the charge passes if no other charge comes: the client''s Retry-After. window_seconds when cost > max_count; null when the charge passes now. The counter is a result of rate_limit_counter_at.';
 --! EndIncluded limits/rate_limit_wait.sql
 --! Included limits/take_rate_limit_at_edge.sql
 create or replace function app_private.take_rate_limit_at_edge(
@@ -192,10 +186,7 @@ begin
 end
 $$;
 
-comment on function app_private.take_rate_limit_at_edge(
-  bytea, double precision, double precision, double precision, double precision
-) is
-  'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or its length has changed. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
+comment on function app_private.take_rate_limit_at_edge(bytea, double precision, double precision, double precision, double precision) is 'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or its length has changed. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
 --! EndIncluded limits/take_rate_limit_at_edge.sql
 --! Included limits/take_rate_limit.sql
 create or replace function app_public.take_rate_limit(
@@ -224,8 +215,7 @@ begin
 end
 $$;
 
-comment on function app_public.take_rate_limit(bytea, double precision, double precision, double precision, double precision) is
-  'Takes one charge, or refuses it without writing. A limit that is not enforced has a max_count of Infinity: it counts and never refuses. `now` is the database''s clock, in Unix seconds. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
+comment on function app_public.take_rate_limit(bytea, double precision, double precision, double precision, double precision) is 'Takes one charge, or refuses it without writing. A limit that is not enforced has a max_count of Infinity: it counts and never refuses. `now` is the database''s clock, in Unix seconds. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
 grant execute on function app_public.take_rate_limit(bytea, double precision, double precision, double precision, double precision)
   to forecourt_authenticator;
@@ -268,8 +258,7 @@ begin
 end
 $$;
 
-comment on function app_public.take_rate_limits(bytea[], double precision[], double precision[], double precision[]) is
-  'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
+comment on function app_public.take_rate_limits(bytea[], double precision[], double precision[], double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
 grant execute on function app_public.take_rate_limits(bytea[], double precision[], double precision[], double precision[])
   to forecourt_authenticator;
@@ -287,8 +276,7 @@ begin
 end
 $$;
 
-comment on function app_private.announce_rate_limit_policies() is
-  'Trigger: notifies every API process that the limits have changed, and records who changed them.';
+comment on function app_private.announce_rate_limit_policies() is 'Trigger: notifies every API process that the limits have changed, and records who changed them.';
 --! EndIncluded limits/announce_rate_limit_policies.sql
 --! Included limits/keep_rate_limit_policies.sql
 create or replace function app_private.keep_rate_limit_policies() returns trigger
@@ -303,8 +291,7 @@ begin
 end
 $$;
 
-comment on function app_private.keep_rate_limit_policies() is
-  'Trigger: refuses to delete or rename a rate limit policy, for every role. A limit ends by its mode.';
+comment on function app_private.keep_rate_limit_policies() is 'Trigger: refuses to delete or rename a rate limit policy, for every role. A limit ends by its mode.';
 --! EndIncluded limits/keep_rate_limit_policies.sql
 
 create or replace trigger rate_limit_policies_announced before insert or update on app_public.rate_limit_policies

@@ -1,8 +1,7 @@
---! Previous: sha1:f21e026ceedb0d904d470c21987dd2b8e1c37f10
---! Hash: sha1:72423a8cce996db5d6b4fffc793fcdd2a74193cb
+--! Previous: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
+--! Hash: sha1:c8da7d9a38f157129d82e07596662447a094e41e
 --! Message: identity
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -145,8 +144,7 @@ as $$
   select lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu")
 $$;
 
-comment on function app_private.normalize_email(text) is
-  'The form in which an e-mail address is stored, looked up and counted: Unicode form NFC, without surrounding blanks, in lower case.';
+comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: Unicode form NFC, without surrounding blanks, in lower case.';
 --! EndIncluded identity/normalize_email.sql
 --! Included identity/current_dealer_ids.sql
 create or replace function app_public.current_dealer_ids() returns uuid[]
@@ -160,8 +158,7 @@ begin
 end
 $$;
 
-comment on function app_public.current_dealer_ids() is
-  'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
+comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
 
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
 --! EndIncluded identity/current_dealer_ids.sql
@@ -197,8 +194,7 @@ begin
 end
 $$;
 
-comment on function app_private.require_member(uuid) is
-  'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
+comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
 --! EndIncluded identity/require_member.sql
 --! Included identity/require_publisher.sql
 create or replace function app_private.require_publisher(dealer app_public.dealers) returns void
@@ -215,8 +211,7 @@ begin
 end
 $$;
 
-comment on function app_private.require_publisher(app_public.dealers) is
-  'Raises FC003 if the dealer is closed or its publication is suspended.';
+comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
 --! EndIncluded identity/require_publisher.sql
 --! Included identity/lock_dealer.sql
 create or replace function app_private.lock_dealer(dealer_id uuid) returns app_public.dealers
@@ -238,8 +233,7 @@ begin
 end
 $$;
 
-comment on function app_private.lock_dealer(uuid) is
-  'The first step of every write for a dealer: locks the dealer''s row, then its running and pending subscriptions. The caller must read again all that it read before, including the clock.';
+comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks the dealer''s row, then its running and pending subscriptions. The caller must read again all that it read before, including the clock.';
 --! EndIncluded identity/lock_dealer.sql
 --! Included identity/get_current_user.sql
 create or replace function app_public.get_current_user() returns app_public.users
@@ -251,8 +245,7 @@ as $$
   where u.id = app_public.current_user_id()
 $$;
 
-comment on function app_public.get_current_user() is
-  E'@behavior +queryField\n@name currentUser\nThe user of the access token. Without a token the field fails with `unauthenticated`.';
+comment on function app_public.get_current_user() is E'@behavior +queryField\n@name currentUser\nThe user of the access token. Without a token the field fails with `unauthenticated`.';
 
 grant execute on function app_public.get_current_user() to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/get_current_user.sql
@@ -280,8 +273,7 @@ begin
 end
 $$;
 
-comment on function app_public.register_user(text, text, text) is
-  'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.register_user(text, text, text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
 
 grant execute on function app_public.register_user(text, text, text) to forecourt_authenticator;
 --! EndIncluded identity/register_user.sql
@@ -300,8 +292,7 @@ begin
 end
 $$;
 
-comment on function app_private.account_key(text, text) is
-  'The key under which the failed logins of an account are counted; with an address, those from that known client address. It is an HMAC, so the counters do not reveal e-mail addresses.';
+comment on function app_private.account_key(text, text) is 'The key under which the failed logins of an account are counted; with an address, those from that known client address. It is an HMAC, so the counters do not reveal e-mail addresses.';
 --! EndIncluded identity/account_key.sql
 --! Included identity/known_address_lifetime.sql
 create or replace function app_private.known_address_lifetime() returns interval
@@ -309,8 +300,7 @@ create or replace function app_private.known_address_lifetime() returns interval
   -- No search_path, so that the planner can inline it.
   return 30 * interval '24 hours';
 
-comment on function app_private.known_address_lifetime() is
-  'How long after its last successful login an address counts as known for an account.';
+comment on function app_private.known_address_lifetime() is 'How long after its last successful login an address counts as known for an account.';
 --! EndIncluded identity/known_address_lifetime.sql
 --! Included identity/audit_login.sql
 create or replace function app_private.audit_login(action text, normalized_email text, address text) returns void
@@ -326,8 +316,7 @@ begin
 end
 $$;
 
-comment on function app_private.audit_login(text, text, text) is
-  'Records a failed or blocked login: the client''s address, and the beginning of the account_key. The key identifies nobody, and it is computed the same way for an account that does not exist.';
+comment on function app_private.audit_login(text, text, text) is 'Records a failed or blocked login: the client''s address, and the beginning of the account_key. The key identifies nobody, and it is computed the same way for an account that does not exist.';
 --! EndIncluded identity/audit_login.sql
 --! Included identity/begin_login.sql
 create or replace function app_public.begin_login(
@@ -380,8 +369,7 @@ begin
 end
 $$;
 
-comment on function app_public.begin_login(text, text) is
-  'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.begin_login(text, text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
 
 grant execute on function app_public.begin_login(text, text) to forecourt_authenticator;
 --! EndIncluded identity/begin_login.sql
@@ -400,8 +388,7 @@ begin
 end
 $$;
 
-comment on function app_public.complete_login(text, text, bytea) is
-  'Call it when the password was right: takes back the failure that begin_login counted under this account_key, and remembers the address. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.complete_login(text, text, bytea) is 'Call it when the password was right: takes back the failure that begin_login counted under this account_key, and remembers the address. For the API''s identity code only, not for GraphQL.';
 
 grant execute on function app_public.complete_login(text, text, bytea) to forecourt_authenticator;
 --! EndIncluded identity/complete_login.sql
@@ -420,8 +407,7 @@ begin
 end
 $$;
 
-comment on function app_public.fail_login(text, text, bytea, integer) is
-  'Call it when the password was wrong or the account does not exist: records both the same way, as LOGIN_FAILED. It records at most as many entries per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.fail_login(text, text, bytea, integer) is 'Call it when the password was wrong or the account does not exist: records both the same way, as LOGIN_FAILED. It records at most as many entries per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
 grant execute on function app_public.fail_login(text, text, bytea, integer) to forecourt_authenticator;
 --! EndIncluded identity/fail_login.sql
@@ -448,8 +434,7 @@ begin
 end
 $$;
 
-comment on function app_private.replay_dealer(uuid, uuid, bytea) is
-  'Returns the dealer that the user created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+comment on function app_private.replay_dealer(uuid, uuid, bytea) is 'Returns the dealer that the user created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 --! EndIncluded identity/replay_dealer.sql
 --! Included identity/create_dealer.sql
 create or replace function app_public.create_dealer(
@@ -500,8 +485,7 @@ begin
 end
 $$;
 
-comment on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) is
-  E'@behavior +mutationField\n@resultFieldName dealer\nCreates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
+comment on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nCreates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
 
 grant execute on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/create_dealer.sql
@@ -530,8 +514,7 @@ begin
 end
 $$;
 
-comment on function app_private.remove_idle_rate_limit_counters(integer) is
-  'Removes up to `batch_size` counters that no sliding window covers any more, and returns how many; 0 means done. Also removes outdated login failures and known addresses. Call it in a loop, each call in a transaction of its own.';
+comment on function app_private.remove_idle_rate_limit_counters(integer) is 'Removes up to `batch_size` counters that no sliding window covers any more, and returns how many; 0 means done. Also removes outdated login failures and known addresses. Call it in a loop, each call in a transaction of its own.';
 --! EndIncluded limits/remove_idle_rate_limit_counters.sql
 
 do $$

@@ -1,8 +1,7 @@
---! Previous: sha1:72423a8cce996db5d6b4fffc793fcdd2a74193cb
---! Hash: sha1:32abebad51a97c83ba10af734be1507d00b3b1a9
+--! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
+--! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
 --! Message: jobs and alerts
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -71,8 +70,7 @@ create or replace function app_private.operation_retention() returns interval
   -- No search_path, so that the planner can inline it.
   return 90 * interval '24 hours';
 
-comment on function app_private.operation_retention() is
-  'How long alerts, and runs of jobs that had nothing to do, are kept.';
+comment on function app_private.operation_retention() is 'How long alerts, and runs of jobs that had nothing to do, are kept.';
 --! EndIncluded jobs/operation_retention.sql
 --! Included jobs/release_dead_workers.sql
 create or replace function app_private.release_dead_workers() returns void
@@ -107,8 +105,7 @@ begin
 end
 $$;
 
-comment on function app_private.release_dead_workers() is
-  'Closes the runs whose connection is gone, and unlocks the jobs of dead workers.';
+comment on function app_private.release_dead_workers() is 'Closes the runs whose connection is gone, and unlocks the jobs of dead workers.';
 --! EndIncluded jobs/release_dead_workers.sql
 --! Included jobs/begin_job_run.sql
 create or replace function app_private.begin_job_run(task text, worker_id text default null) returns uuid
@@ -132,8 +129,7 @@ begin
 end
 $$;
 
-comment on function app_private.begin_job_run(text, text) is
-  'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
+comment on function app_private.begin_job_run(text, text) is 'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
 --! EndIncluded jobs/begin_job_run.sql
 --! Included jobs/finish_job_run.sql
 create or replace function app_private.finish_job_run(run_id uuid, error text default null) returns void
@@ -146,8 +142,7 @@ begin
 end
 $$;
 
-comment on function app_private.finish_job_run(uuid, text) is
-  'Ends a run. `error` says why it failed; null: it succeeded.';
+comment on function app_private.finish_job_run(uuid, text) is 'Ends a run. `error` says why it failed; null: it succeeded.';
 --! EndIncluded jobs/finish_job_run.sql
 --! Included alerts/send_alert.sql
 create or replace function app_private.send_alert(kind text, key text, message text, details jsonb default '{}') returns boolean
@@ -182,8 +177,7 @@ begin
 end
 $$;
 
-comment on function app_private.send_alert(text, text, text, jsonb) is
-  'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
+comment on function app_private.send_alert(text, text, text, jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
 --! EndIncluded alerts/send_alert.sql
 --! Included alerts/record_alert_delivery.sql
 create or replace function app_private.record_alert_delivery(alert_id uuid, channel text, error text default null) returns void
@@ -200,8 +194,7 @@ as $$
     last_error = excluded.last_error
 $$;
 
-comment on function app_private.record_alert_delivery(uuid, text, text) is
-  'Records the worker''s attempt to send an alert on a channel. `error` says why it failed; null: the alert was delivered.';
+comment on function app_private.record_alert_delivery(uuid, text, text) is 'Records the worker''s attempt to send an alert on a channel. `error` says why it failed; null: the alert was delivered.';
 --! EndIncluded alerts/record_alert_delivery.sql
 --! Included alerts/remove_old_alerts.sql
 create or replace function app_private.remove_old_alerts() returns integer
@@ -221,8 +214,7 @@ begin
 end
 $$;
 
-comment on function app_private.remove_old_alerts() is
-  'Removes alerts that are older than operation_retention, delivered or not, and returns how many.';
+comment on function app_private.remove_old_alerts() is 'Removes alerts that are older than operation_retention, delivered or not, and returns how many.';
 --! EndIncluded alerts/remove_old_alerts.sql
 
 select app_private.force_row_security('app_private.job_runs');

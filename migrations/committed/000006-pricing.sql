@@ -1,8 +1,7 @@
---! Previous: sha1:32abebad51a97c83ba10af734be1507d00b3b1a9
---! Hash: sha1:6fe0dcf9d6663af9a18820dc6c48c24de4569bcf
+--! Previous: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Hash: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
 --! Message: pricing
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -132,8 +131,7 @@ begin
 end
 $$;
 
-comment on function app_private.minor_units(text) is
-  'Decimal places of a currency, ISO 4217.';
+comment on function app_private.minor_units(text) is 'Decimal places of a currency, ISO 4217.';
 --! EndIncluded pricing/minor_units.sql
 --! Included pricing/money.sql
 create or replace function app_private.money(amount numeric, minor_units integer) returns numeric
@@ -141,8 +139,7 @@ create or replace function app_private.money(amount numeric, minor_units integer
   -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
   return round(amount, greatest(scale(amount), minor_units));
 
-comment on function app_private.money(numeric, integer) is
-  'The same amount with at least the decimal places of its currency: 5 EUR becomes 5.00. It pads with zeros and never rounds. Without a currency the amount is returned unchanged.';
+comment on function app_private.money(numeric, integer) is 'The same amount with at least the decimal places of its currency: 5 EUR becomes 5.00. It pads with zeros and never rounds. Without a currency the amount is returned unchanged.';
 --! EndIncluded pricing/money.sql
 --! Included pricing/write_vat_rate.sql
 create or replace function app_private.write_vat_rate() returns trigger
@@ -155,8 +152,7 @@ begin
 end
 $$;
 
-comment on function app_private.write_vat_rate() is
-  'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
+comment on function app_private.write_vat_rate() is 'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
 --! EndIncluded pricing/write_vat_rate.sql
 --! Included pricing/pricing_detail.sql
 create or replace function app_private.pricing_detail(
@@ -170,8 +166,7 @@ as $$
     'pricingType', upper(pricing_detail.pricing_type::text collate "C"), 'at', pricing_detail.at))
 $$;
 
-comment on function app_private.pricing_detail(text, app_public.segment, app_public.pricing_type, timestamptz) is
-  'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
+comment on function app_private.pricing_detail(text, app_public.segment, app_public.pricing_type, timestamptz) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
 --! EndIncluded pricing/pricing_detail.sql
 --! Included pricing/pass_pricing_gate.sql
 create or replace function app_private.pass_pricing_gate(
@@ -220,8 +215,7 @@ begin
 end
 $$;
 
-comment on function app_private.pass_pricing_gate(text, app_public.segment, app_public.pricing_type, timestamptz) is
-  'Returns currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even for free. `segment` and `pricing_type` (null: a package) only describe the request in the error. Raises FC005 if one is missing, FC006 if several VAT rates are valid.';
+comment on function app_private.pass_pricing_gate(text, app_public.segment, app_public.pricing_type, timestamptz) is 'Returns currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even for free. `segment` and `pricing_type` (null: a package) only describe the request in the error. Raises FC005 if one is missing, FC006 if several VAT rates are valid.';
 --! EndIncluded pricing/pass_pricing_gate.sql
 --! Included pricing/find_price.sql
 create or replace function app_private.find_price(
@@ -259,8 +253,7 @@ begin
 end
 $$;
 
-comment on function app_private.find_price(text, app_public.segment, app_public.pricing_type, timestamptz) is
-  'Returns the price that is valid at a moment. Raises FC005 if there is none, FC006 if several are valid.';
+comment on function app_private.find_price(text, app_public.segment, app_public.pricing_type, timestamptz) is 'Returns the price that is valid at a moment. Raises FC005 if there is none, FC006 if several are valid.';
 --! EndIncluded pricing/find_price.sql
 --! Included pricing/enforce_price_versions.sql
 create or replace function app_private.enforce_price_versions() returns trigger
@@ -283,8 +276,7 @@ begin
 end
 $$;
 
-comment on function app_private.enforce_price_versions() is
-  'Trigger: the validity of a price may get an earlier end; every other change is refused.';
+comment on function app_private.enforce_price_versions() is 'Trigger: the validity of a price may get an earlier end; every other change is refused.';
 --! EndIncluded pricing/enforce_price_versions.sql
 --! Included pricing/set_price.sql
 create or replace function app_private.set_price(
@@ -325,8 +317,7 @@ begin
 end
 $$;
 
-comment on function app_private.set_price(text, app_public.segment, app_public.pricing_type, numeric, timestamptz) is
-  'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. For a DBA.';
+comment on function app_private.set_price(text, app_public.segment, app_public.pricing_type, numeric, timestamptz) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. For a DBA.';
 --! EndIncluded pricing/set_price.sql
 --! Included pricing/record_pricing_conflicts.sql
 create or replace function app_public.record_pricing_conflicts(conflicts jsonb) returns void
@@ -362,8 +353,7 @@ begin
 end
 $$;
 
-comment on function app_public.record_pricing_conflicts(jsonb) is
-  'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Raises one alert per conflict and hour. The API calls it outside of the refused transaction. Not for GraphQL.';
+comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Raises one alert per conflict and hour. The API calls it outside of the refused transaction. Not for GraphQL.';
 
 grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
 --! EndIncluded pricing/record_pricing_conflicts.sql

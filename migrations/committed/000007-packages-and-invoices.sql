@@ -1,8 +1,7 @@
---! Previous: sha1:6fe0dcf9d6663af9a18820dc6c48c24de4569bcf
---! Hash: sha1:b4109912d76aaaf5e7e09b4eea46625d41f31946
+--! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
+--! Hash: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
 --! Message: packages and invoices
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -193,8 +192,7 @@ begin
 end
 $$;
 
-comment on function app_private.write_price_as_money() is
-  'Trigger: stores the price of a package with at least the decimal places of its currency.';
+comment on function app_private.write_price_as_money() is 'Trigger: stores the price of a package with at least the decimal places of its currency.';
 --! EndIncluded pricing/write_price_as_money.sql
 --! Included pricing/price_item.sql
 create or replace function app_private.price_item(unit_price_net numeric, gate app_private.pricing_gate) returns app_public.invoice_items
@@ -216,8 +214,7 @@ begin
 end
 $$;
 
-comment on function app_private.price_item(numeric, app_private.pricing_gate) is
-  'The only place where money is computed: net, VAT and gross amount of a price, rounded half away from zero to the currency''s minor units. The caller fills in the other columns of the item.';
+comment on function app_private.price_item(numeric, app_private.pricing_gate) is 'The only place where money is computed: net, VAT and gross amount of a price, rounded half away from zero to the currency''s minor units. The caller fills in the other columns of the item.';
 --! EndIncluded pricing/price_item.sql
 --! Included pricing/pricing_gaps.sql
 create or replace view app_public.pricing_gaps with (security_invoker = true) as
@@ -260,8 +257,7 @@ select
   end as since
 from gaps as g cross join horizon as h;
 
-comment on view app_public.pricing_gaps is
-  E'@behavior +query:resource:connection\nCountries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
+comment on view app_public.pricing_gaps is E'@behavior +query:resource:connection\nCountries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
 comment on column app_public.pricing_gaps.country is E'@notNull\nISO 3166-1 alpha-2.';
 comment on column app_public.pricing_gaps.missing is E'@notNull\ncurrency, vat_rate, price or package.';
 comment on column app_public.pricing_gaps.starts_at is E'@notNull\nStart of the gap within the next 90 days.';
@@ -298,8 +294,7 @@ begin
 end
 $$;
 
-comment on function app_private.alert_pricing_gaps() is
-  'Raises one alert a day (UTC) for each country and missing configuration that pricing_gaps shows, and returns the number of new alerts.';
+comment on function app_private.alert_pricing_gaps() is 'Raises one alert a day (UTC) for each country and missing configuration that pricing_gaps shows, and returns the number of new alerts.';
 --! EndIncluded pricing/alert_pricing_gaps.sql
 --! Included billing/add_invoice_item.sql
 create or replace function app_private.add_invoice_item(item app_public.invoice_items) returns uuid
@@ -324,8 +319,7 @@ begin
 end
 $$;
 
-comment on function app_private.add_invoice_item(app_public.invoice_items) is
-  'Adds an item to the dealer''s open draft invoice for the month (UTC) of its `created_at`, and returns the item''s id. Ignores `id` and `invoice_id` of the argument.';
+comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Adds an item to the dealer''s open draft invoice for the month (UTC) of its `created_at`, and returns the item''s id. Ignores `id` and `invoice_id` of the argument.';
 --! EndIncluded billing/add_invoice_item.sql
 --! Included billing/find_package.sql
 create or replace function app_private.find_package(package_id uuid, country text) returns app_public.dealer_packages
@@ -351,8 +345,7 @@ begin
 end
 $$;
 
-comment on function app_private.find_package(uuid, text) is
-  'Returns a package that is on sale in the country. Raises FC004 if no such package is on sale, FC010 if it is sold in another country.';
+comment on function app_private.find_package(uuid, text) is 'Returns a package that is on sale in the country. Raises FC004 if no such package is on sale, FC010 if it is sold in another country.';
 --! EndIncluded billing/find_package.sql
 --! Included billing/replay_checkout.sql
 create or replace function app_private.replay_checkout(dealer_id uuid, idempotency_key uuid, payload_hash bytea) returns app_public.checkouts
@@ -375,8 +368,7 @@ begin
 end
 $$;
 
-comment on function app_private.replay_checkout(uuid, uuid, bytea) is
-  'Returns the checkout that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+comment on function app_private.replay_checkout(uuid, uuid, bytea) is 'Returns the checkout that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 --! EndIncluded billing/replay_checkout.sql
 --! Included billing/close_expired_checkout.sql
 create or replace function app_private.close_expired_checkout(dealer_id uuid, at timestamptz) returns void
@@ -404,8 +396,7 @@ begin
 end
 $$;
 
-comment on function app_private.close_expired_checkout(uuid, timestamptz) is
-  'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start. Raises FC008 while the offer is open.';
+comment on function app_private.close_expired_checkout(uuid, timestamptz) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start. Raises FC008 while the offer is open.';
 --! EndIncluded billing/close_expired_checkout.sql
 --! Included billing/buy_package.sql
 create or replace function app_public.buy_package(
@@ -464,8 +455,7 @@ begin
 end
 $$;
 
-comment on function app_public.buy_package(uuid, uuid, uuid, text, text) is
-  E'@behavior +mutationField\n@resultFieldName checkout\nStarts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
+comment on function app_public.buy_package(uuid, uuid, uuid, text, text) is E'@behavior +mutationField\n@resultFieldName checkout\nStarts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
 
 grant execute on function app_public.buy_package(uuid, uuid, uuid, text, text) to forecourt_dealer, forecourt_admin;
 --! EndIncluded billing/buy_package.sql
@@ -507,8 +497,7 @@ begin
 end
 $$;
 
-comment on function app_private.settle_invoice(uuid, uuid) is
-  'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended.';
+comment on function app_private.settle_invoice(uuid, uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended.';
 --! EndIncluded billing/settle_invoice.sql
 --! Included billing/pay_invoice.sql
 create or replace function app_public.pay_invoice(invoice_id uuid) returns app_public.invoices
@@ -530,8 +519,7 @@ begin
 end
 $$;
 
-comment on function app_public.pay_invoice(uuid) is
-  E'@behavior +mutationField\n@resultFieldName invoice\nFor admins: marks an invoice as paid that was paid outside of Forecourt, and starts or queues its subscription. A second call changes nothing.';
+comment on function app_public.pay_invoice(uuid) is E'@behavior +mutationField\n@resultFieldName invoice\nFor admins: marks an invoice as paid that was paid outside of Forecourt, and starts or queues its subscription. A second call changes nothing.';
 
 grant execute on function app_public.pay_invoice(uuid) to forecourt_admin;
 --! EndIncluded billing/pay_invoice.sql

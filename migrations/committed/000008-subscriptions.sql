@@ -1,8 +1,7 @@
---! Previous: sha1:b4109912d76aaaf5e7e09b4eea46625d41f31946
---! Hash: sha1:a433d28891f816bf18de092a15efae0f25bad70d
+--! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
+--! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
 --! Message: subscriptions
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -93,8 +92,7 @@ begin
 end
 $$;
 
-comment on function app_private.enforce_subscription_state() is
-  'Trigger: refuses a forbidden change of a subscription, for every role. The rule is in the trigger''s WHEN clause, which costs an allowed change a fraction of a function call.';
+comment on function app_private.enforce_subscription_state() is 'Trigger: refuses a forbidden change of a subscription, for every role. The rule is in the trigger''s WHEN clause, which costs an allowed change a fraction of a function call.';
 --! EndIncluded subscription/enforce_subscription_state.sql
 --! Included subscription/schedule_expiry.sql
 create or replace function app_private.schedule_expiry(dealer_id uuid, at timestamptz) returns timestamptz
@@ -112,8 +110,7 @@ begin
 end
 $$;
 
-comment on function app_private.schedule_expiry(uuid, timestamptz) is
-  'If the dealer has a pending subscription, schedules an expiry run at the end of the running one, so that the next one starts at once and not in the following night.';
+comment on function app_private.schedule_expiry(uuid, timestamptz) is 'If the dealer has a pending subscription, schedules an expiry run at the end of the running one, so that the next one starts at once and not in the following night.';
 --! EndIncluded subscription/schedule_expiry.sql
 --! Included subscription/activate_pending_subscriptions.sql
 create or replace function app_private.activate_pending_subscriptions(dealer_ids uuid[] default null) returns integer
@@ -150,8 +147,7 @@ begin
 end
 $$;
 
-comment on function app_private.activate_pending_subscriptions(uuid[]) is
-  'Starts the oldest pending subscription of each of these dealers (null: of all) that has no running one, and returns how many. Their paid time starts now.';
+comment on function app_private.activate_pending_subscriptions(uuid[]) is 'Starts the oldest pending subscription of each of these dealers (null: of all) that has no running one, and returns how many. Their paid time starts now.';
 --! EndIncluded subscription/activate_pending_subscriptions.sql
 --! Included subscription/expire_ended_subscription.sql
 create or replace function app_private.expire_ended_subscription(dealer_id uuid, at timestamptz) returns void
@@ -171,8 +167,7 @@ begin
 end
 $$;
 
-comment on function app_private.expire_ended_subscription(uuid, timestamptz) is
-  'Expires the dealer''s active subscription if it has ended and no expiry run has recorded that yet, so that it does not delay the next one. Writes one SYSTEM_EXPIRE audit row. The caller holds the dealer''s lock.';
+comment on function app_private.expire_ended_subscription(uuid, timestamptz) is 'Expires the dealer''s active subscription if it has ended and no expiry run has recorded that yet, so that it does not delay the next one. Writes one SYSTEM_EXPIRE audit row. The caller holds the dealer''s lock.';
 --! EndIncluded subscription/expire_ended_subscription.sql
 --! Included subscription/start_pending_subscription.sql
 create or replace function app_private.start_pending_subscription(dealer_id uuid, subscription_id uuid, at timestamptz) returns void
@@ -205,8 +200,7 @@ begin
 end
 $$;
 
-comment on function app_private.start_pending_subscription(uuid, uuid, timestamptz) is
-  'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. Those that still run become cancelled: they keep what else they hold until their end. The caller holds the dealer''s lock.';
+comment on function app_private.start_pending_subscription(uuid, uuid, timestamptz) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. Those that still run become cancelled: they keep what else they hold until their end. The caller holds the dealer''s lock.';
 --! EndIncluded subscription/start_pending_subscription.sql
 --! Included subscription/start_subscription.sql
 create or replace function app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamptz) returns void
@@ -233,8 +227,7 @@ begin
 end
 $$;
 
-comment on function app_private.start_subscription(uuid, uuid, timestamptz) is
-  'Creates the subscription of a paid checkout with the quotas as they were bought: active at once, or pending behind a running one. The caller holds the dealer''s lock.';
+comment on function app_private.start_subscription(uuid, uuid, timestamptz) is 'Creates the subscription of a paid checkout with the quotas as they were bought: active at once, or pending behind a running one. The caller holds the dealer''s lock.';
 --! EndIncluded subscription/start_subscription.sql
 --! Included subscription/cancel_subscription.sql
 create or replace function app_public.cancel_subscription(subscription_id uuid) returns app_public.dealer_subscriptions
@@ -279,8 +272,7 @@ begin
 end
 $$;
 
-comment on function app_public.cancel_subscription(uuid) is
-  E'@behavior +mutationField\n@resultFieldName subscription\nCancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
+comment on function app_public.cancel_subscription(uuid) is E'@behavior +mutationField\n@resultFieldName subscription\nCancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded subscription/cancel_subscription.sql
@@ -301,8 +293,7 @@ begin
 end
 $$;
 
-comment on function app_private.plan_expiry() is
-  'How many subscriptions are due at `until_at`, the present time, and the median of their ends; null if none is due.';
+comment on function app_private.plan_expiry() is 'How many subscriptions are due at `until_at`, the present time, and the median of their ends; null if none is due.';
 --! EndIncluded subscription/plan_expiry.sql
 --! Included subscription/find_due_batches.sql
 create or replace function app_private.find_due_batches(
@@ -330,8 +321,7 @@ as $$
   order by b.number
 $$;
 
-comment on function app_private.find_due_batches(timestamptz, timestamptz, integer, integer) is
-  'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
+comment on function app_private.find_due_batches(timestamptz, timestamptz, integer, integer) is 'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
 --! EndIncluded subscription/find_due_batches.sql
 --! Included subscription/expire_rows.sql
 create or replace function app_private.expire_rows(tids tid[]) returns integer
@@ -372,8 +362,7 @@ begin
 end
 $$;
 
-comment on function app_private.expire_rows(tid[]) is
-  'Expires the active subscriptions with these ctids whose end has passed, except those that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired subscriptions.';
+comment on function app_private.expire_rows(tid[]) is 'Expires the active subscriptions with these ctids whose end has passed, except those that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired subscriptions.';
 --! EndIncluded subscription/expire_rows.sql
 --! Included subscription/run_expiry_batch.sql
 create or replace function app_private.run_expiry_batch(
@@ -395,8 +384,7 @@ begin
 end
 $$;
 
-comment on function app_private.run_expiry_batch(uuid, tid[]) is
-  'Expires one batch of a run and counts it in job_runs, in one transaction, so that the count is exact even if the worker dies. Returns how many subscriptions expired, and whether a listing was created within the last second; the run slows down then.';
+comment on function app_private.run_expiry_batch(uuid, tid[]) is 'Expires one batch of a run and counts it in job_runs, in one transaction, so that the count is exact even if the worker dies. Returns how many subscriptions expired, and whether a listing was created within the last second; the run slows down then.';
 --! EndIncluded subscription/run_expiry_batch.sql
 --! Included subscription/end_expiry.sql
 create or replace function app_private.end_expiry(is_complete boolean default false) returns void
@@ -432,8 +420,7 @@ begin
 end
 $$;
 
-comment on function app_private.end_expiry(boolean) is
-  'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete` says that all due subscriptions were expired. They are not searched for then, because a walk over a million dead index entries takes a second.';
+comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete` says that all due subscriptions were expired. They are not searched for then, because a walk over a million dead index entries takes a second.';
 --! EndIncluded subscription/end_expiry.sql
 --! Included subscription/expire_subscriptions.sql
 create or replace function app_private.expire_subscriptions(batch_size integer default 1000) returns integer
@@ -481,8 +468,7 @@ begin
 end
 $$;
 
-comment on function app_private.expire_subscriptions(integer) is
-  'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores the position. Rows that a publication has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores the position. Rows that a publication has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
 --! EndIncluded subscription/expire_subscriptions.sql
 --! Included subscription/schedule_missed_expiry.sql
 create or replace function app_private.schedule_missed_expiry() returns void
@@ -495,8 +481,7 @@ begin
 end
 $$;
 
-comment on function app_private.schedule_missed_expiry() is
-  'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
+comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
 --! EndIncluded subscription/schedule_missed_expiry.sql
 
 -- The condition is the rule; the function is called for forbidden changes only. A publication changes only the used quota.

@@ -1,8 +1,7 @@
---! Previous: sha1:a433d28891f816bf18de092a15efae0f25bad70d
---! Hash: sha1:960d4618df17b6b79ce2cf9e985e0dfd2fb70b22
+--! Previous: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Hash: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
 --! Message: listings and ledger
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -221,8 +220,7 @@ begin
 end
 $$;
 
-comment on function app_private.free_quota_remaining(uuid, text, app_public.segment, timestamptz) is
-  'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
+comment on function app_private.free_quota_remaining(uuid, text, app_public.segment, timestamptz) is 'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
 --! EndIncluded quota/free_quota_remaining.sql
 --! Included quota/decide_publication.sql
 create or replace function app_private.decide_publication(
@@ -284,8 +282,7 @@ begin
 end
 $$;
 
-comment on function app_private.decide_publication(uuid, text, timestamptz, boolean) is
-  'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid, text, timestamptz, boolean) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 --! EndIncluded quota/decide_publication.sql
 --! Included listing/quote_listing.sql
 create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote
@@ -312,8 +309,7 @@ begin
 end
 $$;
 
-comment on function app_public.quote_listing(uuid) is
-  E'@behavior +queryField\nWhat the dealer''s next listing would cost now: the decision of createListing without its writes. For members of the dealer.';
+comment on function app_public.quote_listing(uuid) is E'@behavior +queryField\nWhat the dealer''s next listing would cost now: the decision of createListing without its writes. For members of the dealer.';
 
 grant execute on function app_public.quote_listing(uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded listing/quote_listing.sql
@@ -338,8 +334,7 @@ begin
 end
 $$;
 
-comment on function app_private.replay_listing(uuid, uuid, bytea) is
-  'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+comment on function app_private.replay_listing(uuid, uuid, bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 --! EndIncluded listing/replay_listing.sql
 --! Included listing/record_consumption.sql
 create or replace function app_private.record_consumption(
@@ -379,8 +374,7 @@ begin
 end
 $$;
 
-comment on function app_private.record_consumption(app_public.listings, app_private.publication_decision) is
-  'Carries out a decision: starts the pending subscription that it needs, uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
+comment on function app_private.record_consumption(app_public.listings, app_private.publication_decision) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
 --! EndIncluded listing/record_consumption.sql
 --! Included listing/create_listing.sql
 create or replace function app_public.create_listing(
@@ -426,8 +420,7 @@ begin
 end
 $$;
 
-comment on function app_public.create_listing(uuid, uuid, text, text, numeric, text, text, jsonb, text[]) is
-  E'@behavior +mutationField\n@resultFieldName listing\nPublishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates a PENDING listing, in one transaction. The same idempotency key with the same input returns the same listing.';
+comment on function app_public.create_listing(uuid, uuid, text, text, numeric, text, text, jsonb, text[]) is E'@behavior +mutationField\n@resultFieldName listing\nPublishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates a PENDING listing, in one transaction. The same idempotency key with the same input returns the same listing.';
 
 grant execute on function app_public.create_listing(uuid, uuid, text, text, numeric, text, text, jsonb, text[]) to forecourt_dealer, forecourt_admin;
 --! EndIncluded listing/create_listing.sql
@@ -448,8 +441,7 @@ begin
 end
 $$;
 
-comment on function app_public.consumption_of_listing(uuid, uuid) is
-  'The ledger row of a listing''s publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
+comment on function app_public.consumption_of_listing(uuid, uuid) is 'The ledger row of a listing''s publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
 
 grant execute on function app_public.consumption_of_listing(uuid, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded listing/consumption_of_listing.sql
@@ -482,8 +474,7 @@ as $$
   from differing as d
 $$;
 
-comment on function app_private.verify_listings(uuid, uuid) is
-  'Finds listings that do not have exactly one publication in the ledger, and publications without a listing, for all dealers or a range of dealer ids. `id` is the listing''s.';
+comment on function app_private.verify_listings(uuid, uuid) is 'Finds listings that do not have exactly one publication in the ledger, and publications without a listing, for all dealers or a range of dealer ids. `id` is the listing''s.';
 --! EndIncluded ledger/verify_listings.sql
 --! Included ledger/verify_listings_from.sql
 create or replace function app_private.verify_listings_from(
@@ -512,8 +503,7 @@ begin
 end
 $$;
 
-comment on function app_private.verify_listings_from(uuid, integer) is
-  'Runs verify_listings for the given dealer and the next ones, up to about `size` listings and to the end of a dealer. Returns whether it found nothing, and the next dealer; null at the end. One short statement per call, so the check of a large ledger blocks nobody.';
+comment on function app_private.verify_listings_from(uuid, integer) is 'Runs verify_listings for the given dealer and the next ones, up to about `size` listings and to the end of a dealer. Returns whether it found nothing, and the next dealer; null at the end. One short statement per call, so the check of a large ledger blocks nobody.';
 --! EndIncluded ledger/verify_listings_from.sql
 --! Included ledger/verify_subscriptions.sql
 create or replace function app_private.verify_subscriptions() returns setof app_private.ledger_fault
@@ -541,8 +531,7 @@ as $$
     or s.used_listing_quota not between 0 and s.included_listing_quota
 $$;
 
-comment on function app_private.verify_subscriptions() is
-  'Finds subscriptions whose used quota differs from the number of their ledger rows or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
+comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
 --! EndIncluded ledger/verify_subscriptions.sql
 --! Included ledger/verify_paid_extras.sql
 create or replace function app_private.verify_paid_extras() returns setof app_private.ledger_fault
@@ -577,8 +566,7 @@ as $$
   having count(*) > 1
 $$;
 
-comment on function app_private.verify_paid_extras() is
-  'Finds paid ledger rows without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one ledger row (`id` is the item''s).';
+comment on function app_private.verify_paid_extras() is 'Finds paid ledger rows without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one ledger row (`id` is the item''s).';
 --! EndIncluded ledger/verify_paid_extras.sql
 --! Included ledger/verify_invoices.sql
 create or replace function app_private.verify_invoices() returns setof app_private.ledger_fault
@@ -606,8 +594,7 @@ as $$
   where it.currency <> i.currency or it.country <> i.country
 $$;
 
-comment on function app_private.verify_invoices() is
-  'Finds invoices whose totals differ from the sums of their items, items without an invoice (`id` is the invoice''s), and items whose currency or country differs from the invoice''s (`id` is the item''s).';
+comment on function app_private.verify_invoices() is 'Finds invoices whose totals differ from the sums of their items, items without an invoice (`id` is the invoice''s), and items whose currency or country differs from the invoice''s (`id` is the item''s).';
 --! EndIncluded ledger/verify_invoices.sql
 --! Included ledger/verify_purchases.sql
 create or replace function app_private.verify_purchases() returns setof app_private.ledger_fault
@@ -635,8 +622,7 @@ as $$
   where i.id is null or coalesce(s.subscriptions, 0) <> case i.status when 'paid' then 1 else 0 end
 $$;
 
-comment on function app_private.verify_purchases() is
-  'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
+comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
 --! EndIncluded ledger/verify_purchases.sql
 --! Included ledger/verify_ledger.sql
 create or replace function app_private.verify_ledger(listings boolean default true) returns setof app_private.ledger_fault
@@ -657,8 +643,7 @@ begin
 end
 $$;
 
-comment on function app_private.verify_ledger(boolean) is
-  'Checks the rules of the ledger and returns one row per violation; no row means that the ledger is in order. Reads every row once or twice by set operations, in the snapshot of the calling statement, and locks no rows. With `listings` false, verify_listings is left out.';
+comment on function app_private.verify_ledger(boolean) is 'Checks the rules of the ledger and returns one row per violation; no row means that the ledger is in order. Reads every row once or twice by set operations, in the snapshot of the calling statement, and locks no rows. With `listings` false, verify_listings is left out.';
 --! EndIncluded ledger/verify_ledger.sql
 --! Included ledger/check_ledger.sql
 create or replace function app_private.check_ledger(listings_in_order_since timestamptz default null) returns app_private.ledger_checks
@@ -692,8 +677,7 @@ begin
 end
 $$;
 
-comment on function app_private.check_ledger(timestamptz) is
-  'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
+comment on function app_private.check_ledger(timestamptz) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
 --! EndIncluded ledger/check_ledger.sql
 
 create or replace trigger listing_consumptions_never_changed before update or delete or truncate on app_public.listing_consumptions

@@ -1,8 +1,7 @@
---! Previous: sha1:960d4618df17b6b79ce2cf9e985e0dfd2fb70b22
---! Hash: sha1:b5562360689ae42204d03953ab077d4676d534f8
+--! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
+--! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
 --! Message: metrics
 
--- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
@@ -23,8 +22,7 @@ begin
 end
 $$;
 
-comment on function app_private.subscription_metrics() is
-  'Number of active subscriptions whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
+comment on function app_private.subscription_metrics() is 'Number of active subscriptions whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
 --! EndIncluded metrics/subscription_metrics.sql
 --! Included metrics/expiry_metrics.sql
 create or replace function app_private.expiry_metrics()
@@ -48,8 +46,7 @@ begin
 end
 $$;
 
-comment on function app_private.expiry_metrics() is
-  'When an expiry run last succeeded, in Unix seconds (no row before the first one), and how many subscriptions all runs have expired. See operation_metrics.';
+comment on function app_private.expiry_metrics() is 'When an expiry run last succeeded, in Unix seconds (no row before the first one), and how many subscriptions all runs have expired. See operation_metrics.';
 --! EndIncluded metrics/expiry_metrics.sql
 --! Included metrics/ledger_metrics.sql
 create or replace function app_private.ledger_metrics()
@@ -68,8 +65,7 @@ begin
 end
 $$;
 
-comment on function app_private.ledger_metrics() is
-  'Result and time of the last ledger check; no row before the first one. See operation_metrics.';
+comment on function app_private.ledger_metrics() is 'Result and time of the last ledger check; no row before the first one. See operation_metrics.';
 --! EndIncluded metrics/ledger_metrics.sql
 --! Included metrics/job_metrics.sql
 create or replace function app_private.job_metrics()
@@ -103,8 +99,7 @@ begin
 end
 $$;
 
-comment on function app_private.job_metrics() is
-  'The worker''s queue: due jobs and the age of the oldest one, failed jobs that will be retried, and jobs that have failed for the last time. Each count stops at 100,000. See operation_metrics.';
+comment on function app_private.job_metrics() is 'The worker''s queue: due jobs and the age of the oldest one, failed jobs that will be retried, and jobs that have failed for the last time. Each count stops at 100,000. See operation_metrics.';
 --! EndIncluded metrics/job_metrics.sql
 --! Included metrics/lock_metrics.sql
 create or replace function app_private.lock_metrics()
@@ -128,8 +123,7 @@ begin
 end
 $$;
 
-comment on function app_private.lock_metrics() is
-  'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
+comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 --! EndIncluded metrics/lock_metrics.sql
 --! Included metrics/operation_metrics.sql
 create or replace function app_public.operation_metrics()
@@ -147,8 +141,7 @@ begin
 end
 $$;
 
-comment on function app_public.operation_metrics() is
-  'Metrics from the database: name, labels and value of each one; docs/metrics.md explains them. Cheap at any size: counts stop at 100,000. For the API''s /metrics only, not for GraphQL.';
+comment on function app_public.operation_metrics() is 'Metrics from the database: name, labels and value of each one; docs/metrics.md explains them. Cheap at any size: counts stop at 100,000. For the API''s /metrics only, not for GraphQL.';
 
 grant execute on function app_public.operation_metrics() to forecourt_authenticator;
 --! EndIncluded metrics/operation_metrics.sql
