@@ -25,6 +25,9 @@ const FORGET = `
   end
   $$`
 
+const DIFFERS =
+  'The fixture differs from the committed migrations. Include it in migrations/current.sql and run npm run db:commit.'
+
 /** `owner`: a client of the owner of a migrated database; nothing is left changed. */
 export async function fixturesEqualDatabase(owner: pg.ClientBase): Promise<string[]> {
   const files = await fixtures()
@@ -36,10 +39,11 @@ export async function fixturesEqualDatabase(owner: pg.ClientBase): Promise<strin
     // an older migration may include a file that has been removed since
     const inOrder = included.flatMap(include => files.filter(file => file.include === include))
     const fault = await runAgain(owner, inOrder)
+    const changed = fault === undefined ? await difference(before, await describeSchema(owner)) : [fault]
     return [
       ...files.filter(file => !inOrder.includes(file)).map(({ path }) => `no migration includes ${path}`),
       ...strangers,
-      ...(fault === undefined ? await difference(before, await describeSchema(owner)) : [fault]),
+      ...(changed.length > 0 ? [DIFFERS, ...changed] : []),
     ]
   } finally {
     await owner.query('rollback')

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { compile } from 'graphile-migrate'
 import { isBlank } from '../migrations/currentMigration.ts'
+import { editedMigration } from '../migrations/editedMigration.ts'
 import { committedMigrations, currentMigration, type Source } from '../support/sources.ts'
 import { runTool } from '../support/tools.ts'
 
@@ -37,9 +38,7 @@ export function chainFaults(migrations: Source[]): string[] {
     if (Number.parseInt(path.replace(/.*\//, ''), 10) !== index + 1)
       faults.push(`${path} is not number ${index + 1}`)
     if (named('Previous') !== previous) faults.push(`${path} does not follow ${previous}, the hash before it`)
-    if (hash !== hashOf(body, previous)) {
-      faults.push(`${path} was edited after its commit: restore it, and write another migration`)
-    }
+    if (hash !== hashOf(body, previous)) faults.push(editedMigration(path))
     previous = hash
     return faults
   })

@@ -2,6 +2,8 @@
  * `npm run db:watch`: applies migrations/current.sql and the fixtures that it includes to a throw-away database, at each
  * save, and keeps schema.sql and schema.graphql up to date.
  */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { current } from 'graphile-migrate'
 import { migrationsFolder } from '../../src/database/migrations.ts'
@@ -29,9 +31,13 @@ async function watch(databases: WorkDatabases): Promise<never> {
   let applied: string | undefined
   let last: string | undefined
   const changed = await watchFixtures()
+  const committed = await committedFiles()
   for (;;) {
     const text = await compileCurrent().catch((error: Error) => error)
     const key = String(text)
+    // after the text: db:commit writes the committed file before it empties current.sql
+    const notice = noticeOf(committed, await committedFiles())
+    if (notice !== undefined) return stop(notice)
     // an editor may still be writing: two readings must agree
     if (key !== applied && key === last) {
       applied = key
@@ -43,6 +49,24 @@ async function watch(databases: WorkDatabases): Promise<never> {
       say(`note    ${path} has changed, but migrations/current.sql does not include it.`)
     await sleep(POLL_MS)
   }
+}
+
+async function committedFiles(): Promise<string[]> {
+  return (await readdir(join(migrationsFolder, 'committed'))).sort()
+}
+
+/** The databases have the committed migrations of the start, so they are of no use after a change of these. */
+function noticeOf(before: string[], now: string[]): string | undefined {
+  if (String(now) === String(before)) return undefined
+  return before.every(file => now.includes(file))
+    ? 'The migration is committed. Press Ctrl-C, and start db:watch again for the next one.'
+    : 'The committed migrations have changed. Press Ctrl-C, and start db:watch again.'
+}
+
+/** Waits for Ctrl-C, so that the database stays for psql. */
+async function stop(notice: string): Promise<never> {
+  say(`note    ${notice}`)
+  for (;;) await sleep(60_000)
 }
 
 async function apply(databases: WorkDatabases, text: string): Promise<void> {

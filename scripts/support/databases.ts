@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { migrate } from '../../src/database/migrate.ts'
 import { startEmbedded } from '../../src/embedded/embedded.ts'
+import { explainHash } from '../migrations/editedMigration.ts'
 import { startPostgres15 } from './postgres15.ts'
 
 /** Fast settings, because the data may be lost; and enough connections for a benchmark. */
@@ -90,7 +91,7 @@ async function migrated(database: Database): Promise<Database> {
   try {
     await migrate({ databaseUrl: database.ownerUrl, includeCurrent: true, log })
   } catch (error) {
-    throw new Error([...messages, String(error)].join('\n'))
+    throw new Error([...messages, explainHash(error)].join('\n'))
   }
   return database
 }

@@ -105,6 +105,10 @@ const promised: Record<string, [required: string, optional: string, payload: str
   payInvoice: ['invoiceId', '', 'invoice'],
 }
 
+test('every mutation has its row of promised parts', () => {
+  expect(Object.keys(promised).sort()).toEqual(namesOf('Mutation'))
+})
+
 test.each(Object.entries(promised))(
   '%s still takes the input that clients send, and gives the field that they read',
   (name, [required, optional, payload]) => {

@@ -18,6 +18,7 @@ const CHECKS = [
   'functions for',
   'fixtures',
 ]
+const FIXTURE = 'migrations/fixtures/identity/set_dealer_type.sql'
 const guide = await readFile(new URL('../../CONTRIBUTING.md', import.meta.url), 'utf8')
 const steps = stepsOf(guide)
 
@@ -28,6 +29,18 @@ beforeAll(() => {
 })
 
 afterAll(() => copy.remove())
+
+/** The guide tells readers to break the function and to see its test fail. */
+async function breakOnce(command: string): Promise<void> {
+  const path = join(copy.directory, FIXTURE)
+  const text = await readFile(path, 'utf8')
+  const broken = text.replace(/^.*require_member.*\n/m, '')
+  expect(broken).not.toBe(text)
+  await writeFile(path, broken)
+  const { status, output } = await copy.run(command)
+  await writeFile(path, text)
+  expect([status, output]).toEqual([1, expect.stringContaining('● a user who is not a member is refused')])
+}
 
 async function follow(step: Step): Promise<void> {
   if (step.kind === 'command') {
@@ -52,7 +65,12 @@ test('the guide has every kind of step', () => {
 test(
   'a reader who follows the guide ends with a committed migration, passing tests and passing checks',
   async () => {
-    for (const step of steps) await follow(step)
+    const firstTest = steps.find(step => step.kind === 'command' && step.command.startsWith('npm test'))
+    for (const step of steps) {
+      await follow(step)
+      if (step === firstTest && step.kind === 'command') await breakOnce(step.command)
+    }
+    expect(firstTest).toBeDefined()
     expect(await readFile(join(copy.directory, 'schema.graphql'), 'utf8')).toContain('  setDealerType(')
     expect(copy.leftovers()).toEqual([])
   },

@@ -1,6 +1,6 @@
 /** `npm run db:watch` and `npm run db:commit` on a copy of the project, with nothing set. */
 import { once } from 'node:events'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { argumentsOf } from '../../scripts/support/commands.ts'
@@ -60,6 +60,9 @@ test(
       `${read('migrations/fixtures/identity/lock_dealer.sql')}-- end\n`,
     )
     await says('migrations/fixtures/identity/lock_dealer.sql has changed')
+    write('migrations/committed/999999-another.sql', '')
+    await says('The migration is committed. Press Ctrl-C')
+    rmSync(join(copy.directory, 'migrations/committed/999999-another.sql'))
 
     child.kill('SIGINT')
     expect((await ended)[0]).toBe(0)
