@@ -23,7 +23,8 @@ beforeAll(async () => {
   relay = await startRelay(database.ownerUrl)
   server = await startServer({ ...database, ownerUrl: relay.url }, {}, recorded.log)
   names = await readInternalNames(database)
-  await makeCountry(database.owner)
+  // without a VAT rate, so that a quote is refused
+  await makeCountry(database.owner, { vatRate: null })
 })
 
 const methods = ['log', 'info', 'warn', 'error', 'debug'] as const

@@ -197,18 +197,18 @@ test('a cancelled subscription keeps its quota until its end, and a second cance
   expect(data.createListing?.listing.consumption.source).toBe('SUBSCRIPTION_QUOTA')
 })
 
-test('a cancelled pending subscription never starts', async () => {
+test('a paid pending subscription cannot be cancelled, and starts when the active one ends', async () => {
   const buyer = await makeBuyer()
   await buyAndPay(buyer)
   await buyAndPay(buyer)
   const [active, pending] = await readSubscriptions(server, buyer.token)
-  const { data } = await cancelSubscription(server, buyer.token, pending?.id as string)
-  expect(data.cancelSubscription?.subscription).toMatchObject({ status: 'CANCELLED', startAt: null })
+  const refused = await cancelSubscription(server, buyer.token, pending?.id as string)
+  expect(countResponses([refused])).toEqual({ '409 conflict': 1 })
   await endActive(buyer)
   await database.owner.query('select app_private.expire_subscriptions()')
   expect(await readSubscriptions(server, buyer.token)).toMatchObject([
     { id: active?.id, status: 'EXPIRED' },
-    { id: pending?.id, status: 'CANCELLED', startAt: null },
+    { id: pending?.id, status: 'ACTIVE' },
   ])
 })
 
