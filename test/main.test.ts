@@ -69,11 +69,12 @@ async function countConnections(name: string): Promise<number> {
 
 test('after SIGTERM the process serves the running request, finishes the running job and exits with 0', async () => {
   const userId = await makeUser(database.owner)
+  const running = startOn(database, 'start')
+  const url = await untilReady(running)
+  await until('the expiry run of the start has ended', async () => (await countJobs()) === 0)
   const due = await makeSubscription(database.owner, await makeDealer(database.owner, userId), {
     endAt: "now() - interval '1 minute'",
   })
-  const running = startOn(database, 'start')
-  const url = await untilReady(running)
   const { accessToken } = await makeTokens(jwtSecret).issue({ userId, role: 'dealer' })
   // a query, because the lock timeout of a mutation would end its wait
   const sendQuery = () => post(url, '{ listings { totalCount } }', accessToken, {})
@@ -107,6 +108,7 @@ test('after SIGTERM the process serves the running request, finishes the running
 test('a second, later signal ends the process immediately', async () => {
   const running = startOn(database, 'worker', { LOG_LEVEL: 'debug' })
   await until('the worker is connected', () => running.output().includes('Worker connected'), 120)
+  await until('the expiry run of the start has ended', async () => (await countJobs()) === 0)
   await holding(
     database,
     'lock table app_public.dealer_subscriptions in exclusive mode',

@@ -13,8 +13,8 @@ const AS_OWNER =
   'select array(select m.hash from graphile_migrate.migrations as m order by m.filename) as applied'
 
 const UNRELEASED =
-  'This database was made by a Forecourt before 0.2, which was never released: ' +
-  'please move .data/ away, or set DATABASE_URL to a new database.'
+  'This database was made before Forecourt 0.2 and cannot be migrated. ' +
+  'Please move .data/ away, or set DATABASE_URL to a new database.'
 
 type Queryable = Pick<pg.Pool, 'query'>
 type Migration = { hash: string; file: string }
