@@ -4,7 +4,7 @@ import { createListing, startServer } from '../support/apiServer.ts'
 import { cloneDatabase } from '../support/database.ts'
 import { makeAdmin, makeSeller } from '../support/seller.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
-import { makeSubscription } from '../support/testData.ts'
+import { makeCountry, makeSubscription } from '../support/testData.ts'
 import { prepareSample, rootFields, type SampleWorld } from './samples.ts'
 
 /** Everything on the wire counts. The role and the user of the request are the first statement, the operation's SQL the second. */
@@ -19,6 +19,8 @@ beforeAll(async () => {
   const database = await cloneDatabase()
   statements = await listenToStatements(database.ownerUrl)
   const server = await startServer({ ...database, ownerUrl: statements.relay.url })
+  // the country of the sample for createDealer
+  await makeCountry(database.owner)
   const seller = await makeSeller(database, server)
   world = { database, server, seller, admin: await makeAdmin(database, server) }
   await makeSubscription(database.owner, seller.dealerId, { country: seller.country })
