@@ -27,8 +27,11 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-function serverPid(): number {
-  return Number(readFileSync(join(data, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0])
+const pidFile = join(data, 'postgres', 'postmaster.pid')
+
+/** Undefined while no server runs: a server that starts first removes the file of the dead one. */
+function serverPid(): number | undefined {
+  return existsSync(pidFile) ? Number.parseInt(readFileSync(pidFile, 'utf8'), 10) || undefined : undefined
 }
 
 const statusOf = async (url: string) => (await fetch(`${url}/readyz`)).status
@@ -48,11 +51,14 @@ test('a server that dies is started again once, and when it dies again the proce
   const running = start('start', {}, folder)
   const url = await untilReady(running)
   expect(await statusOf(url)).toBe(200)
-  const first = serverPid()
+  const first = serverPid() as number
   process.kill(first, 'SIGKILL')
   await until('another server runs', () => running.output().includes('it starts again'))
-  await until('the API is ready again', async () => serverPid() !== first && (await statusOf(url)) === 200)
-  process.kill(serverPid(), 'SIGKILL')
+  await until(
+    'the API is ready again',
+    async () => ![first, undefined].includes(serverPid()) && (await statusOf(url)) === 200,
+  )
+  process.kill(serverPid() as number, 'SIGKILL')
   expect(await running.ended).toBe(1)
   expect(running.output()).toMatch(/^Postgres has ended twice\./m)
 })
