@@ -1139,7 +1139,7 @@ grant select on table app_public.rate_limit_policies to forecourt_admin;
 grant select on table app_public.rate_limit_policies to forecourt_authenticator;
 comment on column app_public.rate_limit_policies.cost is 'How much one request uses.';
 comment on column app_public.rate_limit_policies.fallback is 'What to do while the counters cannot be reached.';
-comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields rows count: those of queries of users for the subject user, those of anonymous requests for the others. For auth_account failed logins count.';
+comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. A policy without fields counts rows: those of the queries of users if its subject is user, otherwise those of anonymous requests. auth_account counts failed logins.';
 comment on column app_public.rate_limit_policies.max_count is 'The limit: what may be used in a window.';
 comment on column app_public.rate_limit_policies.mode is 'Whether the limit refuses, only counts, or does neither.';
 comment on column app_public.rate_limit_policies.scope is 'The name of the limit, which a refused client gets to see.';
@@ -1575,8 +1575,8 @@ begin
   v_decision.free_remaining := case when decide_publication.has_free_quota then app_private.free_quota_remaining(
     decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
   -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
-  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. One that was cancelled
-  -- before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
+  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. A subscription
+  -- that was cancelled before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
   select
     coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
     (array_agg(s.id order by s.end_at, s.id)
@@ -1678,7 +1678,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete` says that all due subscriptions were expired. They are not searched for then, because a walk over a million dead index entries takes a second.';
+comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete`: all due subscriptions were expired, so none is searched for. The search would walk over a million dead index entries, which takes a second.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
  RETURNS trigger
@@ -2467,7 +2467,7 @@ begin
   from (
     select a.worker_id from abandoned as a where a.worker_id is not null
     union
-    -- A worker listens on one connection from its start on. If none is older than the lock, the worker of the lock is gone.
+    -- A worker keeps one listening connection from its start. If none is older than the lock, the worker that locked is dead.
     select j.locked_by from graphile_worker.jobs as j
     where j.locked_by is not null and not exists (
       select from pg_stat_activity as a
@@ -2816,7 +2816,7 @@ declare
   v_started_id uuid;
 begin
   perform app_private.expire_ended_subscription(start_pending_subscription.dealer_id, start_pending_subscription.at);
-  -- Oldest first, as in an expiry run. An expiry run that found the oldest one pending then sees that it has started.
+  -- Oldest first, as in an expiry run: a run whose snapshot still shows the oldest one as pending rechecks it and skips it.
   loop
     update app_public.dealer_subscriptions as s set status = 'cancelled', updated_at = start_pending_subscription.at
     where s.dealer_id = start_pending_subscription.dealer_id and s.status = 'active';
@@ -2837,7 +2837,7 @@ begin
      where s.dealer_id = start_pending_subscription.dealer_id and s.status in ('active', 'cancelled')));
 end
 $function$;
-comment on function app_private.start_pending_subscription(uuid,uuid,timestamp with time zone) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. Those that still run become cancelled: they keep what else they hold until their end. The caller holds the dealer''s lock.';
+comment on function app_private.start_pending_subscription(uuid,uuid,timestamp with time zone) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. A subscription that still runs becomes cancelled and keeps its other quotas until its end. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
  RETURNS void

@@ -1,5 +1,5 @@
 --! Previous: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
---! Hash: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
+--! Hash: sha1:bb92b5cf33e06211ad222c9ea878e2c316464884
 --! Message: rate limits
 
 set local lock_timeout to '2s';
@@ -45,7 +45,7 @@ create table if not exists app_public.rate_limit_policies (
 comment on table app_public.rate_limit_policies is E'@behavior +query:resource:connection\nThe rate limits. Every process applies a change within a second. A policy cannot be deleted; set its mode to off.';
 comment on column app_public.rate_limit_policies.scope is 'The name of the limit, which a refused client gets to see.';
 comment on column app_public.rate_limit_policies.subject is 'Which requests are counted together.';
-comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. Without fields rows count: those of queries of users for the subject user, those of anonymous requests for the others. For auth_account failed logins count.';
+comment on column app_public.rate_limit_policies.fields is 'Root fields that count, such as Mutation.login. A policy without fields counts rows: those of the queries of users if its subject is user, otherwise those of anonymous requests. auth_account counts failed logins.';
 comment on column app_public.rate_limit_policies.max_count is 'The limit: what may be used in a window.';
 comment on column app_public.rate_limit_policies.window_seconds is 'Length of the sliding window.';
 comment on column app_public.rate_limit_policies.cost is 'How much one request uses.';

@@ -1,5 +1,5 @@
---! Previous: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
---! Hash: sha1:c8da7d9a38f157129d82e07596662447a094e41e
+--! Previous: sha1:bb92b5cf33e06211ad222c9ea878e2c316464884
+--! Hash: sha1:a18244c66d915f85ff836647d66f68488b12f1d0
 --! Message: identity
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
---! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Previous: sha1:a18244c66d915f85ff836647d66f68488b12f1d0
+--! Hash: sha1:6a4d32f46eed31aa7a12b05ed99e0f2fee8ee5d1
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';
@@ -92,7 +92,7 @@ begin
   from (
     select a.worker_id from abandoned as a where a.worker_id is not null
     union
-    -- A worker listens on one connection from its start on. If none is older than the lock, the worker of the lock is gone.
+    -- A worker keeps one listening connection from its start. If none is older than the lock, the worker that locked is dead.
     select j.locked_by from graphile_worker.jobs as j
     where j.locked_by is not null and not exists (
       select from pg_stat_activity as a

@@ -1,5 +1,5 @@
---! Previous: sha1:69049e66800399fa23b23314c12a7add6d41c61a
---! Hash: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
+--! Previous: sha1:6a4d32f46eed31aa7a12b05ed99e0f2fee8ee5d1
+--! Hash: sha1:94f089a779ba374093db454720eefc8f307083f9
 --! Message: pricing
 
 set local lock_timeout to '2s';

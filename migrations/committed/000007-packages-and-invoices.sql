@@ -1,5 +1,5 @@
---! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
---! Hash: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
+--! Previous: sha1:94f089a779ba374093db454720eefc8f307083f9
+--! Hash: sha1:9cd7a9fba7def3da5f56c2d6880888156c31b94d
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
---! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Previous: sha1:9cd7a9fba7def3da5f56c2d6880888156c31b94d
+--! Hash: sha1:35aa140738980e981158306c58004c6dc753aadc
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -178,7 +178,7 @@ declare
   v_started_id uuid;
 begin
   perform app_private.expire_ended_subscription(start_pending_subscription.dealer_id, start_pending_subscription.at);
-  -- Oldest first, as in an expiry run. An expiry run that found the oldest one pending then sees that it has started.
+  -- Oldest first, as in an expiry run: a run whose snapshot still shows the oldest one as pending rechecks it and skips it.
   loop
     update app_public.dealer_subscriptions as s set status = 'cancelled', updated_at = start_pending_subscription.at
     where s.dealer_id = start_pending_subscription.dealer_id and s.status = 'active';
@@ -200,7 +200,7 @@ begin
 end
 $$;
 
-comment on function app_private.start_pending_subscription(uuid, uuid, timestamptz) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. Those that still run become cancelled: they keep what else they hold until their end. The caller holds the dealer''s lock.';
+comment on function app_private.start_pending_subscription(uuid, uuid, timestamptz) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. A subscription that still runs becomes cancelled and keeps its other quotas until its end. The caller holds the dealer''s lock.';
 --! EndIncluded subscription/start_pending_subscription.sql
 --! Included subscription/start_subscription.sql
 create or replace function app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamptz) returns void
@@ -420,7 +420,7 @@ begin
 end
 $$;
 
-comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete` says that all due subscriptions were expired. They are not searched for then, because a walk over a million dead index entries takes a second.';
+comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete`: all due subscriptions were expired, so none is searched for. The search would walk over a million dead index entries, which takes a second.';
 --! EndIncluded subscription/end_expiry.sql
 --! Included subscription/expire_subscriptions.sql
 create or replace function app_private.expire_subscriptions(batch_size integer default 1000) returns integer

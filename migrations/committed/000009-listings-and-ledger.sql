@@ -1,5 +1,5 @@
---! Previous: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
---! Hash: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
+--! Previous: sha1:35aa140738980e981158306c58004c6dc753aadc
+--! Hash: sha1:6de8fdf2cd883b40468aee4aa8c71eecc51652f6
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -242,8 +242,8 @@ begin
   v_decision.free_remaining := case when decide_publication.has_free_quota then app_private.free_quota_remaining(
     decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
   -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
-  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. One that was cancelled
-  -- before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
+  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. A subscription
+  -- that was cancelled before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
   select
     coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
     (array_agg(s.id order by s.end_at, s.id)

@@ -1,5 +1,5 @@
---! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
---! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
+--! Previous: sha1:6de8fdf2cd883b40468aee4aa8c71eecc51652f6
+--! Hash: sha1:daa4eefa5d040b37e30afe4629055da32727323e
 --! Message: metrics
 
 set local lock_timeout to '2s';

@@ -14,10 +14,10 @@ export const clock: Check = {
       const { rows } = await client.query<{ milliseconds: number }>(
         'select (extract(epoch from clock_timestamp()) * 1000)::double precision as milliseconds',
       )
-      const answered = now()
+      const received = now()
       // the database read its clock between the two moments, so only a time outside of them proves skew
       const read = rows[0]?.milliseconds ?? 0
-      skew = Math.min(skew, Math.max(asked - read, read - answered, 0))
+      skew = Math.min(skew, Math.max(asked - read, read - received, 0))
     }
     if (skew <= WARN_MS) return []
     return [

@@ -1,4 +1,4 @@
-/** Whether the database can hold every text, and folds the case of every letter. */
+/** Checks that the database can store every text and folds the case of every letter. */
 import { encodingFault } from '../database/requirements.ts'
 import type { Check } from './finding.ts'
 

@@ -42,7 +42,7 @@ export const ruleFaults: Fault[] = [
     'an API login whose password has expired',
     `alter role ${api} valid until '2001-01-01'`,
     'FAIL',
-    /password of forecourt_authenticator is not valid since 2001/,
+    /password of forecourt_authenticator expired at 2001/,
   ],
   [
     'another login that may become an API role',

@@ -1,4 +1,4 @@
--- Every role of ours but the owner of the schemas.
+-- All our roles except the owner of the schemas.
 with owners as (
   select n.nspowner as oid from pg_namespace as n where n.nspname = 'app_public'
 )

@@ -1,4 +1,4 @@
--- Without the indexes of constraints: the constraint stands for its index.
+-- Without the indexes of constraints, because the constraint is compared.
 select o.kind, o.name, pg_get_indexdef(i.indexrelid) as statement
 from objects as o
 join pg_index as i on i.indrelid = o.oid

@@ -10,7 +10,7 @@ from pg_trigger as t
 join pg_class as c on c.oid = t.tgrelid
 where not t.tgisinternal and t.tgenabled in ('D', 'R') and c.relnamespace::regnamespace::text in ('app_public', 'app_private')
 union all
--- Postgres copies triggers for each row to partitions, and none for each statement
+-- Postgres copies row triggers to partitions, but no statement triggers
 select 'FAIL', format('the partition %s lacks the trigger %s', i.inhrelid::regclass, t.tgname),
   format('select app_private.guard_audit_partition(%L)', i.inhrelid::regclass)
 from pg_inherits as i

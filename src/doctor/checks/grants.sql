@@ -39,7 +39,7 @@ from api cross join pg_class as c
 where c.relispartition and c.relkind in ('r', 'p') and c.relnamespace::regnamespace::text = 'app_public'
   and has_any_column_privilege(api.oid, c.oid, 'select')
 union all
--- before a request becomes another role, it reads nothing but the limits
+-- before a request switches to its role, it reads only the limits
 select 'FAIL', format('%s may read %s as itself', api.name, c.oid::regclass),
   format('revoke select on %s from public, %I', c.oid::regclass, api.name)
 from api cross join pg_class as c

@@ -25,7 +25,7 @@ union all
 select 'FAIL', 'forecourt_authenticator may not log in', 'alter role forecourt_authenticator login'
 from api where api.is_login and not api.rolcanlogin
 union all
-select 'FAIL', format('the password of forecourt_authenticator is not valid since %s', api.rolvaliduntil),
+select 'FAIL', format('the password of forecourt_authenticator expired at %s', api.rolvaliduntil),
   'alter role forecourt_authenticator valid until ''infinity'''
 from api where api.is_login and api.rolvaliduntil < now()
 union all

@@ -10,7 +10,7 @@ join (values
   ('FAIL', 'default_transaction_isolation', array['repeatable read', 'serializable'],
     'the functions rely on read committed: alter database … reset default_transaction_isolation'),
   ('FAIL', 'default_transaction_read_only', array['on'], 'nothing can be written: alter database … reset default_transaction_read_only'),
-  ('FAIL', 'session_replication_role', array['replica'], 'no trigger and no foreign key works: reset session_replication_role'),
+  ('FAIL', 'session_replication_role', array['replica'], 'triggers and foreign keys do not work: reset session_replication_role'),
   ('WARN', 'password_encryption', array['md5'], 'alter system set password_encryption to ''scram-sha-256'', then set the passwords again'),
   ('WARN', 'data_checksums', array['off'], 'nobody notices damage by the disk: pg_checksums --enable, on a stopped server'),
   ('WARN', 'zero_damaged_pages', array['on'], 'Postgres empties damaged pages without an error: alter system reset zero_damaged_pages')
@@ -18,7 +18,7 @@ join (values
 union all
 select 'FAIL', format('%s is set for %s', setting, coalesce(nullif(d.setrole, 0)::regrole::text, 'every role')),
   case setting when 'synchronous_commit=off' then 'the API''s commits may be lost in a crash: alter role … reset synchronous_commit'
-    else 'no trigger and no foreign key works there: alter role … reset session_replication_role' end
+    else 'triggers and foreign keys do not work there: alter role … reset session_replication_role' end
 from pg_db_role_setting as d
 cross join unnest(d.setconfig) as setting
 where setting in ('synchronous_commit=off', 'session_replication_role=replica') and d.setdatabase in (0, (select oid from pg_database where datname = current_database()))
