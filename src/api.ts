@@ -3,10 +3,10 @@ import type { Server } from 'node:http'
 import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator, authenticatorFault } from './database/authenticator.ts'
+import { isLoginRefused } from './database/connectionErrors.ts'
 import { migrationFault, writeFault } from './database/migrations.ts'
 import { makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
-import { isLoginRefused } from './database/sentences.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
@@ -15,7 +15,7 @@ import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
-import { drain, listen, makeServer, OF_METRICS } from './http/server.ts'
+import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
@@ -104,7 +104,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
   }
 }
 
-/** Listens for scrapes first, so that they are served until the last request of a stop is. */
+/** Listens for metrics first. A stop runs in reverse order, so metrics are served until the last request has ended. */
 async function serve(
   { host, port, metrics }: Configuration,
   server: Server,
@@ -114,7 +114,7 @@ async function serve(
   let metricsUrl: string | undefined
   if (metrics !== undefined) {
     const metricsServer = makeMetricsServer(readMetrics)
-    metricsUrl = await listen(metricsServer, metrics.host, metrics.port, OF_METRICS)
+    metricsUrl = await listen(metricsServer, metrics.host, metrics.port, METRICS_VARIABLES)
     stops.push(() => drain(metricsServer))
   }
   const url = await listen(server, host, port)

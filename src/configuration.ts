@@ -125,7 +125,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
   return configuration
 }
 
-/** In production `/metrics` has a port of its own, which no client of the API can reach. */
+/** In production `/metrics` has a port of its own, so that operators can keep it from the clients of the API. */
 function readMetricsAddress(
   text: (name: string) => string | undefined,
   integer: (name: string, defaultValue: number, least: number, most: number) => number,
@@ -134,7 +134,7 @@ function readMetricsAddress(
   const isGiven = text('METRICS_PORT') !== undefined
   const port = integer('METRICS_PORT', production ? METRICS_PORT : apiPort, 0, 65535)
   const host = text('METRICS_HOST') ?? '127.0.0.1'
-  // 0 is any free port, so two zeros are two ports
+  // port 0 stands for any free port, so two zeros are two different ports
   const isShared = port === apiPort && (port !== 0 || !isGiven)
   return isShared ? undefined : Object.freeze({ host, port })
 }

@@ -3,7 +3,7 @@ import './graphileEnvironment.ts'
 import { fileURLToPath } from 'node:url'
 import type { Api } from './api.ts'
 import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
-import { sentenceOf } from './database/sentences.ts'
+import { operatorMessage } from './database/connectionErrors.ts'
 import { demoAccounts, demoPassword, makeDemoData } from './demo/demo.ts'
 import { type Logger, makeLog } from './log.ts'
 import type { Supervised } from './worker/supervisor.ts'
@@ -51,11 +51,11 @@ async function main(): Promise<void> {
   await startRoles(chosen, configuration, database, log)
 }
 
-/** Before a database is made or migrated. */
+/** Called before a database is created or migrated. */
 async function requireFreePorts({ host, port, metrics }: Configuration): Promise<void> {
-  const { requireFree, OF_METRICS } = await import('./http/server.ts')
+  const { requireFree, METRICS_VARIABLES } = await import('./http/server.ts')
   await requireFree(host, port)
-  if (metrics !== undefined) await requireFree(metrics.host, metrics.port, OF_METRICS)
+  if (metrics !== undefined) await requireFree(metrics.host, metrics.port, METRICS_VARIABLES)
 }
 
 type Database = { url: string; jwtSecret: string; embedded: boolean }
@@ -149,7 +149,7 @@ async function stopAll(log: Logger): Promise<boolean> {
 
 /** Ends the process with exit code 1 and, for an operator, the message without a stack. */
 async function fail(error: unknown): Promise<never> {
-  process.stderr.write(`${sentenceOf(error)}\n`)
+  process.stderr.write(`${operatorMessage(error)}\n`)
   await stopAll(makeLog('silent'))
   process.exit(1)
 }

@@ -41,13 +41,13 @@ export async function startPostgres15(home: string, settings: Record<string, str
     cluster,
     logFile: join(home, 'postgres.log'),
     settings: { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' },
-    acceptsPassword: port => answers(url(port)),
+    acceptsPassword: port => canConnect(url(port)),
     log: () => {},
   })
   return url(port)
 }
 
-async function answers(connectionString: string): Promise<boolean> {
+async function canConnect(connectionString: string): Promise<boolean> {
   const client = new pg.Client({ connectionString })
   try {
     await client.connect()

@@ -2,16 +2,16 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { parseIntoClientConfig } from 'pg-connection-string'
+import { isLoginRefused } from './connectionErrors.ts'
 import { CONNECT_TIMEOUT_MS } from './pool.ts'
-import { isLoginRefused } from './sentences.ts'
 
 const AUTHENTICATOR = 'forecourt_authenticator'
-/** SQLSTATEs of a role that two sessions make at once. */
+/** SQLSTATEs when two sessions create the same role at once. */
 const DUPLICATE = new Set(['42710', '23505'])
 
 export type Authenticator = {
   config: pg.ClientConfig
-  /** Present if the migration makes the role with it, because no `AUTH_DATABASE_URL` is given. */
+  /** The derived password, with which the migration creates the role. Absent if `AUTH_DATABASE_URL` is given. */
   password?: string
 }
 
@@ -34,8 +34,8 @@ export function authenticator(urls: {
 }
 
 /**
- * Makes the role with the derived password, unless it exists: then it may belong to another Forecourt of this cluster, or an
- * operator has set its password. With `ownsCluster` neither can be, and a password that does not fit is set.
+ * Creates the role with the derived password. A role that exists keeps its password: another Forecourt of this cluster may use
+ * it, or an operator has set it. With `ownsCluster` neither is possible, so a wrong password is replaced.
  */
 export async function ensureAuthenticator(
   owner: pg.Client,
@@ -61,7 +61,7 @@ export function authenticatorFault(error: unknown): string {
   )
 }
 
-/** Makes the role in one statement with its password. Returns false if it exists. */
+/** Creates the role together with its password. Returns false if it exists. */
 async function makeRole(owner: pg.Client, verifier: string): Promise<boolean> {
   const { rows } = await owner.query('select to_regrole($1) is not null as exists', [AUTHENTICATOR])
   if (rows[0]?.exists) return false
@@ -69,7 +69,7 @@ async function makeRole(owner: pg.Client, verifier: string): Promise<boolean> {
     await owner.query(`create role ${AUTHENTICATOR} login noinherit password ${verifier}`)
     return true
   } catch (error) {
-    // a migration of another database of this cluster has made it meanwhile
+    // a concurrent migration of another database in this cluster has created it
     if (DUPLICATE.has(String((error as { code?: unknown }).code))) return false
     throw error
   }

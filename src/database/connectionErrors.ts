@@ -1,4 +1,4 @@
-/** Errors of a connection to the database, as sentences for an operator. */
+/** Messages for an operator, above all about connections to the database. */
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH'])
 /** SQLSTATEs of a login that the server refuses: an unknown role, a wrong password, no right to connect. */
@@ -8,10 +8,11 @@ export function isLoginRefused(error: unknown): boolean {
   return LOGIN_REFUSED.has(codeOf(error))
 }
 
-/** `variable` has the URL that was used. */
-export function sentenceOf(error: unknown, variable = 'DATABASE_URL'): string {
+/** What happened and what to do next. `variable`: the name of the variable with the URL. */
+export function operatorMessage(error: unknown, variable = 'DATABASE_URL'): string {
   // a host name with several addresses: the AggregateError itself has no message
-  if (error instanceof AggregateError) return error.errors.map(one => sentenceOf(one, variable)).join('\n')
+  if (error instanceof AggregateError)
+    return error.errors.map(one => operatorMessage(one, variable)).join('\n')
   const { message } = error as { message?: unknown }
   const code = codeOf(error)
   if (UNREACHABLE.has(code))

@@ -15,9 +15,9 @@ const RETRY_MS = 200
 export type MigrateOptions = {
   /** The owner's URL. */
   databaseUrl: string
-  /** The API's own login, if the operator gave one; without it the migration makes the role with a derived password. */
+  /** The API's own login, if the operator gave one. Without it, the migration creates the role with a derived password. */
   authDatabaseUrl?: string | undefined
-  /** The cluster holds nothing but this database, so the password of the API's role may be set again. */
+  /** No other database is in this cluster, so a wrong password of the API's role may be replaced. */
   ownsCluster?: boolean
   /** Also runs `migrations/current*`, the migration that is being written; for tests and checks. */
   includeCurrent?: boolean
@@ -36,7 +36,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     await requireOwnerRights(client)
     await refuseUnreleased(client)
     await takeLock(client)
-    // before the first migration, which would make the role without a password
+    // before the first migration, which would create the role without a password
     await ensureAuthenticator(client, authenticator(options), options.ownsCluster ?? false)
     await runMigrations({ connectionString: databaseUrl })
     const settings = {

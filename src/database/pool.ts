@@ -44,8 +44,8 @@ export function makePool(options: PoolOptions): pg.Pool {
 }
 
 /**
- * After a failover a connection may still lead to the former primary, which refuses writes for ever. Closing it before the
- * pool looks at it makes the pool open another one, by then to the new primary.
+ * After a failover a connection may still lead to the former primary, which refuses every write. It is closed on release,
+ * before the pool can reuse it. The pool then opens another one, to the new primary.
  */
 function discardReadOnly(pool: pg.Pool): void {
   const stale = new WeakSet<object>()

@@ -1,12 +1,12 @@
-/** What a server, a database and its owner must be. Each fault is a sentence for an operator, with the next step. */
+/** Requirements on a server, a database and its owner. Each fault is a sentence for an operator, with the next step. */
 import type pg from 'pg'
 
 type Queryable = Pick<pg.Pool, 'query'>
 
-/** The roles that the first migration makes if the cluster does not have them. */
+/** The roles that the first migration creates if the cluster lacks them. */
 const ROLES = ['forecourt_authenticator', 'forecourt_visitor', 'forecourt_dealer', 'forecourt_admin']
 const HOW_TO_CREATE =
-  "Please create another: create database … template template0 encoding 'UTF8' locale 'C.UTF-8'."
+  "Please create another database: create database … template template0 encoding 'UTF8' locale 'C.UTF-8'."
 
 /** Why this database cannot hold Forecourt's text; undefined if it can. */
 export async function encodingFault(database: Queryable): Promise<string | undefined> {

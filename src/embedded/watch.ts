@@ -1,12 +1,14 @@
-// Watches the server process. One that dies is started again once; a second death is reported, so that no process lives on
-// without its database.
+/**
+ * Watches the server process and starts it again once. A second end is reported, so that the process does not live on without
+ * its database.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 1_000
 
 export type WatchOptions = {
-  /** The log of the server. */
+  /** The log of the server, named in the error. */
   logFile: string
   isAlive: () => boolean
   restart: () => Promise<void>

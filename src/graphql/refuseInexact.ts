@@ -1,4 +1,4 @@
-/** Refuses numbers that a double cannot keep, in literals and in variables: 422 with the field that has the number. */
+/** Refuses numbers that a double cannot keep, in literals and in variables. The refusal is 422 and names the field. */
 import type { GrafastExecutionArgs } from 'grafast'
 import {
   type ArgumentNode,
@@ -27,10 +27,10 @@ const NUMBERS = new Set(['JSON', 'Float'])
 /** Deeper JSON is refused by its scalar. */
 const MAX_LEVELS = 22
 
-/** The field of the first literal that is not exact; null: there is none. */
+/** The field of the first inexact literal of a document. Null: it has none. */
 const literals = new WeakMap<DocumentNode, string | null>()
 
-/** Throws if the operation has a number that is not exact. */
+/** Throws if the document or a variable has an inexact number. */
 export function refuseInexact({ schema, document, operationName, ...args }: GrafastExecutionArgs): void {
   const field =
     fieldOfLiterals(schema, document) ??

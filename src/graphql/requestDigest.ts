@@ -1,6 +1,6 @@
 /**
- * What grafserv is told of a request: what our middleware has read. Limits and GraphQL must never read a request in two ways,
- * and grafserv's own parsers throw at headers that clients really send.
+ * Gives grafserv each request as our middleware has read it. Limits and GraphQL must not read a request in two ways, and
+ * grafserv's own parsers throw on headers that real clients send.
  */
 import { SafeError } from 'grafast'
 import type { RequestDigest } from 'postgraphile/grafserv'
@@ -10,8 +10,8 @@ import { type ApiRequest, requestOf } from '../request/request.ts'
 
 export const GRAPHQL_PATH = '/graphql'
 
-/** Grafserv answers 406 to it. */
-const NOTHING_OF_OURS = 'application/x-unknown'
+/** Stands for every media type that we do not offer. Grafserv responds to it with 406. */
+const NOT_OFFERED = 'application/x-unknown'
 
 export const RequestDigestPlugin: GraphileConfig.Plugin = {
   name: 'RequestDigestPlugin',
@@ -29,12 +29,12 @@ export const RequestDigestPlugin: GraphileConfig.Plugin = {
 
 function setDigest(digest: RequestDigest, request: ApiRequest): void {
   const { headers } = digest
-  headers.accept = acceptedType(request.headers.accept) ?? NOTHING_OF_OURS
+  headers.accept = acceptedType(request.headers.accept) ?? NOT_OFFERED
   const [mediaType = ''] = (request.headers['content-type'] ?? '').split(';')
   if (headers['content-type'] !== undefined) headers['content-type'] = mediaType.trim().toLowerCase()
   digest.getBody = () => ({ type: 'json', json: request.body as never })
   digest.getQueryParams = () => queryParameters(request)
-  // answers by GET differ from user to user
+  // responses to GET differ from user to user
   if (isGet(request)) request.res?.setHeader('Cache-Control', 'no-store')
 }
 

@@ -19,7 +19,7 @@ import { refusalType } from '../request/mediaType.ts'
 import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
 import { isGet } from '../request/parameters.ts'
 import { type ApiRequest, requestOf } from '../request/request.ts'
-import { refuseInexact } from './exactNumbers.ts'
+import { refuseInexact } from './refuseInexact.ts'
 
 /** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
 export interface FaultReport {
@@ -227,7 +227,7 @@ function withCodes(result: Result & { type: 'buffer' }, request: ApiRequest | un
     ...result.headers,
     'content-type': refusalType(request?.headers.accept),
     'content-length': String(buffer.length),
-    // of the requests by GET, grafserv refuses only mutations
+    // grafserv refuses only one kind of GET: a mutation
     ...(result.statusCode === 405 ? { allow: request && isGet(request) ? 'POST' : 'GET, HEAD, POST' } : null),
   }
   return { ...result, buffer, headers }

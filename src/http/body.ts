@@ -37,7 +37,7 @@ export function installBody(app: Express): void {
   })
 }
 
-/** Bodies with numbers that `JSON.parse` may have changed. They are few, and a reviver would slow down all bodies. */
+/** Bodies with numbers that `JSON.parse` may have changed. They are rare, and a reviver for every body would be slow. */
 const suspects = new WeakMap<object, { body: Buffer; encoding: string }>()
 
 /** The digits are ASCII in every encoding of JSON, with zero bytes between them in UTF-16 and UTF-32. */
@@ -47,7 +47,7 @@ function keepSuspect(request: IncomingMessage, _response: unknown, body: Buffer,
   if (mayHaveInexactNumbers(digits)) suspects.set(request, { body, encoding })
 }
 
-/** Throws for an encoding that is unknown here, such as UTF-32. */
+/** Parses a suspect body again and marks its inexact numbers. Throws for an encoding that TextDecoder lacks, such as UTF-32. */
 function readAgain(request: { body?: unknown }): void {
   const suspect = suspects.get(request)
   if (suspect === undefined) return
@@ -63,7 +63,7 @@ export function installBodyRefusal(app: Express): void {
   })
 }
 
-/** Every error here is about bytes that the client sent, also one without a status, such as zlib's. */
+/** The client's bytes cause every error here, even an error without a status, such as zlib's. */
 function statusOf(error: unknown): Status {
   const { status } = Object(error) as { status?: unknown }
   return status === 413 || status === 415 ? status : 400

@@ -4,7 +4,7 @@ import { clientAddress } from '../request/address.ts'
 import type {} from '../request/request.ts'
 
 export function installClientAddress(app: Express): void {
-  // compiled by express from the setting `trust proxy`
+  // express makes this function from the setting `trust proxy`
   const trusts = app.get('trust proxy fn') as (address: string, hop: number) => boolean
   app.use((request, _response, next) => {
     const forwarded = request.headers['x-forwarded-for']

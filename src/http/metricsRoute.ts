@@ -4,7 +4,7 @@ import express, { type Express } from 'express'
 import type { Reading } from '../metrics/startMetrics.ts'
 import { makeServer } from './server.ts'
 
-/** A scraper needs one connection, and a person another. */
+/** Enough for some scrapers and a person with curl. */
 const MAX_CONNECTIONS = 20
 
 export function installMetrics(app: Express, read: () => Promise<Reading>): void {
@@ -14,7 +14,7 @@ export function installMetrics(app: Express, read: () => Promise<Reading>): void
   })
 }
 
-/** A server that answers `/metrics` alone. */
+/** A server that serves only `/metrics`. */
 export function makeMetricsServer(read: () => Promise<Reading>): Server {
   const app = express()
   app.set('etag', false)

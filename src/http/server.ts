@@ -45,14 +45,19 @@ function closeOnSlowRead(response: ServerResponse, timeoutMs: number): void {
   })
 }
 
-/** The variables that say where to listen. */
+/** The names of the variables that set where to listen, for messages. */
 type Variables = Readonly<{ host: string; port: string }>
 
-const OF_API: Variables = { host: 'HOST', port: 'PORT' }
-export const OF_METRICS: Variables = { host: 'METRICS_HOST', port: 'METRICS_PORT' }
+const API_VARIABLES: Variables = { host: 'HOST', port: 'PORT' }
+export const METRICS_VARIABLES: Variables = { host: 'METRICS_HOST', port: 'METRICS_PORT' }
 
 /** Resolves with the URL once the server accepts connections; rejects with a sentence if it cannot listen. */
-export function listen(server: Server, host: string, port: number, variables = OF_API): Promise<string> {
+export function listen(
+  server: Server,
+  host: string,
+  port: number,
+  variables = API_VARIABLES,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const refuse = (error: NodeJS.ErrnoException) =>
       reject(new Error(listenFault(error, host, port, variables), { cause: error }))
@@ -65,8 +70,8 @@ export function listen(server: Server, host: string, port: number, variables = O
   })
 }
 
-/** Rejects if the process could not listen here, before the rest of a start takes its time. */
-export async function requireFree(host: string, port: number, variables = OF_API): Promise<void> {
+/** Rejects if the process cannot listen here. A start checks this first, because its other steps are slow. */
+export async function requireFree(host: string, port: number, variables = API_VARIABLES): Promise<void> {
   const probe = createServer()
   await listen(probe, host, port, variables)
   await new Promise(resolve => probe.close(resolve))

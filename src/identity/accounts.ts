@@ -97,7 +97,7 @@ function outcomeOf(attempt: LoginAttempt): AccountOutcome {
   return attempt.over_limit ? 'shadow_refused' : 'allowed'
 }
 
-/** No address has control characters. Whatever joins one with other text could read it as two lines. */
+/** No e-mail address has control characters. With a line break, text that contains the address could be read as two lines. */
 function requirePrintable(email: string): void {
   if (!/\p{Cc}/u.test(email)) return
   throw new ApiError('invalid_input', 'An e-mail address has no line breaks or other control characters.', {

@@ -30,7 +30,7 @@ export type Work = Readonly<{
 
 const ROWS_PER_COST = 100
 
-/** An operation with more rows than allowed costs 1, because GraphQL refuses it. */
+/** GraphQL refuses an operation with more rows than allowed, so it costs 1. */
 export function rowCost(rows: number): number {
   return rows > documentLimits.rows ? 1 : Math.max(1, Math.ceil(rows / ROWS_PER_COST))
 }

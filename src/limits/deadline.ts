@@ -1,6 +1,6 @@
-/** The deadline of a charge. It moves while the database responds to other requests: then the charge only queues. */
+/** The deadline of a charge. While the database responds to other requests, the charge only queues, so the deadline moves. */
 
-/** Longest wait in total, whatever the database answers to others. */
+/** Longest wait in total, even if the database responds to others. */
 const LONGEST_WAIT_MS = 1_000
 
 /** `expired`: the caller has timed out, so work that has not started must not start. */
@@ -8,10 +8,10 @@ export type Attempt = { expired: boolean }
 
 export type WithDeadline = <Value>(work: (attempt: Attempt) => Promise<Value>) => Promise<Value>
 
-/** Rejects with the code ETIMEDOUT when the database has answered nobody for `silenceMs`, or after LONGEST_WAIT_MS. */
+/** Rejects with the code ETIMEDOUT when the database has responded to nobody for `silenceMs`, or after LONGEST_WAIT_MS. */
 export function makeDeadline(silenceMs: number): WithDeadline {
   const longest = Math.max(LONGEST_WAIT_MS, silenceMs)
-  let answeredAt = 0
+  let respondedAt = 0
   return work =>
     new Promise((resolve, reject) => {
       const startedAt = performance.now()
@@ -20,8 +20,8 @@ export function makeDeadline(silenceMs: number): WithDeadline {
       const check = () => {
         if (attempt.expired) return
         const now = performance.now()
-        const left = Math.min(Math.max(startedAt, answeredAt) + silenceMs - now, startedAt + longest - now)
-        // if this process was busy, an answer may already be in the socket: setImmediate lets Node read it first
+        const left = Math.min(Math.max(startedAt, respondedAt) + silenceMs - now, startedAt + longest - now)
+        // if this process was busy, a response may already be in the socket: setImmediate lets Node read it first
         if (left > 0) timer = setTimeout(() => setImmediate(check), left)
         else expire()
       }
@@ -32,7 +32,7 @@ export function makeDeadline(silenceMs: number): WithDeadline {
       work(attempt).then(
         value => {
           clearTimeout(timer)
-          answeredAt = performance.now()
+          respondedAt = performance.now()
           attempt.expired = true
           resolve(value)
         },

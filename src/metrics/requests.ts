@@ -50,13 +50,13 @@ export function makeRequestMetrics(registry: Registry, { rootFields, fieldsOf }:
   }
   return {
     observe(request: Request, response: Response, route: string, seconds: number): void {
-      const answered = response.writableFinished
-      const status = answered ? `${Math.trunc(response.statusCode / 100)}xx` : 'aborted'
+      const finished = response.writableFinished
+      const status = finished ? `${Math.trunc(response.statusCode / 100)}xx` : 'aborted'
       requests.observe({ route, status }, seconds)
       if (route !== '/graphql') return
       const field = labelOf(request)
       operations.observe({ field }, seconds)
-      outcomes.inc({ field, code: answered ? codeOf(request, response) : 'aborted' })
+      outcomes.inc({ field, code: finished ? codeOf(request, response) : 'aborted' })
     },
   }
 }

@@ -4,7 +4,7 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 export type WorkerState = {
   /** Why no jobs are taken; undefined while the worker runs. */
   fault(): string | undefined
-  /** How often it has ended without being asked to. */
+  /** How often it has ended by itself. */
   losses(): number
 }
 
@@ -20,7 +20,7 @@ export function reportWorker(worker: WorkerState, registry: Registry): void {
   })
   new Counter({
     name: 'worker_losses_total',
-    help: 'How often the worker of this process ended without being asked to; another one then starts.',
+    help: 'How often the worker of this process has ended by itself. Another one then starts.',
     registers,
     collect() {
       this.reset()

@@ -2,7 +2,7 @@
 import { isIP, isIPv4, isIPv6, SocketAddress } from 'node:net'
 import { ipKeyGenerator } from 'express-rate-limit'
 
-/** `[2001:db8::1]:443` and `[2001:db8::1]`: the address stands within the brackets. */
+/** `[2001:db8::1]:443` and `[2001:db8::1]`. */
 const BRACKETED = /^\[([^\]]*)\](?::\d{1,5})?$/
 /** `203.0.113.7:51234`. A bare IPv6 address has more than one colon. */
 const WITH_PORT = /^([^:]+):\d{1,5}$/
@@ -17,7 +17,7 @@ type Hops = {
   trusts: (address: string, hop: number) => boolean
 }
 
-/** The address without port, brackets and zone, IPv4 where it is mapped into IPv6; undefined for anything else. */
+/** The address without port, brackets and zone; an IPv4 address that is mapped into IPv6 as IPv4. Undefined for other text. */
 export function canonicalAddress(text: string): string | undefined {
   const trimmed = text.trim()
   const bracketed = BRACKETED.exec(trimmed)?.[1]
@@ -27,7 +27,7 @@ export function canonicalAddress(text: string): string | undefined {
   return new SocketAddress({ address: bare, family: 'ipv6' }).address.replace(MAPPED, '')
 }
 
-/** The address that the outermost trusted proxy was called from. Where that is no address, the address of the socket. */
+/** The address that called the outermost trusted proxy. If the header names no address there, the address of the socket. */
 export function clientAddress({ socket = '', forwardedFor, trusts }: Hops): string | undefined {
   const own = canonicalAddress(socket)
   if (own === undefined || forwardedFor === undefined) return own
@@ -41,7 +41,7 @@ export function clientAddress({ socket = '', forwardedFor, trusts }: Hops): stri
   return address
 }
 
-/** The address under which a client is counted: an IPv4 address, and the /56 of an IPv6 one, because a client owns that many. */
+/** The address under which a client is counted: an IPv4 address, or the /56 of an IPv6 one, because a client owns a whole /56. */
 export function addressOf(request: { readonly clientAddress?: string | undefined } | undefined): string {
   const address = request?.clientAddress
   if (address === undefined) return 'unknown'

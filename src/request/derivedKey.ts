@@ -1,7 +1,7 @@
 /** The keys of this service, all derived from JWT_SECRET. */
 import { hkdfSync } from 'node:crypto'
 
-/** What a key is for. Two purposes have independent keys: one that leaks tells nothing about the other. */
+/** The use of a key. The keys are independent: one that leaks reveals nothing about another. */
 export type Purpose = 'access token' | 'rate limit'
 
 const BYTES = 32

@@ -33,7 +33,7 @@ export type Operation = Readonly<{
 
 const NO_FIELDS: FieldCounts = new Map()
 
-/** A parsed document takes about 500 bytes for each token, as measured: one of 5 kB may take half a megabyte. */
+/** Measured: a parsed document takes about 500 bytes for each token, so one of 5 kB may take half a megabyte. */
 const BYTES_PER_TOKEN = 500
 
 /** At most 500 documents, and 32 MB of their text and tokens. */

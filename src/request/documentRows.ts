@@ -6,7 +6,7 @@
  * - `totalCount` counts as TOTAL_COUNT_ROWS, and any other field as nothing.
  *
  * The rows of a fragment depend on the page size at its spread, so they are kept as a linear function of it. Each fragment is
- * worked out once, however often it is spread.
+ * computed once, however often it is spread.
  */
 import {
   type DirectiveNode,
@@ -21,11 +21,11 @@ import {
 } from 'grafast/graphql'
 import { type Fragments, fragmentResult, fragmentsOf, hasCountedFields } from './documentLimits.ts'
 
-/** Rows of a page: where the client does not say, and the most that it may ask for. */
+/** Rows of a page: the default, and the most that a client may ask for. */
 export const pageRows = { default: 20, maximum: 100 } as const
 
 const TOTAL_COUNT_ROWS = 10
-/** Far beyond the limit. Keeps the numbers finite. */
+/** Far beyond the limit. Counts stop here, so they stay finite. */
 const MANY = 1e9
 
 export type Variables = Readonly<Record<string, unknown>>
@@ -43,7 +43,7 @@ type Walk = {
 
 const NONE: Rows = { each: 0, once: 0 }
 
-/** The rows of an operation as a function of its variables, worked out once where no variable matters. */
+/** The rows of an operation as a function of its variables. Computed once if they depend on no variable. */
 export function rowCounter(
   document: DocumentNode,
   operation: OperationDefinitionNode,

@@ -1,17 +1,17 @@
 /**
- * JSON numbers that a double cannot keep. `JSON.parse` and `parseFloat` change them without a word, so that an amount or an id
- * would be stored as another one, and a retry with the changed number would count as the same request.
+ * JSON numbers that a double cannot keep. `JSON.parse` and `parseFloat` change them silently: an amount or an id would be stored
+ * with another value, and a retry with the changed number would count as the same request.
  */
 
 /** Decimal digits that a double always keeps. */
 const MAX_DIGITS = 15
-/** The smallest number that has all its digits. */
+/** The smallest number of which a double keeps 15 digits. */
 const MIN_NORMAL = 2.2250738585072014e-308
 
-/** Stands in a parsed body for a number that is not exact. Only GraphQL's JSON and Float would accept it as a number. */
+/** Replaces an inexact number in a parsed body. Only GraphQL's JSON and Float would accept it as a value. */
 export const INEXACT: unknown = Object.freeze(Object.create(null))
 
-/** Finds each number that may not be exact, and little else. */
+/** Matches each number that may be inexact, and little other text. */
 const SUSPECT = /[\d.]{16}|\d[eE][+-]?\d{3}/
 
 /** False: every number of the text, a JSON or GraphQL document, is exact. */
@@ -19,7 +19,7 @@ export function mayHaveInexactNumbers(text: string): boolean {
   return SUSPECT.test(text)
 }
 
-/** Whether a double keeps a number that is written like this. Zeros at its ends do not count as digits. */
+/** Whether a double keeps the number that this text writes. Leading and trailing zeros do not count as digits. */
 export function isExact(source: string): boolean {
   const [mantissa = ''] = source.split(/e/i)
   const digits = mantissa.replace(/\D/g, '').replace(/^0+|0+$/g, '')
@@ -28,14 +28,14 @@ export function isExact(source: string): boolean {
   return digits.length <= MAX_DIGITS && size >= MIN_NORMAL && size < Number.POSITIVE_INFINITY
 }
 
-/** For `JSON.parse`: puts INEXACT in the place of each number that is not exact. */
+/** A reviver for `JSON.parse`: replaces each inexact number with INEXACT. */
 export function markInexact(_key: string, value: unknown, context?: { source?: string }): unknown {
   return typeof value === 'number' && context?.source !== undefined && !isExact(context.source)
     ? INEXACT
     : value
 }
 
-/** Requests whose body may have INEXACT in it. */
+/** Requests whose body may contain INEXACT. */
 const suspects = new WeakSet<object>()
 
 export function suspectInexact(request: object): void {

@@ -4,7 +4,7 @@ import { type Detail, type ErrorCode, fault } from './errors.ts'
 import { refusalType } from './mediaType.ts'
 import { outcomeOf } from './outcome.ts'
 
-/** RFC 9110, section 15.5.2: a 401 names the way to authenticate. */
+/** The value of WWW-Authenticate. RFC 9110, section 15.5.2, requires it on every 401. */
 export const CHALLENGE = 'Bearer'
 
 type More = {

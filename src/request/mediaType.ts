@@ -1,19 +1,19 @@
-/** The media type of a response. Every answer and every refusal uses the one that the client asks for. */
+/** The media type of a response. Every response, refusals too, uses the one that the client asks for. */
 import { LRUCache } from 'lru-cache'
 import Negotiator from 'negotiator'
 
 const GRAPHQL_RESPONSE = 'application/graphql-response+json; charset=utf-8'
 const JSON_RESPONSE = 'application/json; charset=utf-8'
 
-/** In the order that decides where a client takes both alike. */
+/** If a client accepts both equally, it gets the first. */
 const OFFERED = [GRAPHQL_RESPONSE, JSON_RESPONSE]
 
-/** Clients send few different headers; parsing one costs as much as the rest of a refusal. */
+/** Parsed headers. Clients send few different ones, and parsing one costs as much as the rest of a refusal. */
 const known = new LRUCache<string, { type: string | undefined }>({ max: 500 })
 
 /**
- * The media type to answer in, for a header `Accept`; undefined where the client takes none of ours. Malformed parts are
- * skipped; a header without any other part counts as absent.
+ * The media type of the response to a header `Accept`. Undefined if the client accepts none of ours. Malformed parts are
+ * skipped, and a header with only malformed parts counts as absent.
  */
 export function acceptedType(accept: string | undefined): string | undefined {
   if (accept === undefined) return GRAPHQL_RESPONSE
@@ -25,7 +25,7 @@ export function acceptedType(accept: string | undefined): string | undefined {
   return type
 }
 
-/** The media type of a refusal, which is sent also to a client that takes none of ours. */
+/** The media type of a refusal. A client that accepts none of ours gets JSON. */
 export function refusalType(accept: string | undefined): string {
   return acceptedType(accept) ?? JSON_RESPONSE
 }

@@ -1,8 +1,11 @@
-/** The parameters of a GraphQL request, read in one way for the limits, the log and GraphQL: by POST from the body, by GET from the URL. */
+/**
+ * The parameters of a GraphQL request, from the body of a POST or the URL of a GET. The limits, the log and GraphQL all use this
+ * reading, so they cannot differ.
+ */
 import { type ParsedUrlQuery, parse } from 'node:querystring'
 import type { ApiRequest } from './request.ts'
 
-/** As far as they could be read: what has another type is absent here, and GraphQL refuses it. */
+/** A parameter of the wrong type is absent here, and GraphQL refuses the request. */
 export type Parameters = Readonly<{
   query?: string
   operationName?: string
@@ -12,12 +15,12 @@ export type Parameters = Readonly<{
 const parameters = new WeakMap<object, Parameters>()
 const searches = new WeakMap<object, ParsedUrlQuery>()
 
-/** GET, and HEAD, which is a GET without the body of the answer. */
+/** GET, or HEAD, which is a GET without the body of the response. */
 export function isGet({ method }: Pick<ApiRequest, 'method'>): boolean {
   return method === 'GET' || method === 'HEAD'
 }
 
-/** The parameters in the URL. One that is given twice is an array. */
+/** The parameters in the URL. A parameter that occurs twice is an array. */
 export function searchOf(request: ApiRequest): ParsedUrlQuery {
   const { url = '' } = request
   const known = searches.get(request) ?? parse(url.includes('?') ? url.slice(url.indexOf('?') + 1) : '')

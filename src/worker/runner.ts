@@ -39,15 +39,15 @@ export type WorkerOptions = {
 export type StartedRunner = {
   /** Resolves when the runner has ended, whatever the reason. */
   ended: Promise<void>
-  /** Whether it takes no more jobs. */
+  /** True once it takes no more jobs. */
   isEnding(): boolean
   /** Waits for running jobs. Rejects if the runner is ending. */
   stop(): Promise<void>
 }
 
 /**
- * Starts the runner on the owner's pool, frees the jobs of dead workers, and schedules an expiry run. `stop()` waits for running jobs; long
- * jobs end after their current batch.
+ * Starts the runner on the owner's pool, frees the jobs of dead workers, and schedules an expiry run. `stop()` waits for
+ * running jobs; long jobs end after their current batch.
  */
 export async function startWorker(options: WorkerOptions): Promise<StartedRunner> {
   const events: WorkerEvents = new EventEmitter()

@@ -6,13 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../log.ts'
 import type { StartedRunner } from './runner.ts'
 
-/** The pause before a start doubles up to the second figure. A runner that lasted that long starts with the first again. */
+/** The pause before a restart begins at `first` and doubles up to `most`. After a runner that ran for `most` it is `first` again. */
 const BACK_OFF_MS = { first: 1_000, most: 30_000 } as const
 
 export type Supervised = {
   /** Why no jobs are taken, as a sentence; undefined while the runner runs. */
   fault(): string | undefined
-  /** How often a runner has ended without being asked to. */
+  /** How often a runner has ended by itself. */
   losses(): number
   stop(): Promise<void>
 }
@@ -59,7 +59,7 @@ export async function supervise(options: SupervisorOptions): Promise<Supervised>
     losses: () => losses,
     async stop() {
       stopping.abort()
-      // a runner that is already ending must not be asked again, and a start in progress ends first
+      // a runner that is already ending rejects a stop, and a restart in progress must end first
       if (runner !== undefined && !runner.isEnding()) await runner.stop()
       await watched
       if (runner !== undefined && !runner.isEnding()) await runner.stop()
