@@ -3,21 +3,24 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { brokenRules, countSources } from '../support/ledger.ts'
 import {
-  buyAndCommit,
-  payAndCommit,
+  type Buyer,
+  endActive,
+  makeBuyer,
+  PUBLISH,
   scheduledExpiryRuns,
   strandedDealers,
   subscriptionStatuses,
+  usedQuotas,
 } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { makeCountry, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
 
-const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const QUOTE =
   'select source, gross_amount, free_remaining, subscription_remaining from app_public.quote_listing($1)'
 
 let database: TestDatabase
 let userId: string
+let buyer: Buyer
 /** Two listings; beyond them a listing is refused. */
 let packageId: string
 
@@ -26,6 +29,7 @@ beforeAll(async () => {
   await makeCountry(database.owner)
   packageId = await makePackage(database.owner, { listings: 2, overage: 'block' })
   userId = await makeUser(database.owner)
+  buyer = makeBuyer(database, userId)
 })
 
 afterAll(() => database.drop())
@@ -35,43 +39,10 @@ afterEach(async () => {
   expect(await strandedDealers(database.superuser)).toEqual([])
 })
 
-async function buyAndPay(dealerId: string, ...packageIds: string[]): Promise<void> {
-  for (const id of packageIds)
-    await payAndCommit(database, await buyAndCommit(database, userId, dealerId, id))
-}
-
-async function makeSubscribedDealer(...packageIds: string[]): Promise<string> {
-  const dealerId = await makeDealer(database.owner, userId)
-  await buyAndPay(dealerId, ...packageIds)
-  return dealerId
-}
-
-async function publish(dealerId: string, times = 1): Promise<void> {
-  for (let number = 1; number <= times; number += 1) {
-    await committed(database, { dealer: userId }, client => client.query(PUBLISH, [dealerId]))
-  }
-}
-
 const quote = async (dealerId: string) =>
   (await committed(database, { dealer: userId }, client => client.query(QUOTE, [dealerId]))).rows[0]
 
 const statuses = (dealerId: string) => subscriptionStatuses(database.owner, dealerId)
-
-async function usedQuotas(dealerId: string): Promise<number[]> {
-  const { rows } = await database.owner.query(
-    'select used_listing_quota from app_public.dealer_subscriptions where dealer_id = $1 order by id',
-    [dealerId],
-  )
-  return rows.map(row => row.used_listing_quota)
-}
-
-/** Moves the end of the active subscription to a moment ago, as if no expiry run had come since. */
-const endActive = (dealerId: string) =>
-  database.owner.query(
-    `update app_public.dealer_subscriptions set start_at = start_at - interval '40 days', end_at = clock_timestamp()
-     where dealer_id = $1 and status = 'active'`,
-    [dealerId],
-  )
 
 const auditOf = async (dealerId: string) => {
   const { rows } = await database.owner.query(
@@ -86,14 +57,14 @@ const auditOf = async (dealerId: string) => {
 }
 
 test('a publication starts the pending subscription when the active one is used up, which becomes cancelled', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
-  await publish(dealerId, 2)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
+  await buyer.publish(dealerId, 2)
   const ends = 'select end_at from app_public.dealer_subscriptions where dealer_id = $1 order by id limit 1'
   const before = await database.owner.query(ends, [dealerId])
   expect(await statuses(dealerId)).toEqual(['active', 'pending'])
-  await publish(dealerId)
+  await buyer.publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['cancelled', 'active'])
-  expect(await usedQuotas(dealerId)).toEqual([2, 1])
+  expect(await usedQuotas(database.owner, dealerId)).toEqual([2, 1])
   expect((await database.owner.query(ends, [dealerId])).rows).toEqual(before.rows)
   const { rows } = await database.owner.query(
     `select (s.end_at - s.start_at)::text as length, s.start_at = c.created_at as with_listing
@@ -109,55 +80,59 @@ test('a publication starts the pending subscription when the active one is used 
 })
 
 test('a publication starts the pending subscription when the active one has ended, even before an expiry run', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
-  await endActive(dealerId)
-  await publish(dealerId)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
+  await endActive(database.owner, dealerId)
+  await buyer.publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['expired', 'active'])
-  expect(await usedQuotas(dealerId)).toEqual([0, 1])
+  expect(await usedQuotas(database.owner, dealerId)).toEqual([0, 1])
   expect((await auditOf(dealerId)).slice(-2)).toEqual(['SYSTEM_EXPIRE by user', 'START_SUBSCRIPTION by user'])
 })
 
 test('a publication starts the pending subscription when the cancelled one has ended or is used up', async () => {
-  for (const end of [endActive, (dealerId: string) => publish(dealerId, 2)]) {
-    const dealerId = await makeSubscribedDealer(packageId, packageId)
+  const ends = [
+    (dealerId: string) => endActive(database.owner, dealerId),
+    (dealerId: string) => buyer.publish(dealerId, 2),
+  ]
+  for (const end of ends) {
+    const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
     await end(dealerId)
     await database.owner.query(
       "update app_public.dealer_subscriptions set status = 'cancelled' where dealer_id = $1 and status = 'active'",
       [dealerId],
     )
-    await publish(dealerId)
+    await buyer.publish(dealerId)
     expect(await statuses(dealerId)).toEqual(['cancelled', 'active'])
   }
 })
 
-test('a publication after the death of a worker between the end of one subscription and the start of the next is not charged', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
-  await publish(dealerId, 2)
-  await endActive(dealerId)
+test('a publication is not charged if a worker died between the end of one subscription and the start of the next', async () => {
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
+  await buyer.publish(dealerId, 2)
+  await endActive(database.owner, dealerId)
   await database.owner.query(
     "update app_public.dealer_subscriptions set status = 'expired' where dealer_id = $1 and status = 'active'",
     [dealerId],
   )
-  await publish(dealerId)
+  await buyer.publish(dealerId)
   expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 3 })
 })
 
 test('a quote decides as if the pending subscription had been started, and changes nothing', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
   const seen: unknown[] = []
   for (let number = 1; number <= 4; number += 1) {
     const before = await statuses(dealerId)
     seen.push(await quote(dealerId))
     expect(await statuses(dealerId)).toEqual(before)
-    await publish(dealerId)
+    await buyer.publish(dealerId)
   }
-  const answer = (remaining: number) => ({
+  const expected = (remaining: number) => ({
     source: 'subscription_quota',
     gross_amount: '0.00',
     free_remaining: 0,
     subscription_remaining: remaining,
   })
-  expect(seen).toEqual([answer(2), answer(1), answer(2), answer(1)])
+  expect(seen).toEqual([expected(2), expected(1), expected(2), expected(1)])
   expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 4 })
   await rolledBack(database, async client => {
     await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
@@ -167,20 +142,20 @@ test('a quote decides as if the pending subscription had been started, and chang
 })
 
 test('a package that is bought once the running one is used up starts with the next publication', async () => {
-  const dealerId = await makeSubscribedDealer(packageId)
-  await publish(dealerId, 2)
-  await buyAndPay(dealerId, packageId)
+  const dealerId = await buyer.makeSubscribedDealer(packageId)
+  await buyer.publish(dealerId, 2)
+  await buyer.buyAndPay(dealerId, packageId)
   expect(await statuses(dealerId)).toEqual(['active', 'pending'])
   expect(await quote(dealerId)).toMatchObject({ source: 'subscription_quota', subscription_remaining: 2 })
-  await publish(dealerId)
+  await buyer.publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['cancelled', 'active'])
 })
 
 test('a pending subscription does not start while free or running quota is left', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
-  await publish(dealerId)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
+  await buyer.publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['active', 'pending'])
-  await publish(dealerId)
+  await buyer.publish(dealerId)
   await rolledBack(database, async client => {
     await client.query(
       `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
@@ -195,12 +170,12 @@ test('a pending subscription does not start while free or running quota is left'
   })
 })
 
-test('pending subscriptions without listing quota start before the one that has some, and are left behind', async () => {
+test('pending subscriptions without listing quota start before the first one that has some, and become cancelled', async () => {
   const empty = await makePackage(database.owner, { listings: 0 })
-  const dealerId = await makeSubscribedDealer(packageId, empty, packageId, packageId)
-  await publish(dealerId, 3)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, empty, packageId, packageId)
+  await buyer.publish(dealerId, 3)
   expect(await statuses(dealerId)).toEqual(['cancelled', 'cancelled', 'active', 'pending'])
-  expect(await usedQuotas(dealerId)).toEqual([2, 0, 1, 0])
+  expect(await usedQuotas(database.owner, dealerId)).toEqual([2, 0, 1, 0])
   const { rows } = await database.owner.query(
     'select max(end_at) as last from app_public.dealer_subscriptions where dealer_id = $1',
     [dealerId],
@@ -208,18 +183,18 @@ test('pending subscriptions without listing quota start before the one that has 
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([rows[0].last])
 })
 
-test('without any listing quota that waits, a listing beyond the quota is charged and nothing starts', async () => {
+test('if no pending subscription has listing quota, a listing beyond the quota is charged and nothing starts', async () => {
   const empty = await makePackage(database.owner, { listings: 0 })
   const charged = await makePackage(database.owner, { listings: 1 })
-  const dealerId = await makeSubscribedDealer(charged, empty)
-  await publish(dealerId, 2)
+  const dealerId = await buyer.makeSubscribedDealer(charged, empty)
+  await buyer.publish(dealerId, 2)
   expect(await statuses(dealerId)).toEqual(['active', 'pending'])
   expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 1, paid_extra: 1 })
 })
 
 test('a refused publication starts nothing', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
-  await publish(dealerId, 2)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
+  await buyer.publish(dealerId, 2)
   await rolledBack(database, async client => {
     await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
     const untitled = PUBLISH.replace('A car', ' ')
@@ -229,9 +204,9 @@ test('a refused publication starts nothing', async () => {
 })
 
 test('a pending subscription that was granted without an invoice starts in the same way', async () => {
-  const dealerId = await makeSubscribedDealer(packageId)
-  await publish(dealerId, 2)
+  const dealerId = await buyer.makeSubscribedDealer(packageId)
+  await buyer.publish(dealerId, 2)
   await makeSubscription(database.owner, dealerId, { packageId, status: 'pending', listings: 1 })
-  await publish(dealerId)
+  await buyer.publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['cancelled', 'active'])
 })

@@ -4,20 +4,24 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules, countSources } from '../support/ledger.ts'
 import {
+  type Buyer,
   buyAndCommit,
+  endActive,
+  makeBuyer,
   PAY,
-  payAndCommit,
+  PUBLISH,
   strandedDealers,
   subscriptionStatuses,
+  usedQuotas,
 } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { makeCountry, makePackage, makeUser } from '../support/testData.ts'
 import { committed, concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
-const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
 let database: TestDatabase
 let userId: string
+let buyer: Buyer
 /** Two listings; beyond them a listing is refused. */
 let packageId: string
 const admin = { admin: randomUUID() }
@@ -27,6 +31,7 @@ beforeAll(async () => {
   await makeCountry(database.owner)
   packageId = await makePackage(database.owner, { listings: 2, overage: 'block' })
   userId = await makeUser(database.owner)
+  buyer = makeBuyer(database, userId)
 })
 
 afterAll(() => database.drop())
@@ -36,56 +41,23 @@ afterEach(async () => {
   expect(await strandedDealers(database.superuser)).toEqual([])
 })
 
-async function buyAndPay(dealerId: string, ...packageIds: string[]): Promise<void> {
-  for (const id of packageIds)
-    await payAndCommit(database, await buyAndCommit(database, userId, dealerId, id))
-}
-
-async function makeSubscribedDealer(...packageIds: string[]): Promise<string> {
-  const dealerId = await makeDealer(database.owner, userId)
-  await buyAndPay(dealerId, ...packageIds)
-  return dealerId
-}
-
-async function publish(dealerId: string, times = 1): Promise<void> {
-  for (let number = 1; number <= times; number += 1) {
-    await committed(database, { dealer: userId }, client => client.query(PUBLISH, [dealerId]))
-  }
-}
-
 const statuses = (dealerId: string) => subscriptionStatuses(database.owner, dealerId)
-
-async function usedQuotas(dealerId: string): Promise<number[]> {
-  const { rows } = await database.owner.query(
-    'select used_listing_quota from app_public.dealer_subscriptions where dealer_id = $1 order by id',
-    [dealerId],
-  )
-  return rows.map(row => row.used_listing_quota)
-}
-
-/** Moves the end of the active subscription to a moment ago, as if no expiry run had come since. */
-const endActive = (dealerId: string) =>
-  database.owner.query(
-    `update app_public.dealer_subscriptions set start_at = start_at - interval '40 days', end_at = clock_timestamp()
-     where dealer_id = $1 and status = 'active'`,
-    [dealerId],
-  )
 
 test('10 concurrent publications over three packages use six listings of quota and start each package once', async () => {
   const charged = await makePackage(database.owner, { listings: 2 })
-  const dealerId = await makeSubscribedDealer(charged, charged, charged)
+  const dealerId = await buyer.makeSubscribedDealer(charged, charged, charged)
   const outcomes = await concurrently(database, { dealer: userId }, 10, client =>
     client.query(PUBLISH, [dealerId]),
   )
   expect(countOutcomes(outcomes)).toEqual({ ok: 10 })
   expect(await countSources(database.owner, dealerId)).toEqual({ subscription_quota: 6, paid_extra: 4 })
   expect(await statuses(dealerId)).toEqual(['cancelled', 'cancelled', 'active'])
-  expect(await usedQuotas(dealerId)).toEqual([2, 2, 2])
+  expect(await usedQuotas(database.owner, dealerId)).toEqual([2, 2, 2])
 })
 
 test('an expiry run does not wait for a publication that starts a subscription, and finds nothing left to start', async () => {
-  const dealerId = await makeSubscribedDealer(packageId, packageId)
-  await endActive(dealerId)
+  const dealerId = await buyer.makeSubscribedDealer(packageId, packageId)
+  await endActive(database.owner, dealerId)
   const both = { publisher: { dealer: userId }, expiryRun: 'owner' } as const
   await interleave(database, both, async ({ publisher, expiryRun }) => {
     await publisher.query(PUBLISH, [dealerId])
@@ -101,8 +73,8 @@ test('an expiry run does not wait for a publication that starts a subscription, 
 test.each(['commit', 'rollback'] as const)(
   'a publication that waits for an expiry run uses the subscription that has started: %s of the run',
   async end => {
-    const dealerId = await makeSubscribedDealer(packageId, packageId, packageId)
-    await endActive(dealerId)
+    const dealerId = await buyer.makeSubscribedDealer(packageId, packageId, packageId)
+    await endActive(database.owner, dealerId)
     const both = { expiryRun: 'owner', publisher: { dealer: userId } } as const
     await interleave(database, both, async ({ expiryRun, publisher }) => {
       expect((await expiryRun.query(EXPIRE)).rows).toEqual([{ count: 1 }])
@@ -112,13 +84,13 @@ test.each(['commit', 'rollback'] as const)(
       await publisher.commit()
     })
     expect(await statuses(dealerId)).toEqual(['expired', 'active', 'pending'])
-    expect(await usedQuotas(dealerId)).toEqual([0, 1, 0])
+    expect(await usedQuotas(database.owner, dealerId)).toEqual([0, 1, 0])
   },
 )
 
 test('a publication that waits for the payment of the next package uses it', async () => {
-  const dealerId = await makeSubscribedDealer(packageId)
-  await publish(dealerId, 2)
+  const dealerId = await buyer.makeSubscribedDealer(packageId)
+  await buyer.publish(dealerId, 2)
   const invoiceId = await buyAndCommit(database, userId, dealerId, packageId)
   await interleave(
     database,
@@ -137,9 +109,9 @@ test('a publication that waits for the payment of the next package uses it', asy
 test('expiry runs beside publications start each subscription once', async () => {
   const dealerIds: string[] = []
   for (let number = 1; number <= 8; number += 1) {
-    const dealerId = await makeSubscribedDealer(packageId, packageId, packageId)
-    await publish(dealerId, 2)
-    await endActive(dealerId)
+    const dealerId = await buyer.makeSubscribedDealer(packageId, packageId, packageId)
+    await buyer.publish(dealerId, 2)
+    await endActive(database.owner, dealerId)
     dealerIds.push(dealerId)
   }
   const [publications] = await Promise.all([
@@ -157,6 +129,6 @@ test('expiry runs beside publications start each subscription once', async () =>
   expect(countOutcomes(publications)).toEqual({ ok: 16 })
   for (const dealerId of dealerIds) {
     expect(await statuses(dealerId)).toEqual(['expired', 'active', 'pending'])
-    expect(await usedQuotas(dealerId)).toEqual([2, 2, 0])
+    expect(await usedQuotas(database.owner, dealerId)).toEqual([2, 2, 0])
   }
 })

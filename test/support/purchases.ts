@@ -1,12 +1,13 @@
-/** Buys packages and pays invoices through the SQL functions, as the roles that may do so. */
+/** Buys packages, pays invoices and publishes listings through the SQL functions, as the roles that may do so. */
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import type { TestDatabase } from './database.ts'
-import { single } from './testData.ts'
+import { makeDealer, single } from './testData.ts'
 import { committed } from './transactions.ts'
 
 export const BUY = 'select * from app_public.buy_package($1, $2, $3)'
 export const PAY = 'select * from app_public.pay_invoice($1)'
+export const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
 type Queryable = { query(sql: string, values?: unknown[]): Promise<pg.QueryResult> }
 
@@ -30,6 +31,34 @@ export async function payAndCommit(database: TestDatabase, invoiceId: string): P
   await committed(database, { admin: randomUUID() }, client => client.query(PAY, [invoiceId]))
 }
 
+/** A user who buys and publishes. Each function commits. */
+export type Buyer = {
+  /** Buys these packages for a dealer and has each invoice paid. */
+  buyAndPay(dealerId: string, ...packageIds: string[]): Promise<void>
+  /** Makes a dealer of the user that has bought these packages: the first is active, the others are pending. */
+  makeSubscribedDealer(...packageIds: string[]): Promise<string>
+  publish(dealerId: string, times?: number): Promise<void>
+}
+
+export function makeBuyer(database: TestDatabase, userId: string): Buyer {
+  async function buyAndPay(dealerId: string, ...packageIds: string[]): Promise<void> {
+    for (const id of packageIds)
+      await payAndCommit(database, await buyAndCommit(database, userId, dealerId, id))
+  }
+  return {
+    buyAndPay,
+    async makeSubscribedDealer(...packageIds) {
+      const dealerId = await makeDealer(database.owner, userId)
+      await buyAndPay(dealerId, ...packageIds)
+      return dealerId
+    },
+    async publish(dealerId, times = 1) {
+      for (let number = 1; number <= times; number += 1)
+        await committed(database, { dealer: userId }, client => client.query(PUBLISH, [dealerId]))
+    },
+  }
+}
+
 /** The statuses of the dealer's subscriptions, oldest subscription first. */
 export async function subscriptionStatuses(db: Queryable, dealerId: string): Promise<string[]> {
   const { rows }: pg.QueryResult<{ status: string }> = await db.query(
@@ -37,6 +66,24 @@ export async function subscriptionStatuses(db: Queryable, dealerId: string): Pro
     [dealerId],
   )
   return rows.map(({ status }) => status)
+}
+
+/** The used listing quota of the dealer's subscriptions, oldest subscription first. */
+export async function usedQuotas(db: Queryable, dealerId: string): Promise<number[]> {
+  const { rows }: pg.QueryResult<{ used_listing_quota: number }> = await db.query(
+    'select used_listing_quota from app_public.dealer_subscriptions where dealer_id = $1 order by id',
+    [dealerId],
+  )
+  return rows.map(row => row.used_listing_quota)
+}
+
+/** Moves the end of the active subscription to the present, as if no expiry run had come since. */
+export async function endActive(db: Queryable, dealerId: string): Promise<void> {
+  await db.query(
+    `update app_public.dealer_subscriptions set start_at = start_at - interval '40 days', end_at = clock_timestamp()
+     where dealer_id = $1 and status = 'active'`,
+    [dealerId],
+  )
 }
 
 /** Dealers that have a pending subscription but no running one. */
