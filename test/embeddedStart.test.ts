@@ -1,4 +1,4 @@
-/** `npm start` on its own database, in a folder with every awkward character: paths, a taken port, and a server that dies. */
+/** `npm start` on its own database, in a folder whose name has awkward characters: a port in use, and a server that dies. */
 
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
@@ -36,7 +36,7 @@ function serverPid(): number | undefined {
 
 const statusOf = async (url: string) => (await fetch(`${url}/readyz`)).status
 
-test('a taken port is reported before a database is made', async () => {
+test('a port in use is reported before a database is created', async () => {
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as { port: number }

@@ -1,10 +1,10 @@
-/** SQL that maps upper and lower case names a collation: the database's own differs from server to server. */
+/** SQL that changes case names its collation, because the default collation differs between servers. */
 import { expect, test } from '@jest/globals'
 import { useCatalogs } from './offenders.ts'
 
 const offenders = useCatalogs()
 
-/** The text of everything that can hold an expression. Bodies of functions in the standard form are in `prosqlbody`. */
+/** The text of every object that has an expression. SQL-standard function bodies are in `prosqlbody`, not in `prosrc`. */
 const EXPRESSIONS = `
   select f.label, f.prosrc || ' ' || coalesce(pg_get_function_sqlbody(f.oid), '') as text from rules.functions as f
   union all
@@ -16,10 +16,10 @@ const EXPRESSIONS = `
   union all
   select r.label, pg_get_viewdef(r.oid) from rules.relations as r where r.kind in ('v', 'm')`
 
-/** `lower` and `upper` also read the bounds of a range, which is a column, a variable or an alias, and never a cast. */
+/** `lower` and `upper` also read the bounds of a range. Our ranges are columns, variables or aliases, never casts. */
 const OF_RANGE = String.raw`^(lower|upper)\((\w+\.)?(valid|gap|r)\)$`
 
-test('every change of case names its collation, and nothing compares without regard to case', async () => {
+test('every change of case names its collation, and no comparison ignores case', async () => {
   const query = String.raw`
     select e.label || ': ' || m.call
     from (${EXPRESSIONS}) as e

@@ -1,13 +1,13 @@
-/** No type of a column or an attribute changes a value on its way in. */
+/** No type of a column or attribute changes the values that are written to it. */
 import { expect, test } from '@jest/globals'
 import { useCatalogs } from './offenders.ts'
 
 const offenders = useCatalogs()
 
-/** Rate limits compute with floats, like the clock; they hold no value of a client. */
+/** Rate limits compute with floats, as clocks do. They store no value of a client. */
 const FLOATS = "'^rate_limit_(counters|outcome)$'"
 
-test('no column rounds or cuts off a value by the precision of its type, or is a float', async () => {
+test('no column has a type that rounds or truncates, and none is a float', async () => {
   const query = `
     select c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
     from pg_attribute as a

@@ -1,4 +1,4 @@
-/** The first migration of a cluster: it makes the roles, and it never takes a password away that an operator has set. */
+/** The first migration of a cluster creates the roles, and never replaces a password that an operator has set. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Connections of a pool: one that leads to a read-only server is not used again. */
+/** A pool does not reuse a connection that leads to a read-only server. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { makePool } from '../../src/database/pool.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -11,7 +11,7 @@ beforeAll(async () => {
 
 afterAll(() => database.drop())
 
-test('a connection that answers 25006 is closed when it is released, and one that answers another error is kept', async () => {
+test('a connection on which a write failed with 25006 is closed on release, and after another error it is kept', async () => {
   const pool = makePool({
     config: { connectionString: database.ownerUrl },
     name: 'forecourt test',

@@ -1,4 +1,4 @@
-/** What a database, its owner and its cluster must be. Migrate, worker, API and doctor refuse anything else with a sentence. */
+/** Requirements on a database, its owner and its cluster. Migrate, worker, API and doctor refuse others with a sentence. */
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import pg from 'pg'

@@ -1,10 +1,10 @@
-/** Sends requests as they are, also those that `fetch` refuses to send, and checks the rules that every answer keeps. */
+/** Sends any request, even one that `fetch` refuses to send, and checks the rules that hold for every response. */
 import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 
 export type Sent = {
   method: string
   path: string
-  /** Name and value by turns: a name may come twice. */
+  /** Names and values alternate. A name may occur twice. */
   headers: string[]
   body?: Uint8Array | undefined
 }
@@ -13,7 +13,7 @@ export type Received = { status: number; headers: IncomingHttpHeaders; text: str
 
 export type Client = { send(sent: Sent): Promise<Received>; close(): void }
 
-/** A client that keeps its connections. */
+/** A client that keeps its connections open. */
 export function makeClient(url: string): Client {
   const agent = new Agent({ keepAlive: true, maxSockets: 16 })
   const { hostname, port } = new URL(url)
@@ -40,7 +40,7 @@ export function makeClient(url: string): Client {
 
 const JSON_TYPES = ['application/json; charset=utf-8', 'application/graphql-response+json; charset=utf-8']
 
-/** The rules of the contract that an answer breaks, whatever was asked. */
+/** The rules that a response breaks, out of those that hold for every request. */
 export function brokenRules({ method, path }: Sent, { status, headers, text }: Received): string[] {
   const broken: string[] = []
   if (status >= 500) broken.push(`status ${status}`)
@@ -64,6 +64,6 @@ function brokenBody(text: string): string[] {
       ? []
       : [`codes ${codes}`]
   } catch {
-    return ['a body that is no JSON']
+    return ['a body that is not JSON']
   }
 }

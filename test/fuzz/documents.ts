@@ -22,7 +22,7 @@ type Maker = {
   g: fc.GeneratorValue
   values: InputValues
   variables: Record<string, unknown>
-  /** Of variables, and of fragments. */
+  /** Definitions of variables. */
   definitions: string[]
   fragments: string[]
   aliases: number
@@ -31,7 +31,7 @@ type Maker = {
 const DEEPEST = 5
 const DIRECTIVES = [' @skip(if: false)', ' @include(if: true)', ' @include(if: false)', ' @skip(if: true)']
 const UNKNOWN_DIRECTIVES = [' @deprecated', ' @x', ' @skip']
-/** What is put in, or put in place of a character, to damage a document. */
+/** Text that is inserted, or replaces a character, to damage a document. */
 const DAMAGE = [
   '',
   '{',

@@ -1,7 +1,7 @@
 /**
- * Whatever a client sends is answered, and never by a 5xx. The cases are made from a seed, so that a failure comes back.
+ * Every request gets a response, and never a 5xx. The cases come from a seed, so that a failure can be repeated.
  *
- * `npm run fuzz` tries 100,000 cases; FUZZ_CASES and FUZZ_SEED choose other ones.
+ * `npm run fuzz` sends 100,000 cases. FUZZ_CASES sets their number, and FUZZ_SEED chooses others.
  */
 import { afterAll, beforeAll, test } from '@jest/globals'
 import fc from 'fast-check'
@@ -25,14 +25,14 @@ const CASES = Number(process.env.FUZZ_CASES ?? 3_000)
 /** Requests that are sent at once. */
 const BATCH = 8
 const SEED = Number(process.env.FUZZ_SEED ?? 11)
-/** For all the cases of one test, in milliseconds. */
+/** The time limit of one test. */
 const TIMEOUT_MS = 60_000 + CASES * 60
 
 let database: TestDatabase
 let server: TestServer
 let client: Client
 let schema: GraphQLSchema
-/** Nobody's, a dealer's and an admin's. */
+/** No token, a dealer's and an admin's. */
 let tokens: (string | undefined)[]
 let ids: string[]
 const log = recordLog('error')
@@ -69,8 +69,8 @@ async function makeWorld(): Promise<void> {
   ids = [dealerId, packageId, subscriptionId, listingId, invoiceId, userId]
 }
 
-/** Fails with the request whose answer breaks a rule, and with what the log says meanwhile. */
-async function expectAnswer(sent: Sent): Promise<void> {
+/** Fails if the response breaks a rule. The error has the response and the log. */
+async function expectRulesKept(sent: Sent): Promise<void> {
   const received = await client.send(sent)
   const broken = brokenRules(sent, received)
   if (broken.length > 0) throw new Error(`${broken.join(', ')}: ${received.text}\n${log.text()}`)
@@ -82,13 +82,13 @@ function assertAll(requests: fc.Arbitrary<Sent>): Promise<void> {
   const numRuns = Math.ceil(CASES / 2 / BATCH)
   return fc.assert(
     fc.asyncProperty(batches, async batch => {
-      await Promise.all(batch.map(expectAnswer))
+      await Promise.all(batch.map(expectRulesKept))
     }),
     { numRuns, seed: SEED },
   )
 }
 
-/** By GET, where the URL has room for it. */
+/** Uses POST if the URL of a GET would be too long. */
 function requestFor({ query, operationName, variables }: Operation, token?: string, byGet = false): Sent {
   const headers = token === undefined ? [] : ['Authorization', `Bearer ${token}`]
   const search = new URLSearchParams({
@@ -107,13 +107,13 @@ function requestFor({ query, operationName, variables }: Operation, token?: stri
 }
 
 test(
-  'no method, path, header or encoding is answered by a 5xx',
+  'no method, path, header or encoding gets a 5xx',
   () => assertAll(anyRequest(tokens.filter(token => token !== undefined))),
   TIMEOUT_MS,
 )
 
 test(
-  'no document and no value is answered by a 5xx',
+  'no document and no value gets a 5xx',
   () =>
     assertAll(
       fc

@@ -105,7 +105,7 @@ function authorization(tokens: readonly string[]) {
     .map(parts => parts.join(''))
 }
 
-/** Headers that are read somewhere, each with values of its kind. Content-Encoding is apart: it says how the body is sent. */
+/** Headers that the server reads, each with plausible values. Content-Encoding is separate, because it depends on the body. */
 function header(tokens: readonly string[]) {
   const named = (name: string, value: fc.Arbitrary<string>) => value.map(one => [name, one])
   return fc.oneof(
@@ -136,7 +136,7 @@ const encoders: Record<string, (body: Uint8Array) => Uint8Array> = {
   br: brotliCompressSync,
 }
 
-/** What is sent under a Content-Encoding: rightly encoded, cut off, with one byte changed, or not encoded at all. */
+/** Bodies for a Content-Encoding: encoded correctly, cut off, with one byte changed, or not encoded at all. */
 const encoding = fc.record({
   name: fc.constantFrom('gzip', 'GZIP', 'deflate', 'br', 'zstd', 'x-gzip', 'identity', 'gzip, gzip', '', '*'),
   damage: fc.constantFrom('none', 'cut', 'flip', 'plain'),
@@ -191,7 +191,7 @@ const body = fc
   .tuple(bodyText, fc.constantFrom<BufferEncoding>('utf8', 'utf8', 'utf8', 'utf16le', 'latin1'))
   .map(([text, charset]): Uint8Array => Buffer.from(text, charset))
 
-/** The query string of a GET: values are strings, JSON or not, and a name may come twice. */
+/** The query string of a GET: values are strings, JSON or not, and a name may occur twice. */
 const search = fc
   .array(
     fc.oneof(

@@ -1,4 +1,4 @@
-/** Values of every scalar: ones that are right, ones at the edge, and ones that nobody should send. */
+/** Values of every scalar: valid ones, edge cases and invalid ones. */
 import fc from 'fast-check'
 import { type GraphQLInputType, isEnumType, isInputObjectType, isListType, isNonNullType } from 'graphql'
 
@@ -140,7 +140,7 @@ const json = fc.oneof(
   ),
 )
 
-/** What a client sends as a value of the wrong kind. */
+/** Values of the wrong kind. */
 const wrong = fc.oneof(fc.constantFrom(null, true, 5, 'x', [], {}, [[]], { a: 1 }), fc.jsonValue())
 
 /** Makes the values of an input type, as JSON. */

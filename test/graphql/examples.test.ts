@@ -55,8 +55,8 @@ test('each operation in GraphiQL runs on the demo data', async () => {
   const operations = parse(examples).definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION)
   const errors = []
   for (const operation of operations) {
-    const answer = await server.call(print(operation), { token, variables: { dealerId, idempotencyKey } })
-    errors.push(...answer.errors.map(({ message }) => message))
+    const response = await server.call(print(operation), { token, variables: { dealerId, idempotencyKey } })
+    errors.push(...response.errors.map(({ message }) => message))
   }
   expect(operations.length).toBeGreaterThan(5)
   expect(errors).toEqual([])

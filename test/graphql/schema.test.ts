@@ -48,7 +48,7 @@ function namesOf(type: string): string[] {
 /** PostGraphile adds Relay's echo to the mutations that it makes. */
 const isEcho = (name: string) => name === 'clientMutationId'
 
-/** Sources of ours that add a mutation to the schema. */
+/** Our source files that add a mutation to the schema. */
 async function mutationsOfTypeScript(): Promise<string[]> {
   const directory = fileURLToPath(new URL('../../src', import.meta.url))
   const names: string[] = []
@@ -66,7 +66,7 @@ test('the schema of the API equals schema.graphql', async () => {
   expect(`${printSchema(lexicographicSortSchema(schema))}\n`).toBe(snapshot)
 })
 
-test('every mutation is a function of ours, in SQL or in TypeScript: none is generated from a table', async () => {
+test('every mutation is one of our functions, in SQL or in TypeScript, and none is generated from a table', async () => {
   const { rows } = await database.owner.query<{ name: string }>(
     `select p.proname as name from pg_proc as p
      where p.pronamespace = 'app_public'::regnamespace and obj_description(p.oid, 'pg_proc') ~ '^@behavior .*\\+mutationField'`,

@@ -34,14 +34,14 @@ afterEach(() => void jest.useRealTimers())
 /** Serves /graphql with the admission alone, and runs `work` with its URL. */
 async function serveSlots(
   maxInProgress: number,
-  answer: (response: express.Response) => void,
+  respond: (response: express.Response) => void,
   work: (url: string, admission: Admission) => Promise<void>,
 ): Promise<void> {
   const metrics = makeAdmissionMetrics(new Registry())
   const admission = makeAdmission({ maxInProgress, metrics, log: makeLog('silent') })
   const app = express()
   installAdmission(app, admission)
-  app.use('/graphql', (_request, response) => answer(response))
+  app.use('/graphql', (_request, response) => respond(response))
   const plain = app.listen(0, '127.0.0.1')
   try {
     await once(plain, 'listening')
@@ -53,13 +53,13 @@ async function serveSlots(
 }
 
 test('a request that is queued for five seconds gets 503, and the next one is served', async () => {
-  const answers: (() => void)[] = []
+  const pending: (() => void)[] = []
   await serveSlots(
     1,
-    response => void answers.push(() => response.end('served')),
+    response => void pending.push(() => response.end('served')),
     async (url, { slots }) => {
       const first = fetch(url)
-      await until('the first is in progress', () => answers.length === 1)
+      await until('the first is in progress', () => pending.length === 1)
       let outcome: Response | undefined
       const second = fetch(url).then(response => {
         outcome = response
@@ -76,11 +76,11 @@ test('a request that is queued for five seconds gets 503, and the next one is se
       expect(await second.then(response => response.json())).toMatchObject({
         errors: [{ extensions: { code: 'service_unavailable' } }],
       })
-      for (const answer of answers.splice(0)) answer()
+      for (const respond of pending.splice(0)) respond()
       expect((await first).status).toBe(200)
       const third = fetch(url)
-      await until('the third is in progress', () => answers.length === 1)
-      for (const answer of answers) answer()
+      await until('the third is in progress', () => pending.length === 1)
+      for (const respond of pending) respond()
       expect((await third).status).toBe(200)
     },
   )

@@ -1,7 +1,7 @@
 /** Each error code of docs/errors.md with its HTTP status, in both media types. No body shows internals. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
   buyPackage,
@@ -55,7 +55,7 @@ type Case = [
   request: string,
   status: number,
   extensions: { code: string; detail?: Record<string, unknown> },
-  send: (server: TestServer) => Promise<Answer<unknown>>,
+  send: (server: TestServer) => Promise<ApiResponse<unknown>>,
 ]
 
 const unauthenticated = { code: 'unauthenticated' }

@@ -1,4 +1,4 @@
-/** A number that a double cannot keep is refused on its field, wherever a request has it; every other one is stored as sent. */
+/** A number that a double cannot keep is refused with the name of its field. Every other number is stored as sent. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
@@ -120,14 +120,14 @@ test.each(accepted)('$number in $way is stored with its value', async ({ way, nu
   expect((await database.superuser.query(same, [listing.id, number])).rows).toEqual([{ same: true }])
 })
 
-test('digits in strings, names and ids are no numbers', async () => {
+test('digits in strings, names and ids are not taken for numbers', async () => {
   const { status } = await send(
     ways['a variable']?.(`{"vin${'1'.repeat(30)}": "${'1'.repeat(30)} 1e999"}`) ?? '',
   )
   expect(status).toBe(200)
 })
 
-test('a number of the wrong type stays 400', async () => {
+test('an inexact number for an argument of another type is 400', async () => {
   const query = 'query ($first: Int) { listings(first: $first) { nodes { id } } }'
   for (const number of ['12345678901234567890', '1e400']) {
     const body = JSON.stringify({ query }).replace(/}$/, `, "variables": {"first": ${number}}}`)
@@ -135,13 +135,13 @@ test('a number of the wrong type stays 400', async () => {
   }
 })
 
-test('a body in UTF-16 is read with the same care', async () => {
+test('an inexact number in a UTF-16 body is refused too', async () => {
   const body = (number: string) => Buffer.from(ways['a variable']?.(`{"a": ${number}}`) ?? '', 'utf16le')
   expect((await send(body('9007199254740993'), 'utf-16le')).status).toBe(422)
   expect((await send(body('5'), 'utf-16le')).status).toBe(200)
 })
 
-test('deeply nested JSON with such a number is 400', async () => {
+test('an inexact number in deeply nested JSON is 400', async () => {
   for (const levels of [30, 5_000]) {
     const nested = `${'['.repeat(levels)}9007199254740993${']'.repeat(levels)}`
     expect((await send(ways['a variable']?.(`{"a": ${nested}}`) ?? '')).status).toBe(400)

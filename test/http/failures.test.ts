@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { makePool } from '../../src/database/pool.ts'
 import { toFault } from '../../src/request/errors.ts'
-import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
   buyPackage,
@@ -55,15 +55,15 @@ function accepting(accept: string): TestServer {
   return { ...started, call: (query, options) => started.call(query, { accept, ...options }) }
 }
 
-function expectFault({ status, errors, text }: Answer<unknown>, expected: [number, string]): void {
+function expectFault({ status, errors, text }: ApiResponse<unknown>, expected: [number, string]): void {
   expect([status, errors[0]?.extensions.code]).toEqual(expected)
   expectNoInternals(text, names)
 }
 
-function expectUnavailable(answer: Answer<unknown>): void {
-  expectFault(answer, [503, 'service_unavailable'])
-  expect(answer.errors[0]?.extensions).toEqual({ code: 'service_unavailable' })
-  expect(answer.headers.get('retry-after')).toBe('5')
+function expectUnavailable(response: ApiResponse<unknown>): void {
+  expectFault(response, [503, 'service_unavailable'])
+  expect(response.errors[0]?.extensions).toEqual({ code: 'service_unavailable' })
+  expect(response.headers.get('retry-after')).toBe('5')
 }
 
 /** Runs a statement on a connection to another database. */
@@ -121,9 +121,9 @@ test('a write that waits too long for a lock is system_busy with Retry-After: 1,
     'select from app_public.dealers where id = any ($1) for update',
     [dealers],
     async () => {
-      for (const answer of await Promise.all(writes.map(write => write()))) {
-        expectFault(answer, [429, 'system_busy'])
-        expect(answer.headers.get('retry-after')).toBe('1')
+      for (const response of await Promise.all(writes.map(write => write()))) {
+        expectFault(response, [429, 'system_busy'])
+        expect(response.headers.get('retry-after')).toBe('1')
       }
     },
   )
@@ -158,11 +158,11 @@ test.each(sqlstates)(
       detail = '{"raw": "text"}', hint = 'raw text', constraint = 'raw_text', table = 'raw text', schema = 'raw text';`
     await withQuote(`language plpgsql stable as $$ begin ${body} end $$`, async () => {
       for (const accept of MEDIA_TYPES) {
-        const answer = await quoteListing(accepting(accept), seller.token, seller.dealerId)
-        expectFault(answer, [status, code])
-        expect(answer.text).not.toMatch(/raw/i)
-        const requestId = status === 500 ? answer.headers.get('x-request-id') : undefined
-        expect(answer.errors[0]?.extensions.requestId).toBe(requestId)
+        const response = await quoteListing(accepting(accept), seller.token, seller.dealerId)
+        expectFault(response, [status, code])
+        expect(response.text).not.toMatch(/raw/i)
+        const requestId = status === 500 ? response.headers.get('x-request-id') : undefined
+        expect(response.errors[0]?.extensions.requestId).toBe(requestId)
       }
     })
   },
@@ -188,12 +188,12 @@ test('a request whose connection an administrator ends is service_unavailable', 
     'select from app_public.dealers where id = $1 for update',
     [seller.dealerId],
     async () => {
-      const answers = Promise.all(
+      const responses = Promise.all(
         MEDIA_TYPES.map(accept => createListing(accepting(accept), seller.token, seller.dealerId)),
       )
       await untilWaitingForLock(database, 'forecourt api', 2)
       await fromOutside(endConnections(database.name))
-      for (const answer of await answers) expectUnavailable(answer)
+      for (const response of await responses) expectUnavailable(response)
     },
   )
 })
@@ -204,11 +204,11 @@ test('a request whose connection breaks is service_unavailable, and so is every 
     'select from app_public.dealers where id = $1 for update',
     [seller.dealerId],
     async () => {
-      const answer = createListing(started, seller.token, seller.dealerId)
+      const response = createListing(started, seller.token, seller.dealerId)
       await untilWaitingForLock(database)
       await relay.cut()
       try {
-        expectUnavailable(await answer)
+        expectUnavailable(await response)
         for (const accept of MEDIA_TYPES) {
           const server = accepting(accept)
           expectUnavailable(await server.call('{ listings { totalCount } }'))

@@ -39,10 +39,10 @@ function post(parameters: Parameters, headers: string[] = []): Promise<Received>
   return client.send({ method: 'POST', path: '/graphql', headers: all, body })
 }
 
-/** What does not differ from one request to the next. */
+/** The parts of a response that do not depend on the moment. */
 const same = ({ status, headers, text }: Received) => [status, headers['content-type'], text]
 const left = ({ headers }: Received) => Number(headers['x-ratelimit-remaining'])
-const told = ({ status, text }: Received) => `${status} ${/"code":"(\w+)"/.exec(text)?.[1] ?? ''}`.trim()
+const outcome = ({ status, text }: Received) => `${status} ${/"code":"(\w+)"/.exec(text)?.[1] ?? ''}`.trim()
 
 const TWO = 'query One { listings { totalCount } } query Two { __typename }'
 const requests: Record<string, Parameters> = {
@@ -64,7 +64,7 @@ const requests: Record<string, Parameters> = {
   'no operation named': { query: TWO },
 }
 
-test.each(Object.entries(requests))('%s has the same answer by GET as by POST', async (_, parameters) => {
+test.each(Object.entries(requests))('%s has the same response by GET as by POST', async (_, parameters) => {
   const token = await server.tokenFor(await makeUser(limited.database.owner))
   for (const headers of [[], ['Accept', 'application/json'], ['Authorization', `Bearer ${token}`]]) {
     expect(same(await get(parameters, headers))).toEqual(same(await post(parameters, headers)))
@@ -82,11 +82,11 @@ test.each<[string, Parameters | string]>([
   ['variables twice', 'query={__typename}&variables={}&variables={}'],
   ['two operation names', 'query={__typename}&operationName=A&operationName=B'],
 ])('%s: 400', async (_, parameters) => {
-  expect(told(await get(parameters))).toBe('400 invalid_input')
+  expect(outcome(await get(parameters))).toBe('400 invalid_input')
 })
 
-test('the empty operation name stands for none', async () => {
-  expect(told(await get({ query: 'query A { __typename }', operationName: '' }))).toBe('200')
+test('an empty operation name counts as absent', async () => {
+  expect(outcome(await get({ query: 'query A { __typename }', operationName: '' }))).toBe('200')
 })
 
 test.each(['GET', 'HEAD'])(
@@ -94,8 +94,8 @@ test.each(['GET', 'HEAD'])(
   async method => {
     const input = 'input: {email: "nobody@example.com", password: "wrong password"}'
     const query = `mutation { login(${input}) { session { expiresAt } } }`
-    const answer = await get({ query }, [], method)
-    expect([answer.status, answer.headers.allow, left(answer)]).toEqual([405, 'POST', 99])
+    const response = await get({ query }, [], method)
+    expect([response.status, response.headers.allow, left(response)]).toEqual([405, 'POST', 99])
     const { rows } = await limited.database.superuser.query('select from app_private.login_failures')
     expect(rows).toEqual([])
   },
@@ -136,6 +136,6 @@ test('a query by GET takes a slot like one by POST', async () => {
   }
 })
 
-test('an answer by GET is not stored by caches', async () => {
+test('caches must not store the response to a GET', async () => {
   expect((await get({ query: '{ __typename }' })).headers['cache-control']).toBe('no-store')
 })

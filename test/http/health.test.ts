@@ -103,8 +103,8 @@ test('the server is not ready while the database refuses writes, and becomes rea
   const reconnect = async () => {
     await relay.cut()
     await relay.restore()
-    const isAnswering = async () => !/not answer/.test(String((await get('/readyz')).body.reason))
-    await until('the database answers', isAnswering)
+    const responds = async () => !/not respond/.test(String((await get('/readyz')).body.reason))
+    await until('the database responds', responds)
   }
   await database.superuser.query(`${role} set default_transaction_read_only to on`)
   try {
@@ -134,7 +134,7 @@ test('the server is not ready while its worker has ended, and the metrics show i
   }
 })
 
-test('with METRICS_PORT the metrics are on that port alone, and nothing else is', async () => {
+test('METRICS_PORT serves the metrics and nothing else, and the port of the API then serves no metrics', async () => {
   const apart = await startServer(database, { METRICS_PORT: '0' })
   try {
     expect(new URL(apart.metricsUrl).port).not.toBe(new URL(apart.url).port)

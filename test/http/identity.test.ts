@@ -1,7 +1,7 @@
 /** Accounts: registration, login, and the limit on failed logins. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { type Answer, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { countResponses, createDealer, login, register } from '../support/graphqlOperations.ts'
 import { makeCountry } from '../support/testData.ts'
@@ -55,7 +55,7 @@ async function accountKey(email: string): Promise<string> {
 }
 
 /** The headers of a response, without those that differ with each request. */
-function stableHeaders({ headers }: Answer<unknown>): Record<string, string> {
+function stableHeaders({ headers }: ApiResponse<unknown>): Record<string, string> {
   const { date: _, 'x-request-id': __, ...stable } = Object.fromEntries(headers)
   return stable
 }
@@ -166,10 +166,10 @@ test('the sixth failed login gets rate_limit_exceeded, with equal responses for 
   const comparable: unknown[] = []
   for (const target of Object.values(targets)) {
     const email = await target()
-    const responses: Answer<unknown>[] = []
+    const responses: ApiResponse<unknown>[] = []
     for (let attempt = 0; attempt < 6; attempt += 1)
       responses.push(await login(server, email, 'wrong password'))
-    const last = responses.pop() as Answer<unknown>
+    const last = responses.pop() as ApiResponse<unknown>
     expect(countResponses(responses)).toEqual({ '401 invalid_credentials': 5 })
     const seconds = Number(last.headers.get('retry-after'))
     expect(seconds).toBeGreaterThan(890)

@@ -1,7 +1,7 @@
 /** Invalid input: a value that breaks a rule gets 422 with its field; a value of the wrong type gets 400. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, createDealer, register } from '../support/graphqlOperations.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
@@ -22,7 +22,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-type Send = (input: Record<string, unknown>) => Promise<Answer<unknown>>
+type Send = (input: Record<string, unknown>) => Promise<ApiResponse<unknown>>
 
 const publish: Send = input => createListing(server, seller.token, seller.dealerId, input)
 const openDealer: Send = input => createDealer(server, seller.token, { country: seller.country, ...input })

@@ -84,7 +84,7 @@ const refusals: Record<string, [number, string, (headers: string[]) => Promise<R
 }
 
 test.each(Object.entries(accepts))(
-  'Accept: %s is answered in %s, also by every refusal',
+  'the response to Accept: %s is %s, and so is every refusal',
   async (accept, type) => {
     const headers = ['Accept', accept]
     expect(seen(await post(QUERY, headers))).toEqual(
@@ -93,7 +93,7 @@ test.each(Object.entries(accepts))(
     for (const [status, code, send] of Object.values(refusals)) {
       const found = seen(await send(headers))
       if (type !== undefined) expect(found).toEqual([status, type, code])
-      // where GraphQL refuses, it looks at Accept first
+      // GraphQL checks Accept before its own reasons to refuse
       else
         expect([
           JSON.stringify([status, JSON_TYPE, code]),
@@ -121,7 +121,7 @@ test.each([
   ['application/jsonx', 415],
   ['text/plain', 415],
   ['', 400],
-])('Content-Type: %s is answered with %i', async (type, status) => {
+])('Content-Type: %s gets status %i', async (type, status) => {
   expect((await post(QUERY, [], type)).status).toBe(status)
 })
 
@@ -142,7 +142,7 @@ test.each<[string, string, Uint8Array | string, number]>([
   ['gzip', 'a body that unpacks to more than is read', gzipSync('x'.repeat(1_000_000)), 413],
   ['compress', 'a body that is not compressed', QUERY, 415],
   ['gzip, gzip', 'a body that is compressed once', zipped, 415],
-])('Content-Encoding: %s, with %s, is answered with %s', async (encoding, _, body, status) => {
+])('Content-Encoding: %s with %s gets status %s', async (encoding, _, body, status) => {
   const [found, type, code] = seen(await post(body, ['Content-Encoding', encoding, 'Accept', JSON_TYPE]))
   expect([found, type, code]).toEqual([status, JSON_TYPE, status === 200 ? undefined : 'invalid_input'])
 })
@@ -150,20 +150,20 @@ test.each<[string, string, Uint8Array | string, number]>([
 test('every 401 names the way to authenticate', async () => {
   const login =
     '{"query": "mutation { login(input: {email: \\"nobody@example.com\\", password: \\"wrong password\\"}) { session { expiresAt } } }"}'
-  const answers = await Promise.all([
+  const responses = await Promise.all([
     post('{"query": "{ currentUser { id } }"}'),
     post('{"query": "{ currentUser { id } }"}', ['Accept', JSON_TYPE]),
     post(login),
     post(QUERY, ['Authorization', 'Bearer a.b.c']),
     client.send({ method: 'GET', path: '/', headers: ['Authorization', 'Basic YTpi'] }),
   ])
-  expect(answers.map(({ status, headers }) => [status, headers['www-authenticate']])).toEqual([
+  expect(responses.map(({ status, headers }) => [status, headers['www-authenticate']])).toEqual([
     ...Array.from({ length: 3 }, () => [401, 'Bearer']),
     ...Array.from({ length: 2 }, () => [401, 'Bearer error="invalid_token"']),
   ])
 })
 
-test('two Authorization headers are refused, although the first one is right', async () => {
+test('two Authorization headers are refused, even if the first one is valid', async () => {
   const token = await server.tokenFor(await makeUser(database.owner))
   const headers = ['Authorization', `Bearer ${token}`]
   const query = '{"query": "{ currentUser { id } }"}'
@@ -180,8 +180,8 @@ test('two Authorization headers are refused, although the first one is right', a
 test.each(['PUT', 'DELETE', 'PATCH', 'OPTIONS'])(
   '%s is refused with the methods that are allowed',
   async method => {
-    const answer = await client.send({ method, path: '/graphql', headers: [] })
-    expect([...seen(answer), answer.headers.allow]).toEqual([
+    const response = await client.send({ method, path: '/graphql', headers: [] })
+    expect([...seen(response), response.headers.allow]).toEqual([
       405,
       GRAPHQL,
       'invalid_input',

@@ -1,7 +1,7 @@
 /** More requests than can be served, on the real server: some are refused at once, the others are served. */
 import { connect } from 'node:net'
 import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
-import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { metric } from '../support/limits.ts'
 import { type RecordedLog, recordLog } from '../support/recordedLog.ts'
@@ -49,15 +49,15 @@ async function untilAdmitted(inProgress: number, queued: number): Promise<void> 
 
 /** Runs `work` while all slots are taken and the queue is full. Then frees them, and returns the statuses of their requests. */
 async function whileFull(work: () => Promise<void>): Promise<number[]> {
-  let admitted: Promise<Answer<unknown>>[] = []
+  let admitted: Promise<ApiResponse<unknown>>[] = []
   await holding(database, 'lock table app_public.listings in access exclusive mode', [], async () => {
     admitted = Array.from({ length: SLOTS + QUEUE }, read)
     await untilAdmitted(SLOTS, QUEUE)
     stopClock(SUSTAINED_MS)
     await work()
   })
-  const answers = await Promise.all(admitted)
-  return answers.map(({ status }) => status)
+  const responses = await Promise.all(admitted)
+  return responses.map(({ status }) => status)
 }
 
 test('a request to a full queue gets 503, on both media types, and all requests before it are served', async () => {
@@ -90,9 +90,9 @@ test('a full server refuses a request before it reads the token, the document or
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
     const head =
       'POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50000\r\n\r\n'
-    const answer = new Promise<string>(resolve => socket.once('data', data => resolve(String(data))))
+    const response = new Promise<string>(resolve => socket.once('data', data => resolve(String(data))))
     socket.write(head)
-    expect(await answer).toMatch(/^HTTP\/1\.1 503 /)
+    expect(await response).toMatch(/^HTTP\/1\.1 503 /)
     socket.destroy()
   })
 })
@@ -110,7 +110,7 @@ test('a client that disconnects while queued leaves the queue', async () => {
     await expect(gone).rejects.toThrow()
     await untilAdmitted(SLOTS, 0)
     await release()
-    for (const answer of await Promise.all(first)) expect(answer.status).toBe(200)
+    for (const response of await Promise.all(first)) expect(response.status).toBe(200)
   })
   await untilAdmitted(0, 0)
 })
@@ -147,8 +147,10 @@ test('fifty parallel publications of one dealer are a burst, and each is served'
     const { token, dealerId } = await makeSeller(database, usual)
     // all of them arrive within the time of a burst
     stopClock()
-    const answers = await Promise.all(Array.from({ length: 50 }, () => createListing(usual, token, dealerId)))
-    expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200))
+    const responses = await Promise.all(
+      Array.from({ length: 50 }, () => createListing(usual, token, dealerId)),
+    )
+    expect(responses.map(({ status }) => status)).toEqual(Array(50).fill(200))
   } finally {
     await usual.stop()
   }

@@ -14,7 +14,7 @@ const SHORT = { headMs: 300, requestMs: 600 }
 /** Never reached, however busy the machine is. */
 const LONG = { headMs: 60_000, requestMs: 60_000 }
 /** Measured on the clock that the test moves. */
-const ANSWER_MS = 300
+const RESPONSE_MS = 300
 
 let server: Server
 let port: number
@@ -47,7 +47,7 @@ afterEach(async () => {
 })
 
 async function serve(timeouts: { headMs: number; requestMs: number }): Promise<void> {
-  server = makeServer(3, { ...timeouts, responseMs: ANSWER_MS })
+  server = makeServer(3, { ...timeouts, responseMs: RESPONSE_MS })
   server.on('request', (request, response) => {
     responses.push(response)
     if (request.method === 'GET') response.end(request.url === '/large' ? LARGE : 'small')
@@ -115,7 +115,7 @@ test('a client that sends the body byte by byte is disconnected with 408', async
 test('a client that does not read its response is disconnected at the timeout, and not before', async () => {
   await serve(LONG)
   await openUnread()
-  jest.advanceTimersByTime(ANSWER_MS - 1)
+  jest.advanceTimersByTime(RESPONSE_MS - 1)
   expect([responses[0]?.destroyed, await connections()]).toEqual([false, 1])
   jest.advanceTimersByTime(1)
   expect(responses[0]?.destroyed).toBe(true)
@@ -125,7 +125,7 @@ test('a client that does not read its response is disconnected at the timeout, a
 test('a client that reads a large response within the timeout stays connected, and may ask again', async () => {
   await serve(LONG)
   const client = await openUnread()
-  jest.advanceTimersByTime(ANSWER_MS - 1)
+  jest.advanceTimersByTime(RESPONSE_MS - 1)
   client.socket.resume()
   await until('the response is read', () => client.socket.bytesRead > LARGE.length)
   await until('the server has seen that', () => responses[0]?.closed)

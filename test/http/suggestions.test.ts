@@ -19,7 +19,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-test('without introspection no error names what the client did not name first', async () => {
+test('an error suggests a name only if clients may read the schema', async () => {
   const typos: [string, Record<string, unknown>?][] = [
     ['{ listingz { totalCount } }'],
     ['{ listings { totalCoun } }'],

@@ -1,7 +1,7 @@
 /** Which rows each role sees, how pages work, and how ids, times and amounts are written. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, payInvoice } from '../support/graphqlOperations.ts'
 import { makeAdmin, makeSeller, makeSellerIn, newCountry, type Seller } from '../support/seller.ts'
@@ -182,7 +182,7 @@ test('paging by cursor returns each row exactly once', async () => {
   const seen: unknown[] = []
   let after: string | null = null
   do {
-    const response: Answer<Page> = await server.call<Page>(query, { variables: { after } })
+    const response: ApiResponse<Page> = await server.call<Page>(query, { variables: { after } })
     expect(response.errors).toEqual([])
     const { nodes, pageInfo } = response.data.dealerPackages
     seen.push(...nodes.map(({ id }) => id))

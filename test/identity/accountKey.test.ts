@@ -1,4 +1,4 @@
-/** The keys of login counters: nobody can write an e-mail address that spends the counter of another account. */
+/** The keys of login counters: no e-mail address can be made that uses up the counter of another account. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { startServer, type TestServer } from '../support/apiServer.ts'
@@ -30,7 +30,7 @@ async function keysOf(pairs: readonly Pair[]): Promise<string[]> {
   return rows.map(({ key }) => key)
 }
 
-test('an account and an address have the key of no other pair', async () => {
+test('different pairs of account and address have different keys', async () => {
   const part = fc.string({ unit: fc.constantFrom('1', '2', ':', '\n', 'a', 'é'), maxLength: 4 })
   const pair = fc.tuple(part, fc.option(part)) as fc.Arbitrary<Pair>
   const pairs: Pair[] = [
@@ -55,11 +55,11 @@ test.each(CONTROLS)(
   async control => {
     const email = `victim@example.com${control}198.51.100.7`
     const password = 'correct horse battery staple'
-    for (const answer of [
+    for (const response of [
       await login(server, email, password),
       await register(server, { email, password }),
     ]) {
-      expect([outcomeOf(answer), answer.errors[0]?.extensions.detail]).toEqual([
+      expect([outcomeOf(response), response.errors[0]?.extensions.detail]).toEqual([
         '422 invalid_input',
         { field: 'email' },
       ])

@@ -80,7 +80,7 @@ test('20 concurrent calls with one key create one dealer', async () => {
   expect((await database.owner.query(members, [userId])).rows).toEqual([{ dealer_id: ids[0] }])
 })
 
-test('20 concurrent calls with other keys create five dealers, of which one has free quota', async () => {
+test('20 concurrent calls with different keys create five dealers, of which one has free quota', async () => {
   const userId = await makeUser(database.owner)
   const outcomes = await concurrently(database, { dealer: userId }, 20, client =>
     create(client, { key: randomUUID() }),
@@ -91,7 +91,7 @@ test('20 concurrent calls with other keys create five dealers, of which one has 
   expect((await database.owner.query(made, [userId])).rows).toEqual([{ dealers: 5, free: 1 }])
 })
 
-test('an account creates as many dealers as its limit says, and a replay beyond the limit still answers', () =>
+test('an account creates as many dealers as its limit says, and a replay at the limit returns its dealer', () =>
   withUser(async (client, userId) => {
     const key = randomUUID()
     const first = await create(client, { key })
@@ -105,7 +105,7 @@ test('an account creates as many dealers as its limit says, and a replay beyond 
     expect(await refusal(client, CREATE, values())).toBe('FC008')
   }))
 
-test('a dealer of which the account only is a member does not count', () =>
+test('dealers of which the account is only a member do not count', () =>
   withUser(async (client, userId) => {
     await become(client, 'owner')
     for (let number = 1; number <= 6; number += 1) await makeDealer(client, userId)
@@ -210,7 +210,7 @@ test('after the documented closing of a country no dealer is created there, and 
     expect(await refusal(client, CREATE, values())).toBe('FC010')
   }))
 
-test('a dealer is created by one call, also after the connection that made it has gone', async () => {
+test('the same key on another connection returns the same dealer', async () => {
   const userId = await makeUser(database.owner)
   const key = randomUUID()
   const first = await committed(database, { dealer: userId }, client => create(client, { key }))

@@ -1,7 +1,7 @@
 /** The limit of failed logins of one account: attackers at many addresses, and the owner at a known one. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
-import type { Answer, TestServer } from '../support/apiServer.ts'
+import type { ApiResponse, TestServer } from '../support/apiServer.ts'
 import { countResponses, register, type Session } from '../support/graphqlOperations.ts'
 import {
   behindProxy,
@@ -45,7 +45,7 @@ async function makeAccount(): Promise<string> {
 /** How to make an existing and an unknown account. */
 const targets = { existing: makeAccount, unknown: async () => newEmail() }
 
-type Login = Answer<{ login: { session: Session } | null }>
+type Login = ApiResponse<{ login: { session: Session } | null }>
 
 function login(email: string, from: string, guess = 'wrong password', server = one): Promise<Login> {
   const headers = { 'x-forwarded-for': from }
@@ -89,7 +89,7 @@ test.each(Object.entries(targets))(
 )
 
 /** A response without the parts that differ between requests or accounts. */
-function withoutVariableParts({ status, text, headers, errors }: Answer<unknown>): unknown[] {
+function withoutVariableParts({ status, text, headers, errors }: ApiResponse<unknown>): unknown[] {
   const key = (errors[0]?.extensions.meta as { limit_key?: string } | undefined)?.limit_key ?? '-'
   const { date: _, 'x-request-id': __, ...stable } = Object.fromEntries(headers)
   const seconds = headers.get('retry-after') ?? '-'
@@ -198,8 +198,8 @@ test('a client behind the proxy cannot pretend the known address by a header', a
     forwarded: `for=${OWNER}`,
     'x-real-ip': OWNER,
   }
-  const answer = await one.call(LOGIN, { headers, variables: { input: { email, password } } })
-  expect([outcomeOf(answer), refusedBy(answer)]).toEqual([REFUSED, 'auth_account'])
+  const response = await one.call(LOGIN, { headers, variables: { input: { email, password } } })
+  expect([outcomeOf(response), refusedBy(response)]).toEqual([REFUSED, 'auth_account'])
 })
 
 test('an UPDATE of the policy auth_account takes effect at once: limit, window and mode', async () => {
@@ -247,8 +247,8 @@ test('without the policy auth_account nobody can log in, so guessing is never un
 test('logins also count by address, over all accounts', async () => {
   await onlyLimits(limited, { auth_account: { max: 5, window: 900 }, auth_login: { max: 3 } })
   for (let number = 0; number < 3; number += 1) {
-    const answer = await login(newEmail(), STRANGER, 'wrong password', number % 2 ? one : two)
-    expect([outcomeOf(answer), remaining(answer)]).toEqual([WRONG, 2 - number])
+    const response = await login(newEmail(), STRANGER, 'wrong password', number % 2 ? one : two)
+    expect([outcomeOf(response), remaining(response)]).toEqual([WRONG, 2 - number])
   }
   expect(refusedBy(await login(newEmail(), STRANGER))).toBe('auth_login')
   expect(outcomeOf(await login(newEmail(), OWNER))).toBe(WRONG)

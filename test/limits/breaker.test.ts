@@ -21,9 +21,9 @@ const policy: Policy = {
   fallback: 'local',
 }
 
-/** Stands in for the pool: a test says what the database answers. */
+/** Replaces the pool. A test sets how the database responds. */
 type Database = {
-  answer: () => Promise<Outcome>
+  respond: () => Promise<Outcome>
   connect?: () => Promise<void>
   asked: number
   released: number
@@ -35,11 +35,11 @@ let lastKey = 0
 
 beforeEach(() => {
   jest.useFakeTimers()
-  database = { answer: () => Promise.resolve(passes()), asked: 0, released: 0 }
+  database = { respond: () => Promise.resolve(passes()), asked: 0, released: 0 }
   const client = {
     async query() {
       database.asked += 1
-      return { rows: [await database.answer()] }
+      return { rows: [await database.respond()] }
     },
     release: () => {
       database.released += 1
@@ -82,27 +82,27 @@ function makeCharge(changes: Partial<Charge> = {}): Charge {
   }
 }
 
-/** Takes a charge, and moves the clock until it is answered. Returns the verdict and the milliseconds that it took. */
+/** Takes a charge, and moves the clock until the verdict is there. Returns the verdict and the milliseconds that it took. */
 async function take(charge = makeCharge()): Promise<{ verdict: Verdict | undefined; took: number }> {
   const startedAt = Date.now()
-  let answered: { verdict: Verdict | undefined } | undefined
+  let decided: { verdict: Verdict | undefined } | undefined
   counters.take([charge]).then(verdict => {
-    answered = { verdict }
+    decided = { verdict }
   })
-  for (let time = 0; time < 10_000 && answered === undefined; time += 1)
-    await jest.advanceTimersByTimeAsync(answered === undefined ? 1 : 0)
-  if (answered === undefined) throw new Error('the charge was never answered')
-  return { verdict: answered.verdict, took: Date.now() - startedAt }
+  for (let time = 0; time < 10_000 && decided === undefined; time += 1)
+    await jest.advanceTimersByTimeAsync(decided === undefined ? 1 : 0)
+  if (decided === undefined) throw new Error('the charge was never decided')
+  return { verdict: decided.verdict, took: Date.now() - startedAt }
 }
 
 async function openBreaker(): Promise<void> {
-  database.answer = fails
+  database.respond = fails
   for (let time = 0; time < 3; time += 1) await take()
   database.asked = 0
 }
 
-test('a charge to a silent database is answered at the deadline, from the counters of the process', async () => {
-  database.answer = isSilent
+test('a charge to a silent database is decided at the deadline by the counters of the process', async () => {
+  database.respond = isSilent
   const { verdict, took } = await take()
   expect(verdict).toMatchObject({ allowed: true, used: 2 })
   expect(took).toBeGreaterThanOrEqual(DEADLINE_MS)
@@ -118,7 +118,7 @@ test('after three failures no charge asks the database for a second', async () =
 test('after that second one charge asks the database, and its failure starts another second', async () => {
   await openBreaker()
   await jest.advanceTimersByTimeAsync(RETRY_MS)
-  database.answer = isSilent
+  database.respond = isSilent
   const all = Array.from({ length: 50 }, () => counters.take([makeCharge()]))
   await jest.advanceTimersByTimeAsync(DEADLINE_MS + 2)
   expect(await Promise.all(all)).toHaveLength(50)
@@ -134,7 +134,7 @@ test('after that second one charge asks the database, and its failure starts ano
 test('one success brings every charge back to the database', async () => {
   await openBreaker()
   await jest.advanceTimersByTimeAsync(RETRY_MS)
-  database.answer = async () => passes()
+  database.respond = async () => passes()
   for (let time = 0; time < 5; time += 1) expect((await take()).verdict).toMatchObject({ used: 1 })
   expect(database.asked).toBe(5)
 })
@@ -148,15 +148,15 @@ test('a charge whose deadline passes while it waits for a connection never asks 
   expect([database.asked, database.released]).toEqual([0, 1])
 })
 
-test('a refusal is answered without the database until its Retry-After has passed', async () => {
+test('a refusal is repeated without the database until its Retry-After has passed', async () => {
   const charge = makeCharge()
-  database.answer = async () => refuses(30)
+  database.respond = async () => refuses(30)
   expect((await take(charge)).verdict).toMatchObject({ allowed: false, retryAfterSeconds: 30 })
   await jest.advanceTimersByTimeAsync(20_000)
   expect((await take(charge)).verdict).toMatchObject({ allowed: false, retryAfterSeconds: 10 })
   expect(database.asked).toBe(1)
   await jest.advanceTimersByTimeAsync(10_000)
-  database.answer = async () => passes()
+  database.respond = async () => passes()
   expect((await take(charge)).verdict).toMatchObject({ allowed: true })
   expect(database.asked).toBe(2)
 })
@@ -166,9 +166,9 @@ test.each<[string, Partial<Charge>]>([
   ['a changed policy', { policy: { ...policy } }],
 ])('a cached refusal does not refuse %s', async (_, changes) => {
   const charge = makeCharge({ cost: 4 })
-  database.answer = async () => refuses(30)
+  database.respond = async () => refuses(30)
   await take(charge)
-  database.answer = async () => passes()
+  database.respond = async () => passes()
   expect((await take({ ...charge, ...changes })).verdict).toMatchObject({ allowed: true })
   expect(database.asked).toBe(2)
 })

@@ -1,7 +1,7 @@
 /** The responses of the limits, and their effect on all processes when a policy changes. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { type Answer, createListing, startServer, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import {
   type Change,
   expectMoment,
@@ -35,7 +35,7 @@ afterAll(async () => {
 const turn = (number: number) => (number % 2 ? one : two)
 const only = (limits: Record<string, Change>) => onlyLimits(limited, limits)
 const read = (server: TestServer) => server.call('{ __typename }')
-const limitOf = ({ headers }: Answer<unknown>) => Number(headers.get('x-ratelimit-limit'))
+const limitOf = ({ headers }: ApiResponse<unknown>) => Number(headers.get('x-ratelimit-limit'))
 
 test('a response has the limit, the remaining count and the end of the window; a refusal is the contract, byte by byte', async () => {
   await only({ listing_create: { max: 3, window: 60 } })
@@ -75,9 +75,9 @@ test('a response has the limit, the remaining count and the end of the window; a
 
 test('a refused client passes after the seconds of Retry-After, and not before', async () => {
   await only({ public_read: { max: 2, window: 600 } })
-  const answers = [await read(one), await read(two), await read(one)]
-  expect(answers.map(outcomeOf)).toEqual(['200', '200', '429 rate_limit_exceeded'])
-  const seconds = Number(answers[2]?.headers.get('retry-after'))
+  const responses = [await read(one), await read(two), await read(one)]
+  expect(responses.map(outcomeOf)).toEqual(['200', '200', '429 rate_limit_exceeded'])
+  const seconds = Number(responses[2]?.headers.get('retry-after'))
   // time that the test may take until it asks again
   const margin = 60
   await passSeconds(limited, seconds - margin)
@@ -145,8 +145,8 @@ test('the mode shadow allows, counts and logs; the mode off neither counts nor l
   expect(lines().at(-1)).toMatchObject({ limit: 'ip:127.0.0.1:public_read', level: 40 })
   await only({ public_read: { max: 2, mode: 'off' } })
   for (let number = 0; number < 5; number += 1) {
-    const answer = await read(turn(number))
-    expect([outcomeOf(answer), remaining(answer)]).toEqual(['200', undefined])
+    const response = await read(turn(number))
+    expect([outcomeOf(response), remaining(response)]).toEqual(['200', undefined])
   }
   expect((await counted()) - before).toBe(3)
 })

@@ -21,8 +21,8 @@ test('exactly as many charges pass in the first window as the limit allows', asy
 
 /** The number of 40 parallel charges that pass. */
 async function takeInParallel(key: string): Promise<number> {
-  const answers = await Promise.allSettled(Array.from({ length: 40 }, () => counters.take([{ key }])))
-  return answers.filter(answer => answer.status === 'fulfilled' && answer.value.allowed).length
+  const results = await Promise.allSettled(Array.from({ length: 40 }, () => counters.take([{ key }])))
+  return results.filter(result => result.status === 'fulfilled' && result.value.allowed).length
 }
 
 test('exactly as many parallel charges pass as the limit allows, on a new key and at the start of a window', async () => {

@@ -65,8 +65,8 @@ test.each<[string, string, number]>([
   ],
   ['a literal @skip(if: false)', `{ a: ${QUOTE.replace(' {', ' @skip(if: false) {')} }`, 1],
 ])('%s: each field that runs counts once', async (_, query, times) => {
-  const answer = await one.call(query)
-  expect([refusedBy(answer), remaining(answer)]).toEqual([undefined, 100 - times])
+  const response = await one.call(query)
+  expect([refusedBy(response), remaining(response)]).toEqual([undefined, 100 - times])
   expect(await charged()).toBe(times)
 })
 
@@ -80,16 +80,16 @@ test('of five requests with 21 aliased quotes each, under a limit of 100, the fi
 
 test('a document with 21 aliased logins is refused: none runs, and none is charged', async () => {
   const logins = Array.from({ length: 21 }, (_, index) => `l${index}: ${LOGIN}`).join(' ')
-  const answer = await one.call(`mutation { ${logins} }`)
-  expect([outcomeOf(answer), answer.data]).toEqual(['400 invalid_input', undefined])
+  const response = await one.call(`mutation { ${logins} }`)
+  expect([outcomeOf(response), response.data]).toEqual(['400 invalid_input', undefined])
   const { rows } = await limited.database.superuser.query('select from app_private.login_failures')
   expect(rows).toEqual([])
   expect(remaining(await two.call(`mutation { ${LOGIN} }`))).toBe(19)
 })
 
 test('a document with two aliased logins is refused, and none is charged', async () => {
-  const answer = await one.call(`mutation { a: ${LOGIN} b: ${LOGIN} }`)
-  expect([outcomeOf(answer), answer.errors[0]?.extensions.detail]).toEqual([
+  const response = await one.call(`mutation { a: ${LOGIN} b: ${LOGIN} }`)
+  expect([outcomeOf(response), response.errors[0]?.extensions.detail]).toEqual([
     '400 invalid_input',
     { limit: 'mutationFields', maximum: 1 },
   ])
@@ -104,9 +104,9 @@ test('a document with 2^60 fragment spreads is refused without visiting each spr
   const bomb = `{ ...F0 } ${levels.join(' ')} fragment F60 on Query { ${QUOTE} }`
   await one.call('{ __typename }')
   const startedAt = performance.now()
-  const answer = await one.call(bomb)
+  const response = await one.call(bomb)
   expect(performance.now() - startedAt).toBeLessThan(BOMB_MS)
-  expect([outcomeOf(answer), refusedBy(answer)]).toEqual(['400 invalid_input', undefined])
+  expect([outcomeOf(response), refusedBy(response)]).toEqual(['400 invalid_input', undefined])
 })
 
 test.each(['@skip(if: $hide)', '@include(if: $show)'])(
@@ -121,10 +121,10 @@ test.each(['@skip(if: $hide)', '@include(if: $show)'])(
 
 test('a login with a variable in @skip counts', async () => {
   const login = LOGIN.replace(' { session', ' @skip(if: $hide) { session')
-  const answer = await one.call(`mutation ($hide: Boolean!) { __typename ${login} }`, {
+  const response = await one.call(`mutation ($hide: Boolean!) { __typename ${login} }`, {
     variables: { hide: true },
   })
-  expect([answer.status, remaining(answer)]).toEqual([200, 19])
+  expect([response.status, remaining(response)]).toEqual([200, 19])
 })
 
 test('of several operations only the one that operationName selects counts', async () => {
@@ -147,8 +147,8 @@ test('a missing, an empty and a multi-line operationName are different cache key
     { query: `undefined\n${query}` },
   ]
   for (const body of poison) expect((await sendRaw(one, JSON.stringify(body))).data).toBeUndefined()
-  const answer = await one.call(query)
-  expect([refusedBy(answer), remaining(answer)]).toEqual([undefined, 99])
+  const response = await one.call(query)
+  expect([refusedBy(response), remaining(response)]).toEqual([undefined, 99])
 })
 
 const login = `mutation { ${LOGIN} }`
@@ -184,8 +184,8 @@ const ways: [string, string | Uint8Array<ArrayBuffer> | undefined, Raw, string][
 
 test.each(ways)('%s runs no login', async (_, body, options, expected) => {
   await limited.database.superuser.query('truncate app_private.login_failures')
-  const answer = await sendRaw(one, body, options)
-  expect([outcomeOf(answer), answer.data]).toEqual([expected, undefined])
+  const response = await sendRaw(one, body, options)
+  expect([outcomeOf(response), response.data]).toEqual([expected, undefined])
   const { rows } = await limited.database.superuser.query('select from app_private.login_failures')
   expect(rows).toEqual([])
 })
@@ -195,11 +195,13 @@ test.each<[string, string | Uint8Array<ArrayBuffer>, Raw]>([
   ['a content type in capitals', json, { type: 'APPLICATION/JSON;CHARSET="UTF-8"' }],
   ['escapes in the key', json.replace('query', '\\u0071uery'), {}],
 ])('a login in %s counts if it runs', async (_, body, options) => {
-  const answer = await sendRaw(one, body, options)
-  if (answer.status < 400 || answer.errors[0]?.extensions.code === 'invalid_credentials') {
-    expect(remaining(answer)).toBe(19)
+  const response = await sendRaw(one, body, options)
+  if (response.status < 400 || response.errors[0]?.extensions.code === 'invalid_credentials') {
+    expect(remaining(response)).toBe(19)
   } else {
-    expect(['400 invalid_input', '415 invalid_input', '429 rate_limit_exceeded']).toContain(outcomeOf(answer))
+    expect(['400 invalid_input', '415 invalid_input', '429 rate_limit_exceeded']).toContain(
+      outcomeOf(response),
+    )
   }
 })
 
@@ -234,8 +236,8 @@ test('a limited field is reachable from the root only: neither by the query of a
     `{ query { ${QUOTE} } }`,
     `mutation { login(input: {email: "a@example.com", password: "wrong password"}) { query { ${QUOTE} } } }`,
   ]) {
-    const answer = await one.call(query)
-    expect([outcomeOf(answer), answer.data]).toEqual(['400 invalid_input', undefined])
+    const response = await one.call(query)
+    expect([outcomeOf(response), response.data]).toEqual(['400 invalid_input', undefined])
   }
   expect(await charged()).toBe(0)
 })
@@ -255,8 +257,8 @@ test('every anonymous request counts as a read, even if it does not parse or has
     ['{"query": "{ __typename }"}', bad, '401 unauthenticated'],
   ]
   for (const [index, [body, options, expected]] of sent.entries()) {
-    const answer = await sendRaw(index % 2 ? one : two, body, options)
-    expect([index, outcomeOf(answer), remaining(answer)]).toEqual([index, expected, 8 - index])
+    const response = await sendRaw(index % 2 ? one : two, body, options)
+    expect([index, outcomeOf(response), remaining(response)]).toEqual([index, expected, 8 - index])
   }
   expect(refusedBy(await sendRaw(one, '{', bad))).toBe('public_read')
   const token = await one.tokenFor(await makeUser(limited.database.owner))

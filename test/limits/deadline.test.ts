@@ -27,7 +27,7 @@ function begin(withDeadline = makeDeadline(SILENCE_MS)) {
   return { ...work, begun }
 }
 
-test('work that gets no answer is rejected at the deadline, and not before', async () => {
+test('work without a result is rejected at the deadline, and not before', async () => {
   const { begun } = begin()
   await jest.advanceTimersByTimeAsync(SILENCE_MS - 1)
   expect([begun.outcome, begun.attempt?.expired]).toEqual([undefined, false])
@@ -35,31 +35,31 @@ test('work that gets no answer is rejected at the deadline, and not before', asy
   expect([begun.outcome, begun.attempt?.expired]).toEqual(['ETIMEDOUT', true])
 })
 
-test('an answer to other work moves the deadline', async () => {
+test('a result of other work moves the deadline', async () => {
   const withDeadline = makeDeadline(SILENCE_MS)
   const [slow, quick] = [begin(withDeadline), begin(withDeadline)]
   await jest.advanceTimersByTimeAsync(50)
-  quick.resolve('answered')
+  quick.resolve('done')
   await jest.advanceTimersByTimeAsync(SILENCE_MS - 1)
-  expect([quick.begun.outcome, slow.begun.outcome]).toEqual(['answered', undefined])
+  expect([quick.begun.outcome, slow.begun.outcome]).toEqual(['done', undefined])
   await jest.advanceTimersByTimeAsync(2)
   expect(slow.begun.outcome).toBe('ETIMEDOUT')
 })
 
-test('no work waits longer than a second, however often other work is answered', async () => {
+test('no work waits longer than a second, however often other work succeeds', async () => {
   const withDeadline = makeDeadline(SILENCE_MS)
   const slow = begin(withDeadline)
   for (let time = 0; time < LONGEST_MS - 25; time += 25) {
     const quick = begin(withDeadline)
     await jest.advanceTimersByTimeAsync(25)
-    quick.resolve('answered')
+    quick.resolve('done')
   }
   expect(slow.begun.outcome).toBeUndefined()
   await jest.advanceTimersByTimeAsync(26)
   expect(slow.begun.outcome).toBe('ETIMEDOUT')
 })
 
-test('a failure does not count as an answer: it moves no deadline', async () => {
+test('a failure of other work moves no deadline', async () => {
   const withDeadline = makeDeadline(SILENCE_MS)
   const [slow, failing] = [begin(withDeadline), begin(withDeadline)]
   await jest.advanceTimersByTimeAsync(50)
@@ -68,17 +68,17 @@ test('a failure does not count as an answer: it moves no deadline', async () => 
   expect([failing.begun.outcome, slow.begun.outcome]).toEqual(['55P03', 'ETIMEDOUT'])
 })
 
-test('an answer that waits in the socket while the process is busy is still in time', async () => {
+test('a result that waits in the socket while the process is busy is still in time', async () => {
   const { begun, resolve } = begin()
   // Node runs timers before it reads sockets
-  setTimeout(() => resolve('answered'), SILENCE_MS)
+  setTimeout(() => resolve('done'), SILENCE_MS)
   await jest.advanceTimersByTimeAsync(SILENCE_MS + 1)
-  expect(begun.outcome).toBe('answered')
+  expect(begun.outcome).toBe('done')
 })
 
-test('answered work leaves no timer behind', async () => {
+test('finished work leaves no timer behind', async () => {
   const { begun, resolve } = begin()
-  resolve('answered')
+  resolve('done')
   await jest.advanceTimersByTimeAsync(0)
-  expect([begun.outcome, jest.getTimerCount()]).toEqual(['answered', 0])
+  expect([begun.outcome, jest.getTimerCount()]).toEqual(['done', 0])
 })

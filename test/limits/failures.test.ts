@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { countResponses, login, quoteListing, register } from '../support/graphqlOperations.ts'
 import { EXACT_COUNTING } from '../support/limits.ts'
 import { until } from '../support/waits.ts'
-import { ANSWER_MS, type Outage, PROBE, startOutage } from './outage.ts'
+import { type Outage, PROBE, RESPONSE_MS, startOutage } from './outage.ts'
 
 let outage: Outage
 
@@ -57,10 +57,10 @@ test('a database that turns read-only delays no request, and no connection stays
 
 test('a restart of the database during an attack lets no request through beyond the limits', async () => {
   await outage.attack(2)
-  const answers: Awaited<ReturnType<Outage['read']>>[] = []
+  const responses: Awaited<ReturnType<Outage['read']>>[] = []
   let isOver = false
   const attacking = (async () => {
-    while (!isOver) answers.push(await outage.read())
+    while (!isOver) responses.push(await outage.read())
   })()
   await outage.fromOutside(
     `alter database ${outage.database.name} allow_connections false`,
@@ -71,10 +71,10 @@ test('a restart of the database during an attack lets no request through beyond 
   await sleep(1_500)
   isOver = true
   await attacking
-  expect(Math.max(...answers.map(({ took }) => took))).toBeLessThan(ANSWER_MS)
+  expect(Math.max(...responses.map(({ took }) => took))).toBeLessThan(RESPONSE_MS)
   // the rest of the shared counter, and the share of the process
-  expect(countResponses(answers)[200]).toBeLessThanOrEqual(4 + 3)
-  expect(Object.keys(countResponses(answers)).sort()).toEqual(['200', '429 rate_limit_exceeded'])
+  expect(countResponses(responses)[200]).toBeLessThanOrEqual(4 + 3)
+  expect(Object.keys(countResponses(responses)).sort()).toEqual(['200', '429 rate_limit_exceeded'])
 })
 
 test('without the database, login and registration are still limited', async () => {
@@ -88,9 +88,9 @@ test('without the database, login and registration are still limited', async () 
       logins.push(await login(outage.client(), 'a@example.com', 'wrong password'))
     expect(countResponses(logins)).toEqual({ '503 service_unavailable': 2, '429 rate_limit_exceeded': 6 })
     const input = { email: 'b@example.com', password: 'a long password' }
-    const answer = await register(outage.client(), input)
-    expect(countResponses([answer])).toEqual({ '429 rate_limit_exceeded': 1 })
-    expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
+    const response = await register(outage.client(), input)
+    expect(countResponses([response])).toEqual({ '429 rate_limit_exceeded': 1 })
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
   } finally {
     await outage.relay.restore()
     await outage.change("mode = 'off', fallback = 'local'", 'auth_register')

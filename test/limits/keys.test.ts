@@ -2,7 +2,7 @@
 import { createHmac, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { SignJWT, UnsecuredJWT } from 'jose'
-import { type Answer, startServer, type TestServer, tokenKey } from '../support/apiServer.ts'
+import { type ApiResponse, startServer, type TestServer, tokenKey } from '../support/apiServer.ts'
 import {
   behindProxy,
   EXACT_COUNTING,
@@ -131,7 +131,7 @@ test('an IPv4 address and its ::ffff: form share a counter, and another address 
   expect(await leftAfter(['::ffff:198.51.100.2', '::ffff:c633:6403'].map(from))).toEqual([9, 9])
 })
 
-/** The entry of the proxy, and the address under which its client is counted. */
+/** Entries that a proxy writes into X-Forwarded-For, each with the address under which the client is counted. */
 const entries: Record<string, string> = {
   '203.0.113.7': '203.0.113.7',
   '203.0.113.7:51234': '203.0.113.7',
@@ -155,17 +155,14 @@ const entries: Record<string, string> = {
   '203.0.113.7:51234:1': '127.0.0.1',
 }
 
-test.each(Object.entries(entries))(
-  'a client that the proxy names "%s" is counted as %s',
-  async (entry, counted) => {
-    // more than passes at once, so that the refusal names the counter
-    const answer = await proxied.call(`{ ${quotes(11)} }`, { headers: from(entry) })
-    expect([outcomeOf(answer), answer.errors[0]?.extensions.meta]).toEqual([
-      '429 rate_limit_exceeded',
-      expect.objectContaining({ limit_key: `ip:${counted}:pricing_quote` }),
-    ])
-  },
-)
+test.each(Object.entries(entries))('a request from "%s" is counted under %s', async (entry, counted) => {
+  // more than passes at once, so that the refusal names the counter
+  const response = await proxied.call(`{ ${quotes(11)} }`, { headers: from(entry) })
+  expect([outcomeOf(response), response.errors[0]?.extensions.meta]).toEqual([
+    '429 rate_limit_exceeded',
+    expect.objectContaining({ limit_key: `ip:${counted}:pricing_quote` }),
+  ])
+})
 
 const now = () => Math.floor(Date.now() / 1000)
 const claims = (sub: string, changes = {}) => ({
@@ -199,17 +196,19 @@ test.each(Object.entries(bad))(
   'a request with a token that is %s counts on its address, never on the subject of the token',
   async (_, make) => {
     const userId = await makeUser(limited.database.owner)
-    const answers: Answer<unknown>[] = []
+    const responses: ApiResponse<unknown>[] = []
     for (let number = 0; number < 11; number += 1) {
       const token = await make(number % 2 ? userId : randomUUID())
-      answers.push(await (number % 2 ? proxied : alsoProxied).call(`{ ${quotes(1)} }`, { token }))
+      responses.push(await (number % 2 ? proxied : alsoProxied).call(`{ ${quotes(1)} }`, { token }))
     }
-    expect(answers.map(outcomeOf)).toEqual([
+    expect(responses.map(outcomeOf)).toEqual([
       ...Array.from({ length: 10 }, () => '401 unauthenticated'),
       '429 rate_limit_exceeded',
     ])
-    expect(answers.map(remaining)).toEqual([...oneCounter(10), 0])
-    expect(answers[10]?.errors[0]?.extensions.meta).toMatchObject({ limit_key: 'ip:127.0.0.1:pricing_quote' })
+    expect(responses.map(remaining)).toEqual([...oneCounter(10), 0])
+    expect(responses[10]?.errors[0]?.extensions.meta).toMatchObject({
+      limit_key: 'ip:127.0.0.1:pricing_quote',
+    })
     expect(await left(proxied, {}, await proxied.tokenFor(userId))).toBe(9)
   },
 )

@@ -5,7 +5,7 @@ import pg from 'pg'
 import { compositeKey } from '../../src/request/compositeKey.ts'
 import { derivedKey } from '../../src/request/derivedKey.ts'
 import { startApiProcess } from '../support/apiProcess.ts'
-import { type Answer, jwtSecret, type TestServer } from '../support/apiServer.ts'
+import { type ApiResponse, jwtSecret, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { countResponses } from '../support/graphqlOperations.ts'
 import { metric as readMetric } from '../support/limits.ts'
@@ -16,7 +16,7 @@ import { until } from '../support/waits.ts'
  * A response takes some milliseconds, or the deadline of the limiter. A request that waited for the database instead would take
  * 3 s (query_timeout) or 5 s (connectionTimeoutMillis).
  */
-export const ANSWER_MS = 2_500
+export const RESPONSE_MS = 2_500
 /** The client of the requests that wait for a state. The client of the test is then charged for its own requests only. */
 export const PROBE = 0
 
@@ -68,7 +68,7 @@ export async function startOutage(deadlineMs: string) {
     /** Sends requests until the breaker of the first server is open. */
     async breakerOpens(): Promise<void> {
       await until('the breaker opens', async () => {
-        expect((await clients.read(clients.client(0, PROBE))).took).toBeLessThan(ANSWER_MS)
+        expect((await clients.read(clients.client(0, PROBE))).took).toBeLessThan(RESPONSE_MS)
         return (await outage.breakerOpen()) === 1
       })
     },
@@ -94,20 +94,20 @@ function makeClients(servers: TestServer[]) {
     return { ...server, call: (query, options) => server.call(query, { headers, ...options }) }
   }
   /** Sends an operation for which only the limiter needs the database, and measures the time of its response. */
-  async function read(server = client()): Promise<Answer<unknown> & { took: number }> {
+  async function read(server = client()): Promise<ApiResponse<unknown> & { took: number }> {
     const start = performance.now()
-    const answer = await server.call('{ __typename }')
-    return { ...answer, took: performance.now() - start }
+    const response = await server.call('{ __typename }')
+    return { ...response, took: performance.now() - start }
   }
   /** Sends requests one after another. Fails if one waits for the database. Returns their outcomes. */
   async function attack(times: number, server = client()): Promise<Record<string, number>> {
-    const answers = []
+    const responses = []
     for (let time = 0; time < times; time++) {
-      const answer = await read(server)
-      expect(answer.took).toBeLessThan(ANSWER_MS)
-      answers.push(answer)
+      const response = await read(server)
+      expect(response.took).toBeLessThan(RESPONSE_MS)
+      responses.push(response)
     }
-    return countResponses(answers)
+    return countResponses(responses)
   }
   const nextClient = () => {
     last++

@@ -1,7 +1,7 @@
 /** Parallel requests to two processes: exactly as many pass as the limit allows. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import type { Answer, TestServer } from '../support/apiServer.ts'
+import type { ApiResponse, TestServer } from '../support/apiServer.ts'
 import { countResponses, register } from '../support/graphqlOperations.ts'
 import {
   type Change,
@@ -45,28 +45,28 @@ async function inParallel<Value>(count: number, send: (number: number) => Promis
 test('of 160 requests from 64 parallel clients to two processes exactly 100 pass', async () => {
   await only({ pricing_quote: { max: 100, window: 60 } })
   const token = await one.tokenFor(randomUUID())
-  const answers = await inParallel(160, number => turn(number).call(`{ ${quotes(1)} }`, { token }))
-  expect(answers.filter(answer => refusedBy(answer) === undefined)).toHaveLength(100)
+  const responses = await inParallel(160, number => turn(number).call(`{ ${quotes(1)} }`, { token }))
+  expect(responses.filter(response => refusedBy(response) === undefined)).toHaveLength(100)
 })
 
 test('of 160 requests from 64 parallel anonymous clients to two processes exactly 100 pass', async () => {
   await only({ public_read: { max: 100, window: 60 } })
-  const answers = await inParallel(160, number => read(turn(number)))
-  expect(countResponses(answers)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
+  const responses = await inParallel(160, number => read(turn(number)))
+  expect(countResponses(responses)).toEqual({ 200: 100, '429 rate_limit_exceeded': 60 })
 })
 
 test('parallel requests with several limits each, in any order, cause no deadlock and are counted exactly', async () => {
   await only({ pricing_quote: { max: 1000 }, auth_register: { max: 1000 }, public_read: { max: 90 } })
-  const kinds: ((server: TestServer) => Promise<Answer<unknown>>)[] = [
+  const kinds: ((server: TestServer) => Promise<ApiResponse<unknown>>)[] = [
     server => server.call(`{ ${quotes(1)} }`),
     server => register(server, { email: 'nobody@example.com', password: 'short' }),
     read,
   ]
   const pick = () => kinds[Math.floor(Math.random() * kinds.length)] ?? read
-  const answers: Answer<unknown>[] = await inParallel(150, number => pick()(turn(number)))
-  const refused = answers.filter(answer => refusedBy(answer) !== undefined)
+  const responses: ApiResponse<unknown>[] = await inParallel(150, number => pick()(turn(number)))
+  const refused = responses.filter(response => refusedBy(response) !== undefined)
   expect([refused.length, new Set(refused.map(refusedBy))]).toEqual([60, new Set(['public_read'])])
-  expect(answers.filter(({ status }) => status >= 500)).toEqual([])
+  expect(responses.filter(({ status }) => status >= 500)).toEqual([])
   const { rows } = await limited.database.superuser.query(
     'select deadlocks::integer from pg_stat_database where datname = current_database()',
   )

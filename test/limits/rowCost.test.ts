@@ -1,4 +1,4 @@
-/** Reads are charged by the rows that they may return: contract, section 5. */
+/** Reads are charged by the rows that they may return (docs/errors.md, "Row cost"). */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type CallOptions, createListing, type TestServer } from '../support/apiServer.ts'
 import { type Limited, onlyLimits, outcomeOf, refusedBy, remaining, startLimited } from '../support/limits.ts'
@@ -21,7 +21,7 @@ const page = (alias: string, rows: number) => `${alias}: listings(first: ${rows}
 const pages = (count: number) =>
   `{ ${Array.from({ length: count }, (_, index) => page(`a${index}`, 100)).join(' ')} }`
 
-/** What these queries use of a limit of 1,200, sent to both servers by turns. */
+/** The cost of each query under a limit of 1,200. The queries go to both servers in turn. */
 async function used(options: CallOptions, queries: string[]): Promise<number[]> {
   const found: number[] = []
   let left = 1_200
@@ -35,21 +35,21 @@ async function used(options: CallOptions, queries: string[]): Promise<number[]> 
 
 const queries = ['{ __typename }', `{ ${page('a', 90)} }`, `{ ${page('a', 91)} }`, pages(10), '{ nothing }']
 
-test('anonymous requests are charged public_read by their rows, also mutations', async () => {
+test('public_read charges anonymous requests by their rows, mutations included', async () => {
   await onlyLimits(limited, { public_read: { max: 1_200 }, user_read: { max: 1_200 } })
   const login =
     'mutation { login(input: {email: "nobody@example.com", password: "wrong password"}) { session { expiresAt } } }'
   expect(await used({}, [...queries, login])).toEqual([1, 1, 2, 11, 1, 1])
 })
 
-test('queries of users are charged user_read by their rows, and their mutations are not', async () => {
+test('user_read charges the queries of users by their rows, and not their mutations', async () => {
   await onlyLimits(limited, { public_read: { max: 1 }, user_read: { max: 1_200 } })
   expect(await used({ token: seller.token }, queries)).toEqual([1, 1, 2, 11, 1])
   const published = await createListing(one, seller.token, seller.dealerId)
   expect([published.status, remaining(published)]).toEqual([200, undefined])
 })
 
-test('each user has a limit, wherever the queries come from', async () => {
+test('each user has one limit, from any address', async () => {
   await onlyLimits(limited, { user_read: { max: 20 } })
   const other = await makeSeller(limited.database, one)
   expect(refusedBy(await one.call(pages(10), { token: seller.token }))).toBeUndefined()
@@ -59,7 +59,7 @@ test('each user has a limit, wherever the queries come from', async () => {
   expect(refusedBy(await two.call(pages(10), { token: other.token }))).toBeUndefined()
 })
 
-test('variables decide about the rows, in each request again', async () => {
+test('the variables of each request decide its rows', async () => {
   await onlyLimits(limited, { public_read: { max: 1_200 } })
   const query =
     'query ($n: Int, $more: Boolean = true) { a: listings(first: $n) { nodes { id } } b: listings(first: 100) @include(if: $more) { nodes { id } } }'
@@ -86,8 +86,8 @@ test('more than 11,000 rows are refused with the limit, before anything runs, an
     [nested('$n', '100', 'nodes2: nodes { items(first: 10) { nodes { id } } }'), { n: 100 }],
     [nested('$n', '$n', `edges { node { items(first: 9) { nodes { id } } } }`), { n: 100 }],
   ] as const) {
-    const answer = await two.call(query, { token, variables })
-    expect([outcomeOf(answer), answer.errors[0]?.extensions.detail, answer.data]).toEqual([
+    const response = await two.call(query, { token, variables })
+    expect([outcomeOf(response), response.errors[0]?.extensions.detail, response.data]).toEqual([
       '400 invalid_input',
       detail,
       undefined,
@@ -98,7 +98,7 @@ test('more than 11,000 rows are refused with the limit, before anything runs, an
   expect(remaining(await one.call('{ __typename }', { token }))).toBe(1_200 - 103 - 5)
 })
 
-test('28 pages with their totals are beyond what a visitor may read in a minute', async () => {
+test('a visitor may read three times 28 full pages with totals in a minute, and no fourth time', async () => {
   await onlyLimits(limited, { public_read: { max: 100 } })
   expect(remaining(await one.call(pages(28)))).toBe(100 - 31)
   expect(remaining(await one.call(pages(28)))).toBe(100 - 62)

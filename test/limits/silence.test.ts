@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { countResponses } from '../support/graphqlOperations.ts'
 import { startSilentServer } from '../support/relay.ts'
 import { holding, until } from '../support/waits.ts'
-import { ANSWER_MS, type Outage, startOutage } from './outage.ts'
+import { type Outage, RESPONSE_MS, startOutage } from './outage.ts'
 
 const LOCK = 'lock table app_private.rate_limit_counters in access exclusive mode'
 const DEADLINE_MS = '100'
@@ -24,8 +24,8 @@ afterAll(() => outage.stop())
 test('a lock on the counters delays no request, leaves no statement waiting, and charges nothing after its release', async () => {
   const before = (await outage.errors('lock_timeout')) + (await outage.errors('deadline'))
   await holding(outage.database, LOCK, [], async release => {
-    const answers = await Promise.all(Array.from({ length: 40 }, () => outage.read()))
-    expect(countResponses(answers)).toEqual({ 200: 3, '429 rate_limit_exceeded': 37 })
+    const responses = await Promise.all(Array.from({ length: 40 }, () => outage.read()))
+    expect(countResponses(responses)).toEqual({ 200: 3, '429 rate_limit_exceeded': 37 })
     expect(await outage.attack(5)).toEqual({ '429 rate_limit_exceeded': 5 })
     expect((await outage.errors('lock_timeout')) + (await outage.errors('deadline'))).toBeGreaterThan(before)
     await outage.breakerOpens()
@@ -50,7 +50,7 @@ test('while a lock is held, one request a second tries the shared counters', asy
     const before = await tries()
     const startedAt = performance.now()
     while (performance.now() - startedAt < 2_500) {
-      expect((await outage.read()).took).toBeLessThan(ANSWER_MS)
+      expect((await outage.read()).took).toBeLessThan(RESPONSE_MS)
       await sleep(10)
     }
     const after = await tries()

@@ -3,7 +3,7 @@ import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { addressOf, canonicalAddress, clientAddress } from '../../src/request/address.ts'
 
-test('an address has one form, whatever port, brackets or zone stand around it', () => {
+test('an address has one form, with or without a port, brackets or a zone', () => {
   const v4 = fc.ipV4()
   const v6 = fc.ipV6()
   const port = fc.integer({ min: 0, max: 65_535 })
@@ -60,7 +60,7 @@ test.each([
   expect(behind(forwardedFor)).toBe(address)
 })
 
-test('an untrusted socket is the client, whatever it forwards, and without a socket there is none', () => {
+test('an untrusted socket is the client, whatever it forwards, and without a socket there is no address', () => {
   expect(behind('198.51.100.1', '203.0.113.7')).toBe('203.0.113.7')
   expect(clientAddress({ socket: undefined, forwardedFor: '198.51.100.1', trusts })).toBeUndefined()
   expect(addressOf({ clientAddress: undefined })).toBe('unknown')

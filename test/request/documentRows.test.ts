@@ -1,4 +1,4 @@
-/** How many rows a document may return: contract, section 5. */
+/** How many rows a document may return (docs/errors.md, "Row cost"). */
 import { expect, test } from '@jest/globals'
 import { rowCost } from '../../src/limits/charges.ts'
 import { operationOf, parseDocument } from '../../src/request/document.ts'
@@ -43,7 +43,7 @@ test('a fragment counts at each spread, with the page size there', () => {
   expect(rowsOf('{ ...F } fragment F on Query { listings { nodes { id } } ...F }')).toBe(20)
 })
 
-test('variables give page sizes and conditions, with their defaults, anew for each request', () => {
+test('the variables of each request, or their defaults, set page sizes and conditions', () => {
   const query = `query ($n: Int = 50, $m: Int, $yes: Boolean = true) {
     a: listings(first: $n) { nodes { id } } b: listings(last: $m) @include(if: $yes) { nodes { id } }
   }`
@@ -61,7 +61,7 @@ test('variables give page sizes and conditions, with their defaults, anew for ea
     expect([variables, rowsOf(query, variables)]).toEqual([variables, rows])
 })
 
-test('a document of 2^60 spreads is counted at once, and its number stays finite', () => {
+test('a document of 2^60 spreads is counted within a second, and the count is finite', () => {
   const levels = Array.from({ length: 60 }, (_, n) => `fragment F${n} on Query { ...F${n + 1} ...F${n + 1} }`)
   const bomb = `{ ...F0 } ${levels.join(' ')} fragment F60 on Query { listings(first: 100) { nodes { id } } }`
   const startedAt = performance.now()
@@ -71,7 +71,7 @@ test('a document of 2^60 spreads is counted at once, and its number stays finite
   expect(performance.now() - startedAt).toBeLessThan(1_000)
 })
 
-test('the cost is 1, and 1 more for every further 100 rows; more rows than are allowed cost 1, as they are refused', () => {
+test('100 rows cost 1, and every further 100 cost 1 more; a refused number of rows costs 1', () => {
   const cases = [0, 1, 100, 101, 200, 201, 11_000, 11_001].map(rows => [rows, rowCost(rows)])
   expect(cases).toEqual([
     [0, 1],

@@ -1,4 +1,4 @@
-/** Composed keys and derived keys: no two meet. */
+/** Composite keys and derived keys: different inputs have different keys. */
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { compositeKey } from '../../src/request/compositeKey.ts'

@@ -14,7 +14,7 @@ export const jwtSecret = 'a secret of tests, long enough for anyone'
 /** The key that the server signs access tokens with. */
 export const tokenKey = derivedKey(jwtSecret, 'access token')
 
-export type Answer<Data> = {
+export type ApiResponse<Data> = {
   status: number
   headers: Headers
   /** The unparsed body. */
@@ -36,7 +36,7 @@ export type CallOptions = {
 
 export type TestServer = Pick<Api, 'url' | 'stop'> & {
   /** Sends an operation. `Data` is the type of the expected data. */
-  call<Data = Record<string, never>>(query: string, options?: CallOptions): Promise<Answer<Data>>
+  call<Data = Record<string, never>>(query: string, options?: CallOptions): Promise<ApiResponse<Data>>
   tokenFor(userId: string, role?: Role): Promise<string>
 }
 
@@ -73,7 +73,7 @@ export function clientOf(url: string): Omit<TestServer, 'stop'> {
   }
 }
 
-async function send<Data>(url: string, query: string, options: CallOptions): Promise<Answer<Data>> {
+async function send<Data>(url: string, query: string, options: CallOptions): Promise<ApiResponse<Data>> {
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',
     headers: {
@@ -85,7 +85,7 @@ async function send<Data>(url: string, query: string, options: CallOptions): Pro
     body: JSON.stringify({ query, variables: options.variables ?? {} }),
   })
   const text = await response.text()
-  const { data, errors = [] } = JSON.parse(text) as Partial<Answer<Data>>
+  const { data, errors = [] } = JSON.parse(text) as Partial<ApiResponse<Data>>
   return { status: response.status, headers: response.headers, text, data: data as Data, errors }
 }
 

@@ -23,7 +23,7 @@ export type Running = {
   ended: Promise<number | string>
 }
 
-/** Runs the command of an npm script in a clean environment: of ours it keeps only PATH and HOME. */
+/** Runs the command of an npm script in a clean environment, which has only PATH and HOME of this process. */
 export function start(
   command: string,
   env: Record<string, string> = {},

@@ -1,6 +1,6 @@
 /** The GraphQL operations that tests send, with the types of their results. */
 import { randomUUID } from 'node:crypto'
-import type { Answer, TestServer } from './apiServer.ts'
+import type { ApiResponse, TestServer } from './apiServer.ts'
 
 export type Quote = {
   source: string
@@ -111,9 +111,9 @@ export function createDealer(server: TestServer, token: string, input: Record<st
 }
 
 /** How often each outcome occurred: the HTTP status, with the code of the first error if there is one. */
-export function countResponses(answers: Answer<unknown>[]): Record<string, number> {
+export function countResponses(responses: ApiResponse<unknown>[]): Record<string, number> {
   const counts: Record<string, number> = {}
-  for (const { status, errors } of answers) {
+  for (const { status, errors } of responses) {
     const key = errors[0] ? `${status} ${errors[0].extensions.code}` : String(status)
     counts[key] = (counts[key] ?? 0) + 1
   }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from '@jest/globals'
 import { startApiProcess } from './apiProcess.ts'
-import type { Answer, TestServer } from './apiServer.ts'
+import type { ApiResponse, TestServer } from './apiServer.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 import { type RecordedLog, recordLog } from './recordedLog.ts'
 import { until } from './waits.ts'
@@ -119,7 +119,7 @@ export async function sendRaw(
   server: TestServer,
   body: string | Uint8Array<ArrayBuffer> | undefined,
   options: Raw = {},
-): Promise<Answer<Record<string, unknown>>> {
+): Promise<ApiResponse<Record<string, unknown>>> {
   const { method = 'POST', type = 'application/json', headers = {}, path = '/graphql' } = options
   const response = await fetch(server.url + path, {
     method,
@@ -132,18 +132,18 @@ export async function sendRaw(
 }
 
 /** The header `X-RateLimit-Remaining`; undefined if no limit applies. */
-export function remaining({ headers }: Pick<Answer<unknown>, 'headers'>): number | undefined {
+export function remaining({ headers }: Pick<ApiResponse<unknown>, 'headers'>): number | undefined {
   const value = headers.get('x-ratelimit-remaining')
   return value === null ? undefined : Number(value)
 }
 
 /** The status, and the code of the first error: `429 rate_limit_exceeded`. */
-export function outcomeOf({ status, errors }: Answer<unknown>): string {
+export function outcomeOf({ status, errors }: ApiResponse<unknown>): string {
   return [status, errors[0]?.extensions.code].filter(Boolean).join(' ')
 }
 
 /** The scope of the limit that refused the request; undefined if none did. */
-export function refusedBy({ errors }: Answer<unknown>): unknown {
+export function refusedBy({ errors }: ApiResponse<unknown>): unknown {
   const refusal = errors.find(({ extensions }) => extensions.code === 'rate_limit_exceeded')
   return refusal?.extensions.detail?.scope
 }

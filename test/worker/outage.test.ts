@@ -8,7 +8,7 @@ import { makeCountry } from '../support/testData.ts'
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 
 let database: TestDatabase
-/** The way of the processes to the database. */
+/** The processes reach the database through this relay. */
 let relay: Relay
 
 beforeEach(async () => {
@@ -36,7 +36,7 @@ async function countJobs(): Promise<number> {
   return rows[0].count
 }
 
-/** Cuts the way to the database while two of four jobs run, until the worker has ended, and opens it again. */
+/** Cuts the connection while two of four jobs run, waits until the worker has ended, and restores the connection. */
 async function loseDatabase(output: () => string): Promise<void> {
   await holding(database, 'lock table app_private.alerts in access exclusive mode', [], async () => {
     await addJobs(4)

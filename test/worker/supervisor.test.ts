@@ -1,4 +1,4 @@
-/** A runner that ends unseen is replaced, its jobs are freed, and the end is visible. */
+/** A runner that ends by itself is replaced, its jobs are freed, and its end is reported. */
 import { expect, test } from '@jest/globals'
 import type { StartedRunner } from '../../src/worker/runner.ts'
 import { type Supervised, supervise } from '../../src/worker/supervisor.ts'
@@ -17,7 +17,7 @@ function fakes() {
     onName(`runner ${runners.length}`)
     if (refusals > 0) {
       refusals -= 1
-      throw new Error('the database does not answer')
+      throw new Error('the database does not respond')
     }
     const { promise, resolve } = Promise.withResolvers<void>()
     let isEnding = false
@@ -52,7 +52,7 @@ async function withWorker(
   await worker.stop()
 }
 
-test('a runner that ends unasked is replaced after its jobs are freed', async () => {
+test('a runner that ends by itself is replaced after its jobs are freed', async () => {
   const fake = fakes()
   await withWorker(fake, async worker => {
     expect([worker.fault(), worker.losses()]).toEqual([undefined, 0])
@@ -86,5 +86,5 @@ test('a stop ends a worker that waits for its next start', async () => {
 test('a first start that fails is an error of the caller', async () => {
   const fake = fakes()
   fake.refuse(1)
-  await expect(supervise({ ...fake, log })).rejects.toThrow('does not answer')
+  await expect(supervise({ ...fake, log })).rejects.toThrow('does not respond')
 })
