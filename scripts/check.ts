@@ -70,7 +70,11 @@ process.exitCode = (await runChecks(chosen(process.argv.slice(2)))) ? 0 : 1
 
 function chosen(words: string[]): Check[] {
   const unknown = words.filter(word => !checks.some(({ name }) => name.includes(word)))
-  if (unknown.length > 0) throw new Error(`No check has ${unknown.join(' or ')} in its name.`)
+  if (unknown.length > 0) {
+    const names = checks.map(({ name }) => `  ${name}\n`).join('')
+    process.stderr.write(`No check has ${unknown.join(' or ')} in its name. The checks are:\n\n${names}`)
+    process.exit(1)
+  }
   return words.length === 0 ? checks : checks.filter(({ name }) => words.some(word => name.includes(word)))
 }
 
