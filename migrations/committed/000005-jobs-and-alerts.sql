@@ -1,5 +1,5 @@
---! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
---! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Previous: sha1:f8a2588d43ea786d44ad232cdeb61b8904c9c319
+--! Hash: sha1:1cfc6da999a11b122afe982fca4a66abebb93c8e
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

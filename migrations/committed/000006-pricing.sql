@@ -1,5 +1,5 @@
---! Previous: sha1:69049e66800399fa23b23314c12a7add6d41c61a
---! Hash: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
+--! Previous: sha1:1cfc6da999a11b122afe982fca4a66abebb93c8e
+--! Hash: sha1:91bbbcf12998f11a507d89b98709a0887e205887
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
---! Hash: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
+--! Previous: sha1:91bbbcf12998f11a507d89b98709a0887e205887
+--! Hash: sha1:aae388aafe286d904a6065e990805ba35cb6d3c1
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -132,7 +132,7 @@ comment on column app_public.invoice_items.country is 'The country of the price 
 comment on column app_public.invoice_items.currency is 'The currency of all its amounts.';
 comment on column app_public.invoice_items.created_at is 'When the item was added.';
 comment on constraint invoice_items_invoice on app_public.invoice_items is E'@backwardBehavior +manyRelation:resource:connection\n@foreignFieldName items\n@backwardDescription The lines of the invoice.';
-create index if not exists ix_invoice_items_dealer_id_invoice_id on app_public.invoice_items (dealer_id, invoice_id);
+create index if not exists ix_invoice_items_invoice_id_dealer_id on app_public.invoice_items (invoice_id, dealer_id);
 
 create table if not exists app_public.checkouts (
   dealer_id uuid not null,

@@ -1,5 +1,5 @@
---! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
---! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Previous: sha1:aae388aafe286d904a6065e990805ba35cb6d3c1
+--! Hash: sha1:4f69a4ddda9cdecae40560711256187aa312aee3
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -196,7 +196,7 @@ begin
   perform app_private.schedule_expiry(
     start_pending_subscription.dealer_id,
     (select max(s.end_at) from app_public.dealer_subscriptions as s
-     where s.dealer_id = start_pending_subscription.dealer_id and s.status in ('active', 'cancelled')));
+     where s.dealer_id = start_pending_subscription.dealer_id and s.status not in ('pending', 'expired')));
 end
 $$;
 
@@ -221,7 +221,7 @@ begin
   if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
     select max(s.end_at) into v_running_until
     from app_public.dealer_subscriptions as s
-    where s.dealer_id = start_subscription.dealer_id and s.status in ('active', 'cancelled');
+    where s.dealer_id = start_subscription.dealer_id and s.status not in ('pending', 'expired');
     perform app_private.schedule_expiry(start_subscription.dealer_id, v_running_until);
   end if;
 end

@@ -1,5 +1,5 @@
---! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
---! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
+--! Previous: sha1:ee5ab1bacff220d5c5138dcacadd700f3c8fdd67
+--! Hash: sha1:6296156ab3ca0e9bf698a607ff52f4dc1657a0e9
 --! Message: metrics
 
 set local lock_timeout to '2s';
