@@ -842,7 +842,7 @@ create table app_public.invoice_items (
   constraint invoice_items_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
   constraint invoice_items_version_of_price CHECK (((price_config_id IS NULL) = (price_version IS NULL)))
 );
-CREATE INDEX ix_invoice_items_dealer_id_invoice_id ON app_public.invoice_items USING btree (dealer_id, invoice_id);
+CREATE INDEX ix_invoice_items_invoice_id_dealer_id ON app_public.invoice_items USING btree (invoice_id, dealer_id);
 CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.invoice_items FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
 alter table app_public.invoice_items enable row level security;
 alter table app_public.invoice_items force row level security;
@@ -947,7 +947,7 @@ create table app_public.listing_consumptions (
   constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
   constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
   constraint listing_consumptions_only_extras_cost CHECK (((source = 'paid_extra'::app_public.consumption_source) OR (net_amount = (0)::numeric))),
-  constraint listing_consumptions_pkey PRIMARY KEY (dealer_id, id),
+  constraint listing_consumptions_pkey PRIMARY KEY (id, dealer_id),
   constraint listing_consumptions_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
   constraint listing_consumptions_source_has_proof CHECK (
 CASE source
@@ -1576,7 +1576,7 @@ begin
     decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
   -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
   -- end and come last, oldest first: one of them is only found if no running subscription has quota left. A subscription
-  -- that was cancelled before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
+  -- that was cancelled before its start has no times either. With `<>` and `is not false` only an index by dealer can be used.
   select
     coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
     (array_agg(s.id order by s.end_at, s.id)
@@ -1584,7 +1584,7 @@ begin
     bool_and(s.overage = 'block') filter (where s.start_at is not null)
   into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
   from app_public.dealer_subscriptions as s
-  where s.dealer_id = decide_publication.dealer_id and s.status in ('pending', 'active', 'cancelled')
+  where s.dealer_id = decide_publication.dealer_id and s.status <> 'expired'
     and (s.start_at <= decide_publication.at) is not false and (decide_publication.at < s.end_at) is not false;
   v_decision.starts_subscription := v_decision.subscription_id is not null and v_decision.subscription_remaining = 0;
   if v_decision.starts_subscription then
@@ -2081,8 +2081,9 @@ begin
   -- FOR NO KEY UPDATE, so that inserts that reference the dealer are not blocked.
   select d.* into v_dealer from app_public.dealers as d where d.id = lock_dealer.dealer_id for no key update;
   -- In the order of ids, as every other lock of several subscriptions: two transactions cannot deadlock.
+  -- `<>` cannot use the index by status, which looks cheap as long as there are no statistics and then reads all dealers' rows.
   perform from app_public.dealer_subscriptions as s
-  where s.dealer_id = lock_dealer.dealer_id and s.status in ('pending', 'active', 'cancelled')
+  where s.dealer_id = lock_dealer.dealer_id and s.status <> 'expired'
     and (s.end_at is null or s.status = 'active' or s.end_at > now())
   order by s.id
   for update;
@@ -2834,7 +2835,7 @@ begin
   perform app_private.schedule_expiry(
     start_pending_subscription.dealer_id,
     (select max(s.end_at) from app_public.dealer_subscriptions as s
-     where s.dealer_id = start_pending_subscription.dealer_id and s.status in ('active', 'cancelled')));
+     where s.dealer_id = start_pending_subscription.dealer_id and s.status not in ('pending', 'expired')));
 end
 $function$;
 comment on function app_private.start_pending_subscription(uuid,uuid,timestamp with time zone) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. A subscription that still runs becomes cancelled and keeps its other quotas until its end. The caller holds the dealer''s lock.';
@@ -2858,7 +2859,7 @@ begin
   if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
     select max(s.end_at) into v_running_until
     from app_public.dealer_subscriptions as s
-    where s.dealer_id = start_subscription.dealer_id and s.status in ('active', 'cancelled');
+    where s.dealer_id = start_subscription.dealer_id and s.status not in ('pending', 'expired');
     perform app_private.schedule_expiry(start_subscription.dealer_id, v_running_until);
   end if;
 end

@@ -1,5 +1,5 @@
---! Previous: sha1:a18244c66d915f85ff836647d66f68488b12f1d0
---! Hash: sha1:6a4d32f46eed31aa7a12b05ed99e0f2fee8ee5d1
+--! Previous: sha1:481ec70ea0d6d3a9f35a7ec41d5e6af3bc19f4ce
+--! Hash: sha1:0dd165ee8c56097a05988d44a344949367b7f5e6
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

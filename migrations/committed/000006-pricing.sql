@@ -1,5 +1,5 @@
---! Previous: sha1:6a4d32f46eed31aa7a12b05ed99e0f2fee8ee5d1
---! Hash: sha1:94f089a779ba374093db454720eefc8f307083f9
+--! Previous: sha1:0dd165ee8c56097a05988d44a344949367b7f5e6
+--! Hash: sha1:aa0210f89ae978270b04f5fcd985cf2913a74862
 --! Message: pricing
 
 set local lock_timeout to '2s';

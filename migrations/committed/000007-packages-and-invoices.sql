@@ -1,5 +1,5 @@
---! Previous: sha1:94f089a779ba374093db454720eefc8f307083f9
---! Hash: sha1:9cd7a9fba7def3da5f56c2d6880888156c31b94d
+--! Previous: sha1:aa0210f89ae978270b04f5fcd985cf2913a74862
+--! Hash: sha1:0e8ad05d15a2be20a217da5079050033aae4e89c
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -132,7 +132,7 @@ comment on column app_public.invoice_items.country is 'The country of the price 
 comment on column app_public.invoice_items.currency is 'The currency of all its amounts.';
 comment on column app_public.invoice_items.created_at is 'When the item was added.';
 comment on constraint invoice_items_invoice on app_public.invoice_items is E'@backwardBehavior +manyRelation:resource:connection\n@foreignFieldName items\n@backwardDescription The lines of the invoice.';
-create index if not exists ix_invoice_items_dealer_id_invoice_id on app_public.invoice_items (dealer_id, invoice_id);
+create index if not exists ix_invoice_items_invoice_id_dealer_id on app_public.invoice_items (invoice_id, dealer_id);
 
 create table if not exists app_public.checkouts (
   dealer_id uuid not null,

@@ -1,5 +1,5 @@
---! Previous: sha1:9cd7a9fba7def3da5f56c2d6880888156c31b94d
---! Hash: sha1:35aa140738980e981158306c58004c6dc753aadc
+--! Previous: sha1:0e8ad05d15a2be20a217da5079050033aae4e89c
+--! Hash: sha1:637d85bd00d4224828b11c9bb38b84a09703239d
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -196,7 +196,7 @@ begin
   perform app_private.schedule_expiry(
     start_pending_subscription.dealer_id,
     (select max(s.end_at) from app_public.dealer_subscriptions as s
-     where s.dealer_id = start_pending_subscription.dealer_id and s.status in ('active', 'cancelled')));
+     where s.dealer_id = start_pending_subscription.dealer_id and s.status not in ('pending', 'expired')));
 end
 $$;
 
@@ -221,7 +221,7 @@ begin
   if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
     select max(s.end_at) into v_running_until
     from app_public.dealer_subscriptions as s
-    where s.dealer_id = start_subscription.dealer_id and s.status in ('active', 'cancelled');
+    where s.dealer_id = start_subscription.dealer_id and s.status not in ('pending', 'expired');
     perform app_private.schedule_expiry(start_subscription.dealer_id, v_running_until);
   end if;
 end

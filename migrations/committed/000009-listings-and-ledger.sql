@@ -1,5 +1,5 @@
---! Previous: sha1:35aa140738980e981158306c58004c6dc753aadc
---! Hash: sha1:6de8fdf2cd883b40468aee4aa8c71eecc51652f6
+--! Previous: sha1:637d85bd00d4224828b11c9bb38b84a09703239d
+--! Hash: sha1:8469bddda99b5d38180c7405ee4e9164136bc28b
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -94,7 +94,9 @@ create table if not exists app_public.listing_consumptions (
   currency text not null references app_public.currencies,
   created_by uuid not null,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (dealer_id, id),
+  -- `id` first: with statistics of few rows per dealer, a key that began with the dealer would be chosen to find a listing's row,
+  -- and each publication would read the dealer's whole ledger.
+  primary key (id, dealer_id),
   constraint listing_consumptions_listing foreign key (dealer_id, listing_id) references app_public.listings (dealer_id, id),
   constraint listing_consumptions_subscription foreign key (dealer_id, subscription_id) references app_public.dealer_subscriptions (dealer_id, id),
   constraint listing_consumptions_invoice_item foreign key (dealer_id, invoice_item_id) references app_public.invoice_items (dealer_id, id),
@@ -243,7 +245,7 @@ begin
     decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
   -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
   -- end and come last, oldest first: one of them is only found if no running subscription has quota left. A subscription
-  -- that was cancelled before its start has no times either. `is not false` keeps the planner from weighing indexes for an `or`.
+  -- that was cancelled before its start has no times either. With `<>` and `is not false` only an index by dealer can be used.
   select
     coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
     (array_agg(s.id order by s.end_at, s.id)
@@ -251,7 +253,7 @@ begin
     bool_and(s.overage = 'block') filter (where s.start_at is not null)
   into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
   from app_public.dealer_subscriptions as s
-  where s.dealer_id = decide_publication.dealer_id and s.status in ('pending', 'active', 'cancelled')
+  where s.dealer_id = decide_publication.dealer_id and s.status <> 'expired'
     and (s.start_at <= decide_publication.at) is not false and (decide_publication.at < s.end_at) is not false;
   v_decision.starts_subscription := v_decision.subscription_id is not null and v_decision.subscription_remaining = 0;
   if v_decision.starts_subscription then

@@ -1,5 +1,5 @@
---! Previous: sha1:6de8fdf2cd883b40468aee4aa8c71eecc51652f6
---! Hash: sha1:daa4eefa5d040b37e30afe4629055da32727323e
+--! Previous: sha1:8469bddda99b5d38180c7405ee4e9164136bc28b
+--! Hash: sha1:36d3e93517695f280e7ed406296366f4a5662a4e
 --! Message: metrics
 
 set local lock_timeout to '2s';
