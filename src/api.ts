@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator, authenticatorFault } from './database/authenticator.ts'
-import { isLoginRefused } from './database/connectionErrors.ts'
+import { isLoginRefused, operatorMessage } from './database/connectionErrors.ts'
 import { migrationFault, writeFault } from './database/migrations.ts'
 import { makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
@@ -67,7 +67,10 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     metrics.watchPool('api', pool)
     countPublications(pool, registry)
     if (worker !== undefined) reportWorker(worker, registry)
-    await requireUsable(pool)
+    await requireUsable(
+      pool,
+      configuration.authDatabaseUrl === undefined ? 'DATABASE_URL' : 'AUTH_DATABASE_URL',
+    )
     const { instances, limiterDeadlineMs: deadlineMs, prepareStatements } = configuration
     const limits = await startLimits({ config, instances, deadlineMs, prepareStatements, metrics, log })
     stops.push(limits.stop)
@@ -122,12 +125,13 @@ async function serve(
   return { url, metricsUrl: `${metricsUrl ?? url}/metrics` }
 }
 
-/** Throws a sentence if the API cannot serve this database. */
-async function requireUsable(pool: pg.Pool): Promise<void> {
+/** Throws a sentence if the API cannot serve this database. `variable` has its URL. */
+async function requireUsable(pool: pg.Pool, variable: string): Promise<void> {
   try {
     await requireEncoding(pool)
   } catch (error) {
-    throw isLoginRefused(error) ? new Error(authenticatorFault(error), { cause: error }) : error
+    const sentence = isLoginRefused(error) ? authenticatorFault(error) : operatorMessage(error, variable)
+    throw new Error(sentence, { cause: error })
   }
   const fault = await migrationFault(pool)
   if (fault !== undefined) throw new Error(fault)

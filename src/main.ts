@@ -17,6 +17,8 @@ type Running = { name: string; stop: () => Promise<void> }
 
 /** In the order of their start. `stopAll` stops them in reverse. */
 const started: Running[] = []
+/** Whether a signal has come. Then a failure of the start that it interrupts is no error. */
+let isStopping = false
 
 async function main(): Promise<void> {
   const command = process.argv[2] ?? 'all'
@@ -38,6 +40,10 @@ async function main(): Promise<void> {
   if (command !== 'migrate') stopOnSignals(log)
   if (chosen.api) await requireFreePorts(configuration)
   const database = await openDatabase(configuration, log)
+  // the signal's stop ends the process
+  if (isStopping) return
+  if (chosen.api && configuration.jwtSecret === undefined && !database.embedded)
+    log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
   if (command === 'all' || command === 'migrate') {
     const { migrate } = await import('./database/migrate.ts')
     await migrate({
@@ -63,18 +69,18 @@ type Database = { url: string; jwtSecret: string; embedded: boolean }
 async function openDatabase(configuration: Configuration, log: Logger): Promise<Database> {
   const { databaseUrl, jwtSecret } = configuration
   if (databaseUrl !== undefined) {
-    if (jwtSecret === undefined)
-      log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
     return { url: databaseUrl, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }
   // loaded only when it is used
   const { readOrCreateSecret, startEmbedded } = await import('./embedded/embedded.ts')
-  const server = await startEmbedded({
+  const starting = startEmbedded({
     directory: dataDirectory,
     log: message => log.info(message),
     onLost: error => void fail(error),
   })
-  started.push({ name: 'database', stop: () => server.stop() })
+  // before it runs: a stop during the start must not leave the server behind
+  started.push({ name: 'database', stop: async () => (await starting).stop() })
+  const server = await starting
   const secret = jwtSecret ?? readOrCreateSecret(dataDirectory, 'jwt-secret')
   return { url: server.ownerUrl, jwtSecret: secret, embedded: true }
 }
@@ -120,6 +126,7 @@ function stopOnSignals(log: Logger): void {
   const onSignal = (signal: NodeJS.Signals) => {
     if (firstAt === undefined) {
       firstAt = Date.now()
+      isStopping = true
       log.info({ signal }, 'stopping')
       // exit() also ends a start that is still running
       stopAll(log).then(stopped => process.exit(stopped ? 0 : 1))
@@ -148,7 +155,8 @@ async function stopAll(log: Logger): Promise<boolean> {
 }
 
 /** Ends the process with exit code 1 and, for an operator, the message without a stack. */
-async function fail(error: unknown): Promise<never> {
+async function fail(error: unknown): Promise<void> {
+  if (isStopping) return
   process.stderr.write(`${operatorMessage(error)}\n`)
   await stopAll(makeLog('silent'))
   process.exit(1)

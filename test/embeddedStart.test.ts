@@ -47,6 +47,15 @@ test('a port in use is reported before a database is created', async () => {
   expect(existsSync(data)).toBe(false)
 })
 
+test('SIGTERM during a start leaves no server behind', async () => {
+  const running = start('start', {}, folder)
+  await until('the server starts', () => running.output().includes('creating the database'))
+  running.child.kill('SIGTERM')
+  expect(await running.ended).toBe(0)
+  expect(running.output()).toContain('stopped database')
+  expect(serverPid()).toBeUndefined()
+})
+
 test('a server that dies is started again once, and when it dies again the process ends with 1', async () => {
   const running = start('start', {}, folder)
   const url = await untilReady(running)

@@ -159,6 +159,19 @@ test('two concurrent npm run migrate on a migrated database both exit with 0', a
   expect([await first.ended, await second.ended]).toEqual([0, 0])
 })
 
+test('only a process that signs access tokens asks for JWT_SECRET', async () => {
+  const outputOf = async (command: string) => {
+    const running = start(command, {
+      DATABASE_URL: database.ownerUrl,
+      AUTH_DATABASE_URL: 'postgres://127.0.0.1:1/none',
+    })
+    await running.ended
+    return running.output()
+  }
+  expect(await outputOf('migrate')).not.toContain('JWT_SECRET')
+  expect(await outputOf('api')).toContain('JWT_SECRET')
+})
+
 test('npm run api on an unmigrated database names the command to run and exits with 1', async () => {
   const unmigrated = await emptyDatabase()
   try {

@@ -29,6 +29,10 @@ export async function migrate(options: MigrateOptions): Promise<void> {
   const { databaseUrl, log } = options
   await expectedMigrations()
   const client = new pg.Client({ connectionString: databaseUrl, application_name: 'forecourt migrate' })
+  // without a handler, an administrator who ends this connection would end the process with a stack trace
+  client.on('error', ({ message }) =>
+    log(`lost the connection that holds the lock of migrations: ${message}`),
+  )
   await client.connect()
   try {
     await requireSupportedServer(client)

@@ -50,7 +50,7 @@ function readDocument(
   { rules, hideSuggestions }: DocumentOptions,
 ): Reading {
   if (document === undefined) return { errors: errors.map(asInvalidInput) }
-  const refused = [...errors, ...unknownOperations(schema, document)]
+  const refused = [...errors, ...unknownOperations(schema, document), ...reservedVariables(document)]
   if (refused.length > 0) return { errors: refused }
   const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: MAX_ERRORS })
   return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
@@ -62,6 +62,17 @@ function unknownOperations(schema: GraphQLSchema, { definitions }: DocumentNode)
     .filter(definition => definition.kind === Kind.OPERATION_DEFINITION)
     .filter(({ operation }) => !schema.getRootType(operation))
     .map(node => asInvalidInput(new GraphQLError(`This API has no ${node.operation}.`, { nodes: [node] })))
+}
+
+/** Grafast looks a variable up in a plain object, which has a value under these names although the client gave none. */
+function reservedVariables({ definitions }: DocumentNode): GraphQLError[] {
+  return definitions
+    .flatMap(node => (node.kind === Kind.OPERATION_DEFINITION ? (node.variableDefinitions ?? []) : []))
+    .filter(({ variable }) => variable.name.value in Object.prototype)
+    .map(node => {
+      const message = `Please give the variable $${node.variable.name.value} another name.`
+      return asInvalidInput(new GraphQLError(message, { nodes: [node] }))
+    })
 }
 
 /** Errors that depend on the request: the document has no such operation, or the operation may return too many rows. */

@@ -53,6 +53,22 @@ async function objects(database: TestDatabase): Promise<unknown> {
   return rows[0]?.objects
 }
 
+test('a migration whose connection is ended by an administrator rejects and does not end the process', async () => {
+  const database = await keep(emptyDatabase())
+  const holder = await database.superuser.connect()
+  try {
+    await holder.query('select pg_advisory_lock(5080001)')
+    const migrating = run(database).then(() => 'migrated', String)
+    const end = `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'forecourt migrate' and query like '%advisory%'`
+    await until('it waits for the lock', async () => (await holder.query(end)).rows.length > 0)
+    expect(await migrating).toMatch(/connection/)
+  } finally {
+    await holder.query('select pg_advisory_unlock_all()')
+    holder.release()
+  }
+})
+
 test('two concurrent migrations of an empty database make the same objects as one', async () => {
   const database = await keep(emptyDatabase())
   await Promise.all([run(database), run(database)])

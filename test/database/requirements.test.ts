@@ -107,3 +107,16 @@ test('the migration of another Forecourt keeps the password of the shared role a
   const configuration = readConfiguration({ PORT: '0', DATABASE_URL: databaseUrl })
   await expect(startApi(configuration, { databaseUrl, jwtSecret, log })).rejects.toThrow(/AUTH_DATABASE_URL/)
 })
+
+test('an API that cannot connect names the variable that has its URL', async () => {
+  const databaseUrl = await createDatabase()
+  const nowhere = 'postgres://forecourt_authenticator@127.0.0.1:1/nowhere'
+  const start = (env: Record<string, string>, url: string) =>
+    startApi(readConfiguration({ PORT: '0', DATABASE_URL: url, ...env }), {
+      databaseUrl: url,
+      jwtSecret,
+      log,
+    })
+  await expect(start({ AUTH_DATABASE_URL: nowhere }, databaseUrl)).rejects.toThrow(/check AUTH_DATABASE_URL/)
+  await expect(start({}, nowhere)).rejects.toThrow(/check DATABASE_URL/)
+})

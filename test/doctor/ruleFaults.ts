@@ -204,6 +204,12 @@ export const ruleFaults: Fault[] = [
     /trigger price_configs\w+ on .* is off/,
   ],
   [
+    'foreign keys that a superuser has switched off',
+    'alter table app_public.listings disable trigger all',
+    'FAIL',
+    /^the foreign keys from or to app_public\.listings are not enforced$/,
+  ],
+  [
     'an index whose build was interrupted',
     "update pg_index set indisvalid = false where indexrelid = 'app_public.ix_dealer_users_user_id'::regclass",
     'FAIL',

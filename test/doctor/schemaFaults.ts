@@ -104,6 +104,12 @@ export const others: SchemaFault[] = [
     /^the function app_private\.by_hand\(\) is in the database alone$/,
   ],
   [
+    'an additional function with a line break in a default value',
+    "create function app_private.by_hand(a text default E'(a)\\n b') returns integer language sql as 'select 1'",
+    'note',
+    /^the function app_private\.by_hand\(a text DEFAULT '\(a\)\n b'::text\) is in the database alone$/,
+  ],
+  [
     'a function with another owner',
     `alter function app_public.quote_listing owner to postgres`,
     'FAIL',

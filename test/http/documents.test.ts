@@ -146,6 +146,16 @@ test.each(Object.entries(oneField))('a single mutation field %s runs once', asyn
   expect(await countDealers()).toBe(before + 1)
 })
 
+test.each(['constructor', 'toString', '__proto__'])(
+  'a variable named $%s gets 400, because every object has such a member',
+  async name => {
+    const query = (type: string, argument: string) =>
+      `query ($${name}: ${type}) { listings(${argument}: $${name}) { nodes { id } } }`
+    for (const document of [query('[ListingOrderBy!]', 'orderBy'), query('Int', 'first')])
+      expect(await refusedLimits(document)).toEqual([undefined])
+  },
+)
+
 test('a subscription operation gets 400, because the schema has none', async () => {
   expect(await refusedLimits('subscription { listings }')).toHaveLength(1)
 })

@@ -10,6 +10,14 @@ from pg_trigger as t
 join pg_class as c on c.oid = t.tgrelid
 where not t.tgisinternal and t.tgenabled in ('D', 'R') and c.relnamespace::regnamespace::text in ('app_public', 'app_private')
 union all
+-- triggers of Postgres itself enforce foreign keys, and a superuser can switch them off
+select 'FAIL', format('the foreign keys from or to %s are not enforced', t.tgrelid::regclass),
+  format('as a superuser: alter table %s enable trigger all; then look for rows that break them', t.tgrelid::regclass)
+from pg_trigger as t
+join pg_class as c on c.oid = t.tgrelid
+where t.tgisinternal and t.tgenabled in ('D', 'R') and c.relnamespace::regnamespace::text in ('app_public', 'app_private')
+group by t.tgrelid
+union all
 -- Postgres copies row triggers to partitions, but no statement triggers
 select 'FAIL', format('the partition %s lacks the trigger %s', i.inhrelid::regclass, t.tgname),
   format('select app_private.guard_audit_partition(%L)', i.inhrelid::regclass)

@@ -65,7 +65,9 @@ const FORMS: Form[] = [
     reduce: upTo(/ as\n[\s\S]*/),
   },
   {
-    pattern: pattern('CREATE OR REPLACE (?:FUNCTION|PROCEDURE) (?<name>(?<object>OBJECT)\\(.*\\))(?=\n)'),
+    pattern: pattern(
+      'CREATE OR REPLACE (?:FUNCTION|PROCEDURE) (?<name>(?<object>OBJECT)\\([\\s\\S]*?\\))(?=\n (?:RETURNS|LANGUAGE) )',
+    ),
     kind: 'function',
     // a quoted body is kept as it was written
     reduce: definition =>
