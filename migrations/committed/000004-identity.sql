@@ -1,5 +1,5 @@
 --! Previous: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
---! Hash: sha1:c8da7d9a38f157129d82e07596662447a094e41e
+--! Hash: sha1:e1d0e232bb1db953eaecec9f09fc0aeb0c23a621
 --! Message: identity
 
 set local lock_timeout to '2s';
@@ -489,6 +489,29 @@ comment on function app_public.create_dealer(text, text, app_public.dealer_type,
 
 grant execute on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/create_dealer.sql
+--! Included identity/set_admin.sql
+create or replace function app_private.set_admin(email text, is_admin boolean) returns boolean
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_user app_public.users;
+begin
+  select u.* into v_user
+  from app_public.users as u where u.email = app_private.normalize_email(set_admin.email) for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = format('There is no account with the e-mail address %s.', set_admin.email),
+      hint = 'Please check it, or register it first: docs/operations.md, "First steps", shows how.';
+  end if;
+  update app_public.users as u set is_admin = set_admin.is_admin where u.id = v_user.id and u.is_admin <> set_admin.is_admin;
+  return found;
+end
+$$;
+
+comment on function app_private.set_admin(text, boolean) is 'Makes the account of an e-mail address an admin, or takes the right away. Returns false if nothing changes. Raises FC004 if there is no such account. The trigger users_admin_audited records the change. For a DBA.';
+--! EndIncluded identity/set_admin.sql
 --! Included limits/remove_idle_rate_limit_counters.sql
 create or replace function app_private.remove_idle_rate_limit_counters(batch_size integer default 10000) returns integer
   language plpgsql volatile security invoker

@@ -1,5 +1,5 @@
---! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
---! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Previous: sha1:e1d0e232bb1db953eaecec9f09fc0aeb0c23a621
+--! Hash: sha1:36d0ca6b10cf07311c6462995114ae26280e2e9e
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
---! Hash: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
+--! Previous: sha1:d2f0813c1e8988ee0f3dd0a1569d708cff2951a6
+--! Hash: sha1:384d3e2806cf1acf86285efc3f914ba88057f9fb
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
---! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Previous: sha1:384d3e2806cf1acf86285efc3f914ba88057f9fb
+--! Hash: sha1:c9dc7bfc83f727a11ea30e4c825ed9095af935a5
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
---! Hash: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
+--! Previous: sha1:c9dc7bfc83f727a11ea30e4c825ed9095af935a5
+--! Hash: sha1:289c03479de2309287574b09f36a3d7337f96501
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
---! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
+--! Previous: sha1:289c03479de2309287574b09f36a3d7337f96501
+--! Hash: sha1:7464d7bb77dbab4789f25ddd5507dbdbe5743637
 --! Message: metrics
 
 set local lock_timeout to '2s';
