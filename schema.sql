@@ -2705,6 +2705,19 @@ end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
 
+CREATE OR REPLACE FUNCTION app_private.restrict_database()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- By default every login of the cluster may connect to a database and fill its disk with temporary tables.
+  execute format('revoke connect, temporary on database %I from public', current_database());
+  execute format('grant connect on database %I to forecourt_authenticator', current_database());
+end
+$function$;
+comment on function app_private.restrict_database() is 'Lets only the owner and the API''s login connect to this database, and only the owner make temporary tables. The first migration calls it. Call it again in a database that was restored or cloned, because neither copies these rights.';
+
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
  LANGUAGE plpgsql
@@ -3254,7 +3267,7 @@ $function$;
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
 comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run, in their order. For the API''s readiness check only, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_parameters text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -3294,15 +3307,16 @@ begin
     retry_after_seconds := greatest(1, ceil(extract(epoch from v_count.window_started_at + v_window - v_now))::integer);
     return;
   end if;
-  select u.id, u.full_name, u.is_admin, p.password_hash
-  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_hash
+  -- The PHC string without its last part, which is the hash.
+  select u.id, u.full_name, u.is_admin, regexp_replace(p.password_hash, '\$[^$]*$', '')
+  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_parameters
   from app_public.users as u
   join app_private.user_passwords as p on p.user_id = u.id
   where u.email = normalized_email;
 end
 $function$;
 grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
-comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back when the password was right. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns the parameters and the salt of the password''s hash, never the hash, and nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
@@ -3414,23 +3428,37 @@ comment on function app_public.cancel_subscription(uuid) is '@behavior +mutation
 @resultFieldName subscription
 Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
-CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea)
- RETURNS void
+CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea, max_count integer, password_hash text)
+ RETURNS boolean
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
  SET lock_timeout TO '3s'
 AS $function$
+declare
+  v_email constant text := app_private.normalize_email(complete_login.email);
 begin
-  update app_private.login_failures as f set failures = f.failures - 1
-  where f.email_hash = complete_login.counted_under and f.failures > 0;
-  insert into app_private.known_addresses as k (account_key, address, last_login_at)
-  values (app_private.account_key(app_private.normalize_email(complete_login.email)), complete_login.address, clock_timestamp())
-  on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
+  perform from app_public.users as u
+  join app_private.user_passwords as p on p.user_id = u.id
+  where u.email = v_email and p.password_hash = complete_login.password_hash;
+  if found then
+    update app_private.login_failures as f set failures = f.failures - 1
+    where f.email_hash = complete_login.counted_under and f.failures > 0;
+    insert into app_private.known_addresses as k (account_key, address, last_login_at)
+    values (app_private.account_key(v_email), complete_login.address, clock_timestamp())
+    on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
+    return true;
+  end if;
+  perform from app_private.login_failures as f
+  where f.email_hash = complete_login.counted_under and f.failures <= complete_login.max_count;
+  if found then
+    perform app_private.audit_login('LOGIN_FAILED', v_email, complete_login.address);
+  end if;
+  return false;
 end
 $function$;
-grant execute on function app_public.complete_login(text,text,bytea) to forecourt_authenticator;
-comment on function app_public.complete_login(text,text,bytea) is 'Call it when the password was right: takes back the failure that begin_login counted under this account_key, and remembers the address. For the API''s identity code only, not for GraphQL.';
+grant execute on function app_public.complete_login(text,text,bytea,integer,text) to forecourt_authenticator;
+comment on function app_public.complete_login(text,text,bytea,integer,text) is 'Compares the hash that the API has computed with the stored one, which never leaves the database, and returns whether they are equal. If so, it takes back the failure that begin_login counted, and remembers the address. If not, it records LOGIN_FAILED, the same way for an account that does not exist, and at most as often per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
@@ -3576,24 +3604,6 @@ grant execute on function app_public.current_user_id() to forecourt_admin;
 grant execute on function app_public.current_user_id() to forecourt_dealer;
 grant execute on function app_public.current_user_id() to forecourt_visitor;
 comment on function app_public.current_user_id() is 'The verified user of this transaction; null for a visitor. The API sets `forecourt.user_id` from the access token.';
-
-CREATE OR REPLACE FUNCTION app_public.fail_login(email text, address text, counted_under bytea, max_count integer)
- RETURNS void
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
- SET lock_timeout TO '3s'
-AS $function$
-begin
-  perform from app_private.login_failures as f
-  where f.email_hash = fail_login.counted_under and f.failures <= fail_login.max_count;
-  if found then
-    perform app_private.audit_login('LOGIN_FAILED', app_private.normalize_email(fail_login.email), fail_login.address);
-  end if;
-end
-$function$;
-grant execute on function app_public.fail_login(text,text,bytea,integer) to forecourt_authenticator;
-comment on function app_public.fail_login(text,text,bytea,integer) is 'Call it when the password was wrong or the account does not exist: records both the same way, as LOGIN_FAILED. It records at most as many entries per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users

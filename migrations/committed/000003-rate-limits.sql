@@ -1,5 +1,5 @@
---! Previous: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
---! Hash: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
+--! Previous: sha1:30d53655364fe8e0429d5f9debe8a79875aeb03e
+--! Hash: sha1:a8c58164059a178ed3f5160d9f7f4bb629bdcb3b
 --! Message: rate limits
 
 set local lock_timeout to '2s';

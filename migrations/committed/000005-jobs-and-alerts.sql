@@ -1,5 +1,5 @@
---! Previous: sha1:e1d0e232bb1db953eaecec9f09fc0aeb0c23a621
---! Hash: sha1:36d0ca6b10cf07311c6462995114ae26280e2e9e
+--! Previous: sha1:2bdd8b083e32807e1fe679d0028188c3f8b25f73
+--! Hash: sha1:8960a0a465dc93a4422ac0ea57fc7944e5fe983a
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

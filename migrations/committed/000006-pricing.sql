@@ -1,5 +1,5 @@
---! Previous: sha1:36d0ca6b10cf07311c6462995114ae26280e2e9e
---! Hash: sha1:d2f0813c1e8988ee0f3dd0a1569d708cff2951a6
+--! Previous: sha1:8960a0a465dc93a4422ac0ea57fc7944e5fe983a
+--! Hash: sha1:2e99bd1df319350b612264e2d3a2f25769bc13b2
 --! Message: pricing
 
 set local lock_timeout to '2s';

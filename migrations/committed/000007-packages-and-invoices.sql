@@ -1,5 +1,5 @@
---! Previous: sha1:d2f0813c1e8988ee0f3dd0a1569d708cff2951a6
---! Hash: sha1:384d3e2806cf1acf86285efc3f914ba88057f9fb
+--! Previous: sha1:2e99bd1df319350b612264e2d3a2f25769bc13b2
+--! Hash: sha1:a30e58b48e5e3c1e31bd0a5ee5b631878308cd0a
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

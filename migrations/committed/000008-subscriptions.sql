@@ -1,5 +1,5 @@
---! Previous: sha1:384d3e2806cf1acf86285efc3f914ba88057f9fb
---! Hash: sha1:c9dc7bfc83f727a11ea30e4c825ed9095af935a5
+--! Previous: sha1:a30e58b48e5e3c1e31bd0a5ee5b631878308cd0a
+--! Hash: sha1:2d61c7e5b4973e91690427769b02e6b42f4256e6
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c9dc7bfc83f727a11ea30e4c825ed9095af935a5
---! Hash: sha1:289c03479de2309287574b09f36a3d7337f96501
+--! Previous: sha1:2d61c7e5b4973e91690427769b02e6b42f4256e6
+--! Hash: sha1:61d3062814d13ac8e37b4431a0ca1195ed6f5cf7
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:289c03479de2309287574b09f36a3d7337f96501
---! Hash: sha1:7464d7bb77dbab4789f25ddd5507dbdbe5743637
+--! Previous: sha1:61d3062814d13ac8e37b4431a0ca1195ed6f5cf7
+--! Hash: sha1:9089d0625becbd5ea0fd9b246fea42772b4cc859
 --! Message: metrics
 
 set local lock_timeout to '2s';
