@@ -1,4 +1,5 @@
 # One image for all roles. The command in docker-compose.yml chooses the role.
+# by its major version: docker-compose.yml says why
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production
 WORKDIR /app

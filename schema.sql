@@ -578,6 +578,7 @@ grant select on table app_public.country_currencies to forecourt_visitor;
 comment on column app_public.country_currencies.closed_at is 'Since when no dealer can be created there; null: the country is open.';
 comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
+comment on constraint country_currencies_country_form on app_public.country_currencies is 'Please enter the country as two capital letters of ISO 3166-1, such as DE.';
 comment on table app_public.country_currencies is 'The countries in which Forecourt sells, each with the currency of its prices and invoices.';
 
 create table app_public.currencies (
@@ -598,6 +599,7 @@ grant select on table app_public.currencies to forecourt_dealer;
 grant select on table app_public.currencies to forecourt_visitor;
 comment on column app_public.currencies.code is 'ISO 4217.';
 comment on column app_public.currencies.minor_units is 'Decimal places of an amount: 2 for EUR.';
+comment on constraint currencies_code_form on app_public.currencies is 'Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 comment on table app_public.currencies is 'The known currencies.';
 
 create table app_public.dealer_packages (
@@ -1105,6 +1107,7 @@ comment on column app_public.price_configs.pricing_type is 'The service that the
 comment on column app_public.price_configs.segment is 'The kind of publisher that pays it.';
 comment on column app_public.price_configs.unit_price_net is 'Without VAT, in whole units of the currency.';
 comment on column app_public.price_configs.valid is 'When the price is valid; its end is excluded.';
+comment on constraint price_configs_unit_price_net_range on app_public.price_configs is 'Please enter a net price from 0 to less than 1000000.';
 comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
 
 create table app_public.rate_limit_policies (
@@ -1212,6 +1215,9 @@ comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.vat_rates.id is 'Time-ordered.';
 comment on column app_public.vat_rates.rate is 'In percent, with 2 to 4 decimal places: 19.00 is 19 %.';
 comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
+comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is 'The country has a VAT rate in this period already. Please end that rate first.';
+comment on constraint vat_rates_rate_range on app_public.vat_rates is 'Please enter the VAT rate in percent, from 0 to 100.';
+comment on constraint vat_rates_rate_scale on app_public.vat_rates is 'Please enter the VAT rate with at most 4 decimal places.';
 comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
 
 create view app_public.pricing_gaps (
@@ -1998,6 +2004,20 @@ end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 
+CREATE OR REPLACE FUNCTION app_private.iso_minor_units(currency text)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select case
+    when currency in ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'VND', 'VUV', 'XAF', 'XOF', 'XPF') then 0
+    when currency in ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') then 3
+    else 2
+  end::smallint
+$function$;
+comment on function app_private.iso_minor_units(text) is 'Decimal places of a currency by ISO 4217, for currencies that have no row yet: 2, unless the currency is one of the exceptions.';
+
 CREATE OR REPLACE FUNCTION app_private.job_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
  LANGUAGE plpgsql
@@ -2215,6 +2235,43 @@ AS $function$
   select lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu")
 $function$;
 comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: Unicode form NFC, without surrounding blanks, in lower case.';
+
+CREATE OR REPLACE FUNCTION app_private.open_country(country text, currency text, vat_rate numeric, unit_price_net numeric)
+ RETURNS app_public.currencies
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_currency app_public.currencies;
+  v_open app_public.country_currencies;
+begin
+  insert into app_public.currencies (code, minor_units)
+  values (open_country.currency, app_private.iso_minor_units(open_country.currency))
+  on conflict on constraint currencies_pkey do nothing;
+  -- Of two sessions, the second waits here and finds the country of the first.
+  insert into app_public.country_currencies as cc (country, currency) values (open_country.country, open_country.currency)
+  on conflict on constraint country_currencies_pkey do nothing;
+  if not found then
+    select cc.* into v_open from app_public.country_currencies as cc where cc.country = open_country.country;
+    raise exception using
+      errcode = 'FC008',
+      message = case when v_open.closed_at is null
+        then format('%s is open already, with prices in %s. Nothing was changed.', v_open.country, v_open.currency)
+        else format('%s was closed on %s. Nothing was changed.', v_open.country, (v_open.closed_at at time zone 'UTC')::date) end,
+      detail = jsonb_build_object('country', v_open.country)::text,
+      hint = case when v_open.closed_at is null
+        then 'docs/operations.md, "Prices, VAT, countries, limits", shows how to change a price or a VAT rate.'
+        else 'docs/operations.md, "Close a country", shows how to open it again.' end;
+  end if;
+  insert into app_public.vat_rates (country, rate, valid)
+  values (open_country.country, open_country.vat_rate, tstzrange(now(), null));
+  perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
+  from unnest(enum_range(null::app_public.segment)) as s (segment);
+  select c.* into v_currency from app_public.currencies as c where c.code = open_country.currency;
+  return v_currency;
+end
+$function$;
+comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.operation_retention()
  RETURNS interval
@@ -2649,6 +2706,19 @@ end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
 
+CREATE OR REPLACE FUNCTION app_private.restrict_database()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- By default every login of the cluster may connect to a database and fill its disk with temporary tables.
+  execute format('revoke connect, temporary on database %I from public', current_database());
+  execute format('grant connect on database %I to forecourt_authenticator', current_database());
+end
+$function$;
+comment on function app_private.restrict_database() is 'Lets only the owner and the API''s login connect to this database, and only the owner make temporary tables. The first migration calls it. Call it again in a database that was restored or cloned, because neither copies these rights.';
+
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
  LANGUAGE plpgsql
@@ -2730,6 +2800,28 @@ begin
 end
 $function$;
 comment on function app_private.send_alert(text,text,text,jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
+
+CREATE OR REPLACE FUNCTION app_private.set_admin(email text, is_admin boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  select u.* into v_user
+  from app_public.users as u where u.email = app_private.normalize_email(set_admin.email) for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = format('There is no account with the e-mail address %s.', set_admin.email),
+      hint = 'Please check it, or register it first: docs/operations.md, "First steps", shows how.';
+  end if;
+  update app_public.users as u set is_admin = set_admin.is_admin where u.id = v_user.id and u.is_admin <> set_admin.is_admin;
+  return found;
+end
+$function$;
+comment on function app_private.set_admin(text,boolean) is 'Makes the account of an e-mail address an admin, or takes the right away. Returns false if nothing changes. Raises FC004 if there is no such account. The trigger users_admin_audited records the change. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
  RETURNS app_public.price_configs
@@ -3176,7 +3268,7 @@ $function$;
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
 comment on function app_public.applied_migrations() is 'Hashes of the migrations that this database has run, in their order. For the API''s readiness check only, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_hash text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+CREATE OR REPLACE FUNCTION app_public.begin_login(email text, address text, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT password_parameters text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -3216,15 +3308,16 @@ begin
     retry_after_seconds := greatest(1, ceil(extract(epoch from v_count.window_started_at + v_window - v_now))::integer);
     return;
   end if;
-  select u.id, u.full_name, u.is_admin, p.password_hash
-  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_hash
+  -- The PHC string without its last part, which is the hash.
+  select u.id, u.full_name, u.is_admin, regexp_replace(p.password_hash, '\$[^$]*$', '')
+  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_parameters
   from app_public.users as u
   join app_private.user_passwords as p on p.user_id = u.id
   where u.email = normalized_email;
 end
 $function$;
 grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
-comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back when the password was right. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns the parameters and the salt of the password''s hash, never the hash, and nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
@@ -3336,23 +3429,37 @@ comment on function app_public.cancel_subscription(uuid) is '@behavior +mutation
 @resultFieldName subscription
 Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
-CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea)
- RETURNS void
+CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea, max_count integer, password_hash text)
+ RETURNS boolean
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
  SET lock_timeout TO '3s'
 AS $function$
+declare
+  v_email constant text := app_private.normalize_email(complete_login.email);
 begin
-  update app_private.login_failures as f set failures = f.failures - 1
-  where f.email_hash = complete_login.counted_under and f.failures > 0;
-  insert into app_private.known_addresses as k (account_key, address, last_login_at)
-  values (app_private.account_key(app_private.normalize_email(complete_login.email)), complete_login.address, clock_timestamp())
-  on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
+  perform from app_public.users as u
+  join app_private.user_passwords as p on p.user_id = u.id
+  where u.email = v_email and p.password_hash = complete_login.password_hash;
+  if found then
+    update app_private.login_failures as f set failures = f.failures - 1
+    where f.email_hash = complete_login.counted_under and f.failures > 0;
+    insert into app_private.known_addresses as k (account_key, address, last_login_at)
+    values (app_private.account_key(v_email), complete_login.address, clock_timestamp())
+    on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
+    return true;
+  end if;
+  perform from app_private.login_failures as f
+  where f.email_hash = complete_login.counted_under and f.failures <= complete_login.max_count;
+  if found then
+    perform app_private.audit_login('LOGIN_FAILED', v_email, complete_login.address);
+  end if;
+  return false;
 end
 $function$;
-grant execute on function app_public.complete_login(text,text,bytea) to forecourt_authenticator;
-comment on function app_public.complete_login(text,text,bytea) is 'Call it when the password was right: takes back the failure that begin_login counted under this account_key, and remembers the address. For the API''s identity code only, not for GraphQL.';
+grant execute on function app_public.complete_login(text,text,bytea,integer,text) to forecourt_authenticator;
+comment on function app_public.complete_login(text,text,bytea,integer,text) is 'Compares the hash that the API has computed with the stored one, which never leaves the database, and returns whether they are equal. If so, it takes back the failure that begin_login counted, and remembers the address. If not, it records LOGIN_FAILED, the same way for an account that does not exist, and at most as often per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
@@ -3498,24 +3605,6 @@ grant execute on function app_public.current_user_id() to forecourt_admin;
 grant execute on function app_public.current_user_id() to forecourt_dealer;
 grant execute on function app_public.current_user_id() to forecourt_visitor;
 comment on function app_public.current_user_id() is 'The verified user of this transaction; null for a visitor. The API sets `forecourt.user_id` from the access token.';
-
-CREATE OR REPLACE FUNCTION app_public.fail_login(email text, address text, counted_under bytea, max_count integer)
- RETURNS void
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
- SET lock_timeout TO '3s'
-AS $function$
-begin
-  perform from app_private.login_failures as f
-  where f.email_hash = fail_login.counted_under and f.failures <= fail_login.max_count;
-  if found then
-    perform app_private.audit_login('LOGIN_FAILED', app_private.normalize_email(fail_login.email), fail_login.address);
-  end if;
-end
-$function$;
-grant execute on function app_public.fail_login(text,text,bytea,integer) to forecourt_authenticator;
-comment on function app_public.fail_login(text,text,bytea,integer) is 'Call it when the password was wrong or the account does not exist: records both the same way, as LOGIN_FAILED. It records at most as many entries per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { describeSchema } from './catalog/snapshot.ts'
 import { checkAlerts } from './checks/alerts.ts'
+import { enginesAllowNode20 } from './checks/engines.ts'
 import { errorRegistry } from './checks/errorRegistry.ts'
 import { functionsAreExposed } from './checks/exposedFunctions.ts'
 import { fixturesEqualDatabase } from './checks/fixtures.ts'
@@ -38,6 +39,7 @@ const checks: Check[] = [
   { name: 'imports point one way', run: importsPointDown },
   { name: 'errors: SQL, TypeScript and docs/errors.md agree', run: errorRegistry },
   { name: 'alerts: promtool', run: checkAlerts },
+  { name: 'engines: npm ci on Node 20 gives no warning', run: enginesAllowNode20 },
   { name: 'migrations: no committed file was edited', run: migrationsAreUnchanged },
   { name: 'migrations: current.sql is committed', run: currentIsCommitted },
   { name: 'migrations: squawk', run: lintMigrations },

@@ -16,8 +16,9 @@ export type Configuration = Readonly<{
   port: number
   /** Where `/metrics` listens. Undefined: at the port of the API. */
   metrics: Readonly<{ host: string; port: number }> | undefined
-  /** The URL of the database owner. Undefined: use the embedded Postgres. */
+  /** The URL of the database owner. With neither URL the embedded Postgres is used. */
   databaseUrl: string | undefined
+  /** The URL of the API's login with few rights. The API alone needs no other. */
   authDatabaseUrl: string | undefined
   /** Undefined: `main.ts` uses the one stored beside the embedded database, else a temporary one. */
   jwtSecret: string | undefined
@@ -76,7 +77,12 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
 
   const production = env.NODE_ENV === 'production'
   if (production) {
-    const missing = ['JWT_SECRET', 'DATABASE_URL'].filter(name => text(name) === undefined)
+    // the API needs its own login alone; main.ts asks the other roles for the owner's
+    const hasDatabase = (text('DATABASE_URL') ?? text('AUTH_DATABASE_URL')) !== undefined
+    const missing = [
+      ...(text('JWT_SECRET') === undefined ? ['JWT_SECRET'] : []),
+      ...(hasDatabase ? [] : ['DATABASE_URL']),
+    ]
     if (missing.length > 0) faults.push(`In production ${missing.join(' and ')} must be set.`)
   }
   const jwtSecret = text('JWT_SECRET')
@@ -109,7 +115,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     jwtSecret,
     trustProxy: Object.freeze(trustProxy),
     logLevel,
-    demoData: flag('DEMO_DATA', text('DATABASE_URL') === undefined),
+    demoData: flag('DEMO_DATA', (text('DATABASE_URL') ?? text('AUTH_DATABASE_URL')) === undefined),
     graphiql: flag('GRAPHIQL', !production),
     introspection: flag('INTROSPECTION', !production),
     poolSize,

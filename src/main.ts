@@ -19,6 +19,8 @@ type Running = { name: string; stop: () => Promise<void> }
 const started: Running[] = []
 /** Whether a signal has come. Then a failure of the start that it interrupts is no error. */
 let isStopping = false
+/** The variable with the URL that this process uses, for error messages. */
+let urlVariable = 'DATABASE_URL'
 
 async function main(): Promise<void> {
   const command = process.argv[2] ?? 'all'
@@ -31,19 +33,13 @@ async function main(): Promise<void> {
   const chosen = roles[command]
   if (chosen === undefined) throw new Error(USAGE)
   const configuration = readConfiguration(process.env)
-  if (command !== 'all' && configuration.databaseUrl === undefined) {
-    throw new Error(
-      `Please set DATABASE_URL for npm run ${command}, or use npm start, which starts its own database.`,
-    )
-  }
+  const url = databaseUrlFor(command, configuration)
   const log = makeLog(configuration.logLevel)
   if (command !== 'migrate') stopOnSignals(log)
   if (chosen.api) await requireFreePorts(configuration)
-  const database = await openDatabase(configuration, log)
+  const database = await openDatabase(configuration, { url, isApi: chosen.api, log })
   // the signal's stop ends the process
   if (isStopping) return
-  if (chosen.api && configuration.jwtSecret === undefined && !database.embedded)
-    log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
   if (command === 'all' || command === 'migrate') {
     const { migrate } = await import('./database/migrate.ts')
     await migrate({
@@ -57,6 +53,23 @@ async function main(): Promise<void> {
   await startRoles(chosen, configuration, database, log)
 }
 
+/** Undefined: the embedded database. Only `npm start` may use it, and the API alone needs no login of the owner. */
+function databaseUrlFor(command: string, configuration: Configuration): string | undefined {
+  const { databaseUrl, authDatabaseUrl } = configuration
+  if (databaseUrl !== undefined) return databaseUrl
+  if (command === 'api' && authDatabaseUrl !== undefined) {
+    urlVariable = 'AUTH_DATABASE_URL'
+    return authDatabaseUrl
+  }
+  if (command !== 'all')
+    throw new Error(
+      `Please set DATABASE_URL for npm run ${command}, or use npm start, which starts its own database.`,
+    )
+  if (authDatabaseUrl !== undefined)
+    throw new Error('Please set DATABASE_URL too. Without both variables npm start uses its own database.')
+  return undefined
+}
+
 /** Called before a database is created or migrated. */
 async function requireFreePorts({ host, port, metrics }: Configuration): Promise<void> {
   const { requireFree, METRICS_VARIABLES } = await import('./http/server.ts')
@@ -66,10 +79,14 @@ async function requireFreePorts({ host, port, metrics }: Configuration): Promise
 
 type Database = { url: string; jwtSecret: string; embedded: boolean }
 
-async function openDatabase(configuration: Configuration, log: Logger): Promise<Database> {
-  const { databaseUrl, jwtSecret } = configuration
-  if (databaseUrl !== undefined) {
-    return { url: databaseUrl, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
+async function openDatabase(
+  { jwtSecret }: Configuration,
+  { url, isApi, log }: { url: string | undefined; isApi: boolean; log: Logger },
+): Promise<Database> {
+  if (url !== undefined) {
+    if (jwtSecret === undefined && isApi)
+      log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
+    return { url, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }
   // loaded only when it is used
   const { readOrCreateSecret, startEmbedded } = await import('./embedded/embedded.ts')
@@ -157,7 +174,7 @@ async function stopAll(log: Logger): Promise<boolean> {
 /** Ends the process with exit code 1 and, for an operator, the message without a stack. */
 async function fail(error: unknown): Promise<void> {
   if (isStopping) return
-  process.stderr.write(`${operatorMessage(error)}\n`)
+  process.stderr.write(`${operatorMessage(error, urlVariable)}\n`)
   await stopAll(makeLog('silent'))
   process.exit(1)
 }

@@ -17,7 +17,7 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { argumentsOf, projectDirectory } from '../scripts/support/commands.ts'
 
-const COMMANDS = ['start', 'api', 'worker', 'migrate', 'db:doctor']
+const COMMANDS = ['start', 'api', 'worker', 'migrate', 'db:doctor', 'admin']
 /** Both builds have this file time, so that the cache can only tell them apart by their content. */
 const FILE_TIME = new Date('2026-01-01')
 
@@ -34,7 +34,7 @@ beforeEach(() => {
 afterEach(() => rmSync(project, { recursive: true }))
 
 function writeProgram(build: number): void {
-  for (const file of ['src/main.ts', 'src/doctor.ts']) {
+  for (const file of ['src/main.ts', 'src/doctor.ts', 'src/admin.ts']) {
     const text = `import { getCompileCacheDir } from 'node:module'
       const build: number = ${build}
       console.log(JSON.stringify({ build, directory: getCompileCacheDir() }))`

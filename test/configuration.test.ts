@@ -131,6 +131,12 @@ test('in production one line names a missing JWT_SECRET and a missing DATABASE_U
   expect(faultsOf({ NODE_ENV: 'production', JWT_SECRET: secret }).join()).not.toMatch(/JWT_SECRET/)
 })
 
+test("the API's own login counts as a database: nothing is missing in production, and no demo data is made", () => {
+  const AUTH_DATABASE_URL = 'postgres://api:hidden@db/forecourt'
+  expect(faultsOf({ NODE_ENV: 'production', JWT_SECRET: secret, AUTH_DATABASE_URL })).toEqual([])
+  expect(readConfiguration({ AUTH_DATABASE_URL }).demoData).toBe(false)
+})
+
 const invalid: Record<string, string[]> = {
   PORT: ['-1', '65536', '80a', '5080.5', ' 80', '0x50', 'http'],
   METRICS_PORT: ['-1', '65536', 'metrics'],

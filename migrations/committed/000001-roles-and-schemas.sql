@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:b0dab901474cba11d610cebf4ef17095316e497a
+--! Hash: sha1:50ec043fe4d9ff18ce425d53e7a072192244a90e
 --! Message: roles and schemas
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -115,3 +115,19 @@ comment on function app_public.current_user_id() is 'The verified user of this t
 
 grant execute on function app_public.current_user_id() to forecourt_visitor, forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/current_user_id.sql
+--! Included database/restrict_database.sql
+create or replace function app_private.restrict_database() returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  -- By default every login of the cluster may connect to a database and fill its disk with temporary tables.
+  execute format('revoke connect, temporary on database %I from public', current_database());
+  execute format('grant connect on database %I to forecourt_authenticator', current_database());
+end
+$$;
+
+comment on function app_private.restrict_database() is 'Lets only the owner and the API''s login connect to this database, and only the owner make temporary tables. The first migration calls it. Call it again in a database that was restored or cloned, because neither copies these rights.';
+--! EndIncluded database/restrict_database.sql
+
+select app_private.restrict_database();

@@ -1,5 +1,5 @@
---! Previous: sha1:b0dab901474cba11d610cebf4ef17095316e497a
---! Hash: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
+--! Previous: sha1:50ec043fe4d9ff18ce425d53e7a072192244a90e
+--! Hash: sha1:30d53655364fe8e0429d5f9debe8a79875aeb03e
 --! Message: audit trail
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
---! Hash: sha1:bb92b5cf33e06211ad222c9ea878e2c316464884
+--! Previous: sha1:30d53655364fe8e0429d5f9debe8a79875aeb03e
+--! Hash: sha1:a8baf69a1835709422e06c714497d73b16c0c8bc
 --! Message: rate limits
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:bb92b5cf33e06211ad222c9ea878e2c316464884
---! Hash: sha1:481ec70ea0d6d3a9f35a7ec41d5e6af3bc19f4ce
+--! Previous: sha1:a8baf69a1835709422e06c714497d73b16c0c8bc
+--! Hash: sha1:c366ec5f46b6db265138541ad30154dc16447093
 --! Message: identity
 
 set local lock_timeout to '2s';
@@ -322,7 +322,7 @@ comment on function app_private.audit_login(text, text, text) is 'Records a fail
 --! Included identity/begin_login.sql
 create or replace function app_public.begin_login(
   email text, address text,
-  out user_id uuid, out normalized_email text, out full_name text, out is_admin boolean, out password_hash text,
+  out user_id uuid, out normalized_email text, out full_name text, out is_admin boolean, out password_parameters text,
   out account_key bytea, out max_count integer, out over_limit boolean, out retry_after_seconds integer
 )
   language plpgsql volatile security definer
@@ -362,56 +362,54 @@ begin
     retry_after_seconds := greatest(1, ceil(extract(epoch from v_count.window_started_at + v_window - v_now))::integer);
     return;
   end if;
-  select u.id, u.full_name, u.is_admin, p.password_hash
-  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_hash
+  -- The PHC string without its last part, which is the hash.
+  select u.id, u.full_name, u.is_admin, regexp_replace(p.password_hash, '\$[^$]*$', '')
+  into begin_login.user_id, begin_login.full_name, begin_login.is_admin, begin_login.password_parameters
   from app_public.users as u
   join app_private.user_passwords as p on p.user_id = u.id
   where u.email = normalized_email;
 end
 $$;
 
-comment on function app_public.begin_login(text, text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.begin_login(text, text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back when the password was right. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns the parameters and the salt of the password''s hash, never the hash, and nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
 
 grant execute on function app_public.begin_login(text, text) to forecourt_authenticator;
 --! EndIncluded identity/begin_login.sql
 --! Included identity/complete_login.sql
-create or replace function app_public.complete_login(email text, address text, counted_under bytea) returns void
+create or replace function app_public.complete_login(
+  email text, address text, counted_under bytea, max_count integer, password_hash text
+) returns boolean
   language plpgsql volatile security definer
   set search_path to pg_catalog, app_public, app_private, pg_temp
   set lock_timeout to '3s'
 as $$
+declare
+  v_email constant text := app_private.normalize_email(complete_login.email);
 begin
-  update app_private.login_failures as f set failures = f.failures - 1
-  where f.email_hash = complete_login.counted_under and f.failures > 0;
-  insert into app_private.known_addresses as k (account_key, address, last_login_at)
-  values (app_private.account_key(app_private.normalize_email(complete_login.email)), complete_login.address, clock_timestamp())
-  on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
-end
-$$;
-
-comment on function app_public.complete_login(text, text, bytea) is 'Call it when the password was right: takes back the failure that begin_login counted under this account_key, and remembers the address. For the API''s identity code only, not for GraphQL.';
-
-grant execute on function app_public.complete_login(text, text, bytea) to forecourt_authenticator;
---! EndIncluded identity/complete_login.sql
---! Included identity/fail_login.sql
-create or replace function app_public.fail_login(email text, address text, counted_under bytea, max_count integer) returns void
-  language plpgsql volatile security definer
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-  set lock_timeout to '3s'
-as $$
-begin
-  perform from app_private.login_failures as f
-  where f.email_hash = fail_login.counted_under and f.failures <= fail_login.max_count;
+  perform from app_public.users as u
+  join app_private.user_passwords as p on p.user_id = u.id
+  where u.email = v_email and p.password_hash = complete_login.password_hash;
   if found then
-    perform app_private.audit_login('LOGIN_FAILED', app_private.normalize_email(fail_login.email), fail_login.address);
+    update app_private.login_failures as f set failures = f.failures - 1
+    where f.email_hash = complete_login.counted_under and f.failures > 0;
+    insert into app_private.known_addresses as k (account_key, address, last_login_at)
+    values (app_private.account_key(v_email), complete_login.address, clock_timestamp())
+    on conflict on constraint known_addresses_pkey do update set last_login_at = excluded.last_login_at;
+    return true;
   end if;
+  perform from app_private.login_failures as f
+  where f.email_hash = complete_login.counted_under and f.failures <= complete_login.max_count;
+  if found then
+    perform app_private.audit_login('LOGIN_FAILED', v_email, complete_login.address);
+  end if;
+  return false;
 end
 $$;
 
-comment on function app_public.fail_login(text, text, bytea, integer) is 'Call it when the password was wrong or the account does not exist: records both the same way, as LOGIN_FAILED. It records at most as many entries per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.complete_login(text, text, bytea, integer, text) is 'Compares the hash that the API has computed with the stored one, which never leaves the database, and returns whether they are equal. If so, it takes back the failure that begin_login counted, and remembers the address. If not, it records LOGIN_FAILED, the same way for an account that does not exist, and at most as often per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
-grant execute on function app_public.fail_login(text, text, bytea, integer) to forecourt_authenticator;
---! EndIncluded identity/fail_login.sql
+grant execute on function app_public.complete_login(text, text, bytea, integer, text) to forecourt_authenticator;
+--! EndIncluded identity/complete_login.sql
 --! Included identity/replay_dealer.sql
 create or replace function app_private.replay_dealer(user_id uuid, idempotency_key uuid, payload_hash bytea) returns app_public.dealers
   language plpgsql stable security invoker
@@ -490,6 +488,29 @@ comment on function app_public.create_dealer(text, text, app_public.dealer_type,
 
 grant execute on function app_public.create_dealer(text, text, app_public.dealer_type, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/create_dealer.sql
+--! Included identity/set_admin.sql
+create or replace function app_private.set_admin(email text, is_admin boolean) returns boolean
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_user app_public.users;
+begin
+  select u.* into v_user
+  from app_public.users as u where u.email = app_private.normalize_email(set_admin.email) for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = format('There is no account with the e-mail address %s.', set_admin.email),
+      hint = 'Please check it, or register it first: docs/operations.md, "First steps", shows how.';
+  end if;
+  update app_public.users as u set is_admin = set_admin.is_admin where u.id = v_user.id and u.is_admin <> set_admin.is_admin;
+  return found;
+end
+$$;
+
+comment on function app_private.set_admin(text, boolean) is 'Makes the account of an e-mail address an admin, or takes the right away. Returns false if nothing changes. Raises FC004 if there is no such account. The trigger users_admin_audited records the change. For a DBA.';
+--! EndIncluded identity/set_admin.sql
 --! Included limits/remove_idle_rate_limit_counters.sql
 create or replace function app_private.remove_idle_rate_limit_counters(batch_size integer default 10000) returns integer
   language plpgsql volatile security invoker

@@ -1,5 +1,5 @@
---! Previous: sha1:481ec70ea0d6d3a9f35a7ec41d5e6af3bc19f4ce
---! Hash: sha1:0dd165ee8c56097a05988d44a344949367b7f5e6
+--! Previous: sha1:c366ec5f46b6db265138541ad30154dc16447093
+--! Hash: sha1:113ca158397876daf1fce6e4bcd914ffae701631
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:0dd165ee8c56097a05988d44a344949367b7f5e6
---! Hash: sha1:aa0210f89ae978270b04f5fcd985cf2913a74862
+--! Previous: sha1:113ca158397876daf1fce6e4bcd914ffae701631
+--! Hash: sha1:dfe15a943a507774e86f4724991f56aa011491b6
 --! Message: pricing
 
 set local lock_timeout to '2s';
@@ -22,6 +22,7 @@ create table if not exists app_public.currencies (
 comment on table app_public.currencies is 'The known currencies.';
 comment on column app_public.currencies.code is 'ISO 4217.';
 comment on column app_public.currencies.minor_units is 'Decimal places of an amount: 2 for EUR.';
+comment on constraint currencies_code_form on app_public.currencies is 'Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 
 create table if not exists app_public.country_currencies (
   country text not null primary key constraint country_currencies_country_form check (country ~ '^[A-Z]{2}$'),
@@ -33,6 +34,7 @@ comment on table app_public.country_currencies is 'The countries in which Foreco
 comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
 comment on column app_public.country_currencies.closed_at is 'Since when no dealer can be created there; null: the country is open.';
+comment on constraint country_currencies_country_form on app_public.country_currencies is 'Please enter the country as two capital letters of ISO 3166-1, such as DE.';
 
 create table if not exists app_public.vat_rates (
   id uuid not null default app_private.time_ordered_uuid() primary key,
@@ -47,6 +49,9 @@ comment on column app_public.vat_rates.id is 'Time-ordered.';
 comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.vat_rates.rate is 'In percent, with 2 to 4 decimal places: 19.00 is 19 %.';
 comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
+comment on constraint vat_rates_rate_range on app_public.vat_rates is 'Please enter the VAT rate in percent, from 0 to 100.';
+comment on constraint vat_rates_rate_scale on app_public.vat_rates is 'Please enter the VAT rate with at most 4 decimal places.';
+comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is 'The country has a VAT rate in this period already. Please end that rate first.';
 
 create table if not exists app_public.price_configs (
   id uuid not null default app_private.time_ordered_uuid() primary key,
@@ -70,6 +75,7 @@ comment on column app_public.price_configs.unit_price_net is 'Without VAT, in wh
 comment on column app_public.price_configs.currency is 'The currency of the country.';
 comment on column app_public.price_configs.price_version is 'The number of the version, from 1.';
 comment on column app_public.price_configs.valid is 'When the price is valid; its end is excluded.';
+comment on constraint price_configs_unit_price_net_range on app_public.price_configs is 'Please enter a net price from 0 to less than 1000000.';
 
 create table if not exists app_public.free_quota_configs (
   id uuid not null default app_private.time_ordered_uuid() primary key,
@@ -319,6 +325,59 @@ $$;
 
 comment on function app_private.set_price(text, app_public.segment, app_public.pricing_type, numeric, timestamptz) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. For a DBA.';
 --! EndIncluded pricing/set_price.sql
+--! Included pricing/iso_minor_units.sql
+create or replace function app_private.iso_minor_units(currency text) returns smallint
+  language sql immutable security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select case
+    when currency in ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'VND', 'VUV', 'XAF', 'XOF', 'XPF') then 0
+    when currency in ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') then 3
+    else 2
+  end::smallint
+$$;
+
+comment on function app_private.iso_minor_units(text) is 'Decimal places of a currency by ISO 4217, for currencies that have no row yet: 2, unless the currency is one of the exceptions.';
+--! EndIncluded pricing/iso_minor_units.sql
+--! Included pricing/open_country.sql
+create or replace function app_private.open_country(country text, currency text, vat_rate numeric, unit_price_net numeric)
+  returns app_public.currencies
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_currency app_public.currencies;
+  v_open app_public.country_currencies;
+begin
+  insert into app_public.currencies (code, minor_units)
+  values (open_country.currency, app_private.iso_minor_units(open_country.currency))
+  on conflict on constraint currencies_pkey do nothing;
+  -- Of two sessions, the second waits here and finds the country of the first.
+  insert into app_public.country_currencies as cc (country, currency) values (open_country.country, open_country.currency)
+  on conflict on constraint country_currencies_pkey do nothing;
+  if not found then
+    select cc.* into v_open from app_public.country_currencies as cc where cc.country = open_country.country;
+    raise exception using
+      errcode = 'FC008',
+      message = case when v_open.closed_at is null
+        then format('%s is open already, with prices in %s. Nothing was changed.', v_open.country, v_open.currency)
+        else format('%s was closed on %s. Nothing was changed.', v_open.country, (v_open.closed_at at time zone 'UTC')::date) end,
+      detail = jsonb_build_object('country', v_open.country)::text,
+      hint = case when v_open.closed_at is null
+        then 'docs/operations.md, "Prices, VAT, countries, limits", shows how to change a price or a VAT rate.'
+        else 'docs/operations.md, "Close a country", shows how to open it again.' end;
+  end if;
+  insert into app_public.vat_rates (country, rate, valid)
+  values (open_country.country, open_country.vat_rate, tstzrange(now(), null));
+  perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
+  from unnest(enum_range(null::app_public.segment)) as s (segment);
+  select c.* into v_currency from app_public.currencies as c where c.code = open_country.currency;
+  return v_currency;
+end
+$$;
+
+comment on function app_private.open_country(text, text, numeric, numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
+--! EndIncluded pricing/open_country.sql
 --! Included pricing/record_pricing_conflicts.sql
 create or replace function app_public.record_pricing_conflicts(conflicts jsonb) returns void
   language plpgsql volatile security definer

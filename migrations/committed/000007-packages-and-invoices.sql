@@ -1,5 +1,5 @@
---! Previous: sha1:aa0210f89ae978270b04f5fcd985cf2913a74862
---! Hash: sha1:0e8ad05d15a2be20a217da5079050033aae4e89c
+--! Previous: sha1:dfe15a943a507774e86f4724991f56aa011491b6
+--! Hash: sha1:f92f79d4006d7274e09573c7d2f0b98ce375ce29
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:0e8ad05d15a2be20a217da5079050033aae4e89c
---! Hash: sha1:637d85bd00d4224828b11c9bb38b84a09703239d
+--! Previous: sha1:f92f79d4006d7274e09573c7d2f0b98ce375ce29
+--! Hash: sha1:dcb5bc585f1c6433738a81d5913306b14dadfdcb
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:637d85bd00d4224828b11c9bb38b84a09703239d
---! Hash: sha1:8469bddda99b5d38180c7405ee4e9164136bc28b
+--! Previous: sha1:dcb5bc585f1c6433738a81d5913306b14dadfdcb
+--! Hash: sha1:65bb3fe77ecc0ac6a55c59d9da5acbf6a619d43c
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:8469bddda99b5d38180c7405ee4e9164136bc28b
---! Hash: sha1:36d3e93517695f280e7ed406296366f4a5662a4e
+--! Previous: sha1:65bb3fe77ecc0ac6a55c59d9da5acbf6a619d43c
+--! Hash: sha1:1b3a06cef67f1ab3d8cd66bf65192b8e254d76f2
 --! Message: metrics
 
 set local lock_timeout to '2s';

@@ -6,6 +6,7 @@ import { type Source, sources } from '../support/sources.ts'
 const LAYERS = [
   'src/main.ts',
   'src/doctor.ts',
+  'src/admin.ts',
   'src/api.ts',
   'src/demo',
   'src/http',

@@ -7,6 +7,7 @@ import type pg from 'pg'
 export const migrationsFolder = fileURLToPath(new URL('../../migrations', import.meta.url))
 /** SQLSTATEs of a function, a table or a schema that does not exist: the database was never migrated. */
 const UNDEFINED = new Set(['42883', '42P01', '3F000'])
+const INSUFFICIENT_PRIVILEGE = '42501'
 /** The API's login may only call the function; it does not exist before the first migration has run. */
 const AS_API = 'select app_public.applied_migrations() as applied'
 const AS_OWNER =
@@ -15,6 +16,11 @@ const AS_OWNER =
 const UNRELEASED =
   'This database was made before Forecourt 0.2 and cannot be migrated. ' +
   'Please move .data/ away, or set DATABASE_URL to a new database.'
+const FOREIGN =
+  'This database belongs to another application: it has objects or migrations that Forecourt did not make. ' +
+  'Please set DATABASE_URL to a database of its own.'
+/** The first migration of 0.1. */
+const FIRST_UNRELEASED = '000001-foundation.sql'
 
 type Queryable = Pick<pg.Pool, 'query'>
 type Migration = { hash: string; file: string }
@@ -65,7 +71,7 @@ export async function requireMigrations(owner: Queryable): Promise<void> {
 async function faultOf(pool: Queryable, sql: string): Promise<string | undefined> {
   const expected = await expectedMigrations()
   const applied = await appliedMigrations(pool, sql)
-  if (isUnreleased(expected, applied)) return UNRELEASED
+  if (isOtherHistory(expected, applied)) return (await isForeign(pool, expected)) ? FOREIGN : UNRELEASED
   const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
   if (missing.length > 0) return `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
   if (applied.length > expected.length) return 'The database has newer migrations than this build.'
@@ -83,15 +89,34 @@ export async function writeFault(pool: Queryable): Promise<string | undefined> {
   return undefined
 }
 
-/** Throws if the database was made before the migrations were rewritten for 0.2. `owner` is connected as the owner. */
-export async function refuseUnreleased(owner: Queryable): Promise<void> {
-  if (isUnreleased(await expectedMigrations(), await appliedMigrations(owner, AS_OWNER)))
-    throw new Error(UNRELEASED)
+/** Throws if migrations of 0.1 or of another application have run, or if it has objects in our schemas and no migration. */
+export async function refuseOtherHistory(owner: Queryable): Promise<void> {
+  const [expected, applied] = await Promise.all([expectedMigrations(), appliedMigrations(owner, AS_OWNER)])
+  if (isOtherHistory(expected, applied))
+    throw new Error((await isForeign(owner, expected)) ? FOREIGN : UNRELEASED)
+  if (applied.length > 0) return
+  const { rows } = await owner.query(
+    `select from pg_depend as d where d.refclassid = 'pg_namespace'::regclass
+     and d.refobjid in (to_regnamespace('app_public'), to_regnamespace('app_private')) limit 1`,
+  )
+  if (rows.length > 0) throw new Error(FOREIGN)
 }
 
 /** Every hash covers the migrations before it, so another first hash means another history. */
-function isUnreleased(expected: Migration[], applied: string[]): boolean {
+function isOtherHistory(expected: Migration[], applied: string[]): boolean {
   return applied.length > 0 && applied[0] !== expected[0]?.hash
+}
+
+/** Whether a history with another first hash is no former one of ours. Only the owner may read the names of the files. */
+async function isForeign(pool: Queryable, expected: Migration[]): Promise<boolean> {
+  try {
+    const sql = 'select m.filename from graphile_migrate.migrations as m order by m.filename limit 1'
+    const { rows } = await pool.query<{ filename: string }>(sql)
+    return ![FIRST_UNRELEASED, expected[0]?.file].includes(rows[0]?.filename)
+  } catch (error) {
+    if (codeOf(error) === INSUFFICIENT_PRIVILEGE) return false
+    throw error
+  }
 }
 
 async function appliedMigrations(pool: Queryable, sql: string): Promise<string[]> {
@@ -99,7 +124,11 @@ async function appliedMigrations(pool: Queryable, sql: string): Promise<string[]
     const { rows } = await pool.query<{ applied: string[] }>(sql)
     return rows[0]?.applied ?? []
   } catch (error) {
-    if (UNDEFINED.has(String((error as { code?: unknown }).code))) return []
+    if (UNDEFINED.has(codeOf(error))) return []
     throw error
   }
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code)
 }

@@ -17,7 +17,7 @@ const FIRST = ['server', encoding, appliedMigrations]
 export const RULES = ['owner', 'roles', 'grants', 'row_security', 'functions', 'constraints', 'indexes']
 const REST = [
   schemaSnapshot,
-  ...['extensions', ...RULES],
+  ...['extensions', 'database', ...RULES],
   ...['vacuum', 'bloat', 'sessions', 'wal', 'settings', connections, clock, 'jobs', crontab],
 ]
 

@@ -151,7 +151,8 @@ async function ensureOwner(
     if (!rows[0].has_role) await client.query(`create role ${OWNER}`)
     const password = client.escapeLiteral(ownerPassword)
     await client.query(`alter role ${OWNER} with login createrole nosuperuser password ${password}`)
-    if (!rows[0].has_database) await client.query(`create database ${DATABASE} owner ${OWNER}`)
+    if (!rows[0].has_database)
+      await createDatabase(client, urlOf('postgres', superuserPassword, server.port, DATABASE))
   } catch (error) {
     await stopServer(server.pid, cluster)
     if ((error as { code?: unknown }).code !== WRONG_PASSWORD) throw error
@@ -162,6 +163,21 @@ async function ensureOwner(
     )
   } finally {
     await client.end()
+  }
+}
+
+/** Makes the database, and takes rights from every login that no role of the API needs. */
+async function createDatabase(client: Client, superuserUrl: string): Promise<void> {
+  await client.query(`create database ${DATABASE} owner ${OWNER}`)
+  await client.query('revoke connect, temporary on database postgres, template1 from public')
+  const inside = connection(superuserUrl)
+  try {
+    await inside.connect()
+    await inside.query(
+      'revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public',
+    )
+  } finally {
+    await inside.end()
   }
 }
 

@@ -1,11 +1,9 @@
-/** Registers accounts and logs them in. Passwords are hashed and checked here, so that no statement contains one. */
-import { createHash } from 'node:crypto'
-import { verify } from '@node-rs/argon2'
+/** Registers accounts and logs them in. Passwords are hashed here, so that no statement contains one. */
 import type pg from 'pg'
 import { addressOf } from '../request/address.ts'
 import { ApiError, tooManyRequests } from '../request/errors.ts'
 import type { ApiRequest } from '../request/request.ts'
-import { hashPassword } from './passwords.ts'
+import { hashAsStored, hashPassword } from './passwords.ts'
 import type { Accounts, Credentials, Session } from './sessions.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -17,7 +15,7 @@ type LoginAttempt = {
   normalized_email: string
   full_name: string
   is_admin: boolean
-  password_hash: string | null
+  password_parameters: string | null
   account_key: Buffer
   max_count: number
   over_limit: boolean
@@ -28,7 +26,7 @@ type LoginAttempt = {
 export type AccountOutcome = 'allowed' | 'refused' | 'shadow_refused'
 
 export type AccountsOptions = {
-  /** Connects as forecourt_authenticator, which may call the four identity functions. */
+  /** Connects as forecourt_authenticator, which may call the three identity functions. */
   pool: pg.Pool
   tokens: Tokens
   /** Called for each login attempt, with the outcome of the account's limit. */
@@ -37,8 +35,6 @@ export type AccountsOptions = {
 
 export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Accounts {
   const serializeByKey = makeKeySerializer()
-  // Checked for an unknown e-mail address: the same work, and it never matches.
-  const dummyHash = hashPassword(createHash('sha256').update(String(Math.random())).digest('hex'))
 
   async function openSession(user: Session['user'], isAdmin: boolean): Promise<Session> {
     const token = await tokens.issue({ userId: user.id, role: isAdmin ? 'admin' : 'dealer' })
@@ -57,14 +53,11 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
     onCounted(outcomeOf(attempt), request)
     if (attempt.retry_after_seconds !== null)
       throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
-    const matches = await verify(attempt.password_hash ?? (await dummyHash), password)
-    if (!matches || attempt.user_id === null) {
-      const fail = 'select app_public.fail_login($1, $2, $3, $4)'
-      await pool.query(fail, [email, address, attempt.account_key, attempt.max_count])
-      throw new ApiError('invalid_credentials')
-    }
-    const complete = 'select app_public.complete_login($1, $2, $3)'
-    await pool.query(complete, [email, address, attempt.account_key])
+    const hash = await hashAsStored(password, attempt.password_parameters)
+    const complete = 'select app_public.complete_login($1, $2, $3, $4, $5) as matches'
+    const { account_key, max_count } = attempt
+    const { rows: completed } = await pool.query(complete, [email, address, account_key, max_count, hash])
+    if (!completed[0]?.matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
     return openSession(
       { id: attempt.user_id, email: attempt.normalized_email, fullName: attempt.full_name },
       attempt.is_admin,

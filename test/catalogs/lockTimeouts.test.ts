@@ -10,7 +10,8 @@ import { committed, interleave, sqlstate } from '../support/transactions.ts'
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const CANCEL = 'select app_public.cancel_subscription($1)'
 const BEGIN = "select app_public.begin_login($1, '192.0.2.1')"
-const COMPLETE = "select app_public.complete_login($1, '192.0.2.1', $2)"
+// with the hash of makeUser
+const COMPLETE = "select app_public.complete_login($1, '192.0.2.1', $2, 5, '$argon2id$none')"
 
 let database: TestDatabase
 let userId: string
@@ -43,6 +44,7 @@ test('a function that waits 3 seconds for a lock fails with 55P03 and writes not
   const payer = await makeSubscribed()
   const invoiceId = await buyAndCommit(database, userId, payer.dealerId, packageId)
   const emails = ['begin@example.com', 'complete@example.com']
+  await makeUser(database.owner, 'complete@example.com')
   for (const email of emails) await run('authenticator', BEGIN, [email])
   const key = "select app_private.account_key('complete@example.com')"
   const { rows: keys } = await database.owner.query(key)

@@ -152,6 +152,40 @@ test('migrate and the worker refuse a database from before 0.2, and do not chang
   expect(await ourSchemas(database)).toEqual(['graphile_migrate'])
 })
 
+const IS_ANOTHERS = /^This database belongs to another application\b.*\. Please set DATABASE_URL .*\.$/
+
+test.each([
+  ['its own table in app_public', 'create schema app_public; create table app_public.users (id integer)'],
+  [
+    'its own function in app_private',
+    'create schema app_private; create function app_private.f() returns int return 1',
+  ],
+  ['a history of graphile-migrate', FIRST_UNRELEASED.replace('000001-foundation.sql', '000001-shop.sql')],
+])(
+  'migrate refuses the database of another application with %s, and makes nothing in it',
+  async (_what, sql) => {
+    const database = await keep(emptyDatabase())
+    await database.owner.query(sql)
+    const before = await ourSchemas(database)
+    await expect(run(database)).rejects.toThrow(IS_ANOTHERS)
+    expect(await ourSchemas(database)).toEqual(before)
+  },
+)
+
+test('the worker names a history of another application as such', async () => {
+  const database = await keep(emptyDatabase())
+  await database.superuser.query(FIRST_UNRELEASED.replace('000001-foundation.sql', '000001-shop.sql'))
+  const worker = startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('silent').log })
+  await expect(worker).rejects.toThrow(IS_ANOTHERS)
+})
+
+test('an empty schema of ours, as a DBA may make it, is no other application', async () => {
+  const database = await keep(emptyDatabase())
+  await database.owner.query('create schema app_public')
+  await run(database)
+  expect(await migrationFault(database.superuser)).toBeUndefined()
+})
+
 test('a worker refuses a database that lacks migrations, and leaves it as it is', async () => {
   const database = await keep(emptyDatabase())
   const start = () => startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('silent').log })

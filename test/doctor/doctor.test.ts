@@ -67,7 +67,7 @@ test('a healthy database ends with 0, a line for each check and no failure', asy
   expect(stdout).not.toMatch(/^FAIL/m)
   expect([code, stderr]).toEqual([0, ''])
   const lines = stdout.trimEnd().split('\n')
-  expect(lines.filter(line => line.startsWith('ok'))).toHaveLength(20)
+  expect(lines.filter(line => line.startsWith('ok'))).toHaveLength(21)
   expect(lines.filter(line => line.startsWith('WARN'))).toEqual([
     expect.stringContaining('no worker has ever run'),
   ])

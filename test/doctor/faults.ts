@@ -129,6 +129,25 @@ export const faults: Fault[] = [
     'FAIL',
     /^session_replication_role=replica is set for every role$/,
   ],
+  [
+    'an API login whose sessions begin as another role',
+    `alter role ${api} set role to forecourt_admin`,
+    'FAIL',
+    /^role=forecourt_admin is set for forecourt_authenticator$/,
+  ],
+  [
+    'roles of the API that make temporary tables',
+    `do $$ begin execute format('grant temporary on database %I to public', current_database()); end $$`,
+    'WARN',
+    /^forecourt_admin, .*forecourt_visitor may make temporary tables$/,
+  ],
+  [
+    'a database that every login may enter',
+    `do $$ begin execute format('grant connect on database %I to public', current_database()); end $$`,
+    'WARN',
+    /^every login of the cluster may connect/,
+  ],
+  ['roles of the API that make large objects', 'select', 'note', /may make large objects$/],
   ['a server without autovacuum', setting('autovacuum', 'off'), 'FAIL', /^autovacuum is off/],
   [
     'another isolation level than the functions rely on',

@@ -227,4 +227,29 @@ export const ruleFaults: Fault[] = [
     'WARN',
     /ix_t \(\d+ MB\) was not used since/,
   ],
+  [
+    'a partition of the audit trail with a policy of its own',
+    'create policy select_all on app_private.audit_logs_default for select using (true)',
+    'FAIL',
+    /^the partition app_private\.audit_logs_default has the policy select_all of its own$/,
+  ],
+  [
+    'a partition of the audit trail with a constraint of its own',
+    'alter table app_private.audit_logs_default add constraint few check (length(action) < 9)',
+    'WARN',
+    /^the partition app_private\.audit_logs_default has the constraint few of its own$/,
+  ],
+  [
+    'an event trigger',
+    `create function app_private.e() returns event_trigger language plpgsql as 'begin end';
+     create event trigger watch on ddl_command_end execute function app_private.e()`,
+    'note',
+    /^the event trigger watch of \w+ runs at ddl_command_end$/,
+  ],
+  [
+    'rights of the API to what another role will make',
+    'create role stranger; alter default privileges for role stranger in schema app_public grant select on tables to forecourt_visitor',
+    'WARN',
+    /^forecourt_visitor gets select on the tables that stranger makes in schema app_public$/,
+  ],
 ]

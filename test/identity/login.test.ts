@@ -17,7 +17,7 @@ type LoginAttempt = {
   normalized_email: string
   full_name: string | null
   is_admin: boolean | null
-  password_hash: string | null
+  password_parameters: string | null
   account_key: Buffer
   max_count: number
   retry_after_seconds: number | null
@@ -27,7 +27,17 @@ let database: TestDatabase
 
 beforeAll(async () => {
   database = await cloneDatabase()
-  for (const name of ['parallel', 'known', 'window', 'success', 'mixed']) {
+  for (const name of [
+    'parallel',
+    'known',
+    'window',
+    'success',
+    'mixed',
+    'apart',
+    'zero',
+    'never-seen',
+    'exact',
+  ]) {
     await makeUser(database.owner, `${name}@example.com`)
   }
 })
@@ -52,11 +62,20 @@ function attemptLogin(email: string): Promise<LoginAttempt> {
   return committed(database, 'authenticator', client => beginLogin(client, email))
 }
 
-/** Completes an attempt whose password was right. */
-function completeLogin(email: string, { account_key }: LoginAttempt): Promise<unknown> {
-  return committed(database, 'authenticator', client =>
-    client.query('select app_public.complete_login($1, $2, $3)', [email, address, account_key]),
+/** The stored hash of `makeUser`. */
+const HASH = '$argon2id$none'
+const COMPLETE = 'select app_public.complete_login($1, $2, $3, $4, $5) as matches'
+
+/** Completes an attempt. The default is the right password. */
+async function completeLogin(
+  email: string,
+  { account_key, max_count }: LoginAttempt,
+  hash = HASH,
+): Promise<unknown> {
+  const { rows } = await committed(database, 'authenticator', client =>
+    client.query(COMPLETE, [email, address, account_key, max_count, hash]),
   )
+  return rows[0].matches
 }
 
 async function countFailures(email: string): Promise<number | undefined> {
@@ -75,13 +94,13 @@ async function moveWindowBack(email: string, interval: string): Promise<void> {
   )
 }
 
-test('20 concurrent attempts count as 20 failures, and exactly 5 of them get the password hash', async () => {
+test('20 concurrent attempts count as 20 failures, and exactly 5 of them get the parameters of the password hash', async () => {
   const outcomes = await concurrently(database, 'authenticator', 20, client =>
     beginLogin(client, 'parallel@example.com'),
   )
   expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   const attempts = outcomes.flatMap(outcome => (outcome.status === 'fulfilled' ? [outcome.value] : []))
-  expect(attempts.filter(({ password_hash }) => password_hash !== null)).toHaveLength(5)
+  expect(attempts.filter(({ password_parameters }) => password_parameters !== null)).toHaveLength(5)
   expect(attempts.filter(({ retry_after_seconds }) => retry_after_seconds !== null)).toHaveLength(15)
   expect(await countFailures('parallel@example.com')).toBe(20)
 })
@@ -110,10 +129,10 @@ test('an attempt waits until the attempt before it is counted', () =>
 test('the sixth attempt within 15 minutes is refused, for an existing and for an unknown address', async () => {
   for (const email of ['known@example.com', 'nobody@example.com']) {
     for (let number = 1; number <= 5; number += 1) {
-      const { retry_after_seconds, password_hash } = await attemptLogin(email)
-      expect({ retry_after_seconds, hasHash: password_hash !== null }).toEqual({
+      const { retry_after_seconds, password_parameters } = await attemptLogin(email)
+      expect({ retry_after_seconds, hasParameters: password_parameters !== null }).toEqual({
         retry_after_seconds: null,
-        hasHash: email === 'known@example.com',
+        hasParameters: email === 'known@example.com',
       })
     }
     const sixth = await attemptLogin(email)
@@ -122,7 +141,7 @@ test('the sixth attempt within 15 minutes is refused, for an existing and for an
       normalized_email: email,
       full_name: null,
       is_admin: null,
-      password_hash: null,
+      password_parameters: null,
       account_key: expect.any(Buffer),
       max_count: 5,
       over_limit: true,
@@ -158,8 +177,8 @@ test('a successful login removes only the failure that was counted when it began
   for (let number = 1; number <= 3; number += 1) await attemptLogin('success@example.com')
   for (let number = 1; number <= 10; number += 1) {
     const right = await attemptLogin('success@example.com')
-    expect(right.password_hash).not.toBeNull()
-    await completeLogin('success@example.com', right)
+    expect(right.password_parameters).not.toBeNull()
+    expect(await completeLogin('success@example.com', right)).toBe(true)
   }
   expect(await countFailures('success@example.com')).toBe(3)
 })
@@ -177,6 +196,36 @@ test('after a success the client address gets its own count, and other addresses
   })
   expect(elsewhere.account_key).toEqual(right.account_key)
 })
+
+test('only the exact stored hash is right, and any other leaves the failure counted and the address unknown', async () => {
+  const email = 'exact@example.com'
+  const attempt = await attemptLogin(email)
+  for (const wrong of ['', '$argon2id', '$argon2id$None', `${HASH}$`, '%'])
+    expect(await completeLogin(email, attempt, wrong)).toBe(false)
+  expect(await completeLogin('nobody@example.com', attempt)).toBe(false)
+  expect(await countFailures(email)).toBe(1)
+  expect((await attemptLogin(email)).account_key).toEqual(attempt.account_key)
+})
+
+test('no function that the API may call returns a stored hash', () =>
+  rolledBack(database, async client => {
+    await makeUser(client, 'secret@example.com')
+    const set =
+      "update app_private.user_passwords set password_hash = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'"
+    await client.query(set)
+    await become(client, 'authenticator')
+    const attempt = await beginLogin(client, 'secret@example.com')
+    expect(attempt.password_parameters).toBe('$argon2id$v=19$m=19456,t=2,p=1$c2FsdA')
+    const values = ['secret@example.com', address, attempt.account_key, attempt.max_count, HASH]
+    const completed = await client.query(COMPLETE, values)
+    expect(JSON.stringify([attempt, completed.rows])).not.toContain('aGFzaA')
+    await become(client, 'owner')
+    const { rows } = await client.query(
+      "select string_agg(a::text, ' ') as text from app_public.audit_logs as a where created_at >= now()",
+    )
+    expect(rows[0].text).toContain('LOGIN_FAILED')
+    expect(rows[0].text).not.toMatch(/argon2|aGFzaA/)
+  }))
 
 test('a success without an attempt does not make the count negative', async () => {
   const zero = await attemptLogin('zero@example.com')
@@ -197,7 +246,7 @@ test('an attempt returns the name of the account and whether it is an admin', ()
       normalized_email: 'boss@example.com',
       full_name: 'Test User',
       is_admin: true,
-      password_hash: '$argon2id$none',
+      password_parameters: '$argon2id',
       account_key: expect.any(Buffer),
       max_count: 5,
       over_limit: false,
@@ -214,8 +263,7 @@ const API_ROLES: [string, As][] = [
 const IDENTITY_CALLS = [
   "select * from app_public.register_user('a@example.com', 'A', '$argon2id$none')",
   "select * from app_public.begin_login('a@example.com', '192.0.2.1')",
-  "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00')",
-  "select app_public.fail_login('a@example.com', '192.0.2.1', '\\x00', 5)",
+  "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00', 5, '$argon2id$none')",
 ]
 
 test.each(API_ROLES)('%s cannot call the login and registration functions', (_who, as) =>

@@ -64,7 +64,7 @@ test('an entry accepts an IPv6 network as client address, and stores null for an
     committed(database, 'authenticator', async client => {
       const { rows } = await client.query('select * from app_public.begin_login($1, $2)', [email, address])
       const { account_key, max_count } = rows[0]
-      await client.query('select app_public.fail_login($1, $2, $3, $4)', [
+      await client.query("select app_public.complete_login($1, $2, $3, $4, 'wrong')", [
         email,
         address,
         account_key,

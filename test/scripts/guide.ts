@@ -34,3 +34,21 @@ export function applyChange(
   if (!text.includes(before)) throw new Error(`${path} does not have these lines:\n${before}`)
   return text.replace(before, () => after)
 }
+
+export type Block = { language: string; tag: string; text: string }
+
+/** The fenced blocks of a section, in their order. The tag stands behind the language. */
+export function blocksOf(guide: string, heading: string): Block[] {
+  const found = new RegExp(`^(#+) ${heading}\n([\\s\\S]*)`, 'm').exec(guide)
+  if (found === null) throw new Error(`there is no heading "${heading}"`)
+  const [, level = '', rest = ''] = found
+  const [section = ''] = rest.split(new RegExp(`^#{1,${level.length}} `, 'm'))
+  return [...section.matchAll(/^```(\w+) ?(\S*)\n([\s\S]*?)^```$/gm)].map(
+    ([, language = '', tag = '', text = '']) => ({ language, tag, text }),
+  )
+}
+
+/** The dates of examples lie in the next year, whenever the test runs. */
+export function inNextYear(guide: string): string {
+  return guide.replaceAll(/\b2027-/g, `${new Date().getUTCFullYear() + 1}-`)
+}

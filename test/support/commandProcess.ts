@@ -29,12 +29,14 @@ export function start(
   env: Record<string, string> = {},
   directory = projectDirectory,
 ): Running {
-  const { PATH = '', HOME = '' } = process.env
   const [name = '', ...args] = command.split(' ')
-  const child = spawn(process.execPath, [...argumentsOf(name), ...args], {
-    cwd: directory,
-    env: { PATH, HOME, PORT: '0', ...env },
-  })
+  return startNode([...argumentsOf(name), ...args].join(' '), { PORT: '0', ...env }, directory)
+}
+
+/** The same for the arguments of Node. */
+export function startNode(args: string, env: Record<string, string>, directory = projectDirectory): Running {
+  const { PATH = '', HOME = '' } = process.env
+  const child = spawn(process.execPath, args.split(' '), { cwd: directory, env: { PATH, HOME, ...env } })
   children.push(child)
   let output = ''
   for (const stream of [child.stdout, child.stderr])

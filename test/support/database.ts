@@ -24,6 +24,8 @@ export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> 
   const asSuperuser = new URL(superuserUrl)
   asSuperuser.pathname = `/${name}`
   const superuser = quietPool(asSuperuser.href)
+  // a clone does not have the rights of its template
+  if (template === TEMPLATE) await owner.query('select app_private.restrict_database()')
   return {
     name,
     ownerUrl: url,

@@ -46,3 +46,17 @@ from api cross join pg_class as c
 where api.name = 'forecourt_authenticator' and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
   and c.relnamespace::regnamespace::text = 'app_public' and c.oid::regclass::text <> 'app_public.rate_limit_policies'
   and has_any_column_privilege(api.oid, c.oid, 'select')
+union all
+-- objects that another role makes later; a function for everybody is Postgres' own default
+select 'WARN', format('%s gets %s on the %s that %s makes%s', g.grantee, lower(x.privilege_type), k.objects, d.defaclrole::regrole, k.place),
+  format('alter default privileges for role %s%s revoke %s on %s from %s', d.defaclrole::regrole, k.place, x.privilege_type, k.objects, g.grantee)
+from pg_default_acl as d
+cross join aclexplode(d.defaclacl) as x
+cross join lateral (select case x.grantee when 0 then 'public' else x.grantee::regrole::text end) as g (grantee)
+cross join lateral (select
+  case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions' when 'T' then 'types' else 'schemas' end,
+  coalesce(' in schema ' || nullif(d.defaclnamespace, 0)::regnamespace::text, '')) as k (objects, place)
+where d.defaclrole <> (select n.nspowner from pg_namespace as n where n.nspname = 'app_public')
+  and (d.defaclnamespace = 0 or d.defaclnamespace::regnamespace::text in ('app_public', 'app_private', 'graphile_worker'))
+  and (g.grantee = 'public' or x.grantee in (select api.oid from api))
+  and not (d.defaclnamespace = 0 and g.grantee = 'public' and d.defaclobjtype in ('f', 'T'))

@@ -17,9 +17,11 @@ join (values
 ) as r (verdict, name, wrong, remedy) on r.name = s.name and s.setting = any (r.wrong)
 union all
 select 'FAIL', format('%s is set for %s', setting, coalesce(nullif(d.setrole, 0)::regrole::text, 'every role')),
-  case setting when 'synchronous_commit=off' then 'the API''s commits may be lost in a crash: alter role … reset synchronous_commit'
+  case
+    when setting = 'synchronous_commit=off' then 'the API''s commits may be lost in a crash: alter role … reset synchronous_commit'
+    when setting like 'role=%' then 'each session begins with the rights of that role: alter role … reset role'
     else 'triggers and foreign keys do not work there: alter role … reset session_replication_role' end
 from pg_db_role_setting as d
 cross join unnest(d.setconfig) as setting
-where setting in ('synchronous_commit=off', 'session_replication_role=replica') and d.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+where (setting in ('synchronous_commit=off', 'session_replication_role=replica') or setting like 'role=%') and d.setdatabase in (0, (select oid from pg_database where datname = current_database()))
   and (d.setrole = 0 or d.setrole::regrole::text in ('forecourt_authenticator', current_user))

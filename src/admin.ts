@@ -1,0 +1,131 @@
+/** `npm run admin`: the first steps of a fresh production, as the owner of the database: its admins and its countries. */
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import pg from 'pg'
+import { readConfiguration } from './configuration.ts'
+import { operatorMessage } from './database/connectionErrors.ts'
+import { requireMigrations } from './database/migrations.ts'
+import { findEmbedded } from './embedded/embedded.ts'
+
+const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
+const USAGE = `Usage: npm run admin -- grant EMAIL
+       npm run admin -- revoke EMAIL
+       npm run admin -- list
+       npm run admin -- open-country DE --currency EUR --vat 19 --price 5.00`
+const NEXT_LOGIN = 'The access token has the right: an account that is logged in must log in again.'
+
+type Action = (client: pg.Client) => Promise<string>
+
+/** The action that the arguments ask for. Throws the usage if they ask for none. */
+function actionOf(args: string[]): Action {
+  const { positionals, values } = parse(args)
+  const [command, subject, ...more] = positionals
+  const isAlone = Object.keys(values).length === 0
+  if (more.length === 0 && isAlone) {
+    if (command === 'list' && subject === undefined) return listAdmins
+    if (command === 'grant' && subject !== undefined) return client => setAdmin(client, subject, true)
+    if (command === 'revoke' && subject !== undefined) return client => setAdmin(client, subject, false)
+  }
+  const { currency, vat, price } = values
+  const isComplete = currency !== undefined && vat !== undefined && price !== undefined
+  if (command === 'open-country' && subject !== undefined && more.length === 0 && isComplete) {
+    for (const [option, value] of Object.entries({ vat, price })) requireNumber(option, value)
+    return client => openCountry(client, [subject, currency, vat, price])
+  }
+  throw new Error(USAGE)
+}
+
+function parse(args: string[]) {
+  const option = { type: 'string' } as const
+  try {
+    return parseArgs({
+      args,
+      allowPositionals: true,
+      options: { currency: option, vat: option, price: option },
+    })
+  } catch {
+    throw new Error(USAGE)
+  }
+}
+
+function requireNumber(option: string, value: string): void {
+  if (!/^\d{1,9}(\.\d{1,9})?$/.test(value))
+    throw new Error(`Please give --${option} a number such as 19 or 8.1, not "${value}".`)
+}
+
+async function setAdmin(client: pg.Client, email: string, isAdmin: boolean): Promise<string> {
+  const { rows } = await client.query<{ changed: boolean }>(
+    'select app_private.set_admin($1, $2) as changed',
+    [email, isAdmin],
+  )
+  const state = isAdmin ? 'an admin' : 'no admin'
+  return rows[0]?.changed ? `${email} is ${state} now. ${NEXT_LOGIN}` : `${email} was ${state} already.`
+}
+
+async function listAdmins(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ email: string }>(
+    'select u.email from app_public.users as u where u.is_admin order by u.email',
+  )
+  if (rows.length === 0) return 'There is no admin yet. Make one with: npm run admin -- grant EMAIL'
+  return rows.map(({ email }) => email).join('\n')
+}
+
+async function openCountry(client: pg.Client, values: string[]): Promise<string> {
+  const [country, currency, vat, price] = values
+  const { rows } = await client.query<{ minor_units: number }>(
+    'select c.minor_units from app_private.open_country($1, $2, $3, $4) as c',
+    values,
+  )
+  const places = `${rows[0]?.minor_units} decimal places`
+  return (
+    `${country} is open: a listing costs ${price} ${currency} plus ${vat} % VAT, and ${currency} has ${places}. ` +
+    'Free listings and packages are next: docs/operations.md, "First steps".'
+  )
+}
+
+async function main(): Promise<void> {
+  const action = actionOf(process.argv.slice(2))
+  // the variables that only the API requires may be missing here
+  const { databaseUrl } = readConfiguration({ ...process.env, NODE_ENV: '' })
+  const connectionString = databaseUrl ?? findEmbedded(dataDirectory)
+  if (connectionString === undefined) {
+    throw new Error(
+      'Set DATABASE_URL to the login of the owner, or start the embedded database with npm start.',
+    )
+  }
+  const client = new pg.Client({
+    connectionString,
+    application_name: 'forecourt admin',
+    connectionTimeoutMillis: 10_000,
+    statement_timeout: 60_000,
+    lock_timeout: 10_000,
+  })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    await requireMigrations(client)
+    process.stdout.write(`${await action(client).catch(error => refuse(client, error))}\n`)
+  } finally {
+    await client.end()
+  }
+}
+
+/** Throws a sentence that names the next step. A function of ours has it as a hint, a constraint as its comment. */
+async function refuse(client: pg.Client, error: unknown): Promise<never> {
+  const { code = '', message, hint, schema, constraint } = error as pg.DatabaseError
+  if (code.startsWith('FC')) throw new Error([message, hint].filter(Boolean).join(' '))
+  if (constraint === undefined) throw error
+  const { rows } = await client.query<{ comment: string | null }>(
+    `select obj_description(c.oid, 'pg_constraint') as comment
+     from pg_constraint as c where c.connamespace = to_regnamespace($1) and c.conname = $2`,
+    [schema, constraint],
+  )
+  throw new Error(rows[0]?.comment ?? `${message}.`)
+}
+
+try {
+  await main()
+} catch (error) {
+  process.stderr.write(`${operatorMessage(error)}\n`)
+  process.exitCode = 1
+}
