@@ -83,7 +83,8 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     const server = makeServer(configuration.maxConnections)
     reportConnections(server, registry)
     const admission = makeAdmission({
-      maxInProgress: configuration.maxInProgress,
+      slots: configuration.maxInProgress,
+      connections: configuration.poolSize,
       metrics: makeAdmissionMetrics(registry),
       log,
     })

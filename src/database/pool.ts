@@ -1,8 +1,14 @@
 /** Connection pools that survive the loss of any connection. */
 import type { EventEmitter } from 'node:events'
 import pg from 'pg'
+import { discardOnRelease } from './discard.ts'
+import { cancelOverdue, failUnconfirmed } from './overdue.ts'
 
-/** The client waits this much longer than the server's statement timeout. After that the connection is dead. */
+/**
+ * The server's statement timeout does not cover a commit. This much later the statement is cancelled, and after the rest of the
+ * margin, the connection is dead.
+ */
+const CANCEL_MARGIN_MS = 1_000
 const CLIENT_MARGIN_MS = 2_000
 export const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
@@ -40,6 +46,9 @@ export function makePool(options: PoolOptions): pg.Pool {
   pool.on('error', options.onError)
   pool.on('connect', client => client.on('error', options.onError))
   discardReadOnly(pool)
+  failUnconfirmed(pool)
+  if (statementTimeoutMs !== undefined)
+    cancelOverdue(pool, options.config, statementTimeoutMs + CANCEL_MARGIN_MS)
   return pool
 }
 
@@ -48,14 +57,11 @@ export function makePool(options: PoolOptions): pg.Pool {
  * before the pool can reuse it. The pool then opens another one, to the new primary.
  */
 function discardReadOnly(pool: pg.Pool): void {
-  const stale = new WeakSet<object>()
+  const discard = discardOnRelease(pool)
   pool.on('connect', client => {
     const { connection } = client as unknown as { connection: EventEmitter }
     connection.on('errorMessage', ({ code }: { code?: string }) => {
-      if (code === READ_ONLY) stale.add(client)
+      if (code === READ_ONLY) discard(client)
     })
-  })
-  pool.on('release', (_error, client) => {
-    if (stale.has(client)) void client.end()
   })
 }

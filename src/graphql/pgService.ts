@@ -1,4 +1,7 @@
-/** Makes PostGraphile send each statement together with the settings of its request, in one round trip and one transaction. */
+/**
+ * Makes PostGraphile send each statement together with the settings of its request, in one round trip and one transaction, and
+ * the statements of a request one after another. PostGraphile runs root fields in parallel: one request would take the whole pool.
+ */
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from '@dataplan/pg'
 import { createWithPgClient, makePgService } from '@dataplan/pg/adaptors/pg'
 import type { Pool } from 'pg'
@@ -8,13 +11,16 @@ type Options = { pool: Pool; prepareStatements: boolean }
 
 export function makeService({ pool, prepareStatements }: Options): GraphileConfig.PgServiceConfiguration {
   const ordinary: WithPgClient = createWithPgClient({ pool })
+  const inTurn = makeTurns()
   const withPgClient: WithPgClient = (settings, callback) => {
     // PostGraphile reads the catalogs at the start, without settings.
     if (settings === null) return ordinary(null, callback)
     const client: PgClient = {
       async query<Data>({ text, values, arrayMode }: PgClientQuery): Promise<PgClientResult<Data>> {
         const statement = { text, values: values ?? [], arrayMode: arrayMode ?? false }
-        const { rows, rowCount } = await runInTransaction(pool, settings, statement, prepareStatements)
+        const { rows, rowCount } = await inTurn(settings, () =>
+          runInTransaction(pool, settings, statement, prepareStatements),
+        )
         return { rows: rows as Data[], rowCount, notices: [] }
       },
       withTransaction: work => ordinary(settings, inner => inner.withTransaction(work)),
@@ -28,4 +34,14 @@ export function makeService({ pool, prepareStatements }: Options): GraphileConfi
     createWithPgClient: () => withPgClient,
   } as object as typeof service.adaptor
   return { ...service, adaptor }
+}
+
+/** Returns a function that runs the work of one owner one after another. The settings of a request are an object of its own. */
+function makeTurns() {
+  const last = new WeakMap<object, Promise<unknown>>()
+  return <Value>(owner: object, work: () => Promise<Value>): Promise<Value> => {
+    const current = last.get(owner)?.then(work, work) ?? work()
+    last.set(owner, current)
+    return current
+  }
 }

@@ -4,11 +4,15 @@ import type { Express } from 'express'
 import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 import type { AdmissionMetrics } from '../metrics/httpServer.ts'
+import { addressOf } from '../request/address.ts'
+import { operationOf, parseDocument } from '../request/document.ts'
 import { type ErrorCode, fault } from '../request/errors.ts'
 import { refusalType } from '../request/mediaType.ts'
 import { outcomeOf } from '../request/outcome.ts'
+import { parametersOf } from '../request/parameters.ts'
+import type { ApiRequest } from '../request/request.ts'
 import { requestIdOf } from './requestLog.ts'
-import { makeSlots, type Slots } from './slots.ts'
+import { type Entry, makeSlots, type SlotOptions, type Slots } from './slots.ts'
 
 /** A request in the queue is refused after the time that it could wait for a database connection. */
 const QUEUE_TIMEOUT_MS = CONNECT_TIMEOUT_MS
@@ -33,10 +37,10 @@ export type Admission = {
   refuse(request: IncomingMessage, response: ServerResponse): void
 }
 
-type Options = { maxInProgress: number; metrics: AdmissionMetrics; log: Logger }
+type Options = SlotOptions & { metrics: AdmissionMetrics; log: Logger }
 
-export function makeAdmission({ maxInProgress, metrics, log }: Options): Admission {
-  const slots = makeSlots(maxInProgress)
+export function makeAdmission({ metrics, log, ...options }: Options): Admission {
+  const slots = makeSlots(options)
   metrics.watch(slots)
   const { status } = fault('service_unavailable')
   let refused = 0
@@ -79,30 +83,53 @@ export function refuseWhenFull(app: RequestListener, { slots, refuse }: Admissio
   }
 }
 
-/** Takes a slot after the body is read, and frees it when the response is ready to be sent. */
+/** Takes a slot after the body and the token are read, and frees it when the response is ready to be sent. */
 export function installAdmission(app: Express, { slots, refuse }: Admission): void {
   app.use('/graphql', (request, response, next) => {
-    let entered = true
+    let isRunning = false
+    let hasLeft = false
+    const entry: Entry = {
+      keys: keysOf(request),
+      admit() {
+        clearTimeout(timeout)
+        isRunning = true
+        next()
+      },
+      refuse() {
+        clearTimeout(timeout)
+        hasLeft = true
+        outcomeOf(request).codes.push('service_unavailable')
+        refuse(request, response)
+      },
+    }
     const leave = () => {
       clearTimeout(timeout)
-      if (entered) slots.leave(admit)
-      entered = false
+      if (!hasLeft) slots.leave(entry)
+      hasLeft = true
     }
-    const giveUp = () => {
+    const timeout = setTimeout(() => {
       leave()
-      outcomeOf(request).codes.push('service_unavailable')
-      refuse(request, response)
-    }
-    const admit = () => {
-      clearTimeout(timeout)
-      next()
-    }
-    const timeout = setTimeout(giveUp, QUEUE_TIMEOUT_MS)
+      entry.refuse()
+    }, QUEUE_TIMEOUT_MS)
     // before the response is sent, so that a client that reads slowly holds no slot
     response.once('prefinish', leave)
-    response.once('close', leave)
-    if (slots.enter(admit)) return
-    entered = false
-    giveUp()
+    // a running request of a client that has disconnected still holds its database connection, until its response is ready
+    response.once('close', () => {
+      if (!isRunning) leave()
+    })
+    if (!slots.enter(entry)) entry.refuse()
   })
+}
+
+/** The sender, and the dealer and other rows that the operation names. */
+function keysOf(request: ApiRequest): string[] {
+  const { identity } = request
+  const sender = identity === undefined ? `ip:${addressOf(request)}` : `user:${identity.userId}`
+  return [sender, ...idsOf(request).map(id => `row:${id}`)]
+}
+
+function idsOf(request: ApiRequest): readonly string[] {
+  const { query, operationName, variables } = parametersOf(request)
+  const { document } = query === undefined ? {} : parseDocument(query)
+  return (document && operationOf(document, operationName)?.ids(variables)) ?? []
 }

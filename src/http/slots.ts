@@ -1,6 +1,6 @@
 /**
- * The slots for GraphQL requests, as a state machine without timers or sockets: how many requests run, how many queue, and when
- * more are refused.
+ * The slots for GraphQL requests, as a state machine without timers or sockets: which requests run, which queue, and when more
+ * are refused.
  *
  * - Up to `slots` requests run at once. Others queue. When the queue is full, requests are refused, because a long queue makes
  *   every response late.
@@ -8,87 +8,112 @@
  * - A queue older than BURST_MS counts as sustained load and may hold as many requests as are running.
  * - Refusals for longer than BURST_MS are an overload. For OVERLOAD_MS, half of the slots are used and one request may queue.
  *   Halving concurrency keeps throughput, because requests contend less. Admitted requests keep their latency.
+ *
+ * No key takes all slots. A key is a sender, or a dealer or another row that the request names. One locked dealer would otherwise
+ * stop all dealers, because each of its requests holds a slot until the lock times out.
+ *
+ * - A key that has a slot gets another one only if it then has at most SHARE slots for each free slot: alone 6 of 10, two keys 4
+ *   each. Requests over the share queue, and requests of other keys overtake them.
+ * - While a slot is free, only requests over a share queue. They delay nobody else, so they may queue like a burst.
+ * - In a full queue, a key with more than a quarter of it is refused, and makes room for others. These refusals are no overload.
  */
+import { makePressure } from './pressure.ts'
+import { type Entry, makeQueue } from './queue.ts'
+import { makeTally } from './tally.ts'
+
+export { OVERLOAD_MS } from './pressure.ts'
+export type { Entry } from './queue.ts'
 
 /** Queued requests per slot: in a burst, and under sustained load. */
 const BURST_QUEUE = 10
 const SUSTAINED_QUEUE = 1
 /** Queued requests in total during an overload: one, so that a free slot is used at once. */
 const OVERLOAD_QUEUE = 1
-/** A queue counts as a burst for this long. Refusals that last this long count as an overload. */
-const BURST_MS = 500
-/** How long an overload is assumed to last. */
-export const OVERLOAD_MS = 10_000
-/** Time without a refusal after which a queue counts as a burst again. */
-const CALM_MS = 1_000
+/** Slots of a key for each slot that is left free. */
+const SHARE = 2
 
-/** A queued request is identified by its callback, which is called when it gets a slot. */
 export type Slots = {
-  /** Returns true when there is neither a slot nor queue room. Counts as a refusal when true. */
+  /** Returns true if any request would be refused. Counts as a refusal when true. Needs no keys, so it is cheap. */
   refuseIfFull(): boolean
-  /** Takes a slot and calls `admit`, now or later. Returns false when there is neither a slot nor queue room. */
-  enter(admit: () => void): boolean
-  /** Frees the slot, or leaves the queue. Call it once for each successful `enter`. */
-  leave(admit: () => void): void
+  /** Returns false when there is neither a slot nor queue room. */
+  enter(entry: Entry): boolean
+  /** Frees the slot, or leaves the queue. Call it once for each successful `enter`, unless the entry was refused. */
+  leave(entry: Entry): void
   inUse(): number
   queued(): number
 }
 
+export type SlotOptions = {
+  slots: number
+  /** Database connections, if there are fewer than slots: then the shares are shares of these. */
+  connections?: number
+}
+
 /** `now` is a clock in milliseconds. */
-export function makeSlots(slots: number, now = () => performance.now()): Slots {
-  // a Set keeps the order of arrival and removes any entry in constant time
-  const queue = new Set<() => void>()
+export function makeSlots({ slots, connections = slots }: SlotOptions, now = () => performance.now()): Slots {
+  const queue = makeQueue()
+  const running = makeTally()
+  const pressure = makePressure(now)
   let inUse = 0
-  let burstAt = Number.NEGATIVE_INFINITY
-  let refusedAt = Number.NEGATIVE_INFINITY
-  let refusingSince = Number.NEGATIVE_INFINITY
-  let overloadAt = Number.NEGATIVE_INFINITY
 
-  const isOverload = () => now() - overloadAt < OVERLOAD_MS
-  const usable = () => (isOverload() ? Math.ceil(slots / 2) : slots)
+  const usable = () => (pressure.isOverload() ? Math.ceil(slots / 2) : slots)
+  const isFree = () => inUse < usable()
 
-  function refuseIfFull(): boolean {
-    if (inUse < usable() || queue.size === 0) return false
-    const isBurst = now() - burstAt < BURST_MS
-    const room = isBurst ? slots * BURST_QUEUE : isOverload() ? OVERLOAD_QUEUE : slots * SUSTAINED_QUEUE
-    if (queue.size < room) return false
-    noteRefusal(now())
-    return true
+  function isFull(): boolean {
+    if (isFree() || pressure.isBurst()) return queue.size() >= slots * BURST_QUEUE
+    return queue.size() >= (pressure.isOverload() ? OVERLOAD_QUEUE : slots * SUSTAINED_QUEUE)
   }
-  function noteRefusal(at: number): void {
-    if (at - refusedAt >= CALM_MS) refusingSince = at
-    refusedAt = at
-    if (at - refusingSince >= BURST_MS && !isOverload()) overloadAt = at
+  function fits({ keys }: Entry): boolean {
+    if (!isFree()) return false
+    const freeAfter = Math.min(usable(), connections) - inUse - 1
+    return keys.every(key => running.of(key) === 0 || running.of(key) + 1 <= SHARE * freeAfter)
   }
-  /** Gives free slots to the oldest queued requests. The end of an overload frees slots too, without a call of `leave`. */
+  function start(entry: Entry): void {
+    inUse += 1
+    running.add(entry.keys)
+    entry.admit()
+  }
+  /** Gives free slots to the oldest requests that fit. The end of an overload frees slots too, without a call of `leave`. */
   function admitQueued(): void {
-    for (const next of queue) {
-      if (inUse >= usable()) return
-      queue.delete(next)
-      inUse += 1
-      next()
+    for (const entry of queue.entries()) {
+      if (!isFree()) return
+      if (fits(entry) && queue.remove(entry)) start(entry)
     }
   }
+  /** Drops the newest request of the key that crowds the queue. */
+  function makeRoom({ keys }: Entry): boolean {
+    const crowding = queue.crowdingKey()
+    if (crowding === undefined && !isFree()) pressure.noteRefusal()
+    if (crowding === undefined || keys.includes(crowding)) return false
+    const newest = queue.newestOf(crowding)
+    if (newest === undefined || !queue.remove(newest)) return false
+    newest.refuse()
+    return true
+  }
   return {
-    refuseIfFull,
-    enter(admit) {
-      admitQueued()
-      if (inUse < usable()) {
-        inUse += 1
-        admit()
-        return true
-      }
-      if (refuseIfFull()) return false
-      if (queue.size === 0 && !isOverload() && now() - refusedAt >= CALM_MS) burstAt = now()
-      queue.add(admit)
+    refuseIfFull() {
+      if (isFree() || !isFull() || queue.crowdingKey() !== undefined) return false
+      pressure.noteRefusal()
       return true
     },
-    leave(admit) {
-      if (queue.delete(admit)) return
+    enter(entry) {
+      admitQueued()
+      if (fits(entry)) {
+        start(entry)
+        return true
+      }
+      if (isFull() && !makeRoom(entry)) return false
+      if (queue.size() === 0) pressure.noteQueue()
+      queue.add(entry)
+      return true
+    },
+    leave(entry) {
+      if (queue.remove(entry)) return
       inUse -= 1
+      running.remove(entry.keys)
       admitQueued()
     },
     inUse: () => inUse,
-    queued: () => queue.size,
+    queued: queue.size,
   }
 }

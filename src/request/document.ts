@@ -11,6 +11,7 @@ import {
   Source,
 } from 'grafast/graphql'
 import { LRUCache } from 'lru-cache'
+import { idReader } from './documentIds.ts'
 import { assertTokens, documentLimits, limitErrors, type RootFields, rootFields } from './documentLimits.ts'
 import { rowCounter, type Variables } from './documentRows.ts'
 
@@ -29,6 +30,8 @@ export type Operation = Readonly<{
   counts: FieldCounts
   /** Rows that it may return with these variables. */
   rows: (variables: Variables) => number
+  /** Rows that its arguments name. */
+  ids: (variables: Variables) => readonly string[]
 }>
 
 const NO_FIELDS: FieldCounts = new Map()
@@ -95,6 +98,7 @@ export function operationOf(document: DocumentNode, name: string | null | undefi
     rootFields: fields,
     counts: countsOf(node.operation, fields),
     rows: rowCounter(document, node),
+    ids: idReader(document, node),
   }
   const found = operations.get(document) ?? new Map<string | undefined, Operation>()
   operations.set(document, found.set(key, operation))

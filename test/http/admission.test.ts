@@ -38,7 +38,7 @@ async function serveSlots(
   work: (url: string, admission: Admission) => Promise<void>,
 ): Promise<void> {
   const metrics = makeAdmissionMetrics(new Registry())
-  const admission = makeAdmission({ maxInProgress, metrics, log: makeLog('silent') })
+  const admission = makeAdmission({ slots: maxInProgress, metrics, log: makeLog('silent') })
   const app = express()
   installAdmission(app, admission)
   app.use('/graphql', (_request, response) => respond(response))
@@ -98,6 +98,29 @@ test('a client that does not read its response holds no slot', async () => {
       socket.pause()
       expect(slots.inUse()).toBe(0)
       socket.destroy()
+    },
+  )
+})
+
+test('a request whose client has disconnected keeps its slot until its work is done', async () => {
+  const answers: (() => void)[] = []
+  await serveSlots(
+    1,
+    response => void answers.push(() => response.end('too late')),
+    async (url, { slots }) => {
+      const leaving = new AbortController()
+      const gone = fetch(url, { signal: leaving.signal })
+      await until('it is in progress', () => answers.length === 1)
+      leaving.abort()
+      await expect(gone).rejects.toThrow()
+      const next = fetch(url)
+      await until('the next one is queued', () => slots.queued() === 1)
+      expect(slots.inUse()).toBe(1)
+      for (const answer of answers.splice(0)) answer()
+      await until('the next one is in progress', () => answers.length === 1)
+      expect(slots.queued()).toBe(0)
+      for (const answer of answers) answer()
+      expect((await next).status).toBe(200)
     },
   )
 })

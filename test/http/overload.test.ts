@@ -21,7 +21,8 @@ let log: RecordedLog
 beforeEach(async () => {
   database = await cloneDatabase()
   log = recordLog()
-  server = await startServer(database, { POOL_SIZE: '2', MAX_IN_PROGRESS: String(SLOTS) }, log.log)
+  const env = { POOL_SIZE: '2', MAX_IN_PROGRESS: String(SLOTS), TRUST_PROXY: '127.0.0.1' }
+  server = await startServer(database, env, log.log)
 })
 
 afterEach(async () => {
@@ -36,8 +37,11 @@ function stopClock(milliseconds = 0): void {
   jest.spyOn(performance, 'now').mockReturnValue(time)
 }
 
-/** An operation without the lock timeout of a publication. */
-const read = () => server.call('{ listings { totalCount } }')
+let clients = 0
+
+/** An operation without the lock timeout of a publication, each from another client. */
+const read = () =>
+  server.call('{ listings { totalCount } }', { headers: { 'x-forwarded-for': `192.0.2.${++clients % 256}` } })
 
 async function untilAdmitted(inProgress: number, queued: number): Promise<void> {
   await until(`${inProgress} requests are in progress and ${queued} are queued`, async () => {

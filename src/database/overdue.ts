@@ -1,0 +1,93 @@
+/**
+ * Ends statements that take longer than their client waits. Closing the connection would not end them: the backend notices only
+ * when it sends its response, and meanwhile the pool opens another connection. With a synchronous standby away, each commit
+ * waits, and the backends would grow without a bound.
+ *
+ * A connection counts against the pool until its statement has ended. It is not used again, because the cancel could arrive late
+ * and hit the next statement.
+ */
+import type { EventEmitter } from 'node:events'
+import pg from 'pg'
+import { discardOnRelease } from './discard.ts'
+
+/** The server's function that reports, as a warning, that a commit no longer waits for its standby. The text is translated. */
+const UNCONFIRMED = 'SyncRepWaitForLSN'
+const CONNECT_TIMEOUT_MS = 2_000
+
+/** The parts of the driver that its types leave out. */
+type Backend = { processID: number; secretKey: number }
+type Running = { _activeQuery: { _canceledDueToError: Error | false } | null }
+type Connection = EventEmitter & {
+  stream: { destroy(): void }
+  connect(port: number | string, host?: string): void
+  requestSsl(): void
+  cancel(processID: number, secretKey: number): void
+}
+type Canceller = { connection: Connection; host: string; port: number; ssl: unknown; sslNegotiation: string }
+
+/** Cancels each statement that has not ended after this time. */
+export function cancelOverdue(pool: pg.Pool, config: pg.ClientConfig, afterMs: number): void {
+  const discard = discardOnRelease(pool)
+  pool.on('connect', client =>
+    watchStatements(client, afterMs, () => {
+      discard(client)
+      sendCancel(config, client as unknown as Backend)
+    }),
+  )
+}
+
+/** Wraps `query`, because the driver's events do not say when a statement starts. */
+function watchStatements(client: pg.PoolClient, afterMs: number, onOverdue: () => void): void {
+  const { connection } = client as unknown as { connection: Connection }
+  const query = client.query.bind(client) as (...given: unknown[]) => unknown
+  let sent = 0
+  let timer: NodeJS.Timeout | undefined
+  const restart = () => {
+    clearTimeout(timer)
+    if (sent > 0) timer = setTimeout(onOverdue, afterMs).unref()
+  }
+  client.query = ((...given: unknown[]) => {
+    sent += 1
+    if (sent === 1) restart()
+    return query(...given)
+  }) as typeof client.query
+  connection.on('readyForQuery', () => {
+    sent -= 1
+    restart()
+  })
+  connection.on('end', () => clearTimeout(timer))
+}
+
+/**
+ * A cancel ends the wait for the standby, but not the transaction: it is committed here, and may be lost with this server. The
+ * statement then fails as if its connection had broken, so that the client retries with the same key.
+ */
+export function failUnconfirmed(pool: pg.Pool): void {
+  pool.on('connect', client =>
+    client.on('notice', ({ routine }) => {
+      const { _activeQuery: query } = client as unknown as Running
+      if (routine === UNCONFIRMED && query) query._canceledDueToError = unconfirmed()
+    }),
+  )
+}
+
+function unconfirmed(): Error {
+  return Object.assign(new Error('no synchronous standby has confirmed the commit'), { code: 'ETIMEDOUT' })
+}
+
+/** Sends a cancel request on a connection of its own, as the protocol wants it. The server closes that without a response. */
+function sendCancel(config: pg.ClientConfig, { processID, secretKey }: Backend): void {
+  const { connection, host, port, ssl, sslNegotiation } = new pg.Client(config) as unknown as Canceller
+  const end = () => connection.stream.destroy()
+  const timeout = setTimeout(end, CONNECT_TIMEOUT_MS).unref()
+  const cancel = () => connection.cancel(processID, secretKey)
+  // a server that does not take the request is silent for the statement as well, and the driver's timeout follows
+  connection.on('error', end).on('end', () => clearTimeout(timeout))
+  connection.on('connect', () => {
+    if (!ssl) cancel()
+    else if (sslNegotiation !== 'direct') connection.requestSsl()
+  })
+  connection.on('sslconnect', cancel)
+  if (host.startsWith('/')) connection.connect(`${host}/.s.PGSQL.${port}`)
+  else connection.connect(port, host)
+}
