@@ -1219,7 +1219,8 @@ create view app_public.pricing_gaps (
   missing /* text */,
   starts_at /* timestamp with time zone */,
   ends_at /* timestamp with time zone */,
-  since /* timestamp with time zone */
+  since /* timestamp with time zone */,
+  key /* text */
 ) with (security_invoker=true) as
  WITH horizon AS (
          SELECT now() AS starts_at,
@@ -1272,24 +1273,31 @@ create view app_public.pricing_gaps (
     g.missing,
     lower(g.gap) AS starts_at,
     NULLIF(upper(g.gap), h.ends_at) AS ends_at,
-        CASE
-            WHEN (lower(g.gap) = h.starts_at) THEN ( SELECT max(upper(r.r)) AS max
-               FROM unnest(g.times) r(r)
-              WHERE (upper(r.r) <= h.starts_at))
-            ELSE lower(g.gap)
-        END AS since
-   FROM (gaps g
-     CROSS JOIN horizon h);
+    s.since,
+    concat_ws('/'::text, g.country, g.missing, to_char((s.since AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text)) AS key
+   FROM ((gaps g
+     CROSS JOIN horizon h)
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (lower(g.gap) = h.starts_at) THEN ( SELECT max(upper(r.r)) AS max
+                       FROM unnest(g.times) r(r)
+                      WHERE (upper(r.r) <= h.starts_at))
+                    ELSE lower(g.gap)
+                END AS since) s);
 grant select on table app_public.pricing_gaps to forecourt_admin;
 comment on column app_public.pricing_gaps.country is '@notNull
 ISO 3166-1 alpha-2.';
 comment on column app_public.pricing_gaps.ends_at is 'End of the gap; null: it does not end within the next 90 days.';
+comment on column app_public.pricing_gaps.key is '@notNull
+Country, missing configuration and since when: the same gap keeps its key.';
 comment on column app_public.pricing_gaps.missing is '@notNull
 currency, vat_rate, price or package.';
 comment on column app_public.pricing_gaps.since is 'Since when the configuration is missing; null: it never existed.';
 comment on column app_public.pricing_gaps.starts_at is '@notNull
+@behavior -orderBy
 Start of the gap within the next 90 days.';
 comment on view app_public.pricing_gaps is '@behavior +query:resource:connection
+@primaryKey key
 Countries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
 
 CREATE OR REPLACE FUNCTION app_private.account_key(normalized_email text, address text DEFAULT NULL::text)

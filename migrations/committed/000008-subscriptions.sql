@@ -1,5 +1,5 @@
---! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
---! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Previous: sha1:05c916c21ad11e4bb6768b08a844357beb16610c
+--! Hash: sha1:b71c4fbed7d5c0d4f71737e254dee2efd2eafd1d
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
---! Hash: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
+--! Previous: sha1:b71c4fbed7d5c0d4f71737e254dee2efd2eafd1d
+--! Hash: sha1:fd908d62ea9eb47f842b222602d3d22879ebe0c7
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
---! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
+--! Previous: sha1:fd908d62ea9eb47f842b222602d3d22879ebe0c7
+--! Hash: sha1:abc12f5f29a8242ef8e3ea683715b40a3beb7190
 --! Message: metrics
 
 set local lock_timeout to '2s';
