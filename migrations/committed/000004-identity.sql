@@ -1,5 +1,5 @@
 --! Previous: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
---! Hash: sha1:c8da7d9a38f157129d82e07596662447a094e41e
+--! Hash: sha1:7a8032fd4a74c2da922fbd8d29c83483a593d83f
 --! Message: identity
 
 set local lock_timeout to '2s';
@@ -162,6 +162,16 @@ comment on function app_public.current_dealer_ids() is 'Ids of the dealers of wh
 
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
 --! EndIncluded identity/current_dealer_ids.sql
+--! Included identity/is_open_dealer.sql
+create or replace function app_public.is_open_dealer(dealer_id uuid) returns boolean
+  language sql stable security definer parallel safe
+  -- No search_path, which would be set for each row. A body of this form is bound to its objects at creation.
+  return exists (select from app_public.dealers as d where d.id = is_open_dealer.dealer_id and d.is_active);
+
+comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings calls it with a row''s own dealer_id.';
+
+grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor, forecourt_dealer;
+--! EndIncluded identity/is_open_dealer.sql
 --! Included identity/require_member.sql
 create or replace function app_private.require_member(dealer_id uuid) returns uuid
   language plpgsql stable security invoker
@@ -569,6 +579,7 @@ drop policy if exists select_member on app_public.dealer_users;
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
 drop policy if exists select_admin on app_public.dealer_users;
 create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
+-- A visitor has no policy and sees no row: the dealer of a listing is null, and not an error.
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on app_public.dealers
-  to forecourt_dealer, forecourt_admin;
+  to forecourt_visitor, forecourt_dealer, forecourt_admin;
 grant select on app_public.dealer_users to forecourt_dealer, forecourt_admin;

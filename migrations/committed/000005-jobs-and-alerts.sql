@@ -1,5 +1,5 @@
---! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
---! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Previous: sha1:7a8032fd4a74c2da922fbd8d29c83483a593d83f
+--! Hash: sha1:27921dd853939e658cd537f443000fa84586a2ca
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

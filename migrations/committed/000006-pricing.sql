@@ -1,5 +1,5 @@
---! Previous: sha1:69049e66800399fa23b23314c12a7add6d41c61a
---! Hash: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
+--! Previous: sha1:27921dd853939e658cd537f443000fa84586a2ca
+--! Hash: sha1:f95524bc0c6432762203ee04de6f88763434ad0b
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
---! Hash: sha1:05c916c21ad11e4bb6768b08a844357beb16610c
+--! Previous: sha1:f95524bc0c6432762203ee04de6f88763434ad0b
+--! Hash: sha1:84bb318b03aa3cc78e98d7b1d14eaf3dad177731
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:05c916c21ad11e4bb6768b08a844357beb16610c
---! Hash: sha1:b71c4fbed7d5c0d4f71737e254dee2efd2eafd1d
+--! Previous: sha1:84bb318b03aa3cc78e98d7b1d14eaf3dad177731
+--! Hash: sha1:c304908d298608553ebfa6f7e5fff7613e18f658
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

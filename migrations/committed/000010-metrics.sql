@@ -1,5 +1,5 @@
---! Previous: sha1:fd908d62ea9eb47f842b222602d3d22879ebe0c7
---! Hash: sha1:abc12f5f29a8242ef8e3ea683715b40a3beb7190
+--! Previous: sha1:952442c6822393cbb9a9ad5b13e31ab896a8e0b4
+--! Hash: sha1:cd621ea21cbac3b189d82f47a3d804dd4215f2bd
 --! Message: metrics
 
 set local lock_timeout to '2s';
