@@ -192,6 +192,22 @@ create type app_public.segment as enum (
 );
 comment on type app_public.segment is 'The kind of publisher.';
 
+create type app_public.seller as (
+  id uuid,
+  company_name text,
+  country text,
+  dealer_type app_public.dealer_type
+);
+comment on column app_public.seller.company_name is '@notNull
+The name of the company.';
+comment on column app_public.seller.country is '@notNull
+ISO 3166-1 alpha-2.';
+comment on column app_public.seller.dealer_type is '@notNull
+The trade of the dealer.';
+comment on column app_public.seller.id is '@notNull
+The id of the dealer.';
+comment on type app_public.seller is 'What everybody may see of a dealer that offers a listing.';
+
 create type app_public.subscription_status as enum (
   'pending',
   'active',
@@ -771,6 +787,7 @@ create policy select_admin on app_public.dealers for select to forecourt_admin u
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_admin;
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_dealer;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
 comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
 comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
@@ -971,6 +988,7 @@ create policy select_admin on app_public.listing_consumptions for select to fore
 create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_consumptions to forecourt_admin;
 grant select on table app_public.listing_consumptions to forecourt_dealer;
+grant select on table app_public.listing_consumptions to forecourt_visitor;
 comment on column app_public.listing_consumptions.created_at is 'When it was decided, while the dealer was locked.';
 comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token.';
 comment on column app_public.listing_consumptions.currency is 'The currency of all its amounts.';
@@ -1027,9 +1045,9 @@ CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (s
 alter table app_public.listings enable row level security;
 alter table app_public.listings force row level security;
 create policy all_owner on app_public.listings for all to owner using (true) with check (true);
-create policy select_active on app_public.listings for select to forecourt_dealer, forecourt_visitor using ((status = 'active'::app_public.listing_status));
 create policy select_admin on app_public.listings for select to forecourt_admin using (true);
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND app_public.is_open_dealer(dealer_id)));
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_admin;
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_dealer;
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_visitor;
@@ -1225,7 +1243,8 @@ create view app_public.pricing_gaps (
   missing /* text */,
   starts_at /* timestamp with time zone */,
   ends_at /* timestamp with time zone */,
-  since /* timestamp with time zone */
+  since /* timestamp with time zone */,
+  key /* text */
 ) with (security_invoker=true) as
  WITH horizon AS (
          SELECT now() AS starts_at,
@@ -1278,24 +1297,31 @@ create view app_public.pricing_gaps (
     g.missing,
     lower(g.gap) AS starts_at,
     NULLIF(upper(g.gap), h.ends_at) AS ends_at,
-        CASE
-            WHEN (lower(g.gap) = h.starts_at) THEN ( SELECT max(upper(r.r)) AS max
-               FROM unnest(g.times) r(r)
-              WHERE (upper(r.r) <= h.starts_at))
-            ELSE lower(g.gap)
-        END AS since
-   FROM (gaps g
-     CROSS JOIN horizon h);
+    s.since,
+    concat_ws('/'::text, g.country, g.missing, to_char((s.since AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text)) AS key
+   FROM ((gaps g
+     CROSS JOIN horizon h)
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (lower(g.gap) = h.starts_at) THEN ( SELECT max(upper(r.r)) AS max
+                       FROM unnest(g.times) r(r)
+                      WHERE (upper(r.r) <= h.starts_at))
+                    ELSE lower(g.gap)
+                END AS since) s);
 grant select on table app_public.pricing_gaps to forecourt_admin;
 comment on column app_public.pricing_gaps.country is '@notNull
 ISO 3166-1 alpha-2.';
 comment on column app_public.pricing_gaps.ends_at is 'End of the gap; null: it does not end within the next 90 days.';
+comment on column app_public.pricing_gaps.key is '@notNull
+Country, missing configuration and since when: the same gap keeps its key.';
 comment on column app_public.pricing_gaps.missing is '@notNull
 currency, vat_rate, price or package.';
 comment on column app_public.pricing_gaps.since is 'Since when the configuration is missing; null: it never existed.';
 comment on column app_public.pricing_gaps.starts_at is '@notNull
+@behavior -orderBy
 Start of the gap within the next 90 days.';
 comment on view app_public.pricing_gaps is '@behavior +query:resource:connection
+@primaryKey key
 Countries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
 
 CREATE OR REPLACE FUNCTION app_private.account_key(normalized_email text, address text DEFAULT NULL::text)
@@ -3622,6 +3648,15 @@ comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
 
+CREATE OR REPLACE FUNCTION app_public.is_open_dealer(dealer_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+RETURN (EXISTS (SELECT FROM app_public.dealers d WHERE ((d.id = is_open_dealer.dealer_id) AND d.is_active)));
+grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
+grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
+comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings calls it with a row''s own dealer_id.';
+
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
  LANGUAGE plpgsql
@@ -3755,6 +3790,26 @@ end
 $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
+ RETURNS app_public.seller
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_seller app_public.seller;
+begin
+  select d.id, d.company_name, d.country, d.dealer_type into v_seller
+  from app_public.dealers as d
+  where d.id = seller_of_listing.dealer_id;
+  return v_seller;
+end
+$function$;
+grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
+grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
+grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
+comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision DEFAULT date_part('epoch'::text, clock_timestamp()), OUT outcome app_private.rate_limit_outcome)
  RETURNS app_private.rate_limit_outcome

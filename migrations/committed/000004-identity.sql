@@ -1,5 +1,5 @@
 --! Previous: sha1:a8baf69a1835709422e06c714497d73b16c0c8bc
---! Hash: sha1:c366ec5f46b6db265138541ad30154dc16447093
+--! Hash: sha1:8f86daa3513d57aef40ad2c54a2324ea4a07f903
 --! Message: identity
 
 set local lock_timeout to '2s';
@@ -162,6 +162,16 @@ comment on function app_public.current_dealer_ids() is 'Ids of the dealers of wh
 
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
 --! EndIncluded identity/current_dealer_ids.sql
+--! Included identity/is_open_dealer.sql
+create or replace function app_public.is_open_dealer(dealer_id uuid) returns boolean
+  language sql stable security definer parallel safe
+  -- No search_path, which would be set for each row. A body of this form is bound to its objects at creation.
+  return exists (select from app_public.dealers as d where d.id = is_open_dealer.dealer_id and d.is_active);
+
+comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings calls it with a row''s own dealer_id.';
+
+grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor, forecourt_dealer;
+--! EndIncluded identity/is_open_dealer.sql
 --! Included identity/require_member.sql
 create or replace function app_private.require_member(dealer_id uuid) returns uuid
   language plpgsql stable security invoker
@@ -591,6 +601,7 @@ drop policy if exists select_member on app_public.dealer_users;
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
 drop policy if exists select_admin on app_public.dealer_users;
 create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
+-- A visitor has no policy and sees no row: the dealer of a listing is null, and not an error.
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on app_public.dealers
-  to forecourt_dealer, forecourt_admin;
+  to forecourt_visitor, forecourt_dealer, forecourt_admin;
 grant select on app_public.dealer_users to forecourt_dealer, forecourt_admin;

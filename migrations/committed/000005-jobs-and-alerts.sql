@@ -1,5 +1,5 @@
---! Previous: sha1:c366ec5f46b6db265138541ad30154dc16447093
---! Hash: sha1:113ca158397876daf1fce6e4bcd914ffae701631
+--! Previous: sha1:8f86daa3513d57aef40ad2c54a2324ea4a07f903
+--! Hash: sha1:d115f841e0f4f5251686a2436d1b7e1876c2717f
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:113ca158397876daf1fce6e4bcd914ffae701631
---! Hash: sha1:dfe15a943a507774e86f4724991f56aa011491b6
+--! Previous: sha1:d115f841e0f4f5251686a2436d1b7e1876c2717f
+--! Hash: sha1:b07bacd18e934f9db208024f48903f0d7d7a4d8c
 --! Message: pricing
 
 set local lock_timeout to '2s';

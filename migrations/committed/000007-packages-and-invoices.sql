@@ -1,5 +1,5 @@
---! Previous: sha1:dfe15a943a507774e86f4724991f56aa011491b6
---! Hash: sha1:f92f79d4006d7274e09573c7d2f0b98ce375ce29
+--! Previous: sha1:b07bacd18e934f9db208024f48903f0d7d7a4d8c
+--! Hash: sha1:26504355fc7fee61b085efefde2d1cd2efb9c2d2
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -251,18 +251,24 @@ select
   g.missing,
   lower(g.gap) as starts_at,
   nullif(upper(g.gap), h.ends_at) as ends_at,
-  case when lower(g.gap) = h.starts_at
+  s.since,
+  concat_ws('/', g.country, g.missing, to_char(s.since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) as key
+from gaps as g cross join horizon as h
+cross join lateral (
+  select case when lower(g.gap) = h.starts_at
     then (select max(upper(r)) from unnest(g.times) as r where upper(r) <= h.starts_at)
     else lower(g.gap)
   end as since
-from gaps as g cross join horizon as h;
+) as s;
 
-comment on view app_public.pricing_gaps is E'@behavior +query:resource:connection\nCountries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
+comment on view app_public.pricing_gaps is E'@behavior +query:resource:connection\n@primaryKey key\nCountries with dealers or packages, and the periods of the next 90 days in which their currency, VAT rate, listing price or package is missing. Requests that need it are refused with 409 then. For admins.';
 comment on column app_public.pricing_gaps.country is E'@notNull\nISO 3166-1 alpha-2.';
 comment on column app_public.pricing_gaps.missing is E'@notNull\ncurrency, vat_rate, price or package.';
-comment on column app_public.pricing_gaps.starts_at is E'@notNull\nStart of the gap within the next 90 days.';
+-- It moves with the clock while the gap lasts, so a page that is ordered by it has no fixed end.
+comment on column app_public.pricing_gaps.starts_at is E'@notNull\n@behavior -orderBy\nStart of the gap within the next 90 days.';
 comment on column app_public.pricing_gaps.ends_at is 'End of the gap; null: it does not end within the next 90 days.';
 comment on column app_public.pricing_gaps.since is 'Since when the configuration is missing; null: it never existed.';
+comment on column app_public.pricing_gaps.key is E'@notNull\nCountry, missing configuration and since when: the same gap keeps its key.';
 
 grant select on app_public.pricing_gaps to forecourt_admin;
 --! EndIncluded pricing/pricing_gaps.sql

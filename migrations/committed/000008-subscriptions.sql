@@ -1,5 +1,5 @@
---! Previous: sha1:f92f79d4006d7274e09573c7d2f0b98ce375ce29
---! Hash: sha1:dcb5bc585f1c6433738a81d5913306b14dadfdcb
+--! Previous: sha1:26504355fc7fee61b085efefde2d1cd2efb9c2d2
+--! Hash: sha1:ac8dce96bbbe0f93fa31b7296c78a4841d16218b
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

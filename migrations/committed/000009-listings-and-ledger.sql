@@ -1,5 +1,5 @@
---! Previous: sha1:dcb5bc585f1c6433738a81d5913306b14dadfdcb
---! Hash: sha1:65bb3fe77ecc0ac6a55c59d9da5acbf6a619d43c
+--! Previous: sha1:ac8dce96bbbe0f93fa31b7296c78a4841d16218b
+--! Hash: sha1:f18da708bf32413b2916351ba777f6c5a634977a
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -198,6 +198,15 @@ comment on column app_public.listing_quote.gross_amount is E'@notNull\nNet amoun
 comment on column app_public.listing_quote.currency is E'@notNull\nISO 4217.';
 comment on column app_public.listing_quote.free_remaining is E'@notNull\nFree listings left in the rolling period.';
 comment on column app_public.listing_quote.subscription_remaining is E'@notNull\nListings left in running subscriptions; if there are none, those of the pending one that starts next.';
+
+do $$ begin
+  create type app_public.seller as (id uuid, company_name text, country text, dealer_type app_public.dealer_type);
+exception when duplicate_object then null; end $$;
+comment on type app_public.seller is 'What everybody may see of a dealer that offers a listing.';
+comment on column app_public.seller.id is E'@notNull\nThe id of the dealer.';
+comment on column app_public.seller.company_name is E'@notNull\nThe name of the company.';
+comment on column app_public.seller.country is E'@notNull\nISO 3166-1 alpha-2.';
+comment on column app_public.seller.dealer_type is E'@notNull\nThe trade of the dealer.';
 
 --! Included quota/free_quota_remaining.sql
 create or replace function app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamptz) returns integer
@@ -447,6 +456,25 @@ comment on function app_public.consumption_of_listing(uuid, uuid) is 'The ledger
 
 grant execute on function app_public.consumption_of_listing(uuid, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded listing/consumption_of_listing.sql
+--! Included listing/seller_of_listing.sql
+create or replace function app_public.seller_of_listing(dealer_id uuid) returns app_public.seller
+  language plpgsql stable security definer parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_seller app_public.seller;
+begin
+  select d.id, d.company_name, d.country, d.dealer_type into v_seller
+  from app_public.dealers as d
+  where d.id = seller_of_listing.dealer_id;
+  return v_seller;
+end
+$$;
+
+comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor, forecourt_dealer, forecourt_admin;
+--! EndIncluded listing/seller_of_listing.sql
 --! Included ledger/verify_listings.sql
 create or replace function app_private.verify_listings(
   first_dealer_id uuid default '00000000-0000-0000-0000-000000000000', last_dealer_id uuid default 'ffffffff-ffff-ffff-ffff-ffffffffffff'
@@ -688,8 +716,10 @@ create or replace trigger listing_consumptions_never_changed before update or de
 select app_private.force_row_security('app_public.listings');
 select app_private.force_row_security('app_public.listing_consumptions');
 select app_private.force_row_security('app_private.ledger_checks');
-drop policy if exists select_active on app_public.listings;
-create policy select_active on app_public.listings for select to forecourt_visitor, forecourt_dealer using (status = 'active');
+-- Postgres tries policies from the last name to the first, so this one comes before select_member, whose function costs more.
+drop policy if exists select_public on app_public.listings;
+create policy select_public on app_public.listings for select to forecourt_visitor, forecourt_dealer
+  using (status = 'active' and app_public.is_open_dealer(dealer_id));
 drop policy if exists select_member on app_public.listings;
 create policy select_member on app_public.listings for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
 drop policy if exists select_admin on app_public.listings;
@@ -700,4 +730,5 @@ drop policy if exists select_member on app_public.listing_consumptions;
 create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using (dealer_id = any (app_public.current_dealer_ids()));
 drop policy if exists select_admin on app_public.listing_consumptions;
 create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (true);
-grant select on app_public.listing_consumptions to forecourt_dealer, forecourt_admin;
+-- As with dealers, a visitor sees no row.
+grant select on app_public.listing_consumptions to forecourt_visitor, forecourt_dealer, forecourt_admin;

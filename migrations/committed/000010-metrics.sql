@@ -1,5 +1,5 @@
---! Previous: sha1:65bb3fe77ecc0ac6a55c59d9da5acbf6a619d43c
---! Hash: sha1:1b3a06cef67f1ab3d8cd66bf65192b8e254d76f2
+--! Previous: sha1:f18da708bf32413b2916351ba777f6c5a634977a
+--! Hash: sha1:f9c2f14bfea2eb08c8a7ac6f33f37b18808ddfa7
 --! Message: metrics
 
 set local lock_timeout to '2s';

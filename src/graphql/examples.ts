@@ -11,7 +11,7 @@ query Packages {
 
 query Listings {
   listings(first: 5, orderBy: [CREATED_AT_DESC]) {
-    nodes { id title price currency status }
+    nodes { id title price currency status seller { companyName country } }
     pageInfo { hasNextPage endCursor }
   }
 }

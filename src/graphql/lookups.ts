@@ -1,8 +1,13 @@
 /**
- * `listing(id:)` and `dealer(id:)`: one row by its id alone. PostGraphile only offers look-ups by unique keys, and the key of a
- * dealer's table starts with the dealer. A row that does not exist or that the caller may not see is `not_found`.
+ * Rows that are found by one id.
+ *
+ * - `listing(id:)` and `dealer(id:)`. PostGraphile only offers look-ups by unique keys, and the key of a dealer's table starts
+ *   with the dealer. A row that does not exist or that the caller may not see is `not_found`.
+ * - `Listing.seller`. It is a function of the dealer's id. A function of the listing's row would need the right to read all of its
+ *   columns.
  */
-import { type FieldArgs, first, lambda, type Step } from 'grafast'
+import { context, type FieldArgs, first, lambda, type Step } from 'grafast'
+import type { PgSelectSingleStep } from 'postgraphile/@dataplan/pg'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { ApiError } from '../request/errors.ts'
 
@@ -13,25 +18,39 @@ const typeDefs = gql`
     "One dealer. The error is \`not_found\` if it does not exist or you may not see it."
     dealer(id: UUID!): Dealer
   }
+  extend type Listing {
+    "The dealer that offers it, as everybody may see it."
+    seller: Seller!
+  }
 `
 
 /** Adds the look-ups to the schema. */
 export const LookupsPlugin: GraphileConfig.Plugin = extendSchema(build => {
-  const plans = {
-    listing: lookUp(build, 'listings', 'The listing does not exist, or you may not see it.'),
-    dealer: lookUp(build, 'dealers', 'The dealer does not exist, or you may not see it.'),
-  }
-  return { typeDefs, objects: { Query: { plans } } }
+  const listing = lookUp(build, 'listings', () => {
+    return new ApiError('not_found', 'The listing does not exist, or you may not see it.')
+  })
+  const dealer = lookUp(build, 'dealers', isVisitor => {
+    if (isVisitor) return new ApiError('unauthenticated', 'Please log in and send the access token.')
+    return new ApiError('not_found', 'The dealer does not exist, or you may not see it.')
+  })
+  const sellers = build.pgResources.seller_of_listing
+  if (!sellers) throw new Error('No role of the API may execute seller_of_listing')
+  const seller = ($listing: PgSelectSingleStep) => sellers.execute([{ step: $listing.get('dealer_id') }])
+  return { typeDefs, objects: { Query: { plans: { listing, dealer } }, Listing: { plans: { seller } } } }
 }, 'LookupsPlugin')
 
-function lookUp({ pgResources }: GraphileBuild.Build, table: string, missing: string) {
+function lookUp(
+  { pgResources }: GraphileBuild.Build,
+  table: string,
+  refusal: (isVisitor: boolean) => ApiError,
+) {
   const resource = pgResources[table]
   if (!resource) throw new Error(`No role of the API may read the table ${table}`)
   return (_$root: Step, args: FieldArgs) => {
     const $rows = resource.find({ id: args.getRaw('id') })
     $rows.setUnique(true)
-    const $found = lambda(first($rows), row => {
-      if (row == null) throw new ApiError('not_found', missing)
+    const $found = lambda([first($rows), context().get('request')] as const, ([row, request]) => {
+      if (row == null) throw refusal(request?.identity === undefined)
       return row
     })
     return $rows.row($found)

@@ -1,5 +1,5 @@
 /** Limits the page of every connection, nested ones too: 20 rows by default, 100 at most. */
-import { constant, type FieldArgs, lambda, type Step } from 'grafast'
+import { ConnectionStep, constant, type ExecutionDetails, type FieldArgs, lambda, type Step } from 'grafast'
 import { pageRows } from '../request/documentRows.ts'
 import { ApiError } from '../request/errors.ts'
 
@@ -7,6 +7,12 @@ import { ApiError } from '../request/errors.ts'
 interface Pageable extends Step {
   setFirst(rows: Step<number | undefined>): void
   setLast(rows: Step<number | undefined>): void
+}
+
+/** The rows to read. One of the two is set. */
+interface Page {
+  readonly first?: number
+  readonly last?: number
 }
 
 interface PageArguments {
@@ -43,9 +49,12 @@ export const PageLimitPlugin: GraphileConfig.Plugin = {
         return {
           ...field,
           plan($parent, args, info) {
-            const $page = plan($parent, args, info) as Pageable
-            applyLimit($page, args)
-            return $page
+            const $rows = plan($parent, args, info) as Pageable
+            const $page = readPage(args)
+            if (!($rows instanceof ConnectionStep)) return limit($rows, $page)
+            const $connection = new PageStep($rows.getSubplan())
+            $connection.setPage($page)
+            return $connection
           },
         }
       },
@@ -60,18 +69,48 @@ function isCollection(scope: {
   return scope.isPgFieldConnection === true || scope.isPgFieldSimpleCollection === true
 }
 
-function applyLimit($page: Pageable, args: FieldArgs): void {
+/**
+ * A page of a connection. A page without rows (`first: 0`) reads one row and does not return it, so that `hasNextPage` says
+ * whether there is one. PostGraphile would read nothing and say that there is none.
+ */
+class PageStep extends ConnectionStep<unknown> {
+  #pageDependency = -1
+
+  setPage($page: Step<Page>): void {
+    this.#pageDependency = this.addUnaryDependency($page)
+    limit(this, $page)
+  }
+
+  override execute(details: ExecutionDetails): ReturnType<ConnectionStep<unknown>['execute']> {
+    const results = super.execute(details)
+    const { first, last }: Page = details.values[this.#pageDependency]?.unaryValue() ?? {}
+    if (first !== 0 && last !== 0) return results
+    return results.map(async result => {
+      const page = await result
+      if (page === null || !('items' in page)) return page
+      const isMore = Array.isArray(page.items) && page.items.length > 0
+      return { ...page, items: [], hasNextPage: isMore && first === 0, hasPreviousPage: isMore && last === 0 }
+    })
+  }
+}
+
+function limit($rows: Pageable, $page: Step<Page>): Pageable {
+  const atLeastOne = (rows: number | undefined) => (rows === 0 ? 1 : rows)
+  $rows.setFirst(lambda($page, ({ first }) => atLeastOne(first), true))
+  $rows.setLast(lambda($page, ({ last }) => atLeastOne(last), true))
+  return $rows
+}
+
+function readPage(args: FieldArgs): Step<Page> {
   const argument = (name: string): Step => args[`$${name}`] ?? constant(undefined)
-  const $checked = lambda(
+  return lambda(
     [argument('first'), argument('last'), argument('before'), argument('after')] as const,
     ([first, last, before, after]) => checkPage({ first, last, before, after }),
   )
-  $page.setFirst(lambda($checked, page => page.first, true))
-  $page.setLast(lambda($checked, page => page.last, true))
 }
 
 /** The page to read: the first rows after a cursor, or the last rows before one. */
-export function checkPage({ first, last, before, after }: PageArguments): { first?: number; last?: number } {
+export function checkPage({ first, last, before, after }: PageArguments): Page {
   checkRows('first', first)
   checkRows('last', last)
   const backwards = last != null || before != null

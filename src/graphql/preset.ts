@@ -13,6 +13,7 @@ import type { Identity } from '../request/identity.ts'
 import { requestOf } from '../request/request.ts'
 import { makeDocumentsPlugin } from './documentReader.ts'
 import { examples } from './examples.ts'
+import { OrderingPlugin } from './ordering.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
 import { makeService } from './pgService.ts'
 import { GRAPHQL_PATH, RequestDigestPlugin } from './requestDigest.ts'
@@ -57,6 +58,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       OptInPlugin,
       ScalarsPlugin,
       PageLimitPlugin,
+      OrderingPlugin,
       RequestDigestPlugin,
       makeDocumentsPlugin({ introspection }),
       makeStatusPlugin({ log, onFault, constraintMessages, hideSuggestions: !introspection }),

@@ -103,6 +103,19 @@ test('a gap that begins after more than 90 days is not shown', () =>
     expect(await readGaps(client)).toEqual([])
   }))
 
+test('a gap has the same key before and after it begins', () =>
+  inCountry(async client => {
+    await addVat(client, -100, -3)
+    await addVat(client, 10, 20)
+    const { rows } = await client.query<{ key: string; expected: string; began: boolean }>(
+      `select key, country || '/' || missing || '/' || to_char(since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as expected,
+         since < now() as began
+       from app_public.pricing_gaps order by starts_at`,
+    )
+    expect(rows.map(({ began }) => began)).toEqual([true, false])
+    for (const { key, expected } of rows) expect(key).toBe(expected)
+  }))
+
 test('only the listing price for dealers closes a price gap', () =>
   inCountry(async client => {
     await addVat(client, null, null)
