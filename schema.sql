@@ -3532,6 +3532,14 @@ comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
 
+CREATE OR REPLACE FUNCTION app_public.oldest_release()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '0.2.0'::text;
+grant execute on function app_public.oldest_release() to forecourt_authenticator;
+comment on function app_public.oldest_release() is 'The oldest release that works with this schema. A migration that older releases do not work with replaces it. For the readiness check and the start only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
  LANGUAGE plpgsql

@@ -3,7 +3,7 @@ import type { Server } from 'node:http'
 import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator, authenticatorFault } from './database/authenticator.ts'
-import { migrationFault, writeFault } from './database/migrations.ts'
+import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
 import { makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
 import { isLoginRefused } from './database/sentences.ts'
@@ -67,14 +67,14 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     metrics.watchPool('api', pool)
     countPublications(pool, registry)
     if (worker !== undefined) reportWorker(worker, registry)
-    await requireUsable(pool)
+    const isNewer = await requireUsable(pool)
     const { instances, limiterDeadlineMs: deadlineMs, prepareStatements } = configuration
     const limits = await startLimits({ config, instances, deadlineMs, prepareStatements, metrics, log })
     stops.push(limits.stop)
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
-    const graphql = await startGraphql(configuration, { pool, limits, conflicts, tokens, log })
+    const graphql = await startGraphql(configuration, { pool, isNewer, limits, conflicts, tokens, log })
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
@@ -122,19 +122,21 @@ async function serve(
   return { url, metricsUrl: `${metricsUrl ?? url}/metrics` }
 }
 
-/** Throws a sentence if the API cannot serve this database. */
-async function requireUsable(pool: pg.Pool): Promise<void> {
+/** Throws a sentence if the API cannot serve this database. Returns whether it has migrations that this build does not know. */
+async function requireUsable(pool: pg.Pool): Promise<boolean> {
   try {
     await requireEncoding(pool)
   } catch (error) {
     throw isLoginRefused(error) ? new Error(authenticatorFault(error), { cause: error }) : error
   }
-  const fault = await migrationFault(pool)
+  const { fault, isNewer } = await migrationDifference(pool)
   if (fault !== undefined) throw new Error(fault)
+  return isNewer
 }
 
 type GraphqlParts = {
   pool: pg.Pool
+  isNewer: boolean
   limits: Limits
   conflicts: ConflictRecorder
   tokens: Tokens
@@ -142,7 +144,7 @@ type GraphqlParts = {
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, limits, conflicts, tokens, log } = parts
+  const { pool, isNewer, limits, conflicts, tokens, log } = parts
   const graphql = await makeGraphql(
     makePreset({
       pool,
@@ -161,7 +163,8 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       ],
     }),
   )
-  limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
+  // newer migrations may have limits for fields that this build does not have
+  if (!isNewer) limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
   return graphql
 }
 

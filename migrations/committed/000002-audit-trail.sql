@@ -1,5 +1,5 @@
---! Previous: sha1:b0dab901474cba11d610cebf4ef17095316e497a
---! Hash: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
+--! Previous: sha1:092062d0e8781e82cc186a3327423e7bac13e6ee
+--! Hash: sha1:479698f04b18adfc4491e506f286c82143055fcb
 --! Message: audit trail
 
 set local lock_timeout to '2s';

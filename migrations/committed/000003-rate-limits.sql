@@ -1,5 +1,5 @@
---! Previous: sha1:006f600fda0ac4da9902f311bf5aea25ca71a152
---! Hash: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
+--! Previous: sha1:479698f04b18adfc4491e506f286c82143055fcb
+--! Hash: sha1:540d47ecc640e1ef3e1fa6760cec9e066c6a4f45
 --! Message: rate limits
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:ea1dd20ae72981749edc9b999b0d75abe64c77bc
---! Hash: sha1:c8da7d9a38f157129d82e07596662447a094e41e
+--! Previous: sha1:540d47ecc640e1ef3e1fa6760cec9e066c6a4f45
+--! Hash: sha1:800649bfefc16c5dc1ae5c9c6c9c0d247459c81f
 --! Message: identity
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
---! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Previous: sha1:800649bfefc16c5dc1ae5c9c6c9c0d247459c81f
+--! Hash: sha1:0640b4e791bdab0c7e076305fcbe812540a3d3c5
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:69049e66800399fa23b23314c12a7add6d41c61a
---! Hash: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
+--! Previous: sha1:0640b4e791bdab0c7e076305fcbe812540a3d3c5
+--! Hash: sha1:c576bacb02bd9030df18db6ead6f460d0ca657ca
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
---! Hash: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
+--! Previous: sha1:c576bacb02bd9030df18db6ead6f460d0ca657ca
+--! Hash: sha1:a177e2cd4069424efbf1994813c4852b2a48bea1
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
---! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Previous: sha1:a177e2cd4069424efbf1994813c4852b2a48bea1
+--! Hash: sha1:1464f79c2904effc980e6d2c7db8f36a938831fd
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
---! Hash: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
+--! Previous: sha1:1464f79c2904effc980e6d2c7db8f36a938831fd
+--! Hash: sha1:a859da61638dbaf8e636add3c459c16bd6bdc6ed
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

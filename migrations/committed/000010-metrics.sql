@@ -1,5 +1,5 @@
---! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
---! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
+--! Previous: sha1:a859da61638dbaf8e636add3c459c16bd6bdc6ed
+--! Hash: sha1:84b095f1ef03ed2841a68ad85a2adc9ba1ad0f14
 --! Message: metrics
 
 set local lock_timeout to '2s';
