@@ -6,8 +6,12 @@ import pg from 'pg'
 const CLIENT_MARGIN_MS = 2_000
 export const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
+/** An idle connection is probed after this time, so that one to a machine that is gone does not stay. */
+const KEEP_ALIVE_MS = 10_000
 /** SQLSTATE of a write on a standby or a read-only server. */
 const READ_ONLY = '25006'
+/** SQLSTATE of a prepared statement whose columns a migration has changed. */
+export const CHANGED_RESULT = '0A000'
 
 /** The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). */
 export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
@@ -31,6 +35,8 @@ export function makePool(options: PoolOptions): pg.Pool {
     max: options.size,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     ...(lockTimeoutMs === undefined ? {} : { lock_timeout: lockTimeoutMs }),
     ...(statementTimeoutMs === undefined
       ? {}
@@ -39,23 +45,30 @@ export function makePool(options: PoolOptions): pg.Pool {
   // without both handlers, an administrator who ends a backend would end this process
   pool.on('error', options.onError)
   pool.on('connect', client => client.on('error', options.onError))
-  discardReadOnly(pool)
+  discardUseless(pool)
   return pool
 }
 
+/** The part of the driver's client that we read: its connection, and the query whose response has not come. */
+type Internals = { connection: EventEmitter; _getActiveQuery(): unknown }
+
 /**
- * After a failover a connection may still lead to the former primary, which refuses writes for ever. Closing it before the
- * pool looks at it makes the pool open another one, by then to the new primary.
+ * Closes a connection that is released and of no more use. Closing it before the pool looks at it makes the pool open another one.
+ *
+ * - After a failover it may still lead to the former primary, which refuses writes for ever.
+ * - A prepared statement whose columns have changed fails each time.
+ * - A query that has reached its timeout still occupies the connection, and every later query would wait behind it.
  */
-function discardReadOnly(pool: pg.Pool): void {
-  const stale = new WeakSet<object>()
+function discardUseless(pool: pg.Pool): void {
+  const useless = new WeakSet<object>()
   pool.on('connect', client => {
-    const { connection } = client as unknown as { connection: EventEmitter }
+    const { connection } = client as unknown as Internals
     connection.on('errorMessage', ({ code }: { code?: string }) => {
-      if (code === READ_ONLY) stale.add(client)
+      if (code === READ_ONLY || code === CHANGED_RESULT) useless.add(client)
     })
   })
   pool.on('release', (_error, client) => {
-    if (stale.has(client)) void client.end()
+    const isBusy = (client as unknown as Internals)._getActiveQuery() !== null
+    if (useless.has(client) || isBusy) void client.end()
   })
 }
