@@ -4,7 +4,7 @@ import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator, authenticatorFault } from './database/authenticator.ts'
 import { isLoginRefused, operatorMessage } from './database/connectionErrors.ts'
-import { migrationFault, writeFault } from './database/migrations.ts'
+import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
 import { makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
@@ -67,7 +67,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     metrics.watchPool('api', pool)
     countPublications(pool, registry)
     if (worker !== undefined) reportWorker(worker, registry)
-    await requireUsable(
+    const isNewer = await requireUsable(
       pool,
       configuration.authDatabaseUrl === undefined ? 'DATABASE_URL' : 'AUTH_DATABASE_URL',
     )
@@ -77,7 +77,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
-    const graphql = await startGraphql(configuration, { pool, limits, conflicts, tokens, log })
+    const graphql = await startGraphql(configuration, { pool, isNewer, limits, conflicts, tokens, log })
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
@@ -126,20 +126,25 @@ async function serve(
   return { url, metricsUrl: `${metricsUrl ?? url}/metrics` }
 }
 
-/** Throws a sentence if the API cannot serve this database. `variable` has its URL. */
-async function requireUsable(pool: pg.Pool, variable: string): Promise<void> {
+/**
+ * Throws a sentence if the API cannot serve this database. `variable` has its URL. Returns whether the database has migrations
+ * that this build does not know.
+ */
+async function requireUsable(pool: pg.Pool, variable: string): Promise<boolean> {
   try {
     await requireEncoding(pool)
   } catch (error) {
     const sentence = isLoginRefused(error) ? authenticatorFault(error) : operatorMessage(error, variable)
     throw new Error(sentence, { cause: error })
   }
-  const fault = await migrationFault(pool)
+  const { fault, isNewer } = await migrationDifference(pool)
   if (fault !== undefined) throw new Error(fault)
+  return isNewer
 }
 
 type GraphqlParts = {
   pool: pg.Pool
+  isNewer: boolean
   limits: Limits
   conflicts: ConflictRecorder
   tokens: Tokens
@@ -147,7 +152,7 @@ type GraphqlParts = {
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, limits, conflicts, tokens, log } = parts
+  const { pool, isNewer, limits, conflicts, tokens, log } = parts
   const graphql = await makeGraphql(
     makePreset({
       pool,
@@ -166,7 +171,8 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       ],
     }),
   )
-  limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
+  // newer migrations may have limits for fields that this build does not have
+  if (!isNewer) limits.policies.restrictTo(rootFieldNames(await graphql.getSchema()))
   return graphql
 }
 

@@ -12,6 +12,8 @@ const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate'
 /** A terminal sends Ctrl-C to npm and to this process, and npm forwards it: a signal this soon is the same Ctrl-C. */
 const SAME_SIGNAL_MS = 1_000
+/** Longest stop of a role. A job may hang, and a silent database never responds. Both roles together take less than 30 s. */
+const STOP_MS = 12_000
 
 type Running = { name: string; stop: () => Promise<void> }
 
@@ -113,7 +115,8 @@ async function startRoles(
   if (roles.worker) {
     const { startWorkerRole } = await import('./worker/role.ts')
     worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
-    started.push({ name: 'worker', stop: worker.stop })
+    const { stop } = worker
+    started.push({ name: 'worker', stop: () => inTime(stop()) })
   }
   if (roles.api) {
     const { startApi } = await import('./api.ts')
@@ -123,7 +126,7 @@ async function startRoles(
       log,
       ...(worker === undefined ? {} : { worker }),
     })
-    started.push({ name: 'api', stop: () => api.stop() })
+    started.push({ name: 'api', stop: () => inTime(api.stop()) })
     printReady(api, configuration, database)
   }
 }
@@ -169,6 +172,15 @@ async function stopAll(log: Logger): Promise<boolean> {
     }
   }
   return allStopped
+}
+
+/** Rejects if a stop takes too long. The end of the process then ends what is left of it. */
+function inTime(stopping: Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new Error(`It did not stop within ${STOP_MS / 1_000} s.`))
+    const timer = setTimeout(late, STOP_MS)
+    stopping.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
 
 /** Ends the process with exit code 1 and, for an operator, the message without a stack. */

@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:50ec043fe4d9ff18ce425d53e7a072192244a90e
+--! Hash: sha1:1d9072da18aba52a4717015082daf00ba5562390
 --! Message: roles and schemas
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -105,6 +105,16 @@ comment on function app_public.applied_migrations() is 'Hashes of the migrations
 
 grant execute on function app_public.applied_migrations() to forecourt_authenticator;
 --! EndIncluded database/applied_migrations.sql
+--! Included database/oldest_release.sql
+create or replace function app_public.oldest_release() returns text
+  language sql immutable security invoker parallel safe
+  -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
+  return '0.2.0';
+
+comment on function app_public.oldest_release() is 'The oldest release that works with this schema. A migration that older releases do not work with replaces it. For the readiness check and the start only, not for GraphQL.';
+
+grant execute on function app_public.oldest_release() to forecourt_authenticator;
+--! EndIncluded database/oldest_release.sql
 --! Included identity/current_user_id.sql
 create or replace function app_public.current_user_id() returns uuid
   language sql stable security invoker parallel safe

@@ -1,5 +1,5 @@
---! Previous: sha1:50ec043fe4d9ff18ce425d53e7a072192244a90e
---! Hash: sha1:30d53655364fe8e0429d5f9debe8a79875aeb03e
+--! Previous: sha1:1d9072da18aba52a4717015082daf00ba5562390
+--! Hash: sha1:7dca83ddd9254fe615a3f17b2be98c06923c61af
 --! Message: audit trail
 
 set local lock_timeout to '2s';

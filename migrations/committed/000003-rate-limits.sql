@@ -1,5 +1,5 @@
---! Previous: sha1:30d53655364fe8e0429d5f9debe8a79875aeb03e
---! Hash: sha1:a8baf69a1835709422e06c714497d73b16c0c8bc
+--! Previous: sha1:7dca83ddd9254fe615a3f17b2be98c06923c61af
+--! Hash: sha1:8e8533a5fdf4ad6e2b44a997018bde6616838cf0
 --! Message: rate limits
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:a8baf69a1835709422e06c714497d73b16c0c8bc
---! Hash: sha1:8f86daa3513d57aef40ad2c54a2324ea4a07f903
+--! Previous: sha1:8e8533a5fdf4ad6e2b44a997018bde6616838cf0
+--! Hash: sha1:c112aa734d6f73aca07e77d0e751c08166182afd
 --! Message: identity
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:8f86daa3513d57aef40ad2c54a2324ea4a07f903
---! Hash: sha1:d115f841e0f4f5251686a2436d1b7e1876c2717f
+--! Previous: sha1:c112aa734d6f73aca07e77d0e751c08166182afd
+--! Hash: sha1:0be63b2b110a82853110ec2a4fc30649b92ad295
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

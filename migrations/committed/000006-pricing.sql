@@ -1,5 +1,5 @@
---! Previous: sha1:d115f841e0f4f5251686a2436d1b7e1876c2717f
---! Hash: sha1:b07bacd18e934f9db208024f48903f0d7d7a4d8c
+--! Previous: sha1:0be63b2b110a82853110ec2a4fc30649b92ad295
+--! Hash: sha1:fd1c46657fccbf8e42985205c52edd0d4bdbe942
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:b07bacd18e934f9db208024f48903f0d7d7a4d8c
---! Hash: sha1:26504355fc7fee61b085efefde2d1cd2efb9c2d2
+--! Previous: sha1:fd1c46657fccbf8e42985205c52edd0d4bdbe942
+--! Hash: sha1:87280639be8ff2f9040612cc4b86c14c6496518a
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:26504355fc7fee61b085efefde2d1cd2efb9c2d2
---! Hash: sha1:ac8dce96bbbe0f93fa31b7296c78a4841d16218b
+--! Previous: sha1:87280639be8ff2f9040612cc4b86c14c6496518a
+--! Hash: sha1:bca398b98ffea0876bbde6d75d7ec6e3b4d31bf8
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:ac8dce96bbbe0f93fa31b7296c78a4841d16218b
---! Hash: sha1:f18da708bf32413b2916351ba777f6c5a634977a
+--! Previous: sha1:bca398b98ffea0876bbde6d75d7ec6e3b4d31bf8
+--! Hash: sha1:7f0f95cd8732e943110ed60e7f40458b40599f20
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

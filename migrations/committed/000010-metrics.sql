@@ -1,5 +1,5 @@
---! Previous: sha1:f18da708bf32413b2916351ba777f6c5a634977a
---! Hash: sha1:f9c2f14bfea2eb08c8a7ac6f33f37b18808ddfa7
+--! Previous: sha1:7f0f95cd8732e943110ed60e7f40458b40599f20
+--! Hash: sha1:2d909fd0525c3a4ea6babfa081a782f2dd12cd09
 --! Message: metrics
 
 set local lock_timeout to '2s';

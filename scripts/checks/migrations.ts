@@ -45,7 +45,7 @@ export function chainFaults(migrations: Source[]): string[] {
 }
 
 /** The formula of graphile-migrate. */
-function hashOf(body: string, previous: string): string {
+export function hashOf(body: string, previous: string): string {
   const text = `${`${previous === '-' ? '' : previous}\n${body.trim()}`.trim()}\n`
   return `sha1:${createHash('sha1').update(text).digest('hex')}`
 }

@@ -5,7 +5,7 @@ import { current, migrate as runCommitted } from 'graphile-migrate'
 import { runMigrations } from 'graphile-worker'
 import pg from 'pg'
 import { authenticator, ensureAuthenticator } from './authenticator.ts'
-import { expectedMigrations, migrationsFolder, refuseOtherHistory } from './migrations.ts'
+import { expectedMigrations, migrationsFolder, requireMigratable } from './migrations.ts'
 import { requireEncoding, requireOwnerRights, requireSupportedServer } from './requirements.ts'
 
 /** Any constant. A session lock: of several migrations at once, one runs and the others wait. */
@@ -38,7 +38,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     await requireSupportedServer(client)
     await requireEncoding(client)
     await requireOwnerRights(client)
-    await refuseOtherHistory(client)
+    await requireMigratable(client)
     await takeLock(client)
     // before the first migration, which would create the role without a password
     await ensureAuthenticator(client, authenticator(options), options.ownsCluster ?? false)

@@ -1,4 +1,8 @@
-/** The migrations that this build expects of a database, and those that it has. Another file runs them: the API does not need what runs them. */
+/**
+ * Whether a database and this build fit: the migrations of both, and the oldest release that the database names. Another file runs
+ * the migrations, because the API does not need the packages for that.
+ */
+import { readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,8 +26,14 @@ const FOREIGN =
 /** The first migration of 0.1. */
 const FIRST_UNRELEASED = '000001-foundation.sql'
 
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
 type Queryable = Pick<pg.Pool, 'query'>
 type Migration = { hash: string; file: string }
+/** `isNewer`: the database has migrations that this build does not know. */
+type Comparison = { fault?: string; isNewer: boolean }
 
 let expected: Promise<Migration[]> | undefined
 
@@ -57,49 +67,105 @@ async function filesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** The difference between the database and this build, as a sentence; undefined if there is none. */
-export function migrationFault(pool: Queryable): Promise<string | undefined> {
-  return faultOf(pool, AS_API)
+/** Why this build does not work with the database, as a sentence; undefined if it does. */
+export async function migrationFault(pool: Queryable): Promise<string | undefined> {
+  return (await compare(pool, AS_API)).fault
 }
 
-/** Throws if this build does not fit the database. `owner` is connected as the owner. */
+/** The same for the doctor, which also reports migrations that this build does not know. */
+export function migrationDifference(pool: Queryable): Promise<Comparison> {
+  return compare(pool, AS_API)
+}
+
+/** Throws if this build does not work with the database. `owner` is connected as the owner. */
 export async function requireMigrations(owner: Queryable): Promise<void> {
-  const fault = await faultOf(owner, AS_OWNER)
+  const { fault } = await compare(owner, AS_OWNER)
   if (fault !== undefined) throw new Error(fault)
 }
 
-async function faultOf(pool: Queryable, sql: string): Promise<string | undefined> {
-  const expected = await expectedMigrations()
-  const applied = await appliedMigrations(pool, sql)
-  if (isOtherHistory(expected, applied)) return (await isForeign(pool, expected)) ? FOREIGN : UNRELEASED
-  const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
-  if (missing.length > 0) return `The database lacks ${missing.join(', ')}. Please run npm run migrate.`
-  if (applied.length > expected.length) return 'The database has newer migrations than this build.'
-  return undefined
-}
-
-/** Why the database accepts no writes, as a sentence; undefined if it does. */
-export async function writeFault(pool: Queryable): Promise<string | undefined> {
-  const { rows } = await pool.query<{ is_standby: boolean; is_read_only: boolean }>(
-    "select pg_is_in_recovery() as is_standby, current_setting('transaction_read_only')::boolean as is_read_only",
-  )
-  if (rows[0]?.is_standby) return 'The database is a standby: it accepts no writes.'
-  if (rows[0]?.is_read_only)
-    return 'The database is read-only (default_transaction_read_only): it accepts no writes.'
-  return undefined
-}
-
-/** Throws if migrations of 0.1 or of another application have run, or if it has objects in our schemas and no migration. */
-export async function refuseOtherHistory(owner: Queryable): Promise<void> {
+/** Throws if this build must not migrate the database. `owner` is connected as the owner. */
+export async function requireMigratable(owner: Queryable): Promise<void> {
   const [expected, applied] = await Promise.all([expectedMigrations(), appliedMigrations(owner, AS_OWNER)])
-  if (isOtherHistory(expected, applied))
-    throw new Error((await isForeign(owner, expected)) ? FOREIGN : UNRELEASED)
-  if (applied.length > 0) return
+  const fault = isOtherHistory(expected, applied)
+    ? await historyFault(owner, expected)
+    : await ageFault(owner, expected, applied)
+  if (fault !== undefined) throw new Error(fault)
+  if (applied.length === 0 && (await hasObjects(owner))) throw new Error(FOREIGN)
+}
+
+/** Whether our schemas hold objects. */
+async function hasObjects(owner: Queryable): Promise<boolean> {
   const { rows } = await owner.query(
     `select from pg_depend as d where d.refclassid = 'pg_namespace'::regclass
      and d.refobjid in (to_regnamespace('app_public'), to_regnamespace('app_private')) limit 1`,
   )
-  if (rows.length > 0) throw new Error(FOREIGN)
+  return rows.length > 0
+}
+
+async function compare(pool: Queryable, sql: string): Promise<Comparison> {
+  const expected = await expectedMigrations()
+  const applied = await appliedMigrations(pool, sql)
+  const isNewer = hasUnknown(expected, applied)
+  if (isOtherHistory(expected, applied)) return { fault: await historyFault(pool, expected), isNewer }
+  const missing = expected.filter(({ hash }) => !applied.includes(hash)).map(({ file }) => file)
+  if (missing.length > 0)
+    return { fault: `The database lacks ${missing.join(', ')}. Please run npm run migrate.`, isNewer }
+  const fault = await ageFault(pool, expected, applied)
+  return fault === undefined ? { isNewer } : { fault, isNewer }
+}
+
+function hasUnknown(expected: Migration[], applied: string[]): boolean {
+  return applied.some(hash => expected.every(known => known.hash !== hash))
+}
+
+/** Without unknown migrations the version does not matter: a build before its release still has the version of the last one. */
+async function ageFault(
+  pool: Queryable,
+  expected: Migration[],
+  applied: string[],
+): Promise<string | undefined> {
+  if (!hasUnknown(expected, applied)) return undefined
+  const { rows } = await pool.query<{ oldest: string }>('select app_public.oldest_release() as oldest')
+  const oldest = rows[0]?.oldest ?? ''
+  if (!isOlder(version, oldest)) return undefined
+  return `The database needs Forecourt ${oldest} or newer, and this is ${version}. Please start the newer release.`
+}
+
+/** Compares versions such as 0.9.2 and 0.10.0. */
+export function isOlder(version: string, other: string): boolean {
+  return version.localeCompare(other, 'en', { numeric: true }) < 0
+}
+
+/**
+ * Why the database accepts no writes, as a sentence; undefined if it does. A connection that leads to such a server is closed,
+ * or it would lead there after a failover too.
+ */
+export async function writeFault(pool: pg.Pool): Promise<string | undefined> {
+  const client = await pool.connect()
+  let isUseless = true
+  try {
+    const fault = writeFaultOf(await readState(client))
+    isUseless = fault !== undefined
+    return fault
+  } finally {
+    client.release(isUseless)
+  }
+}
+
+type State = { is_standby: boolean; is_read_only: boolean }
+
+async function readState(client: pg.ClientBase): Promise<State | undefined> {
+  const { rows } = await client.query<State>(
+    "select pg_is_in_recovery() as is_standby, current_setting('transaction_read_only')::boolean as is_read_only",
+  )
+  return rows[0]
+}
+
+function writeFaultOf(state: State | undefined): string | undefined {
+  if (state?.is_standby) return 'The database is a standby: it accepts no writes.'
+  if (state?.is_read_only)
+    return 'The database is read-only (default_transaction_read_only): it accepts no writes.'
+  return undefined
 }
 
 /** Every hash covers the migrations before it, so another first hash means another history. */
@@ -107,14 +173,14 @@ function isOtherHistory(expected: Migration[], applied: string[]): boolean {
   return applied.length > 0 && applied[0] !== expected[0]?.hash
 }
 
-/** Whether a history with another first hash is no former one of ours. Only the owner may read the names of the files. */
-async function isForeign(pool: Queryable, expected: Migration[]): Promise<boolean> {
+/** What to do about another history. Only the owner may read the file names that tell a foreign one from a former one of ours. */
+async function historyFault(pool: Queryable, expected: Migration[]): Promise<string> {
   try {
     const sql = 'select m.filename from graphile_migrate.migrations as m order by m.filename limit 1'
     const { rows } = await pool.query<{ filename: string }>(sql)
-    return ![FIRST_UNRELEASED, expected[0]?.file].includes(rows[0]?.filename)
+    return [FIRST_UNRELEASED, expected[0]?.file].includes(rows[0]?.filename) ? UNRELEASED : FOREIGN
   } catch (error) {
-    if (codeOf(error) === INSUFFICIENT_PRIVILEGE) return false
+    if (codeOf(error) === INSUFFICIENT_PRIVILEGE) return UNRELEASED
     throw error
   }
 }

@@ -13,6 +13,8 @@ import { discardOnRelease } from './discard.ts'
 /** The server's function that reports, as a warning, that a commit no longer waits for its standby. The text is translated. */
 const UNCONFIRMED = 'SyncRepWaitForLSN'
 const CONNECT_TIMEOUT_MS = 2_000
+/** A cancel comes this long before the driver gives the statement up. */
+const LEAD_MS = 1_000
 
 /** The parts of the driver that its types leave out. */
 type Backend = { processID: number; secretKey: number }
@@ -25,7 +27,7 @@ type Connection = EventEmitter & {
 }
 type Canceller = { connection: Connection; host: string; port: number; ssl: unknown; sslNegotiation: string }
 
-/** Cancels each statement that has not ended after this time. */
+/** Cancels each statement that has not ended after this time, or a second before its own `query_timeout` if that is later. */
 export function cancelOverdue(pool: pg.Pool, config: pg.ClientConfig, afterMs: number): void {
   const discard = discardOnRelease(pool)
   pool.on('connect', client =>
@@ -41,12 +43,15 @@ function watchStatements(client: pg.PoolClient, afterMs: number, onOverdue: () =
   const { connection } = client as unknown as { connection: Connection }
   const query = client.query.bind(client) as (...given: unknown[]) => unknown
   let sent = 0
+  let limitMs = afterMs
   let timer: NodeJS.Timeout | undefined
   const restart = () => {
     clearTimeout(timer)
-    if (sent > 0) timer = setTimeout(onOverdue, afterMs).unref()
+    if (sent > 0) timer = setTimeout(onOverdue, limitMs).unref()
   }
   client.query = ((...given: unknown[]) => {
+    const { query_timeout = 0 } = Object(given[0]) as { query_timeout?: number }
+    limitMs = Math.max(sent === 0 ? afterMs : limitMs, query_timeout - LEAD_MS)
     sent += 1
     if (sent === 1) restart()
     return query(...given)

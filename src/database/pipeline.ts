@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import pg from 'pg'
+import { CHANGED_RESULT } from './pool.ts'
 
 /** Names and values of Postgres settings that hold for one transaction. An undefined value is not sent. */
 export type Settings = Readonly<Record<string, string | undefined>>
@@ -20,7 +21,11 @@ export type Statement = { text: string; values?: readonly unknown[]; arrayMode?:
 /** A statement as the connection gets it. An empty name means that the server does not keep its plan. */
 type Step = { name: string; text: string; values: readonly unknown[] }
 
-type Results = [settings: pg.QueryArrayResult, statement: pg.QueryArrayResult]
+/**
+ * SQLSTATEs of a statement whose result a migration has changed: that of a prepared statement, or a function's row type while the
+ * function waited for the migration's lock.
+ */
+const RESULT_CHANGED = new Set([CHANGED_RESULT, '42804'])
 
 /** The methods of the driver's connection that we call. The types of pg ask for more arguments than the code of pg does. */
 type Connection = {
@@ -72,8 +77,7 @@ export async function runInTransaction(
   const client = await pool.connect()
   let isLost = false
   try {
-    const [, result] = await send(client, first, second, statement.arrayMode ? 'array' : undefined)
-    return result
+    return await sendWithRetry(client, [first, second], statement.arrayMode ? 'array' : undefined)
   } catch (error) {
     // without an SQLSTATE, the state of the connection is unknown
     isLost = !(error instanceof pg.DatabaseError) || CONNECTION_CLOSED.test(error.code ?? '')
@@ -83,18 +87,37 @@ export async function runInTransaction(
   }
 }
 
-/** Sends both steps in one transaction. */
-function send(client: pg.PoolClient, first: Step, second: Step, rowMode?: 'array'): Promise<Results> {
+/**
+ * Sends the steps once more, without prepared statements, if a migration has changed the result. That is safe: the transaction failed
+ * as a whole, so nothing is written.
+ */
+async function sendWithRetry(
+  client: pg.PoolClient,
+  steps: Step[],
+  rowMode?: 'array',
+): Promise<pg.QueryArrayResult> {
+  try {
+    return await send(client, steps, rowMode)
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError && RESULT_CHANGED.has(error.code ?? ''))) throw error
+    const unprepared = steps.map(step => ({ ...step, name: '' }))
+    return send(client, unprepared, rowMode)
+  }
+}
+
+/** Sends all steps in one transaction, and resolves with the result of the last one. */
+function send(client: pg.PoolClient, steps: Step[], rowMode?: 'array'): Promise<pg.QueryArrayResult> {
   return new Promise((resolve, reject) => {
     let confirm = () => {}
-    const callback = (error: Error | null, results: Results) => {
+    const callback = (error: Error | null, results: pg.QueryArrayResult[]) => {
       if (error) return reject(error)
       confirm()
-      resolve(results)
+      resolve(results.at(-1) as pg.QueryArrayResult)
     }
-    const query = new Query({ text: second.text, rowMode, callback, queryMode: 'extended' })
+    const text = steps.at(-1)?.text
+    const query = new Query({ text, rowMode, callback, queryMode: 'extended' })
     query.prepare = connection => {
-      confirm = write(connection, [first, second])
+      confirm = write(connection, steps)
     }
     client.query(query)
   })

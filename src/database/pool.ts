@@ -12,8 +12,12 @@ const CANCEL_MARGIN_MS = 1_000
 const CLIENT_MARGIN_MS = 2_000
 export const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
+/** An idle connection is probed after this time, so that one to a machine that is gone does not stay. */
+const KEEP_ALIVE_MS = 10_000
 /** SQLSTATE of a write on a standby or a read-only server. */
 const READ_ONLY = '25006'
+/** SQLSTATE of a prepared statement whose columns a migration has changed. */
+export const CHANGED_RESULT = '0A000'
 
 /** The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). */
 export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
@@ -37,6 +41,8 @@ export function makePool(options: PoolOptions): pg.Pool {
     max: options.size,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: IDLE_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     ...(lockTimeoutMs === undefined ? {} : { lock_timeout: lockTimeoutMs }),
     ...(statementTimeoutMs === undefined
       ? {}
@@ -45,23 +51,32 @@ export function makePool(options: PoolOptions): pg.Pool {
   // without both handlers, an administrator who ends a backend would end this process
   pool.on('error', options.onError)
   pool.on('connect', client => client.on('error', options.onError))
-  discardReadOnly(pool)
+  discardUseless(pool)
   failUnconfirmed(pool)
   if (statementTimeoutMs !== undefined)
     cancelOverdue(pool, options.config, statementTimeoutMs + CANCEL_MARGIN_MS)
   return pool
 }
 
+/** The part of the driver's client that we read: its connection, and the query whose response has not come. */
+type Internals = { connection: EventEmitter; _getActiveQuery(): unknown }
+
 /**
- * After a failover a connection may still lead to the former primary, which refuses every write. It is closed on release,
- * before the pool can reuse it. The pool then opens another one, to the new primary.
+ * Closes a connection that is released and of no more use. Closing it before the pool looks at it makes the pool open another one.
+ *
+ * - After a failover it may still lead to the former primary, which refuses writes for ever.
+ * - A prepared statement whose columns have changed fails each time.
+ * - A query that has reached its timeout still occupies the connection, and every later query would wait behind it.
  */
-function discardReadOnly(pool: pg.Pool): void {
+function discardUseless(pool: pg.Pool): void {
   const discard = discardOnRelease(pool)
   pool.on('connect', client => {
-    const { connection } = client as unknown as { connection: EventEmitter }
+    const { connection } = client as unknown as Internals
     connection.on('errorMessage', ({ code }: { code?: string }) => {
-      if (code === READ_ONLY) discard(client)
+      if (code === READ_ONLY || code === CHANGED_RESULT) discard(client)
     })
+  })
+  pool.on('release', (_error, client) => {
+    if ((client as unknown as Internals)._getActiveQuery() !== null) void client.end()
   })
 }

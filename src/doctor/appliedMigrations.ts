@@ -1,13 +1,15 @@
 /** Whether the database has exactly the migrations of this build. */
-import { migrationFault } from '../database/migrations.ts'
+import { migrationDifference } from '../database/migrations.ts'
 import type { Check } from './finding.ts'
 
 export const appliedMigrations: Check = {
   name: 'migrations: those of this build',
   async run({ client }) {
-    const finding = await migrationFault(client)
-    return finding === undefined
-      ? []
-      : [{ verdict: 'FAIL', finding, remedy: 'docs/operations.md, Migrations' }]
+    const { fault, isNewer } = await migrationDifference(client)
+    const remedy = 'docs/operations.md, Migrations'
+    if (fault !== undefined) return [{ verdict: 'FAIL', finding: fault, remedy }]
+    if (!isNewer) return []
+    const finding = 'the database has newer migrations than this build, which still works with them'
+    return [{ verdict: 'note', finding, remedy: 'run the doctor of the newest build' }]
   },
 }

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
-import { migrationFault, migrationsFolder } from '../database/migrations.ts'
+import { migrationDifference, migrationsFolder } from '../database/migrations.ts'
 import { describeSchema, SNAPSHOT_MAJOR } from './catalog/describeSchema.ts'
 import type { Check, Finding } from './finding.ts'
 import { differences } from './snapshot/differences.ts'
@@ -14,7 +14,8 @@ const MOST_SHOWN = 24
 export const schemaSnapshot: Check = {
   name: 'schema: as this build expects it',
   async run({ client }) {
-    if ((await migrationFault(client)) !== undefined) {
+    const { fault, isNewer } = await migrationDifference(client)
+    if (fault !== undefined || isNewer) {
       const finding = 'not compared, because the migrations differ from those of this build'
       return [{ verdict: 'note', finding, remedy: 'see the finding on migrations' }]
     }

@@ -104,7 +104,8 @@ export async function watchPolicies(options: Options): Promise<PolicySource> {
       stopped = true
       clearInterval(poll)
       await busy
-      await listener?.end().catch(() => {})
+      // not awaited: a server that has gone silent never closes its side
+      listener?.end().catch(() => {})
     },
   }
 }

@@ -9,19 +9,27 @@ import type { Logger } from '../log.ts'
 import { startWorker } from './runner.ts'
 import { type Supervised, supervise } from './supervisor.ts'
 
+/**
+ * Timeout of one statement of the worker. Without one, a job whose server has gone silent would never end. A statement that needs longer
+ * sets its own, such as the check of the ledger.
+ */
+const STATEMENT_TIMEOUT_MS = 15_000
+
 export type WorkerRoleOptions = {
   databaseUrl: string
+  statementTimeoutMs?: number
   log: Logger
   /** Undefined: alerts are only logged. */
   alerts?: AlertConfiguration
 }
 
 export async function startWorkerRole(options: WorkerRoleOptions): Promise<Supervised> {
-  const { databaseUrl, log, alerts = {} } = options
+  const { databaseUrl, log, alerts = {}, statementTimeoutMs = STATEMENT_TIMEOUT_MS } = options
   const pool = makePool({
     config: parseIntoClientConfig(databaseUrl),
     name: 'forecourt worker',
     size: CONNECTIONS.worker,
+    statementTimeoutMs,
     onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
   })
   try {

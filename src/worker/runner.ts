@@ -12,6 +12,7 @@ import { makeSendAlert } from '../../tasks/send_alert.ts'
 import verifyLedger from '../../tasks/verify_ledger.ts'
 import type { AlertChannel } from '../alerts/channel.ts'
 import type { Logger as Log } from '../log.ts'
+import { checkListener } from './listener.ts'
 
 const crontabFile = fileURLToPath(new URL('../../tasks/crontab', import.meta.url))
 
@@ -51,6 +52,7 @@ export type StartedRunner = {
  */
 export async function startWorker(options: WorkerOptions): Promise<StartedRunner> {
   const events: WorkerEvents = new EventEmitter()
+  checkListener(events)
   events.once('pool:create', ({ workerPool }) => options.onName?.(workerPool.id))
   let isEnding = false
   const noteEnd = () => {

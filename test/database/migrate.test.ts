@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from '@jest/globals'
 import { migrate } from '../../src/database/migrate.ts'
-import { expectedMigrations, migrationFault, readMigrations } from '../../src/database/migrations.ts'
+import { expectedMigrations, isOlder, migrationFault, readMigrations } from '../../src/database/migrations.ts'
 import { startWorkerRole } from '../../src/worker/role.ts'
 import { cloneDatabase, emptyDatabase, type TestDatabase } from '../support/database.ts'
 import { recordLog } from '../support/recordedLog.ts'
@@ -35,6 +35,20 @@ async function keep(made: Promise<TestDatabase>): Promise<TestDatabase> {
 
 function run(database: TestDatabase, log: (message: string) => void = () => {}): Promise<void> {
   return migrate({ databaseUrl: database.ownerUrl, includeCurrent: true, log })
+}
+
+/** Records a migration that this build does not know, after which `oldest` is the oldest release that works. */
+async function deployNewer(database: TestDatabase, oldest: string): Promise<void> {
+  await database.owner.query(
+    "insert into graphile_migrate.migrations (hash, filename) values ('sha1:x', '999999-x.sql') on conflict do nothing",
+  )
+  await setOldestRelease(database, oldest)
+}
+
+async function setOldestRelease(database: TestDatabase, oldest: string): Promise<void> {
+  await database.owner.query(
+    `create or replace function app_public.oldest_release() returns text language sql return '${oldest}'`,
+  )
 }
 
 /** The objects that a migration makes, by name. */
@@ -109,17 +123,46 @@ test('a database that was never migrated lacks every migration of this build', a
   expect(fault).toContain('npm run migrate')
 })
 
-test('the fault of a database that lacks a migration names it, and a newer database has another fault', async () => {
+test('the fault of a database that lacks a migration names it, also if it has a newer one', async () => {
   const database = await keep(cloneDatabase())
   expect(await migrationFault(database.superuser)).toBeUndefined()
+  await deployNewer(database, '0.0.1')
   const newest = (await expectedMigrations()).at(-1)
-  await database.superuser.query("insert into graphile_migrate.migrations values ('sha1:x', null, 'x.sql')")
-  expect(await migrationFault(database.superuser)).toMatch(/newer/)
-  await database.superuser.query('delete from graphile_migrate.migrations where hash in ($1, $2)', [
-    'sha1:x',
-    newest?.hash,
-  ])
+  await database.superuser.query('delete from graphile_migrate.migrations where hash = $1', [newest?.hash])
   expect(await migrationFault(database.superuser)).toContain(newest?.file ?? 'migrations/committed is empty')
+})
+
+test('a build works with newer migrations unless they need a newer release, and so do its worker and migrate', async () => {
+  const database = await keep(cloneDatabase())
+  const start = async () => {
+    const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('silent').log })
+    await worker.stop()
+  }
+  await deployNewer(database, '0.0.1')
+  expect(await migrationFault(database.superuser)).toBeUndefined()
+  await start()
+  await run(database)
+  await deployNewer(database, '999.0.0')
+  const needsNewer = /^The database needs Forecourt 999\.0\.0 or newer, and this is \S+\. Please start/
+  expect(await migrationFault(database.superuser)).toMatch(needsNewer)
+  await expect(start()).rejects.toThrow(needsNewer)
+  await expect(run(database)).rejects.toThrow(needsNewer)
+})
+
+test('a build that knows every migration works with them, although its version is not raised yet', async () => {
+  const database = await keep(cloneDatabase())
+  await setOldestRelease(database, '999.0.0')
+  expect(await migrationFault(database.superuser)).toBeUndefined()
+})
+
+test.each([
+  ['0.2.0', '0.2.0', false],
+  ['0.2.0', '0.2.1', true],
+  ['0.10.0', '0.9.3', false],
+  ['0.9.3', '0.10.0', true],
+  ['1.0.0', '0.10.0', false],
+])('%s is older than %s: %s', (version, other, expected) => {
+  expect(isOlder(version, other)).toBe(expected)
 })
 
 /** The record of the first migration as it was before the migrations were rewritten for 0.2. */

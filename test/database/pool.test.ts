@@ -57,3 +57,23 @@ test('a statement that outlives its timeout is cancelled on the server, and its 
     await pool.end()
   }
 })
+
+test('a statement with a longer timeout of its own is not cancelled before that', async () => {
+  const pool = makePool({
+    config: { connectionString: database.ownerUrl },
+    name: 'forecourt test',
+    size: 1,
+    statementTimeoutMs: 100,
+    onError: () => {},
+  })
+  const statement = (timeoutMs: number) => ({ text: 'select pg_sleep(2)', query_timeout: timeoutMs })
+  const client = await pool.connect()
+  try {
+    await client.query('set statement_timeout = 0')
+    await client.query(statement(60_000))
+    await expect(client.query(statement(2_500))).rejects.toMatchObject({ code: '57014' })
+  } finally {
+    client.release()
+    await pool.end()
+  }
+})

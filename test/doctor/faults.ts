@@ -34,6 +34,10 @@ const job = (columns: string, values: string) => `
   select graphile_worker.add_job('expire_subscriptions');
   update graphile_worker._private_jobs set (${columns}) = row(${values})`
 
+const newerMigration = (oldestRelease: string) => `
+  insert into graphile_migrate.migrations (hash, filename) values ('sha1:later', '999999-later.sql');
+  create or replace function app_public.oldest_release() returns text language sql immutable return '${oldestRelease}'`
+
 /** The fault, the SQL by which a superuser plants it, and the finding that the owner gets. */
 export type Fault = [fault: string, sql: string, verdict: Finding['verdict'], finding: RegExp]
 
@@ -44,11 +48,12 @@ export const faults: Fault[] = [
     'FAIL',
     /^The database lacks \S+\.sql/,
   ],
+  ['a migration of a newer build', newerMigration('0.0.1'), 'note', /newer migrations than this build/],
   [
-    'a migration of a newer build',
-    "insert into graphile_migrate.migrations (hash, filename) values ('sha1:later', '999999-later.sql')",
+    'a migration of a newer build that this build does not work with',
+    newerMigration('999.0.0'),
     'FAIL',
-    /newer migrations than this build/,
+    /needs Forecourt 999\.0\.0/,
   ],
   ['a server below Postgres 15', setting('server_version_num', '140012'), 'FAIL', /Postgres 14/],
   ['a server newer than the tested ones', setting('server_version_num', '190001'), 'WARN', /Postgres 19/],

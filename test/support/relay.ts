@@ -10,13 +10,15 @@ export type Relay = {
   restore(): Promise<void>
   /** Keeps every connection open but forwards nothing more. */
   stall(): void
+  /** New connections lead to this server from now on. */
+  leadTo(databaseUrl: string): void
 }
 
 /** Receives each chunk that a client sends. `connection` is the same object for all chunks of a connection. */
 export type Tap = (sent: Buffer, connection: object) => void
 
 export async function startRelay(databaseUrl: string, tap?: Tap): Promise<Relay> {
-  const target = new URL(databaseUrl)
+  let target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   const keep = (socket: Socket) => {
     sockets.add(socket)
@@ -45,6 +47,9 @@ export async function startRelay(databaseUrl: string, tap?: Tap): Promise<Relay>
     restore: () => listen(port),
     stall() {
       for (const socket of sockets) socket.unpipe().pause()
+    },
+    leadTo(other) {
+      target = new URL(other)
     },
   }
 }

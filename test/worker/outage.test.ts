@@ -84,3 +84,16 @@ test('a stop while the database cannot be reached ends the process', async () =>
   })
   await relay.restore()
 })
+
+test('a stop while a job hangs ends the process with code 1, and says that the worker has not stopped', async () => {
+  const running = startOn({ ownerUrl: relay.url }, 'worker')
+  await addJobs(1)
+  await until('the worker works', async () => (await countJobs()) === 0, 120)
+  await holding(database, 'lock table app_private.alerts in access exclusive mode', [], async () => {
+    await addJobs(1)
+    await untilWaitingForLock(database, 'forecourt worker')
+    running.child.kill('SIGTERM')
+    expect(await running.ended).toBe(1)
+  })
+  expect(running.output()).toContain('"could not stop worker"')
+})

@@ -1,5 +1,6 @@
 /** The worker: its crontab, its jobs, its stop and its recovery. */
 import { readdir, readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { parseCrontab } from 'graphile-worker'
 import { startWorkerRole } from '../../src/worker/role.ts'
@@ -35,8 +36,11 @@ async function makeDueSubscription(): Promise<string> {
 }
 
 /** Starts a worker, runs `work`, and stops the worker. */
-async function withWorker(work: () => Promise<void>, databaseUrl = database.ownerUrl) {
-  const worker = await startWorkerRole({ databaseUrl, log: recorded.log })
+async function withWorker(
+  work: () => Promise<void>,
+  { databaseUrl = database.ownerUrl, ...options }: { databaseUrl?: string; statementTimeoutMs?: number } = {},
+) {
+  const worker = await startWorkerRole({ databaseUrl, log: recorded.log, ...options })
   try {
     await work()
   } finally {
@@ -218,21 +222,54 @@ test('a failed job is kept with its error and retried', async () => {
   })
 })
 
+test('a statement of a job ends at its timeout, and only the check of the ledger may take longer', async () => {
+  const errors = async () => {
+    const { rows } = await database.superuser.query(
+      'select last_error from graphile_worker._private_jobs where last_error is not null',
+    )
+    return rows
+  }
+  /** Holds a lock that the job needs. */
+  const whileWaiting = (task: string, table: string, work: () => Promise<void>) =>
+    holding(database, `lock table ${table} in access exclusive mode`, [], async () => {
+      await database.owner.query('select graphile_worker.add_job($1)', [task])
+      await untilWaitingForLock(database, 'forecourt worker')
+      await work()
+    })
+  await withWorker(
+    async () => {
+      await untilDone()
+      await whileWaiting('verify_ledger', 'app_private.ledger_checks', () => sleep(1_500))
+      await untilDone()
+      await whileWaiting('remove_old_alerts', 'app_private.alerts', () =>
+        until('the job has failed', async () => (await errors()).length === 1),
+      )
+    },
+    { statementTimeoutMs: 500 },
+  )
+  expect(recorded.lines.some(({ msg }) => /verify_ledger.*error/.test(msg))).toBe(false)
+})
+
 test('the worker survives the loss of the database and continues when it is back', async () => {
   const relay = await startRelay(database.ownerUrl)
   try {
-    await withWorker(async () => {
-      // the first query for a job must succeed: graphile-worker caches its result, even an error
-      await addJob()
-      await untilDone()
-      due = await makeDueSubscription()
-      await relay.cut()
-      await until('the loss is noticed', () => recorded.lines.some(({ msg }) => /lost a database/.test(msg)))
-      await relay.restore()
-      await addJob()
-      await untilExpired()
-      await untilDone()
-    }, relay.url)
+    await withWorker(
+      async () => {
+        // the first query for a job must succeed: graphile-worker caches its result, even an error
+        await addJob()
+        await untilDone()
+        due = await makeDueSubscription()
+        await relay.cut()
+        await until('the loss is noticed', () =>
+          recorded.lines.some(({ msg }) => /lost a database/.test(msg)),
+        )
+        await relay.restore()
+        await addJob()
+        await untilExpired()
+        await untilDone()
+      },
+      { databaseUrl: relay.url },
+    )
   } finally {
     await relay.cut()
   }
