@@ -19,6 +19,7 @@ import { makeService } from './pgService.ts'
 import { GRAPHQL_PATH, RequestDigestPlugin } from './requestDigest.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
+import { TotalCountPlugin } from './totalCount.ts'
 
 type RuruClientConfig = NonNullable<NonNullable<GraphileConfig.Preset['ruru']>['clientConfig']>
 
@@ -59,6 +60,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       ScalarsPlugin,
       PageLimitPlugin,
       OrderingPlugin,
+      TotalCountPlugin,
       RequestDigestPlugin,
       makeDocumentsPlugin({ introspection }),
       makeStatusPlugin({ log, onFault, constraintMessages, hideSuggestions: !introspection }),

@@ -4,16 +4,8 @@
  */
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { grafast } from 'grafast'
-import type { GraphQLSchema } from 'graphql'
-import type pg from 'pg'
-import type { PostGraphileInstance } from 'postgraphile'
-import { authenticator } from '../../src/database/authenticator.ts'
-import { makePool } from '../../src/database/pool.ts'
-import { makeGraphql } from '../../src/graphql/instance.ts'
-import { LookupsPlugin } from '../../src/graphql/lookups.ts'
-import { makePreset } from '../../src/graphql/preset.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { type GraphqlInProcess, startGraphql } from '../support/graphqlInProcess.ts'
 import { type Connection, connectionNames, connections } from './connections.ts'
 
 type Row = Record<string, unknown>
@@ -27,50 +19,19 @@ type Page = { edges: { cursor: string; node: Row }[]; pageInfo: PageInfo }
 type PageArguments = { first?: number; last?: number; after?: string; before?: string; orderBy?: string[] }
 
 let database: TestDatabase
-let pool: pg.Pool
-let graphql: PostGraphileInstance
-let schema: GraphQLSchema
+let graphql: GraphqlInProcess
 
 beforeAll(async () => {
   database = await cloneDatabase()
   const rows = await readFile(new URL('pagedRows.sql', import.meta.url), 'utf8')
   await database.superuser.query(`begin; ${rows}; commit`)
-  const { config } = authenticator({ databaseUrl: database.ownerUrl })
-  pool = makePool({ config, name: 'paging', size: 3, onError: () => {} })
-  // without HTTP, which would take most of the time
-  const preset = makePreset({
-    pool,
-    prepareStatements: false,
-    log: () => {},
-    onFault: () => {},
-    constraintMessages: new Map(),
-    introspection: true,
-    graphiql: false,
-    plugins: [LookupsPlugin],
-  })
-  graphql = await makeGraphql(preset)
-  schema = await graphql.getSchema()
+  graphql = await startGraphql(database)
 })
 
 afterAll(async () => {
-  await graphql.release()
-  await pool.end()
+  await graphql.stop()
   await database.drop()
 })
-
-/** Runs a query as an admin, who sees all rows. */
-async function run(source: string, variableValues: Row = {}): Promise<Row> {
-  const identity = { userId: '00000000-0000-0000-0000-000000000000', role: 'admin' }
-  const { data, errors } = (await grafast({
-    schema,
-    source,
-    variableValues,
-    resolvedPreset: graphql.getResolvedPreset(),
-    requestContext: { node: { req: { identity } } } as object,
-  })) as { data: Row; errors?: unknown }
-  expect(errors).toBeUndefined()
-  return data
-}
 
 /** Reads a page. A connection of a row is that of the row with the most rows in it. */
 async function read(connection: Connection, page: PageArguments, parentId?: string): Promise<Page> {
@@ -81,16 +42,17 @@ async function read(connection: Connection, page: PageArguments, parentId?: stri
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
   }`
   const variables = `$orderBy: [${orderType}!], $first: Int, $last: Int, $after: Cursor, $before: Cursor`
-  if (parent === undefined) return (await run(`query (${variables}) { ${text} }`, page))[field] as Page
+  if (parent === undefined)
+    return (await graphql.run(`query (${variables}) { ${text} }`, page))[field] as Page
   const rows = `${parent}(condition: {id: $id}) { nodes { ${text} } }`
-  const data = await run(`query ($id: UUID, ${variables}) { ${rows} }`, { ...page, id: parentId })
+  const data = await graphql.run(`query ($id: UUID, ${variables}) { ${rows} }`, { ...page, id: parentId })
   return (data[parent] as { nodes: Row[] }).nodes[0]?.[field] as Page
 }
 
 /** The id of the row with the most rows in the connection. */
 async function findParent({ field, parent }: Connection): Promise<string | undefined> {
   if (parent === undefined) return undefined
-  const data = await run(`{ ${parent}(first: 100) { nodes { id ${field} { totalCount } } } }`)
+  const data = await graphql.run(`{ ${parent}(first: 100) { nodes { id ${field} { totalCount } } } }`)
   const { nodes } = data[parent] as { nodes: Row[] }
   const count = (row: Row) => (row[field] as { totalCount: number }).totalCount
   return nodes.sort((one, other) => count(other) - count(one))[0]?.id as string | undefined
