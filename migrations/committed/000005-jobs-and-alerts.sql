@@ -1,5 +1,5 @@
---! Previous: sha1:c8da7d9a38f157129d82e07596662447a094e41e
---! Hash: sha1:69049e66800399fa23b23314c12a7add6d41c61a
+--! Previous: sha1:e35f9bf3846f52a04a7a91538f5c8802ebc8f29d
+--! Hash: sha1:d87ec4dc3441b42f9207403b772135ff43f54ce1
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

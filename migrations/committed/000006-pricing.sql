@@ -1,5 +1,5 @@
---! Previous: sha1:69049e66800399fa23b23314c12a7add6d41c61a
---! Hash: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
+--! Previous: sha1:d87ec4dc3441b42f9207403b772135ff43f54ce1
+--! Hash: sha1:49cd5ba23258719628e3a4aa5509c094d9811472
 --! Message: pricing
 
 set local lock_timeout to '2s';

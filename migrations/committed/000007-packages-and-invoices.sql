@@ -1,5 +1,5 @@
---! Previous: sha1:8cf540ef98f3abad12bc7a9e44dfe31d698d72f7
---! Hash: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
+--! Previous: sha1:49cd5ba23258719628e3a4aa5509c094d9811472
+--! Hash: sha1:dbc32c36172d85b24353cf95dfa41d8a9785e15b
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

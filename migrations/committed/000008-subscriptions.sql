@@ -1,5 +1,5 @@
---! Previous: sha1:3a7d1f61878954b14a97636503fcba79e11caf04
---! Hash: sha1:08bda7a3632d9f757f6f6f04645c10563a176c5b
+--! Previous: sha1:dbc32c36172d85b24353cf95dfa41d8a9785e15b
+--! Hash: sha1:bcc9ef754d2d11ec4035a52436166656d84a437b
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

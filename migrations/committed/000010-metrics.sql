@@ -1,5 +1,5 @@
---! Previous: sha1:604c40c1e7b1218345510cac969f7b640102a5aa
---! Hash: sha1:c59e485438cc985af1c650e10a9d5e84c1ac4aaa
+--! Previous: sha1:0209b9fcfb576cbeee5681d55e286b7d3ea19652
+--! Hash: sha1:6cc616c1dc6f6edd5a148b9aedcca873767cf8f4
 --! Message: metrics
 
 set local lock_timeout to '2s';
