@@ -1010,7 +1010,7 @@ create table app_public.listings (
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
-  constraint listings_description_length CHECK (((length(description) <= 10000) AND (description IS NFC NORMALIZED) AND (description !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]'::text))),
+  constraint listings_description_length CHECK (app_private.is_text(description, 10000)),
   constraint listings_idempotency_key UNIQUE (dealer_id, idempotency_key),
   constraint listings_images_count CHECK ((((cardinality(images) <= 50) AND (array_ndims(images) = 1)) OR (images = '{}'::text[]))),
   constraint listings_images_form CHECK (app_private.are_urls(images)),
@@ -1418,19 +1418,21 @@ comment on function app_private.announce_rate_limit_policies() is 'Trigger: noti
 CREATE OR REPLACE FUNCTION app_private.are_urls(urls text[])
  RETURNS boolean
  LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+ IMMUTABLE PARALLEL SAFE STRICT
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_invisible constant text := app_private.invisible_characters();
+  v_url text;
 begin
-  return not exists (
-    select from unnest(urls) as u
-    where length(u) > 2000 or u !~ ('^https?://[^/?#' || v_invisible || '][^' || v_invisible || ']*$')
-  );
+  foreach v_url in array urls loop
+    if length(v_url) > 2000 or v_url !~ '^https?://[^/?#]' then
+      return false;
+    end if;
+  end loop;
+  return array_to_string(urls, '') !~ ('[' || app_private.invisible_characters() || ']');
 end
 $function$;
-comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters. Ignores nulls.';
+comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters, without blanks and other invisible characters. Ignores nulls.';
 
 CREATE OR REPLACE FUNCTION app_private.audit_change()
  RETURNS trigger
@@ -2053,6 +2055,18 @@ begin
 end
 $function$;
 comment on function app_private.is_line(text,integer) is 'Whether a name or a title can be stored: Unicode form NFC, at least one visible character, no line breaks or other control characters, and no more characters than allowed.';
+
+CREATE OR REPLACE FUNCTION app_private.is_text(value text, most integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return length(value) <= most and value is nfc normalized and value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]';
+end
+$function$;
+comment on function app_private.is_text(text,integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
 
 CREATE OR REPLACE FUNCTION app_private.job_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -2984,6 +2998,13 @@ CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
 RETURN ((OVERLAY(lpad(to_hex(((EXTRACT(epoch FROM clock_timestamp()) * (4096000)::numeric))::bigint), 15, '0'::text) PLACING '7'::text FROM 13 FOR 0) || substr((gen_random_uuid())::text, 20)))::uuid;
 comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562). Its order is the order of creation, so new rows go to the right edge of an index. Also works on Postgres before 18.';
 
+CREATE OR REPLACE FUNCTION app_private.to_nfc(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (value IS NFC NORMALIZED) THEN value ELSE NORMALIZE(value, NFC) END;
+comment on function app_private.to_nfc(text) is 'The text in Unicode form NFC: a letter and its accent are one character where Unicode has one.';
+
 CREATE OR REPLACE FUNCTION app_private.verify_invoices()
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE sql
@@ -3469,7 +3490,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (normalize(btrim(create_dealer.company_name), nfc), create_dealer.country, create_dealer.dealer_type, v_number = 1)
+  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
@@ -3511,13 +3532,13 @@ begin
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, normalize(btrim(create_listing.title), nfc), create_listing.module,
+    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
     -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
     app_private.money(
       create_listing.price,
       (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
     create_listing.currency,
-    normalize(replace(create_listing.description, E'\r\n', E'\n'), nfc),
+    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
     coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
@@ -3708,7 +3729,7 @@ CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, 
 AS $function$
 begin
   insert into app_public.users as u (email, full_name)
-  values (app_private.normalize_email(register_user.email), normalize(btrim(register_user.full_name), nfc))
+  values (app_private.normalize_email(register_user.email), app_private.to_nfc(btrim(register_user.full_name)))
   on conflict on constraint users_email_key do nothing
   returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
   if user_id is null then

@@ -1,5 +1,5 @@
---! Previous: sha1:e35f9bf3846f52a04a7a91538f5c8802ebc8f29d
---! Hash: sha1:d87ec4dc3441b42f9207403b772135ff43f54ce1
+--! Previous: sha1:128ba34d9e6f37d7fd3cc506d3c7e91df0e3a444
+--! Hash: sha1:39659456a72d09a729b527dde8e15c5bdc8f1d82
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:d87ec4dc3441b42f9207403b772135ff43f54ce1
---! Hash: sha1:49cd5ba23258719628e3a4aa5509c094d9811472
+--! Previous: sha1:39659456a72d09a729b527dde8e15c5bdc8f1d82
+--! Hash: sha1:3a4d13fa5f449063fbac8db877326877b9d93d5f
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:49cd5ba23258719628e3a4aa5509c094d9811472
---! Hash: sha1:dbc32c36172d85b24353cf95dfa41d8a9785e15b
+--! Previous: sha1:3a4d13fa5f449063fbac8db877326877b9d93d5f
+--! Hash: sha1:c3371d267d83621abe5868e31217ff8cf45d75fb
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

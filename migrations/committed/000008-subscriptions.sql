@@ -1,5 +1,5 @@
---! Previous: sha1:dbc32c36172d85b24353cf95dfa41d8a9785e15b
---! Hash: sha1:bcc9ef754d2d11ec4035a52436166656d84a437b
+--! Previous: sha1:c3371d267d83621abe5868e31217ff8cf45d75fb
+--! Hash: sha1:39f3ca0d20ac7e9ebffbf3c50f805ecee1a443a4
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

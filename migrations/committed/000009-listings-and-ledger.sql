@@ -1,27 +1,41 @@
---! Previous: sha1:bcc9ef754d2d11ec4035a52436166656d84a437b
---! Hash: sha1:0209b9fcfb576cbeee5681d55e286b7d3ea19652
+--! Previous: sha1:39f3ca0d20ac7e9ebffbf3c50f805ecee1a443a4
+--! Hash: sha1:7c52167108fdff1e3d79af6cd432f42d2dd0aee5
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
--- Before the table, whose constraint calls it.
---! Included text/are_urls.sql
-create or replace function app_private.are_urls(urls text[]) returns boolean
+-- Before the table, whose constraints call them.
+--! Included text/is_text.sql
+create or replace function app_private.is_text(value text, most integer) returns boolean
   language plpgsql immutable security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-declare
-  v_invisible constant text := app_private.invisible_characters();
 begin
-  return not exists (
-    select from unnest(urls) as u
-    where length(u) > 2000 or u !~ ('^https?://[^/?#' || v_invisible || '][^' || v_invisible || ']*$')
-  );
+  return length(value) <= most and value is nfc normalized and value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]';
 end
 $$;
 
-comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters. Ignores nulls.';
+comment on function app_private.is_text(text, integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
+--! EndIncluded text/is_text.sql
+--! Included text/are_urls.sql
+create or replace function app_private.are_urls(urls text[]) returns boolean
+  language plpgsql immutable strict security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_url text;
+begin
+  foreach v_url in array urls loop
+    if length(v_url) > 2000 or v_url !~ '^https?://[^/?#]' then
+      return false;
+    end if;
+  end loop;
+  return array_to_string(urls, '') !~ ('[' || app_private.invisible_characters() || ']');
+end
+$$;
+
+comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters, without blanks and other invisible characters. Ignores nulls.';
 --! EndIncluded text/are_urls.sql
 
 do $$ begin
@@ -58,8 +72,7 @@ create table if not exists app_public.listings (
   primary key (dealer_id, id),
   constraint listings_idempotency_key unique (dealer_id, idempotency_key),
   constraint listings_title_length check (app_private.is_line(title, 200)),
-  constraint listings_description_length check (
-    length(description) <= 10000 and description is nfc normalized and description !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]'),
+  constraint listings_description_length check (app_private.is_text(description, 10000)),
   constraint listings_module_form check (module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'),
   constraint listings_price_range check (price >= 0 and price < 1000000000000),
   constraint listings_price_scale check (scale(price) <= 4),
@@ -428,13 +441,13 @@ begin
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, normalize(btrim(create_listing.title), nfc), create_listing.module,
+    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
     -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
     app_private.money(
       create_listing.price,
       (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
     create_listing.currency,
-    normalize(replace(create_listing.description, E'\r\n', E'\n'), nfc),
+    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
     coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;

@@ -1,5 +1,5 @@
---! Previous: sha1:0209b9fcfb576cbeee5681d55e286b7d3ea19652
---! Hash: sha1:6cc616c1dc6f6edd5a148b9aedcca873767cf8f4
+--! Previous: sha1:7c52167108fdff1e3d79af6cd432f42d2dd0aee5
+--! Hash: sha1:ee6492c70a94ab2abf5996064579c5f66ceea14f
 --! Message: metrics
 
 set local lock_timeout to '2s';

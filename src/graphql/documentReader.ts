@@ -60,7 +60,9 @@ function readDocument(
     return { errors: [asInvalidInput(new GraphQLError(message, { extensions: { detail } }))], status: 422 }
   }
   const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: MAX_ERRORS })
-  return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
+  if (invalid.length === 0) return { document }
+  const found = invalid.map(asInvalidInput)
+  return { errors: hideSuggestions ? found.map(withoutSuggestion) : found }
 }
 
 /** Without this check, only the planner would refuse a subscription to a schema that has none. */
@@ -125,6 +127,12 @@ export function makeDocumentsPlugin(options: { introspection: boolean }): Graphi
       },
     },
   }
+}
+
+/** The rule about missing selections suggests one without regard to `hideSuggestions`. */
+function withoutSuggestion(error: GraphQLError): GraphQLError {
+  error.message = error.message.replace(/ Did you mean .*$/s, '')
+  return error
 }
 
 function asInvalidInput(error: GraphQLError): GraphQLError {

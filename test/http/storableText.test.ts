@@ -20,7 +20,6 @@ let seller: Seller
 
 beforeAll(async () => {
   database = await cloneDatabase()
-  await database.owner.query("update app_public.rate_limit_policies set mode = 'off'")
   server = await startServer(database)
   seller = await makeSeller(database, server)
 })

@@ -31,6 +31,8 @@ test('without introspection no error names what the client did not name first', 
     ['{ listings(condition: {statuz: ACTIVE}) { totalCount } }'],
     ['query ($c: ListingConditio) { listings(condition: $c) { totalCount } }'],
     ['{ listings { nodes { ... on Listin { id } } } }'],
+    ['{ listings { nodes } }'],
+    ['{ listings { nodes { dealer } } }'],
     ['mutation { createListin(input: {}) { clientMutationId } }'],
   ]
   for (const [query, variables = {}] of typos) {
