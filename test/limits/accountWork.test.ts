@@ -1,6 +1,5 @@
 /** The work of a failed login: the same for an existing and an unknown account, so its time tells neither from the other. */
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
-import { hashPassword } from '../../src/identity/passwords.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
 import { makeUser } from '../support/testData.ts'
@@ -31,6 +30,7 @@ jest.unstable_mockModule('@node-rs/argon2', () => ({
   },
 }))
 // loaded after the mock, which they use
+const { hashPassword } = await import('../../src/identity/passwords.ts')
 const { startServer } = await import('../support/apiServer.ts')
 const { login } = await import('../support/graphqlOperations.ts')
 
