@@ -6,6 +6,7 @@ import { readConfiguration } from './configuration.ts'
 import { operatorMessage } from './database/connectionErrors.ts'
 import { requireMigrations } from './database/migrations.ts'
 import { findEmbedded } from './embedded/embedded.ts'
+import { normalEmail } from './identity/emails.ts'
 
 const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = `Usage: npm run admin -- grant EMAIL
@@ -56,7 +57,7 @@ function requireNumber(option: string, value: string): void {
 async function setAdmin(client: pg.Client, email: string, isAdmin: boolean): Promise<string> {
   const { rows } = await client.query<{ changed: boolean }>(
     'select app_private.set_admin($1, $2) as changed',
-    [email, isAdmin],
+    [normalEmail(email), isAdmin],
   )
   const state = isAdmin ? 'an admin' : 'no admin'
   return rows[0]?.changed ? `${email} is ${state} now. ${NEXT_LOGIN}` : `${email} was ${state} already.`

@@ -1,5 +1,5 @@
---! Previous: sha1:c112aa734d6f73aca07e77d0e751c08166182afd
---! Hash: sha1:0be63b2b110a82853110ec2a4fc30649b92ad295
+--! Previous: sha1:33ee574204a15480ffd1bcab736457c46a82b726
+--! Hash: sha1:2f03999b448e96bc441a3f0714038202ff172e77
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

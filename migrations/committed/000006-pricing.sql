@@ -1,5 +1,5 @@
---! Previous: sha1:0be63b2b110a82853110ec2a4fc30649b92ad295
---! Hash: sha1:fd1c46657fccbf8e42985205c52edd0d4bdbe942
+--! Previous: sha1:2f03999b448e96bc441a3f0714038202ff172e77
+--! Hash: sha1:b0128f7f48cb1f22a5a2e3cea12847b8ec74a9a6
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:fd1c46657fccbf8e42985205c52edd0d4bdbe942
---! Hash: sha1:87280639be8ff2f9040612cc4b86c14c6496518a
+--! Previous: sha1:b0128f7f48cb1f22a5a2e3cea12847b8ec74a9a6
+--! Hash: sha1:be01e93d3d5a3dfa91d7b864020b754c85f33137
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

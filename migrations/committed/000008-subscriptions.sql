@@ -1,5 +1,5 @@
---! Previous: sha1:87280639be8ff2f9040612cc4b86c14c6496518a
---! Hash: sha1:bca398b98ffea0876bbde6d75d7ec6e3b4d31bf8
+--! Previous: sha1:be01e93d3d5a3dfa91d7b864020b754c85f33137
+--! Hash: sha1:234753ff587463b3c741aa825cfb86dbf305aac6
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

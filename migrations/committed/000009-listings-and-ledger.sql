@@ -1,9 +1,42 @@
---! Previous: sha1:bca398b98ffea0876bbde6d75d7ec6e3b4d31bf8
---! Hash: sha1:7f0f95cd8732e943110ed60e7f40458b40599f20
+--! Previous: sha1:234753ff587463b3c741aa825cfb86dbf305aac6
+--! Hash: sha1:f5c12085319041618c17f424a4eda9d6f6d56445
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
+
+-- Before the table, whose constraints call them.
+--! Included text/is_text.sql
+create or replace function app_private.is_text(value text, most integer) returns boolean
+  language plpgsql immutable security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  return length(value) <= most and value is nfc normalized and value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]';
+end
+$$;
+
+comment on function app_private.is_text(text, integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
+--! EndIncluded text/is_text.sql
+--! Included text/are_urls.sql
+create or replace function app_private.are_urls(urls text[]) returns boolean
+  language plpgsql immutable strict security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_url text;
+begin
+  foreach v_url in array urls loop
+    if length(v_url) > 2000 or v_url !~ '^https?://[^/?#]' then
+      return false;
+    end if;
+  end loop;
+  return array_to_string(urls, '') !~ ('[' || app_private.invisible_characters() || ']');
+end
+$$;
+
+comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters, without blanks and other invisible characters. Ignores nulls.';
+--! EndIncluded text/are_urls.sql
 
 do $$ begin
   create type app_public.listing_status as enum ('pending', 'active', 'rejected', 'withdrawn', 'sold', 'expired');
@@ -38,42 +71,44 @@ create table if not exists app_public.listings (
   updated_at timestamptz not null default clock_timestamp(),
   primary key (dealer_id, id),
   constraint listings_idempotency_key unique (dealer_id, idempotency_key),
-  constraint listings_title_length check (title ~ '[^\s\u00a0\u200b]' and length(title) <= 200),
-  constraint listings_description_length check (length(description) <= 10000),
+  constraint listings_title_length check (app_private.is_line(title, 200)),
+  constraint listings_description_length check (app_private.is_text(description, 10000)),
   constraint listings_module_form check (module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'),
   constraint listings_price_range check (price >= 0 and price < 1000000000000),
   constraint listings_price_scale check (scale(price) <= 4),
   constraint listings_currency_known foreign key (currency) references app_public.currencies,
   constraint listings_attributes_object check (jsonb_typeof(attributes) = 'object'),
   constraint listings_images_count check (cardinality(images) <= 50 and array_ndims(images) = 1 or images = '{}'),
-  constraint listings_images_present check (array_position(images, null) is null and array_position(images, '') is null)
+  constraint listings_images_present check (array_position(images, null) is null),
+  constraint listings_images_form check (app_private.are_urls(images))
 );
 comment on table app_public.listings is E'@behavior +query:resource:connection\nA vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.id is 'Time-ordered.';
 comment on column app_public.listings.status is 'Its step from publication to removal.';
-comment on column app_public.listings.title is '1 to 200 characters.';
+comment on column app_public.listings.title is '1 to 200 characters in one line.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
 comment on column app_public.listings.module is 'The section of the marketplace that shows it, such as auto.';
 comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
 comment on column app_public.listings.currency is 'The currency of the price, ISO 4217.';
 comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
-comment on column app_public.listings.images is 'URLs, at most 50.';
+comment on column app_public.listings.images is 'URLs of http or https, at most 50.';
 comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
 comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another listing with the same key.';
 comment on column app_public.listings.created_by is 'The user who published it.';
 comment on column app_public.listings.created_at is 'When the listing was published.';
 comment on column app_public.listings.updated_at is 'When the listing last changed.';
 comment on constraint listings_dealer on app_public.listings is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription The dealer that offers it; null unless you are a member.';
-comment on constraint listings_title_length on app_public.listings is E'@field title\nPlease enter a title of 1 to 200 characters.';
-comment on constraint listings_description_length on app_public.listings is E'@field description\nPlease enter a description of at most 10,000 characters.';
+comment on constraint listings_title_length on app_public.listings is E'@field title\nPlease enter a title of 1 to 200 characters, at least one of them visible, in one line.';
+comment on constraint listings_description_length on app_public.listings is E'@field description\nPlease enter a description of at most 10,000 characters, without control characters except line breaks and tabs.';
 comment on constraint listings_module_form on app_public.listings is E'@field module\nPlease enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.';
 comment on constraint listings_price_range on app_public.listings is E'@field price\nPlease enter a price of at least 0 and below 1,000,000,000,000.';
 comment on constraint listings_price_scale on app_public.listings is E'@field price\nPlease enter a price with at most 4 decimal places.';
 comment on constraint listings_currency_known on app_public.listings is E'@field currency\nThis currency is not available. Please enter a code of ISO 4217, such as EUR.';
 comment on constraint listings_attributes_object on app_public.listings is E'@field attributes\nPlease send the attributes as a JSON object.';
 comment on constraint listings_images_count on app_public.listings is E'@field images\nPlease send at most 50 images, as a flat list.';
-comment on constraint listings_images_present on app_public.listings is E'@field images\nPlease send each image as a URL that is not empty.';
+comment on constraint listings_images_present on app_public.listings is E'@field images\nPlease send no image that is null.';
+comment on constraint listings_images_form on app_public.listings is E'@field images\nPlease send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.';
 -- For look-ups by id alone. Not unique: the server generates the ids.
 create index if not exists ix_listings_id on app_public.listings (id);
 create index if not exists ix_listings_status_created_at on app_public.listings (status, created_at);
@@ -417,13 +452,14 @@ begin
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, btrim(create_listing.title), create_listing.module,
+    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
     -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
     app_private.money(
       create_listing.price,
       (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
     create_listing.currency,
-    create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
+    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
+    coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
   perform app_private.record_consumption(v_listing, v_decision);

@@ -1,5 +1,5 @@
---! Previous: sha1:7f0f95cd8732e943110ed60e7f40458b40599f20
---! Hash: sha1:2d909fd0525c3a4ea6babfa081a782f2dd12cd09
+--! Previous: sha1:f5c12085319041618c17f424a4eda9d6f6d56445
+--! Hash: sha1:19fdd53b30f403f928f995c60c4b540082258788
 --! Message: metrics
 
 set local lock_timeout to '2s';

@@ -1,6 +1,7 @@
 /**
  * Decides whether a document may be executed. Checks tokens, syntax, limits and validation in this order, so that no
- * validation rule processes a large document. A refusal is `invalid_input` with HTTP 400.
+ * validation rule processes a large document. A refusal is `invalid_input` with HTTP 400, or 422 for a value that cannot be
+ * stored.
  */
 import {
   type DocumentNode,
@@ -16,6 +17,7 @@ import { documentLimits, limitError } from '../request/documentLimits.ts'
 import { refuseRequest } from '../request/outcome.ts'
 import { type Parameters, parametersOf } from '../request/parameters.ts'
 import { requestOf } from '../request/request.ts'
+import { unstorableLiteral } from './storableInput.ts'
 
 export interface DocumentOptions {
   readonly rules: readonly ValidationRule[]
@@ -25,7 +27,7 @@ export interface DocumentOptions {
 
 type Reading =
   | { document: DocumentNode; errors?: undefined }
-  | { document?: undefined; errors: GraphQLError[] }
+  | { document?: undefined; errors: GraphQLError[]; status?: number }
 
 /** A client needs few errors to act on, and each costs time. */
 const MAX_ERRORS = 5
@@ -52,8 +54,15 @@ function readDocument(
   if (document === undefined) return { errors: errors.map(asInvalidInput) }
   const refused = [...errors, ...unknownOperations(schema, document), ...reservedVariables(document)]
   if (refused.length > 0) return { errors: refused }
+  const unstorable = unstorableLiteral(schema, document)
+  if (unstorable !== undefined) {
+    const { message, detail } = unstorable
+    return { errors: [asInvalidInput(new GraphQLError(message, { extensions: { detail } }))], status: 422 }
+  }
   const invalid = validate(schema, document, rules, { hideSuggestions, maxErrors: MAX_ERRORS })
-  return invalid.length > 0 ? { errors: invalid.map(asInvalidInput) } : { document }
+  if (invalid.length === 0) return { document }
+  const found = invalid.map(asInvalidInput)
+  return { errors: hideSuggestions ? found.map(withoutSuggestion) : found }
 }
 
 /** Without this check, only the planner would refuse a subscription to a schema that has none. */
@@ -113,8 +122,11 @@ export function makeDocumentsPlugin(options: { introspection: boolean }): Graphi
             const parseAndValidate = (query: string) => {
               const request = requestOf(context)
               const reading = readerOf(config.schema)(query)
-              const errors =
-                reading.errors ?? (request && operationErrors(reading.document, parametersOf(request)))
+              if (reading.errors !== undefined) {
+                refuseRequest(request, reading.status)
+                return { errors: reading.errors }
+              }
+              const errors = request && operationErrors(reading.document, parametersOf(request))
               if (errors === undefined) return reading
               refuseRequest(request)
               return { errors }
@@ -126,6 +138,12 @@ export function makeDocumentsPlugin(options: { introspection: boolean }): Graphi
       },
     },
   }
+}
+
+/** The rule about missing selections suggests one without regard to `hideSuggestions`. */
+function withoutSuggestion(error: GraphQLError): GraphQLError {
+  error.message = error.message.replace(/ Did you mean .*$/s, '')
+  return error
 }
 
 function asInvalidInput(error: GraphQLError): GraphQLError {

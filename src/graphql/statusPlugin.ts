@@ -19,7 +19,7 @@ import { refusalType } from '../request/mediaType.ts'
 import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
 import { isGet } from '../request/parameters.ts'
 import { type ApiRequest, requestOf } from '../request/request.ts'
-import { refuseInexact } from './refuseInexact.ts'
+import { refuseUnstorable } from './storableInput.ts'
 
 /** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
 export interface FaultReport {
@@ -74,7 +74,7 @@ export function makeStatusPlugin(options: StatusOptions): GraphileConfig.Plugin 
           outcomeOf(request).operation = describeOperation(args)
           args.hideSuggestions = options.hideSuggestions
           const result = await settle(async () => {
-            refuseInexact(args)
+            refuseUnstorable(args)
             return next()
           })
           return 'errors' in result && result.errors ? translateResult(result, args, options) : result

@@ -1,7 +1,7 @@
 /** Reads the body of a GraphQL request before the limits, which need its document. */
 import type { IncomingMessage } from 'node:http'
 import express, { type Express } from 'express'
-import { markInexact, mayHaveInexactNumbers, suspectInexact } from '../request/exactNumbers.ts'
+import { markInexact, mayHaveInexactNumbers } from '../request/exactNumbers.ts'
 import { sendFault } from '../request/faultResponse.ts'
 
 /** A longer body gets 413. */
@@ -51,7 +51,6 @@ function keepSuspect(request: IncomingMessage, _response: unknown, body: Buffer,
 function readAgain(request: { body?: unknown }): void {
   const suspect = suspects.get(request)
   if (suspect === undefined) return
-  suspectInexact(request)
   request.body = JSON.parse(new TextDecoder(suspect.encoding).decode(suspect.body), markInexact)
 }
 

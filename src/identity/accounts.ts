@@ -3,12 +3,10 @@ import type pg from 'pg'
 import { addressOf } from '../request/address.ts'
 import { ApiError, tooManyRequests } from '../request/errors.ts'
 import type { ApiRequest } from '../request/request.ts'
-import { hashAsStored, hashPassword } from './passwords.ts'
+import { normalEmail } from './emails.ts'
+import { hashAsStored, hashPassword, passwordFault } from './passwords.ts'
 import type { Accounts, Credentials, Session } from './sessions.ts'
 import type { Tokens } from './tokens.ts'
-
-/** NIST SP 800-63B: at least 8 characters, no rule about their kinds; the upper bound keeps hashing cheap. */
-const PASSWORD_LENGTH = { least: 8, most: 128 }
 
 type LoginAttempt = {
   user_id: string | null
@@ -65,9 +63,9 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
   }
 
   return {
-    async register({ email, password, fullName }) {
-      requirePrintable(email)
-      requirePassword(password)
+    async register({ password, fullName, ...input }) {
+      const email = normalEmail(input.email)
+      await requireAcceptable(password, email)
       const { rows } = await pool.query<Session['user']>(
         `select user_id as id, normalized_email as email, trimmed_full_name as "fullName"
          from app_public.register_user($1, $2, $3)`,
@@ -76,11 +74,11 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
       if (rows[0] === undefined) throw new Error('register_user returns one row')
       return openSession(rows[0], false)
     },
-    async login(credentials, { request }) {
-      requirePrintable(credentials.email)
+    async login({ password, ...input }, { request }) {
+      const email = normalEmail(input.email)
       // begin_login counts a failure before the password is checked. Logins of one account run one after another, so
       // that several correct ones at once do not reach the limit.
-      return serializeByKey(credentials.email.trim().toLowerCase(), () => attemptLogin(credentials, request))
+      return serializeByKey(email, () => attemptLogin({ email, password }, request))
     },
   }
 }
@@ -90,21 +88,9 @@ function outcomeOf(attempt: LoginAttempt): AccountOutcome {
   return attempt.over_limit ? 'shadow_refused' : 'allowed'
 }
 
-/** No e-mail address has control characters. With a line break, text that contains the address could be read as two lines. */
-function requirePrintable(email: string): void {
-  if (!/\p{Cc}/u.test(email)) return
-  throw new ApiError('invalid_input', 'An e-mail address has no line breaks or other control characters.', {
-    detail: { field: 'email' },
-  })
-}
-
-function requirePassword(password: string): void {
-  const { least, most } = PASSWORD_LENGTH
-  const length = [...password].length
-  if (length >= least && length <= most) return
-  throw new ApiError('invalid_input', `The password needs ${least} to ${most} characters.`, {
-    detail: { field: 'password' },
-  })
+async function requireAcceptable(password: string, email: string): Promise<void> {
+  const fault = await passwordFault(password, email)
+  if (fault !== undefined) throw new ApiError('invalid_input', fault, { detail: { field: 'password' } })
 }
 
 /** The key is a hash: the response contains no e-mail address and does not reveal whether the account exists. */

@@ -34,14 +34,3 @@ export function markInexact(_key: string, value: unknown, context?: { source?: s
     ? INEXACT
     : value
 }
-
-/** Requests whose body may contain INEXACT. */
-const suspects = new WeakSet<object>()
-
-export function suspectInexact(request: object): void {
-  suspects.add(request)
-}
-
-export function isSuspect(request: object | undefined): boolean {
-  return request !== undefined && suspects.has(request)
-}

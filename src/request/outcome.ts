@@ -32,9 +32,9 @@ export function outcomeOf(request: IncomingMessage | undefined): Outcome {
   return outcome
 }
 
-/** Records that the document or its variables were refused: 400 on both media types. Nothing was executed. */
-export function refuseRequest(request: IncomingMessage | undefined): void {
+/** Records that the document or its variables were refused, on both media types alike. Nothing was executed. */
+export function refuseRequest(request: IncomingMessage | undefined, status = 400): void {
   const outcome = outcomeOf(request)
-  outcome.status = 400
+  outcome.status = status
   outcome.codes.push('invalid_input')
 }

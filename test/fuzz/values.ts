@@ -63,8 +63,50 @@ const TEXTS = [
   ],
   ...['x'.repeat(255), 'x'.repeat(10_000), 'é'.repeat(5_000)],
 ]
+/** Characters that make a text another one without a trace: decomposed, invisible, bidirectional, control, not storable. */
+const TRICKS = [
+  ...['e\u0301', 'J\u030c', '\u1112\u1161\u11ab', '\u212b', 'ﬁ', 'İ', 'ẞ', 'ς', 'Ａ', '\u0378'],
+  ...[
+    '\u00a0',
+    '\u00ad',
+    '\u034f',
+    '\u200b',
+    '\u200d',
+    '\u2060',
+    '\u2800',
+    '\u3000',
+    '\u3164',
+    '\ufe0f',
+    '\ufeff',
+  ],
+  ...['\u061c', '\u200e', '\u200f', '\u202a', '\u202e', '\u2066', '\u2069', 'א', 'ع'],
+  ...['\0', '\u0001', '\t', '\n', '\r\n', '\u007f', '\u0085', '\u2028', '\ud800', '\udfff', '\udc00\ud800'],
+  ...['\ufdd0', '\ufffe', '\uffff', '\ufffd', '\u{e0001}', '\u{1ffff}', '\u{10ffff}', '\ue000'],
+  ...['@', '.', '..', '。', '%00', '%2e', '/', ':', '[::1]', 'xn--', 'xn--a', '-', '"', '(', '\\'],
+]
+const BASES = [
+  '',
+  'A car',
+  'jane@example.com',
+  'Jane@Bücher.de',
+  'https://example.com/1.jpg',
+  'correct horse battery',
+  'EUR',
+]
+const tricky = fc
+  .tuple(
+    fc.constantFrom(...BASES),
+    fc.array(fc.tuple(fc.constantFrom(...TRICKS), fc.nat()), { minLength: 1, maxLength: 3 }),
+  )
+  .map(([base, tricks]) =>
+    tricks.reduce((text, [trick, at]) => {
+      const index = at % (text.length + 1)
+      return text.slice(0, index) + trick + text.slice(index)
+    }, base),
+  )
 const text = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...TEXTS) },
+  { weight: 4, arbitrary: tricky },
   { weight: 2, arbitrary: fc.string({ unit: 'binary' }) },
   { weight: 1, arbitrary: fc.string() },
 )
@@ -123,10 +165,12 @@ const CURSORS = [
 ].map(one => Buffer.from(one).toString('base64'))
 const json = fc.oneof(
   fc.jsonValue(),
+  tricky.map(one => ({ [one]: [one, { one }] })),
   fc.constantFrom(
     { a: '\u0000' },
     { '\u0000': 1 },
     { a: '\ud800' },
+    { '\udfff': ['\ufffe'] },
     { n: 1e308 },
     { n: 9007199254740992 },
     5,

@@ -119,6 +119,55 @@ test('a password has 8 to 128 characters, counted as characters and not as bytes
   }
 })
 
+test('a password and an e-mail address are the same in every spelling of Unicode', async () => {
+  const id = randomUUID()
+  const given = { email: `Ren\u00e9.${id}@B\u00fccher.example`, password: 'Gr\u00fc\u00dfe aus K\u00f6ln' }
+  const registered = await register(server, { ...given, fullName: 'Rene\u0301' })
+  expect(registered.data.register?.session.user).toMatchObject({
+    email: `ren\u00e9.${id}@xn--bcher-kva.example`,
+    fullName: 'Ren\u00e9',
+  })
+  const other = `rene\u0301.${id}@xn--bcher-kva.EXAMPLE`
+  expect((await login(server, other, 'Gru\u0308\u00dfe\u00a0aus\u3000Ko\u0308ln')).status).toBe(200)
+  expect(countResponses([await register(server, { ...given, email: other })])).toEqual({ '409 conflict': 1 })
+  expect(countResponses([await login(server, other, 'Grusse aus Koln')])).toEqual({
+    '401 invalid_credentials': 1,
+  })
+})
+
+test('a common password, the e-mail address and its first part are refused with the field', async () => {
+  const email = `${randomUUID()}@example.com`
+  const [localPart = ''] = email.split('@')
+  for (const refused of [
+    'password1',
+    'QWERTYUIOP',
+    email,
+    email.toUpperCase(),
+    localPart,
+    'long\u200benough',
+  ]) {
+    const { status, errors } = await register(server, { email: ` ${email.toUpperCase()}`, password: refused })
+    expect([refused, status, errors.map(({ extensions }) => extensions)]).toEqual([
+      refused,
+      422,
+      [{ code: 'invalid_input', detail: { field: 'password' } }],
+    ])
+  }
+  expect((await register(server, { email, password })).status).toBe(200)
+})
+
+test('an address that is none is refused at the login as well, and counts nowhere', async () => {
+  for (const email of ['', 'jane', 'jane@example.com.', 'jane@example..com', 'ja\u200bne@example.com']) {
+    const { status, errors } = await login(server, email, password)
+    expect([email, status, errors.map(({ extensions }) => extensions)]).toEqual([
+      email,
+      422,
+      [{ code: 'invalid_input', detail: { field: 'email' } }],
+    ])
+    expect(await countFailures(email)).toBeUndefined()
+  }
+})
+
 test('a user with the admin flag gets an admin token at the next login', async () => {
   const email = await makeAccount()
   await database.owner.query('update app_public.users set is_admin = true where email = $1', [email])

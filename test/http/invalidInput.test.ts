@@ -42,21 +42,32 @@ const rules: Record<string, [Send, field: string, values: unknown[]]> = {
   users_email_form: [
     registerUser,
     'email',
-    ['', 'a', 'a@b', '@b.c', 'a b@c.d', `${textOf(250)}@example.com`],
+    ['', 'a', 'a@b', '@b.c', 'a b@c.d', 'a@b.c.', 'a@b..c', 'a\u200b@b.c', `${textOf(250)}@example.com`],
   ],
-  users_full_name_length: [registerUser, 'fullName', ['', '   ', textOf(201)]],
-  dealers_company_name_length: [openDealer, 'companyName', ['', '   ', textOf(201)]],
+  users_full_name_length: [registerUser, 'fullName', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
+  dealers_company_name_length: [openDealer, 'companyName', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
   dealers_country_form: [openDealer, 'country', ['', 'de', 'DEU', 'D', 'D1', 'DE ']],
   checkouts_success_url_form: [buy, 'successUrl', badUrls],
   checkouts_cancel_url_form: [buy, 'cancelUrl', badUrls],
-  listings_title_length: [publish, 'title', ['', '   ', textOf(201)]],
-  listings_description_length: [publish, 'description', [textOf(10_001)]],
+  listings_title_length: [publish, 'title', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
+  listings_description_length: [publish, 'description', ['a\u0001', textOf(10_001)]],
   listings_module_form: [publish, 'module', ['', '1', 'a b', 'ä', textOf(41)]],
   listings_price_range: [publish, 'price', ['-0.01', '1000000000000', '9'.repeat(30)]],
   listings_price_scale: [publish, 'price', ['1.00001']],
   listings_currency_known: [publish, 'currency', ['', 'eur', 'XXX']],
   listings_attributes_object: [publish, 'attributes', [[], 'x', 5, true]],
   listings_images_count: [publish, 'images', [urls(51)]],
+  listings_images_form: [
+    publish,
+    'images',
+    [
+      [''],
+      ['x'],
+      ['javascript:alert(1)'],
+      ['https://example.com/1.jpg', 'ftp://example.com'],
+      [`https://${textOf(1993)}`],
+    ],
+  ],
   listings_images_present: [publish, 'images', [[null], ['https://example.com/1.jpg', null]]],
 }
 
@@ -103,21 +114,6 @@ test('a refused listing writes no row', async () => {
   )
   expect(rows).toEqual([{ listings: 0, ledger: 0, items: 0 }])
 })
-
-test.each([
-  [publish, 'title', 'a\0b'],
-  [publish, 'description', '\0'],
-  [publish, 'attributes', { note: '\0' }],
-  [openDealer, 'companyName', 'a\0'],
-  [registerUser, 'fullName', 'a\0'],
-] as [Send, string, unknown][])(
-  'a NUL character, which Postgres cannot store, gets invalid_input: %#',
-  async (send, field, value) => {
-    const { status, errors } = await send({ [field]: value })
-    expect([400, 422]).toContain(status)
-    expect(errors[0]?.extensions.code).toBe('invalid_input')
-  },
-)
 
 const edges: [Send, Record<string, unknown>][] = [
   [publish, { title: textOf(200), description: textOf(10_000), module: textOf(40), images: urls(50) }],

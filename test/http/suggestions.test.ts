@@ -31,6 +31,8 @@ test('an error suggests a name only if clients may read the schema', async () =>
     ['{ listings(condition: {statuz: ACTIVE}) { totalCount } }'],
     ['query ($c: ListingConditio) { listings(condition: $c) { totalCount } }'],
     ['{ listings { nodes { ... on Listin { id } } } }'],
+    ['{ listings { nodes } }'],
+    ['{ listings { nodes { dealer } } }'],
     ['mutation { createListin(input: {}) { clientMutationId } }'],
   ]
   for (const [query, variables = {}] of typos) {

@@ -16,6 +16,8 @@ test('an address has one form, with or without a port, brackets or a zone', () =
       expect(canonical).toBeDefined()
       expect(canonicalAddress(`[${v6}]:${port}`)).toBe(canonical)
       expect(canonicalAddress(`${v6.toUpperCase()}%eth0`)).toBe(canonical)
+      // the name of a bridge, which Node takes for no zone
+      expect(canonicalAddress(`${v6}%br_lan`)).toBe(canonical)
       expect(canonicalAddress(canonical ?? '')).toBe(canonical)
     }),
   )

@@ -29,6 +29,8 @@ test('a document with too many tokens is refused with the limit, and one with wr
   // more tokens than allowed, and no document either
   expect(codes('a '.repeat(tokens + 1))).toEqual([{ code: 'invalid_input', detail }])
   expect(codes('{ a ')).toEqual([{}])
+  // as many tokens as allowed: the syntax alone is wrong
+  expect(codes('a '.repeat(tokens))).toEqual([{}])
 })
 
 test('a document with exactly as many tokens as allowed is read', () => {

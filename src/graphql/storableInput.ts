@@ -1,0 +1,131 @@
+/**
+ * Refuses values that would be changed or could not be stored: 422 with the field that has the value. These are numbers that a
+ * double cannot keep, and text with characters such as NUL.
+ */
+import type { GrafastExecutionArgs } from 'grafast'
+import {
+  type ArgumentNode,
+  type DocumentNode,
+  type GraphQLInputType,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  getOperationAST,
+  isInputObjectType,
+  isInputType,
+  isListType,
+  Kind,
+  type ObjectFieldNode,
+  TypeInfo,
+  typeFromAST,
+  visit,
+  visitWithTypeInfo,
+} from 'grafast/graphql'
+import { ApiError } from '../request/errors.ts'
+import { INEXACT, isExact, mayHaveInexactNumbers } from '../request/exactNumbers.ts'
+import { isStorable, mayHaveUnstorableText } from '../request/storableText.ts'
+
+const MESSAGES = {
+  number:
+    'A number has more than 15 digits or is out of range, so it would be changed. Please send it as a string.',
+  text: 'A text has a character that cannot be stored, such as NUL or half a surrogate pair. Please remove it.',
+} as const
+
+type Fault = keyof typeof MESSAGES
+/** The first such value of a request. */
+type Unstorable = Readonly<{ message: string; detail: { field: string } }>
+
+/** The scalars that accept a number of any size. */
+const NUMBERS = new Set(['JSON', 'Float'])
+/** Deeper JSON is refused by its scalar. */
+const MAX_LEVELS = 22
+
+function unstorable(field: string, fault: Fault): Unstorable {
+  return { message: MESSAGES[fault], detail: { field } }
+}
+
+/** A literal of the document, which need not be valid: an id with a NUL is no UUID either. */
+export function unstorableLiteral(schema: GraphQLSchema, document: DocumentNode): Unstorable | undefined {
+  const text = document.loc?.source.body
+  if (text !== undefined && !mayHaveInexactNumbers(text) && !mayHaveUnstorableText(text)) return undefined
+  const types = new TypeInfo(schema)
+  let field = ''
+  let acceptsNumbers = false
+  let found: Unstorable | undefined
+  const enter = (name: string) => {
+    const type = types.getInputType()
+    // within JSON there are no types, and the field is the one that has the JSON
+    if (type === undefined || type === null) return
+    field = name
+    acceptsNumbers = NUMBERS.has(getNamedType(type).name)
+  }
+  const checkNumber = ({ value }: { value: string }) => {
+    if (acceptsNumbers && !isExact(value)) found ??= unstorable(field, 'number')
+  }
+  visit(
+    document,
+    visitWithTypeInfo(types, {
+      VariableDefinition: node => enter(node.variable.name.value),
+      Argument: (node: ArgumentNode) => enter(node.name.value),
+      ObjectField: (node: ObjectFieldNode) => enter(node.name.value),
+      [Kind.INT]: checkNumber,
+      [Kind.FLOAT]: checkNumber,
+      [Kind.STRING]: ({ value }: { value: string }) => {
+        if (!isStorable(value)) found ??= unstorable(field, 'text')
+      },
+    }),
+  )
+  return found
+}
+
+/** Throws if a variable of the operation has such a value. */
+export function refuseUnstorable(args: GrafastExecutionArgs): void {
+  const { schema, document, operationName, variableValues } = args
+  for (const { variable, type } of getOperationAST(document, operationName)?.variableDefinitions ?? []) {
+    const inputType = typeFromAST(schema, type)
+    const name = variable.name.value
+    const found = isInputType(inputType) ? findInput(inputType, variableValues?.[name], name) : undefined
+    if (found !== undefined) throw new ApiError('invalid_input', found.message, { detail: found.detail })
+  }
+}
+
+function findInput(type: GraphQLInputType, value: unknown, name: string): Unstorable | undefined {
+  if (value === undefined || value === null) return undefined
+  const nullable = getNullableType(type)
+  if (isListType(nullable)) {
+    const items: unknown[] = Array.isArray(value) ? value : [value]
+    return firstOf(items, item => findInput(nullable.ofType, item, name))
+  }
+  if (isInputObjectType(nullable)) {
+    const given = Object(value) as Record<string, unknown>
+    return firstOf(Object.values(nullable.getFields()), field =>
+      findInput(field.type, given[field.name], field.name),
+    )
+  }
+  const fault = faultOf(value, NUMBERS.has(nullable.name))
+  return fault && unstorable(name, fault)
+}
+
+function firstOf<Item>(items: Item[], find: (item: Item) => Unstorable | undefined): Unstorable | undefined {
+  for (const item of items) {
+    const found = find(item)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+function faultOf(value: unknown, acceptsNumbers: boolean): Fault | undefined {
+  let level: unknown[] = [value]
+  for (let depth = 0; level.length > 0 && depth < MAX_LEVELS; depth += 1) {
+    if (level.some(item => typeof item === 'string' && !isStorable(item))) return 'text'
+    if (acceptsNumbers && level.includes(INEXACT)) return 'number'
+    level = level.flatMap(partsOf)
+  }
+  return undefined
+}
+
+/** The elements of a list; the names and the values of an object. */
+function partsOf(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return []
+  return Array.isArray(value) ? value : Object.entries(value).flat()
+}
