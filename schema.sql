@@ -775,7 +775,7 @@ create table app_public.dealers (
   has_free_quota boolean default true not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
-  constraint dealers_company_name_length CHECK (((company_name ~ '[^\s\u00a0\u200b]'::text) AND (length(company_name) <= 200))),
+  constraint dealers_company_name_length CHECK (app_private.is_line(company_name, 200)),
   constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint dealers_pkey PRIMARY KEY (id)
 );
@@ -798,7 +798,7 @@ comment on column app_public.dealers.id is 'Time-ordered.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
 comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
 comment on constraint dealers_company_name_length on app_public.dealers is '@field companyName
-Please enter a company name of 1 to 200 characters.';
+Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
 comment on constraint dealers_country_form on app_public.dealers is '@field country
 Please enter the country as two capital letters of ISO 3166-1, such as DE.';
 comment on table app_public.dealers is 'A company that publishes listings. Every write for a dealer locks its row first.';
@@ -1030,15 +1030,16 @@ create table app_public.listings (
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
-  constraint listings_description_length CHECK ((length(description) <= 10000)),
+  constraint listings_description_length CHECK (app_private.is_text(description, 10000)),
   constraint listings_idempotency_key UNIQUE (dealer_id, idempotency_key),
   constraint listings_images_count CHECK ((((cardinality(images) <= 50) AND (array_ndims(images) = 1)) OR (images = '{}'::text[]))),
-  constraint listings_images_present CHECK (((array_position(images, NULL::text) IS NULL) AND (array_position(images, ''::text) IS NULL))),
+  constraint listings_images_form CHECK (app_private.are_urls(images)),
+  constraint listings_images_present CHECK ((array_position(images, NULL::text) IS NULL)),
   constraint listings_module_form CHECK ((module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'::text)),
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
   constraint listings_price_range CHECK (((price >= (0)::numeric) AND (price < ('1000000000000'::bigint)::numeric))),
   constraint listings_price_scale CHECK ((scale(price) <= 4)),
-  constraint listings_title_length CHECK (((title ~ '[^\s\u00a0\u200b]'::text) AND (length(title) <= 200)))
+  constraint listings_title_length CHECK (app_private.is_line(title, 200))
 );
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
@@ -1059,12 +1060,12 @@ comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
 comment on column app_public.listings.id is 'Time-ordered.';
 comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
-comment on column app_public.listings.images is 'URLs, at most 50.';
+comment on column app_public.listings.images is 'URLs of http or https, at most 50.';
 comment on column app_public.listings.module is 'The section of the marketplace that shows it, such as auto.';
 comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another listing with the same key.';
 comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
 comment on column app_public.listings.status is 'Its step from publication to removal.';
-comment on column app_public.listings.title is '1 to 200 characters.';
+comment on column app_public.listings.title is '1 to 200 characters in one line.';
 comment on column app_public.listings.updated_at is 'When the listing last changed.';
 comment on constraint listings_attributes_object on app_public.listings is '@field attributes
 Please send the attributes as a JSON object.';
@@ -1074,11 +1075,13 @@ comment on constraint listings_dealer on app_public.listings is '@forwardBehavio
 @fieldName dealer
 @forwardDescription The dealer that offers it; null unless you are a member.';
 comment on constraint listings_description_length on app_public.listings is '@field description
-Please enter a description of at most 10,000 characters.';
+Please enter a description of at most 10,000 characters, without control characters except line breaks and tabs.';
 comment on constraint listings_images_count on app_public.listings is '@field images
 Please send at most 50 images, as a flat list.';
+comment on constraint listings_images_form on app_public.listings is '@field images
+Please send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.';
 comment on constraint listings_images_present on app_public.listings is '@field images
-Please send each image as a URL that is not empty.';
+Please send no image that is null.';
 comment on constraint listings_module_form on app_public.listings is '@field module
 Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.';
 comment on constraint listings_price_range on app_public.listings is '@field price
@@ -1086,7 +1089,7 @@ Please enter a price of at least 0 and below 1,000,000,000,000.';
 comment on constraint listings_price_scale on app_public.listings is '@field price
 Please enter a price with at most 4 decimal places.';
 comment on constraint listings_title_length on app_public.listings is '@field title
-Please enter a title of 1 to 200 characters.';
+Please enter a title of 1 to 200 characters, at least one of them visible, in one line.';
 comment on table app_public.listings is '@behavior +query:resource:connection
 A vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
 
@@ -1179,10 +1182,10 @@ create table app_public.users (
   dealer_limit integer default 5 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   constraint users_dealer_limit_not_negative CHECK ((dealer_limit >= 0)),
-  constraint users_email_form CHECK (((email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+\.[^@[:space:][:cntrl:]]+$'::text) AND (length(email) <= 254))),
+  constraint users_email_form CHECK (app_private.is_email(email)),
   constraint users_email_key UNIQUE (email),
-  constraint users_email_normalized CHECK ((email = lower((email COLLATE "und-x-icu")))),
-  constraint users_full_name_length CHECK (((full_name ~ '[^\s\u00a0\u200b]'::text) AND (length(full_name) <= 200))),
+  constraint users_email_normalized CHECK ((email = app_private.normalize_email(email))),
+  constraint users_full_name_length CHECK (app_private.is_line(full_name, 200)),
   constraint users_pkey PRIMARY KEY (id)
 );
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
@@ -1197,14 +1200,14 @@ grant select (id, email, full_name, created_at) on table app_public.users to for
 grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
 comment on column app_public.users.created_at is 'When the account was created.';
 comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
-comment on column app_public.users.email is 'In lower case; no two users have the same.';
+comment on column app_public.users.email is 'As normalize_email writes it, with the domain in ASCII; no two users have the same.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
 comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
 comment on constraint users_email_form on app_public.users is '@field email
 Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
-Please enter a name of 1 to 200 characters.';
+Please enter a name of 1 to 200 characters, at least one of them visible, in one line.';
 comment on table app_public.users is 'A person with an account.';
 
 create table app_public.vat_rates (
@@ -1443,6 +1446,25 @@ begin
 end
 $function$;
 comment on function app_private.announce_rate_limit_policies() is 'Trigger: notifies every API process that the limits have changed, and records who changed them.';
+
+CREATE OR REPLACE FUNCTION app_private.are_urls(urls text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_url text;
+begin
+  foreach v_url in array urls loop
+    if length(v_url) > 2000 or v_url !~ '^https?://[^/?#]' then
+      return false;
+    end if;
+  end loop;
+  return array_to_string(urls, '') !~ ('[' || app_private.invisible_characters() || ']');
+end
+$function$;
+comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters, without blanks and other invisible characters. Ignores nulls.';
 
 CREATE OR REPLACE FUNCTION app_private.audit_change()
  RETURNS trigger
@@ -2030,6 +2052,54 @@ end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 
+CREATE OR REPLACE FUNCTION app_private.invisible_characters()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN '\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ue000-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff'::text;
+comment on function app_private.invisible_characters() is 'For the brackets of a regular expression: blanks, control and format characters, private use, and whatever else Unicode shows as nothing. Written out, because the classes of Postgres depend on the locale.';
+
+CREATE OR REPLACE FUNCTION app_private.is_email(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- RFC 5321: a dot-string, @, and labels of letters, digits and hyphens. RFC 6531: any visible letters before the @.
+  return length(value) <= 254
+    and value !~ ('[' || app_private.invisible_characters() || ']')
+    and value ~ '^[^]["(),:;<>@\\.]+(\.[^]["(),:;<>@\\.]+)*@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$';
+end
+$function$;
+comment on function app_private.is_email(text) is 'Whether a normalised e-mail address is well formed. The domain is in ASCII: the API converts other domains, because a domain in two spellings would be two accounts.';
+
+CREATE OR REPLACE FUNCTION app_private.is_line(value text, most integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return length(value) <= most and value is nfc normalized
+    and value ~ ('[^' || app_private.invisible_characters() || ']')
+    and value !~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]';
+end
+$function$;
+comment on function app_private.is_line(text,integer) is 'Whether a name or a title can be stored: Unicode form NFC, at least one visible character, no line breaks or other control characters, and no more characters than allowed.';
+
+CREATE OR REPLACE FUNCTION app_private.is_text(value text, most integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return length(value) <= most and value is nfc normalized and value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]';
+end
+$function$;
+comment on function app_private.is_text(text,integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
+
 CREATE OR REPLACE FUNCTION app_private.iso_minor_units(currency text)
  RETURNS smallint
  LANGUAGE sql
@@ -2258,9 +2328,10 @@ CREATE OR REPLACE FUNCTION app_private.normalize_email(email text)
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
   -- The collation of ICU, because the database's own may know only ASCII letters or map them as one language does.
-  select lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu")
+  -- Twice to NFC: J with a caron is two characters, and j with a caron is one.
+  select normalize(lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu"), nfc)
 $function$;
-comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: Unicode form NFC, without surrounding blanks, in lower case.';
+comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: without surrounding blanks, in lower case, Unicode form NFC. The API applies the same rules, and writes the domain in ASCII.';
 
 CREATE OR REPLACE FUNCTION app_private.open_country(country text, currency text, vat_rate numeric, unit_price_net numeric)
  RETURNS app_public.currencies
@@ -3046,6 +3117,13 @@ CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
 RETURN ((OVERLAY(lpad(to_hex(((EXTRACT(epoch FROM clock_timestamp()) * (4096000)::numeric))::bigint), 15, '0'::text) PLACING '7'::text FROM 13 FOR 0) || substr((gen_random_uuid())::text, 20)))::uuid;
 comment on function app_private.time_ordered_uuid() is 'A UUID of version 7 (RFC 9562). Its order is the order of creation, so new rows go to the right edge of an index. Also works on Postgres before 18.';
 
+CREATE OR REPLACE FUNCTION app_private.to_nfc(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (value IS NFC NORMALIZED) THEN value ELSE NORMALIZE(value, NFC) END;
+comment on function app_private.to_nfc(text) is 'The text in Unicode form NFC: a letter and its accent are one character where Unicode has one.';
+
 CREATE OR REPLACE FUNCTION app_private.verify_invoices()
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE sql
@@ -3546,7 +3624,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (btrim(create_dealer.company_name), create_dealer.country, create_dealer.dealer_type, v_number = 1)
+  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
@@ -3588,13 +3666,14 @@ begin
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, btrim(create_listing.title), create_listing.module,
+    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
     -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
     app_private.money(
       create_listing.price,
       (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
     create_listing.currency,
-    create_listing.description, coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
+    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
+    coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
   perform app_private.record_consumption(v_listing, v_decision);
@@ -3783,7 +3862,7 @@ CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, 
 AS $function$
 begin
   insert into app_public.users as u (email, full_name)
-  values (app_private.normalize_email(register_user.email), btrim(register_user.full_name))
+  values (app_private.normalize_email(register_user.email), app_private.to_nfc(btrim(register_user.full_name)))
   on conflict on constraint users_email_key do nothing
   returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
   if user_id is null then
