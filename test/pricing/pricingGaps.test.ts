@@ -67,7 +67,7 @@ test('a country with unlimited configuration has no gap', () =>
 
 test('a gap between two VAT rates lasts until the next rate, since the end of the last one', () =>
   inCountry(async client => {
-    await addVat(client, -100, -50)
+    await addVat(client, -100, -60)
     await addVat(client, -50, -3)
     await addVat(client, 10, null)
     expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to 10, since -3'])
