@@ -103,6 +103,19 @@ test('a gap that begins after more than 90 days is not shown', () =>
     expect(await readGaps(client)).toEqual([])
   }))
 
+test.each([
+  ['a microsecond before', '- 1', 1],
+  ['at', '+ 0', 0],
+])('a gap is shown if it begins before the end of the 90 days: %s', (_when, offset, gaps) =>
+  inCountry(async client => {
+    await client.query(
+      `insert into app_public.vat_rates (country, rate, valid)
+       values ('DE', 19, tstzrange(null, now() + 90 * interval '24 hours' ${offset} * interval '1 microsecond'))`,
+    )
+    expect(await readGaps(client)).toHaveLength(gaps)
+  }),
+)
+
 test('only the listing price for dealers closes a price gap', () =>
   inCountry(async client => {
     await addVat(client, null, null)

@@ -203,6 +203,14 @@ test('a stranger cannot read the consumption of a listing', () =>
     }
   }))
 
+test('the pending subscription of another dealer cannot be started', () =>
+  rolledBack(seeded.database, async client => {
+    const [first, second] = seeded.sellers
+    await prepare(client, first)
+    const start = `select app_private.start_pending_subscription($1, ${IDS.$pending?.replace('$1', '$2')}, now())`
+    expect(await refusal(client, start, [second.dealerId, first.dealerId])).toBe('P0002')
+  }))
+
 test('the lock of a dealer locks its subscriptions, and those of no other dealer', () =>
   interleave(seeded.database, { locking: 'owner', other: 'owner' }, async ({ locking, other }) => {
     const [first, second] = seeded.sellers

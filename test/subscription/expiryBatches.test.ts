@@ -126,3 +126,14 @@ test('a batch adds to the count of its run, and reports whether a listing was ma
       await single(client, 'select counted::integer from app_private.job_runs where id = $1', [runId]),
     ).toBe(1)
   }))
+
+test('a call continues at the end of the last subscription that the call before has expired', () =>
+  rolledBack(database, async client => {
+    for (const ago of ['3 days', '2 days', '1 day']) await makeEnded(client, ago)
+    await client.query('select app_private.expire_subscriptions(2)')
+    const { rows } = await client.query(
+      `select p.expired_until = max(s.end_at) as is_last from app_private.expiry_progress as p, app_public.dealer_subscriptions as s
+       where s.status = 'expired' group by p.expired_until`,
+    )
+    expect(rows).toEqual([{ is_last: true }])
+  }))
