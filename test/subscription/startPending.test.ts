@@ -235,3 +235,19 @@ test('a pending subscription that was granted without an invoice starts in the s
   await publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['cancelled', 'active'])
 })
+
+test('the next start is scheduled for the end of the one that was left behind, where that ends last', async () => {
+  const dealerId = await makeDealer(database.owner, userId)
+  const endAt = "now() + interval '100 days'"
+  const leftBehind = await makeSubscription(database.owner, dealerId, { packageId, listings: 0, endAt })
+  for (let number = 0; number < 2; number += 1) {
+    await makeSubscription(database.owner, dealerId, { packageId, status: 'pending' })
+  }
+  await publish(dealerId)
+  const { rows } = await database.owner.query(
+    'select status, end_at from app_public.dealer_subscriptions where id = $1',
+    [leftBehind],
+  )
+  expect(rows[0].status).toBe('cancelled')
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([rows[0].end_at])
+})
