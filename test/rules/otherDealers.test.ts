@@ -220,6 +220,26 @@ test('the lock of a dealer locks its subscriptions, and those of no other dealer
     expect((await other.query(lock, [first.dealerId])).rowCount).toBe(0)
   }))
 
+test('the subscriptions of a dealer are locked in the order of their ids', async () => {
+  const { dealerId } = seeded.sellers[0]
+  const { rows } = await seeded.database.owner.query(
+    `insert into app_public.dealer_subscriptions (dealer_id, package_id, duration_days, included_listing_quota)
+     select dealer_id, package_id, 30, 1 from app_public.dealer_subscriptions where dealer_id = $1 limit 1 returning id`,
+    [dealerId],
+  )
+  const lock =
+    'select from app_public.dealer_subscriptions where dealer_id = $1 and (id = $2) = $3 for update skip locked'
+  const roles = { holder: 'owner', locking: 'owner', other: 'owner' } as const
+  await interleave(seeded.database, roles, async ({ holder, locking, other }) => {
+    await holder.query(lock, [dealerId, rows[0].id, false])
+    const { result } = await locking.startBlocked('select app_private.lock_dealer($1)', [dealerId])
+    expect((await other.query(lock, [dealerId, rows[0].id, true])).rowCount).toBe(1)
+    await other.rollback()
+    await holder.rollback()
+    await result
+  })
+})
+
 test('every function that takes an id or a row of a dealer is tried here', async () => {
   const { rows } = await seeded.database.superuser.query<{ name: string }>(
     `select distinct p.proname as name from pg_proc as p, unnest(p.proargtypes) as t (type)

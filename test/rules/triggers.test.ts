@@ -97,6 +97,27 @@ test('a new invoice is recorded where an admin makes it, and not where its deale
     }
   }))
 
+test('a new rate limit policy has its author and time, whatever the statement says', () =>
+  planting(seeded.database, async client => {
+    const { rows } = await client.query(
+      `insert into app_public.rate_limit_policies (scope, subject, max_count, window_seconds, updated_by, updated_at)
+       values ('new', 'ip', 1, 1, 'nobody', '2001-01-01') returning updated_by = session_user and updated_at >= now() as written`,
+    )
+    expect(rows).toEqual([{ written: true }])
+  }))
+
+test.each([
+  ['price_configs', 'price_configs_never_edited'],
+  ['rate_limit_policies', 'rate_limit_policies_never_removed'],
+])('a deletion is recorded even where the trigger that refuses it is switched off: %s', (table, trigger) =>
+  planting(seeded.database, async client => {
+    await client.query(`alter table app_public.${table} disable trigger ${trigger}`)
+    const remove = `delete from app_public.${table} where ctid in (
+      select t.ctid from app_public.${table} as t order by ctid desc limit 1)`
+    expect(await recorded(client, remove, table)).toEqual(['DELETE'])
+  }),
+)
+
 test('an expiry that its run records is not recorded row by row', () =>
   planting(seeded.database, async client => {
     const sql =

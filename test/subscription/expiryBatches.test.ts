@@ -13,6 +13,8 @@ import {
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
+const PAST = "now() - interval '1 day'"
+
 let database: TestDatabase
 let userId: string
 let packageId: string
@@ -137,3 +139,21 @@ test('a call continues at the end of the last subscription that the call before 
     )
     expect(rows).toEqual([{ is_last: true }])
   }))
+
+test.each([
+  ['an active one is due', { status: 'active', endAt: PAST }, false, 1],
+  ['an active one is due, but the run knows that it is complete', { status: 'active', endAt: PAST }, true, 0],
+  ['an active one is not due', { status: 'active' }, false, 0],
+  ['a cancelled one has ended', { status: 'cancelled', endAt: PAST }, false, 0],
+  ['an expired one has ended', { status: 'expired', endAt: PAST }, false, 0],
+])('the end of a run schedules another one only for what is left: %s', (_what, options, complete, jobs) =>
+  rolledBack(database, async client => {
+    const startAt = "now() - interval '90 days'"
+    await makeSubscription(client, await makeDealer(client, userId), { packageId, startAt, ...options })
+    await client.query('select app_private.end_expiry($1)', [complete])
+    const { rows } = await client.query(
+      "select from graphile_worker.jobs where key = 'expire_subscriptions:skipped' and run_at > now()",
+    )
+    expect(rows).toHaveLength(jobs)
+  }),
+)
