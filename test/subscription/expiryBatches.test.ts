@@ -157,3 +157,12 @@ test.each([
     expect(rows).toHaveLength(jobs)
   }),
 )
+
+test('a run that was missed is scheduled for now, once', () =>
+  rolledBack(database, async client => {
+    for (let call = 0; call < 2; call += 1) await client.query('select app_private.schedule_missed_expiry()')
+    const { rows } = await client.query(
+      'select task_identifier, run_at <= now() as now from graphile_worker.jobs',
+    )
+    expect(rows).toEqual([{ task_identifier: 'expire_subscriptions', now: true }])
+  }))
