@@ -1,4 +1,4 @@
-/** Overage of a dealer with several running subscriptions: it is forbidden only where each of them forbids it. */
+/** Beyond the quota: overage is forbidden only where each running subscription forbids it, and free quota has a switch. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser, single } from '../support/testData.ts'
@@ -53,5 +53,21 @@ test.each([
       ? await refusal(client, decide, [dealerId])
       : await single(client, decide, [dealerId])
     expect(outcome).toBe(expected)
+  }),
+)
+
+test.each([
+  [true, 'free_quota 3'],
+  [false, 'paid_extra 0'],
+])('only a dealer with free quota gets a free listing: %s', (hasFreeQuota, expected) =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, await makeUser(client))
+    await client.query(
+      `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+       values ('DE', 'dealer', 3, 30, '(,)')`,
+    )
+    const decide = `select concat_ws(' ', source, free_remaining)
+      from app_private.decide_publication($1, 'DE', clock_timestamp(), $2)`
+    expect(await single(client, decide, [dealerId, hasFreeQuota])).toBe(expected)
   }),
 )

@@ -166,3 +166,15 @@ test('a run that was missed is scheduled for now, once', () =>
     )
     expect(rows).toEqual([{ task_identifier: 'expire_subscriptions', now: true }])
   }))
+
+test('the end of a run schedules none for a pending subscription that waits for its running one', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    for (const status of ['active', 'pending'])
+      await makeSubscription(client, dealerId, { packageId, status })
+    await client.query('select app_private.end_expiry()')
+    const { rows } = await client.query(
+      "select from graphile_worker.jobs where key = 'expire_subscriptions:skipped'",
+    )
+    expect(rows).toEqual([])
+  }))
