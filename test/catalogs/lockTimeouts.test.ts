@@ -10,6 +10,13 @@ import { committed, interleave, sqlstate } from '../support/transactions.ts'
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 const CANCEL = 'select app_public.cancel_subscription($1)'
 const BEGIN = "select app_public.begin_login($1, '192.0.2.1')"
+const CONFLICT = {
+  country: 'DE',
+  segment: 'dealer',
+  configuration: 'price',
+  code: 'pricing_config_missing',
+  count: 1,
+}
 // with the hash of makeUser
 const COMPLETE = "select app_public.complete_login($1, '192.0.2.1', $2, 5, '$argon2id$none')"
 
@@ -73,4 +80,25 @@ test('a function that waits 3 seconds for a lock fails with 55P03 and writes not
   expect(await brokenRules(database.superuser)).toEqual([])
   const { rows } = await database.owner.query('select failures from app_private.login_failures')
   expect(rows).toEqual([{ failures: 1 }, { failures: 1 }])
+})
+
+test('a function that waits for a lock on a table fails with 55P03, before the timeout of its statement', async () => {
+  const email = 'fail@example.com'
+  await run('authenticator', BEGIN, [email])
+  const { rows } = await database.owner.query('select app_private.account_key($1) as key', [email])
+  const key = rows[0].key
+  await run('owner', "select app_private.make_audit_partition('2001-01-01')", [])
+  await interleave(database, { holder: 'owner' }, async ({ holder }) => {
+    await holder.query(`lock table app_public.audit_logs, app_public.users, app_public.dealer_subscriptions,
+      app_private.pricing_conflicts in access exclusive mode`)
+    const attempts = [
+      run('authenticator', "select app_public.fail_login($1, '192.0.2.1', $2, 5)", [email, key]),
+      run({ dealer: userId }, "select app_public.create_dealer('Test', 'DE', 'general')", []),
+      run('authenticator', 'select app_public.record_pricing_conflicts($1)', [JSON.stringify([CONFLICT])]),
+      run('authenticator', 'select app_public.operation_metrics()', []),
+      run('owner', "select app_private.make_audit_partition('2001-02-01')", []),
+      run('owner', "select app_private.drop_audit_partition('2001-01-01', 'a test')", []),
+    ]
+    expect(await Promise.all(attempts.map(sqlstate))).toEqual(attempts.map(() => '55P03'))
+  })
 })

@@ -78,6 +78,15 @@ test('a check stores at most five examples for each rule', async () => {
   expect(rows[0].findings[0].examples).toHaveLength(5)
 })
 
+test('the findings are in the order of their rules', async () => {
+  await deleteListings()
+  await breakQuota()
+  const { rows } = await check()
+  const rules = rows[0].findings.map(({ rule }: { rule: string }) => rule)
+  expect(rules.length).toBeGreaterThan(1)
+  expect(rules).toEqual(rules.toSorted())
+})
+
 test('a check with the start of a separate listings check keeps that start and skips the listings', async () => {
   await deleteListings()
   const { rows } = await database.owner.query(

@@ -47,6 +47,21 @@ test('a correct ledger breaks no rule', () =>
     expect(await listingsInOrder(client)).toBe(true)
   }))
 
+test.each(['net', 'vat', 'gross'])(
+  'an invoice without items is in order only with totals of zero: %s',
+  column =>
+    withLedger(async client => {
+      await client.query(
+        `insert into app_public.invoices (dealer_id, kind, country, currency)
+       select id, 'package', 'DE', 'EUR' from app_public.dealers`,
+      )
+      expect(await brokenRules(client)).toEqual([])
+      await client.query('alter table app_public.invoices drop constraint invoices_totals_add_up')
+      await client.query(`update app_public.invoices set ${column}_total = 1 where net_total = 0`)
+      expect(await brokenRules(client)).toMatchObject([{ rule: TOTALS }])
+    }),
+)
+
 const CONSUMED_ONCE = 'a listing does not have exactly one publication in the ledger'
 const NO_LISTING = 'a publication in the ledger has no listing'
 const SAME_AMOUNTS = 'a paid listing has no invoice item with the same amounts'

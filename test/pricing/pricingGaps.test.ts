@@ -67,7 +67,7 @@ test('a country with unlimited configuration has no gap', () =>
 
 test('a gap between two VAT rates lasts until the next rate, since the end of the last one', () =>
   inCountry(async client => {
-    await addVat(client, -100, -50)
+    await addVat(client, -100, -60)
     await addVat(client, -50, -3)
     await addVat(client, 10, null)
     expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to 10, since -3'])
@@ -115,6 +115,19 @@ test('a gap has the same key before and after it begins', () =>
     expect(rows.map(({ began }) => began)).toEqual([true, false])
     for (const { key, expected } of rows) expect(key).toBe(expected)
   }))
+
+test.each([
+  ['a microsecond before', '- 1', 1],
+  ['at', '+ 0', 0],
+])('a gap is shown if it begins before the end of the 90 days: %s', (_when, offset, gaps) =>
+  inCountry(async client => {
+    await client.query(
+      `insert into app_public.vat_rates (country, rate, valid)
+       values ('DE', 19, tstzrange(null, now() + 90 * interval '24 hours' ${offset} * interval '1 microsecond'))`,
+    )
+    expect(await readGaps(client)).toHaveLength(gaps)
+  }),
+)
 
 test('only the listing price for dealers closes a price gap', () =>
   inCountry(async client => {

@@ -58,6 +58,29 @@ test('each segment and pricing type has its own version numbers', () =>
     expect(rows).toEqual([{ price_version: 2 }])
   }))
 
+test('a price of one country ends none of another country, segment or pricing type, and has its own version', () =>
+  rolledBack(database, async client => {
+    await makeCountry(client)
+    await makeCountry(client, { country: 'CH', currency: 'CHF' })
+    const set = 'select app_private.set_price($1, $2, $3, 1, $4)'
+    await client.query(set, ['DE', 'individual', 'pay_per_listing', '2020-01-01'])
+    await client.query(set, ['DE', 'dealer', 'premium_fee', '2020-01-01'])
+    await client.query(SET, ['DE', '6', '2024-01-01'])
+    await client.query(SET, ['CH', '7', '2025-01-01'])
+    const { rows } = await client.query(
+      `select concat_ws(' ', country, segment, pricing_type, price_version, upper(valid)::date) as line
+       from app_public.price_configs order by country, segment, pricing_type, price_version`,
+    )
+    expect(rows.map(({ line }) => line)).toEqual([
+      'CH dealer pay_per_listing 1 2025-01-01',
+      'CH dealer pay_per_listing 2',
+      'DE dealer pay_per_listing 1 2024-01-01',
+      'DE dealer pay_per_listing 2',
+      'DE dealer premium_fee 1',
+      'DE individual pay_per_listing 1',
+    ])
+  }))
+
 test('a refused price does not end the current one', () =>
   rolledBack(database, async client => {
     await client.query("set local timezone to 'UTC'")

@@ -13,6 +13,8 @@ import {
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
+const PAST = "now() - interval '1 day'"
+
 let database: TestDatabase
 let userId: string
 let packageId: string
@@ -125,4 +127,54 @@ test('a batch adds to the count of its run, and reports whether a listing was ma
     expect(
       await single(client, 'select counted::integer from app_private.job_runs where id = $1', [runId]),
     ).toBe(1)
+  }))
+
+test('a call continues at the end of the last subscription that the call before has expired', () =>
+  rolledBack(database, async client => {
+    for (const ago of ['3 days', '2 days', '1 day']) await makeEnded(client, ago)
+    await client.query('select app_private.expire_subscriptions(2)')
+    const { rows } = await client.query(
+      `select p.expired_until = max(s.end_at) as is_last from app_private.expiry_progress as p, app_public.dealer_subscriptions as s
+       where s.status = 'expired' group by p.expired_until`,
+    )
+    expect(rows).toEqual([{ is_last: true }])
+  }))
+
+test.each([
+  ['an active one is due', { status: 'active', endAt: PAST }, false, 1],
+  ['an active one is due, but the run knows that it is complete', { status: 'active', endAt: PAST }, true, 0],
+  ['an active one is not due', { status: 'active' }, false, 0],
+  ['a cancelled one has ended', { status: 'cancelled', endAt: PAST }, false, 0],
+  ['an expired one has ended', { status: 'expired', endAt: PAST }, false, 0],
+])('the end of a run schedules another one only for what is left: %s', (_what, options, complete, jobs) =>
+  rolledBack(database, async client => {
+    const startAt = "now() - interval '90 days'"
+    await makeSubscription(client, await makeDealer(client, userId), { packageId, startAt, ...options })
+    await client.query('select app_private.end_expiry($1)', [complete])
+    const { rows } = await client.query(
+      "select from graphile_worker.jobs where key = 'expire_subscriptions:skipped' and run_at > now()",
+    )
+    expect(rows).toHaveLength(jobs)
+  }),
+)
+
+test('a run that was missed is scheduled for now, once', () =>
+  rolledBack(database, async client => {
+    for (let call = 0; call < 2; call += 1) await client.query('select app_private.schedule_missed_expiry()')
+    const { rows } = await client.query(
+      'select task_identifier, run_at <= now() as now from graphile_worker.jobs',
+    )
+    expect(rows).toEqual([{ task_identifier: 'expire_subscriptions', now: true }])
+  }))
+
+test('the end of a run schedules none for a pending subscription that waits for its running one', () =>
+  rolledBack(database, async client => {
+    const dealerId = await makeDealer(client, userId)
+    for (const status of ['active', 'pending'])
+      await makeSubscription(client, dealerId, { packageId, status })
+    await client.query('select app_private.end_expiry()')
+    const { rows } = await client.query(
+      "select from graphile_worker.jobs where key = 'expire_subscriptions:skipped'",
+    )
+    expect(rows).toEqual([])
   }))

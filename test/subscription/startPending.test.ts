@@ -210,3 +210,34 @@ test('a pending subscription that was granted without an invoice starts in the s
   await buyer.publish(dealerId)
   expect(await statuses(dealerId)).toEqual(['cancelled', 'active'])
 })
+
+/** A dealer with a subscription that ends in 100 days, beside another dealer whose subscription ends later. */
+async function makeLongRunning(status: string, listings: number): Promise<{ dealerId: string; endAt: Date }> {
+  const [dealerId, otherId] = [
+    await makeDealer(database.owner, userId),
+    await makeDealer(database.owner, userId),
+  ]
+  await makeSubscription(database.owner, otherId, { packageId, endAt: "now() + interval '200 days'" })
+  const endAt = "now() + interval '100 days'"
+  const id = await makeSubscription(database.owner, dealerId, { packageId, status, listings, endAt })
+  const { rows } = await database.owner.query(
+    'select end_at from app_public.dealer_subscriptions where id = $1',
+    [id],
+  )
+  return { dealerId, endAt: rows[0].end_at }
+}
+
+test('the next start is scheduled for the end of the one that was left behind, where that ends last', async () => {
+  const { dealerId, endAt } = await makeLongRunning('active', 0)
+  for (let number = 0; number < 2; number += 1) {
+    await makeSubscription(database.owner, dealerId, { packageId, status: 'pending' })
+  }
+  await publish(dealerId)
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([endAt])
+})
+
+test('the start of a package that is paid beside a cancelled one is scheduled for the end of that one', async () => {
+  const { dealerId, endAt } = await makeLongRunning('cancelled', 1)
+  await buyAndPay(dealerId, packageId)
+  expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([endAt])
+})

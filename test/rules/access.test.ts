@@ -1,0 +1,210 @@
+/**
+ * Each role reads exactly these rows and columns, writes no table, and calls exactly these functions. Tried by doing it, for every
+ * table, column and function of the database.
+ */
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { type As, become } from '../support/database.ts'
+import { planting } from './rows.ts'
+import { type Seeded, seedDatabase } from './seed.ts'
+
+const ROLES = ['visitor', 'dealer', 'admin', 'authenticator'] as const
+type Role = (typeof ROLES)[number]
+
+/** The rows that a role sees, as a condition in SQL; a role without a condition may not read the table. */
+type Access = Partial<Record<Role, string>> & { columns?: string }
+
+const OWN = { dealer: 'dealer_id = $dealer', admin: 'true' }
+const ALL = { visitor: 'true', dealer: 'true', admin: 'true' }
+
+const READABLE: Record<string, Access> = {
+  'app_public.audit_logs': { admin: 'true' },
+  'app_public.checkouts': {
+    ...OWN,
+    columns: 'dealer_id invoice_id package_id provider url expires_at closed_at created_at',
+  },
+  'app_public.country_currencies': ALL,
+  'app_public.currencies': ALL,
+  'app_public.dealer_packages': { visitor: 'is_active', dealer: 'is_active', admin: 'true' },
+  'app_public.dealer_subscriptions': OWN,
+  'app_public.dealer_users': OWN,
+  'app_public.dealers': {
+    dealer: 'id = $dealer',
+    admin: 'true',
+    columns: 'id company_name country dealer_type is_active can_publish created_at updated_at',
+  },
+  'app_public.free_quota_configs': ALL,
+  'app_public.invoice_items': OWN,
+  'app_public.invoices': OWN,
+  'app_public.listing_consumptions': OWN,
+  'app_public.listings': {
+    visitor: "status = 'active'",
+    dealer: "status = 'active' or dealer_id = $dealer",
+    admin: 'true',
+    columns:
+      'dealer_id id status title description module price currency attributes images created_at updated_at',
+  },
+  'app_public.price_configs': ALL,
+  'app_public.pricing_gaps': { admin: 'true' },
+  'app_public.rate_limit_policies': { admin: 'true', authenticator: 'true' },
+  'app_public.users': { dealer: 'id = $user', admin: 'true', columns: 'id email full_name created_at' },
+  'app_public.vat_rates': ALL,
+}
+
+const MEMBERS: Role[] = ['dealer', 'admin']
+const SERVER: Role[] = ['authenticator']
+
+/** Who may call a function. Every other function is refused to all of the roles. */
+const CALLABLE: Record<string, Role[]> = {
+  applied_migrations: SERVER,
+  begin_login: SERVER,
+  buy_package: MEMBERS,
+  cancel_subscription: MEMBERS,
+  complete_login: SERVER,
+  consumption_of_listing: MEMBERS,
+  create_dealer: MEMBERS,
+  create_listing: MEMBERS,
+  current_dealer_ids: ['dealer'],
+  current_user_id: ['visitor', 'dealer', 'admin'],
+  fail_login: SERVER,
+  get_current_user: MEMBERS,
+  operation_metrics: SERVER,
+  pay_invoice: ['admin'],
+  quote_listing: MEMBERS,
+  record_pricing_conflicts: SERVER,
+  register_user: SERVER,
+  take_rate_limit: SERVER,
+  take_rate_limits: SERVER,
+}
+
+const RELATIONS = `
+  select c.oid::regclass::text as label, array(
+    select a.attname::text from pg_attribute as a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
+    c.relkind = 'v' as is_view
+  from pg_class as c
+  where c.relnamespace in ('app_public'::regnamespace, 'app_private'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
+  order by 1`
+
+/** Functions with null for each argument. Trigger functions cannot be called. */
+const CALLS = `
+  select p.proname as name, format('select %s(%s)', p.oid::regproc, (
+    select string_agg('null::' || format_type(t.type, null), ', ' order by t.number)
+    from unnest(p.proargtypes) with ordinality as t (type, number))) as call
+  from pg_proc as p
+  where p.pronamespace in ('app_public'::regnamespace, 'app_private'::regnamespace) and p.prokind = 'f'
+    and p.prorettype <> 'trigger'::regtype
+    and not exists (select from pg_depend as d where d.objid = p.oid and d.classid = 'pg_proc'::regclass and d.deptype = 'e')
+  order by 1`
+
+let seeded: Seeded
+let relations: { label: string; columns: string[]; is_view: boolean }[]
+
+beforeAll(async () => {
+  seeded = await seedDatabase()
+  relations = (await seeded.database.superuser.query(RELATIONS)).rows
+})
+
+afterAll(() => seeded.database.drop())
+
+const asRole = (role: Role): As => {
+  const { userId } = seeded.sellers[0]
+  return role === 'dealer' || role === 'admin' ? ({ [role]: userId } as As) : role
+}
+
+/** The number in the only row, or the SQLSTATE of the refusal. */
+async function tried(client: pg.ClientBase, sql: string): Promise<number | string> {
+  await client.query('savepoint tried')
+  try {
+    const { rows } = await client.query<{ count: number }>(sql)
+    return rows[0]?.count ?? 0
+  } catch (error) {
+    return String((error as pg.DatabaseError).code)
+  } finally {
+    await client.query('rollback to savepoint tried')
+  }
+}
+
+test.each(ROLES)('a role reads the rows and the columns that are listed, and no others: %s', role =>
+  planting(seeded.database, async client => {
+    const { userId, dealerId } = seeded.sellers[0]
+    const visible = (condition: string) =>
+      condition.replace('$dealer', `'${dealerId}'`).replace('$user', `'${userId}'`)
+    for (const { label, columns } of relations) {
+      const condition = READABLE[label]?.[role]
+      const readable = condition === undefined ? [] : (READABLE[label]?.columns?.split(' ') ?? columns)
+      await client.query('reset role')
+      const rows = await tried(
+        client,
+        `select count(*)::int from ${label} where ${visible(condition ?? 'false')}`,
+      )
+      await become(client, asRole(role))
+      for (const column of columns) {
+        const expected = readable.includes(column) ? rows : '42501'
+        const read = `select count(*)::int from (select ${column} from ${label}) as t`
+        expect([label, column, await tried(client, read)]).toEqual([label, column, expected])
+      }
+    }
+  }),
+)
+
+test.each(ROLES)('a role that may read a table by mistake sees only the rows that are listed: %s', role =>
+  planting(seeded.database, async client => {
+    const { userId, dealerId } = seeded.sellers[0]
+    await client.query(`grant usage on schema app_private to forecourt_${role}`)
+    // the policies call a function of its own
+    await client.query(`grant execute on all functions in schema app_public to forecourt_${role}`)
+    for (const { label } of relations.filter(({ is_view }) => !is_view)) {
+      const condition = (READABLE[label]?.[role] ?? 'false').replace('$dealer', `'${dealerId}'`)
+      await client.query('reset role')
+      const rows = await tried(
+        client,
+        `select count(*)::int from ${label} where ${condition.replace('$user', `'${userId}'`)}`,
+      )
+      await client.query(`grant select on ${label} to forecourt_${role}`)
+      await become(client, asRole(role))
+      expect([label, await tried(client, `select count(*)::int from ${label}`)]).toEqual([label, rows])
+    }
+  }),
+)
+
+test('the rows that are listed differ from those of the other dealer', () =>
+  planting(seeded.database, async client => {
+    for (const [label, { dealer }] of Object.entries(READABLE)) {
+      const { rows } = await client.query(`select count(*)::int as count from ${label}`)
+      if (dealer?.includes('$')) expect([label, rows[0].count > 1]).toEqual([label, true])
+    }
+  }))
+
+test.each(ROLES)('a role writes no table: %s', role =>
+  planting(seeded.database, async client => {
+    await become(client, asRole(role))
+    for (const { label, columns } of relations.filter(({ is_view }) => !is_view)) {
+      const writes = [
+        `insert into ${label} default values`,
+        ...columns.flatMap(column => [
+          `insert into ${label} (${column}) values (null)`,
+          `update ${label} set ${column} = null`,
+        ]),
+        `delete from ${label}`,
+        `truncate ${label}`,
+      ]
+      for (const sql of writes) expect([sql, await tried(client, sql)]).toEqual([sql, '42501'])
+    }
+  }),
+)
+
+test.each(ROLES)('a role calls the functions that are listed, and no others: %s', role =>
+  planting(seeded.database, async client => {
+    const { rows } = await client.query<{ name: string; call: string }>(CALLS)
+    await become(client, asRole(role))
+    // without a key, a charge tries again and again
+    await client.query("set local statement_timeout to '1s'")
+    const called: string[] = []
+    for (const { name, call } of rows) if ((await tried(client, call)) !== '42501') called.push(name)
+    expect(called).toEqual(
+      Object.keys(CALLABLE)
+        .filter(name => CALLABLE[name]?.includes(role))
+        .sort(),
+    )
+  }),
+)

@@ -1,0 +1,101 @@
+/** Calls of the functions that take a dealer, an id or a key. `$1` is the dealer. */
+
+export const KEY = '0190a000-0000-7000-8000-0000000000aa'
+export const HASH = "'\\xaa'::bytea"
+const NOW = 'clock_timestamp()'
+const LATER = "clock_timestamp() + interval '1000 days'"
+
+/** Placeholders: the dealer, and the rows of this dealer, whose ids the other one has as well. */
+export const IDS: Record<string, string> = {
+  $invoice:
+    "(select id from app_public.invoices where dealer_id = $1 and kind = 'package' and status = 'draft')",
+  $pending: "(select id from app_public.dealer_subscriptions where dealer_id = $1 and status = 'pending')",
+  $listing: '(select min(listing_id::text)::uuid from app_public.listing_consumptions where dealer_id = $1)',
+}
+
+/** Calls that return rows of the dealer, or figures about them: the same for a dealer with and without a twin. */
+export const READING: Record<string, string> = {
+  replay_checkout: `select r.dealer_id from app_private.replay_checkout($1, '${KEY}', ${HASH}) as r`,
+  replay_listing: `select r.dealer_id from app_private.replay_listing($1, '${KEY}', ${HASH}) as r`,
+  lock_dealer: 'select r.id from app_private.lock_dealer($1) as r',
+  free_quota_remaining: `select app_private.free_quota_remaining($1, 'DE', 'dealer', ${NOW})`,
+  decide_publication: `select r.source, r.subscription_id, r.starts_subscription, r.free_remaining, r.subscription_remaining
+    from app_private.decide_publication($1, 'DE', ${NOW}, false) as r`,
+  consumption_of_listing:
+    'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
+  quote_listing:
+    'select r.source, r.free_remaining, r.subscription_remaining from app_public.quote_listing($1) as r',
+}
+
+const START = ['dealer_subscriptions']
+
+/** Calls that write: the tables of the dealer that change. `prepare` runs before the twin is made. */
+export const WRITING: Record<string, { call: string; changed: string[]; prepare?: string }> = {
+  close_expired_checkout: {
+    call: `select app_private.close_expired_checkout($1, ${LATER})`,
+    changed: ['invoices', 'checkouts'],
+  },
+  settle_invoice: {
+    call: 'select app_private.settle_invoice($1, $invoice)',
+    changed: ['invoices', 'checkouts', 'dealer_subscriptions'],
+  },
+  start_subscription: {
+    call: `select app_private.start_subscription($1, $invoice, ${NOW})`,
+    changed: ['checkouts', 'dealer_subscriptions'],
+  },
+  expire_ended_subscription: {
+    call: `select app_private.expire_ended_subscription($1, ${LATER})`,
+    changed: START,
+  },
+  start_pending_subscription: {
+    call: `select app_private.start_pending_subscription($1, $pending, ${NOW})`,
+    changed: START,
+  },
+  activate_pending_subscriptions: {
+    call: 'select app_private.activate_pending_subscriptions(array[$1::uuid])',
+    changed: START,
+    prepare: `update app_public.dealer_subscriptions set end_at = start_at + interval '1 microsecond',
+      status = case status when 'active' then 'expired' else status end where status <> 'pending' and dealer_id = $1`,
+  },
+  buy_package: {
+    call: 'select app_public.buy_package($1, (select id from app_public.dealer_packages where is_active), gen_random_uuid())',
+    changed: ['invoices', 'invoice_items', 'checkouts'],
+    prepare: 'update app_public.checkouts set closed_at = now() where dealer_id = $1',
+  },
+  create_listing: {
+    call: "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')",
+    changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
+  },
+  record_consumption: {
+    call: `select app_private.record_consumption(l, d) from app_private.decide_publication($1, 'DE', ${NOW}, false) as d,
+      (select * from app_public.listings where dealer_id = $1 and title = 'Unpaid') as l`,
+    changed: ['dealer_subscriptions', 'listing_consumptions'],
+    prepare:
+      "insert into app_public.listings select (jsonb_populate_record(l, jsonb_build_object('id', gen_random_uuid(), 'idempotency_key', gen_random_uuid(), 'title', 'Unpaid'))).* from app_public.listings as l where l.dealer_id = $1 limit 1",
+  },
+  add_invoice_item: {
+    call: `select app_private.add_invoice_item(i) from app_public.invoice_items as i
+      where i.dealer_id = $1 and i.price_config_id is not null`,
+    changed: ['invoices', 'invoice_items'],
+  },
+}
+
+/** They take an id, and no row of a dealer. */
+export const SHARED = [
+  'find_package',
+  'finish_job_run',
+  'record_alert_delivery',
+  'run_expiry_batch',
+  'write_audit_log',
+]
+/** Tried in the tests below. */
+export const BY_ID = [
+  'cancel_subscription',
+  'pay_invoice',
+  'replay_dealer',
+  'require_member',
+  'schedule_expiry',
+  'create_dealer',
+]
+/** They read the rows of all dealers. */
+export const VERIFYING = ['verify_listings', 'verify_listings_from']

@@ -1,0 +1,225 @@
+/** The foreign keys and the unique keys by hand, so that a test notices when one of them is lost or becomes weaker. */
+import type { Row } from './rows.ts'
+import { PERIOD } from './seed.ts'
+
+/** A key of several columns refers to rows of the same dealer or country. */
+export type ForeignKey = {
+  table: string
+  name: string
+  columns: string[]
+  target: string
+  targetColumns: string[]
+}
+
+const foreignKey = (label: string, columns: string, target: string, targetColumns: string): ForeignKey => {
+  const [table = '', name = ''] = label.split(' ')
+  return { table, name, columns: columns.split(' '), target, targetColumns: targetColumns.split(' ') }
+}
+const toCurrency = (label: string) => foreignKey(label, 'currency', 'app_public.currencies', 'code')
+const toDealer = (label: string) => foreignKey(label, 'dealer_id', 'app_public.dealers', 'id')
+const toUser = (label: string, column = 'user_id') => foreignKey(label, column, 'app_public.users', 'id')
+const toPackage = (label: string) => foreignKey(label, 'package_id', 'app_public.dealer_packages', 'id')
+const toPrice = (label: string) => foreignKey(label, 'price_config_id', 'app_public.price_configs', 'id')
+const toOwn = (label: string, column: string, target: string) =>
+  foreignKey(label, `dealer_id ${column}`, target, 'dealer_id id')
+const toOwnInvoice = (label: string) => toOwn(label, 'invoice_id', 'app_public.invoices')
+const toCurrencyOfCountry = (label: string) =>
+  foreignKey(label, 'country currency', 'app_public.country_currencies', 'country currency')
+
+export const FOREIGN_KEYS: ForeignKey[] = [
+  foreignKey(
+    'app_private.alert_deliveries alert_deliveries_alert_id_fkey',
+    'alert_id',
+    'app_private.alerts',
+    'id',
+  ),
+  toUser('app_private.dealer_creations dealer_creations_user'),
+  toUser('app_private.user_passwords user_passwords_user_id_fkey'),
+  toDealer('app_public.dealer_users dealer_users_dealer_id_fkey'),
+  toUser('app_public.dealer_users dealer_users_user_id_fkey'),
+  toCurrency('app_public.country_currencies country_currencies_currency_fkey'),
+  toCurrencyOfCountry('app_public.price_configs price_configs_currency_of_country'),
+  toCurrencyOfCountry('app_public.dealer_packages dealer_packages_currency_of_country'),
+  toDealer('app_public.invoices invoices_dealer'),
+  toCurrency('app_public.invoices invoices_currency_fkey'),
+  toOwnInvoice('app_public.invoice_items invoice_items_invoice'),
+  toPrice('app_public.invoice_items invoice_items_price_config_id_fkey'),
+  toPackage('app_public.invoice_items invoice_items_package_id_fkey'),
+  toCurrency('app_public.invoice_items invoice_items_currency_fkey'),
+  toOwnInvoice('app_public.checkouts checkouts_invoice'),
+  toPackage('app_public.checkouts checkouts_package_id_fkey'),
+  toDealer('app_public.dealer_subscriptions dealer_subscriptions_dealer'),
+  toPackage('app_public.dealer_subscriptions dealer_subscriptions_package'),
+  toOwnInvoice('app_public.dealer_subscriptions dealer_subscriptions_invoice'),
+  toDealer('app_public.listings listings_dealer'),
+  toUser('app_public.listings listings_created_by_fkey', 'created_by'),
+  toCurrency('app_public.listings listings_currency_known'),
+  toOwn('app_public.listing_consumptions listing_consumptions_listing', 'listing_id', 'app_public.listings'),
+  toOwn(
+    'app_public.listing_consumptions listing_consumptions_subscription',
+    'subscription_id',
+    'app_public.dealer_subscriptions',
+  ),
+  toOwn(
+    'app_public.listing_consumptions listing_consumptions_invoice_item',
+    'invoice_item_id',
+    'app_public.invoice_items',
+  ),
+  toPrice('app_public.listing_consumptions listing_consumptions_price_config_id_fkey'),
+  toCurrency('app_public.listing_consumptions listing_consumptions_currency_fkey'),
+]
+
+/** `accepted` are changes beside which the rest of the key may repeat, in addition to another value of each of its columns. */
+export type UniqueKey = {
+  table: string
+  name: string
+  columns: string[]
+  where?: string
+  accepted?: Row[]
+  refused?: Row[]
+}
+
+const unique = (label: string, columns: string, more: Partial<UniqueKey> = {}): UniqueKey => {
+  const [table = '', name = ''] = label.split(' ')
+  return { table, name, columns: columns.split(' '), ...more }
+}
+
+const paid = { status: 'paid', paid_at: '2026-01-01Z' }
+const SAME_PERIOD = ['[2026-01-31 23:59:59.999999,)', '(,2026-01-01]', '[2026-01-10,2026-01-11)', '(,)']
+const OTHER_PERIOD = ['[2026-02-01,)', '(,2026-01-01)']
+
+/** The periods above, and the values of the planted row, in which `valid` is PERIOD. */
+const exclusion = (label: string, columns: string): UniqueKey =>
+  unique(label, columns, {
+    where: `valid = '${PERIOD}'`,
+    refused: SAME_PERIOD.map(valid => ({ valid })),
+    accepted: OTHER_PERIOD.map(valid => ({ valid })),
+  })
+
+const UNKNOWN = '0190a000-0000-7000-8000-0000000000ff'
+
+/** Another value for each column of a key. The foreign keys of the table are removed while they are tried. */
+export const OTHER: Row = {
+  account_key: '\\x02',
+  address: '192.0.2.9',
+  alert_id: UNKNOWN,
+  channel: 'email',
+  code: 'XXX',
+  configuration: 'price',
+  country: 'FR',
+  created_at: '2001-01-01Z',
+  currency: 'CHF',
+  dealer_id: UNKNOWN,
+  email: 'other@example.com',
+  email_hash: '\\x02',
+  id: UNKNOWN,
+  idempotency_key: UNKNOWN,
+  invoice_id: UNKNOWN,
+  invoice_item_id: UNKNOWN,
+  key: 'other',
+  kind: 'other',
+  listing_id: UNKNOWN,
+  number: 9,
+  period_start: '2001-01-01',
+  price_version: 99,
+  pricing_type: 'premium_fee',
+  scope: 'other_scope',
+  segment: 'individual',
+  user_id: UNKNOWN,
+  'app_private.rate_limit_counters.key': '\\x02',
+  'app_private.pricing_conflicts.code': 'pricing_config_ambiguous',
+}
+
+/** Tables of one row: their key is a column with one possible value, so no neighbour is valid. */
+const ONE_ROW = ['app_private.account_keys', 'app_private.operation_settings', 'app_private.expiry_progress']
+
+export const UNIQUE_KEYS: UniqueKey[] = [
+  unique('app_private.account_keys account_keys_pkey', 'id'),
+  unique('app_private.operation_settings operation_settings_pkey', 'only_row'),
+  unique('app_private.expiry_progress expiry_progress_pkey', 'only_row'),
+  unique('app_private.alerts alerts_pkey', 'id'),
+  unique('app_private.alerts alerts_kind_key_key', 'kind key'),
+  unique('app_private.alert_deliveries alert_deliveries_pkey', 'alert_id channel'),
+  unique('app_private.job_runs job_runs_pkey', 'id'),
+  unique('app_private.ledger_checks ledger_checks_pkey', 'id'),
+  unique('app_public.audit_logs audit_logs_pkey', 'created_at id'),
+  unique('app_public.rate_limit_policies rate_limit_policies_pkey', 'scope'),
+  unique('app_private.rate_limit_counters rate_limit_counters_pkey', 'key'),
+  unique('app_public.users users_pkey', 'id'),
+  unique('app_public.users users_email_key', 'email'),
+  unique('app_public.dealers dealers_pkey', 'id'),
+  unique('app_public.dealer_users dealer_users_pkey', 'dealer_id user_id'),
+  unique('app_private.dealer_creations dealer_creations_pkey', 'user_id number'),
+  unique('app_private.dealer_creations dealer_creations_idempotency_key', 'user_id idempotency_key', {
+    accepted: [{ idempotency_key: null }],
+  }),
+  unique('app_private.user_passwords user_passwords_pkey', 'user_id'),
+  unique('app_private.login_failures login_failures_pkey', 'email_hash'),
+  unique('app_private.known_addresses known_addresses_pkey', 'account_key address'),
+  unique('app_public.currencies currencies_pkey', 'code'),
+  unique('app_public.country_currencies country_currencies_pkey', 'country'),
+  unique('app_public.country_currencies country_currencies_country_currency_key', 'country currency'),
+  unique('app_public.vat_rates vat_rates_pkey', 'id'),
+  exclusion('app_public.vat_rates vat_rates_one_at_a_time', 'country'),
+  unique('app_public.price_configs price_configs_pkey', 'id'),
+  unique('app_public.price_configs price_configs_version_key', 'country segment pricing_type price_version'),
+  exclusion('app_public.price_configs price_configs_one_at_a_time', 'country segment pricing_type'),
+  unique('app_public.free_quota_configs free_quota_configs_pkey', 'id'),
+  exclusion('app_public.free_quota_configs free_quota_configs_one_at_a_time', 'country segment'),
+  unique('app_private.pricing_conflicts pricing_conflicts_pkey', 'id'),
+  // the original is a conflict of a package, without a pricing type: nulls are not distinct
+  unique(
+    'app_private.pricing_conflicts pricing_conflicts_key',
+    'country segment pricing_type configuration code',
+    {
+      where: 'pricing_type is null',
+    },
+  ),
+  unique('app_public.dealer_packages dealer_packages_pkey', 'id'),
+  unique('app_public.dealer_packages dealer_packages_country_key_key', 'country key'),
+  unique('app_public.invoices invoices_pkey', 'dealer_id id'),
+  unique('app_public.invoices ux_invoices_open_month', 'dealer_id period_start country currency', {
+    where: "kind = 'monthly' and status = 'draft'",
+    accepted: [paid, { status: 'void' }, { kind: 'package' }],
+  }),
+  unique('app_public.invoice_items invoice_items_pkey', 'dealer_id id'),
+  unique('app_public.checkouts checkouts_pkey', 'dealer_id invoice_id'),
+  unique('app_public.checkouts checkouts_idempotency_key', 'dealer_id idempotency_key'),
+  unique('app_public.checkouts ux_checkouts_one_open', 'dealer_id', {
+    where: 'closed_at is null',
+    accepted: [{ closed_at: '2026-01-01Z' }],
+  }),
+  unique('app_public.dealer_subscriptions dealer_subscriptions_pkey', 'id dealer_id'),
+  unique('app_public.dealer_subscriptions dealer_subscriptions_invoice_key', 'dealer_id invoice_id', {
+    accepted: [{ invoice_id: null }],
+  }),
+  unique('app_public.dealer_subscriptions ux_dealer_subscriptions_one_active', 'dealer_id', {
+    where: "status = 'active'",
+    accepted: [
+      { status: 'pending', start_at: null, end_at: null },
+      { status: 'expired' },
+      { status: 'cancelled' },
+    ],
+  }),
+  unique('app_public.listings listings_pkey', 'dealer_id id'),
+  unique('app_public.listings listings_idempotency_key', 'dealer_id idempotency_key'),
+  unique('app_public.listing_consumptions listing_consumptions_pkey', 'dealer_id id'),
+  unique('app_public.listing_consumptions ux_listing_consumptions_one_publication', 'dealer_id listing_id'),
+  unique(
+    'app_public.listing_consumptions ux_listing_consumptions_one_per_invoice_item',
+    'dealer_id invoice_item_id',
+    {
+      where: 'invoice_item_id is not null',
+      accepted: [{ invoice_item_id: null }],
+    },
+  ),
+]
+
+/** Changes of one column of the key each, and those that the key names: all are accepted. */
+export function acceptedChanges({ table, columns, accepted = [] }: UniqueKey): Row[] {
+  if (ONE_ROW.includes(table)) return accepted
+  return [...columns.map(column => ({ [column]: OTHER[`${table}.${column}`] ?? OTHER[column] })), ...accepted]
+}
+
+/** An exact copy, and the changes that the key names: all are refused. */
+export const refusedChanges = ({ refused = [] }: UniqueKey): Row[] => [{}, ...refused]

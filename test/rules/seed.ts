@@ -1,0 +1,70 @@
+/** A database with at least one row in every table: two dealers with sales of their own, and the rows of the system. */
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { buyAndCommit, payAndCommit } from '../support/purchases.ts'
+import { makeCountry, makePackage, makeUser, publish, single } from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
+
+export type Seller = { userId: string; dealerId: string }
+export type Seeded = { database: TestDatabase; sellers: [Seller, Seller] }
+
+/** A user and a dealer without any rows of their own. New rows of the tests may refer to them. */
+export const BYSTANDER = {
+  userId: '0190a000-0000-7000-8000-00000000000a',
+  dealerId: '0190a000-0000-7000-8000-00000000000b',
+}
+
+/** The period of the rows for exclusion constraints. */
+export const PERIOD = '[2026-01-01,2026-02-01)'
+
+const SYSTEM_ROWS = [
+  "select app_public.take_rate_limit('\\x00', 10, 60, 1)",
+  "select app_public.begin_login('a@example.com', '192.0.2.1')",
+  "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00')",
+  "select app_private.begin_job_run('expire_subscriptions')",
+  "select app_private.send_alert('test', 'seed', 'A test.')",
+  "select app_private.record_alert_delivery(a.id, 'webhook') from app_private.alerts as a",
+  `select app_public.record_pricing_conflicts('[{
+     "country": "DE", "segment": "dealer", "configuration": "vat_rate", "code": "pricing_config_missing", "count": 1}]')`,
+  'select app_private.check_ledger()',
+  // periods that end, for the exclusion constraints
+  `insert into app_public.vat_rates (country, rate, valid) values ('NL', 21, '${PERIOD}')`,
+  `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+   values ('NL', 'dealer', 1, 30, '${PERIOD}')`,
+  `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
+   values ('US', 'dealer', 'highlight_fee', 1, 'USD', 1, '${PERIOD}')`,
+  `insert into app_public.users (id, email, full_name) values ('${BYSTANDER.userId}', 'bystander@example.com', 'Test')`,
+  `insert into app_public.dealers (id, company_name, country, dealer_type)
+   values ('${BYSTANDER.dealerId}', 'Test', 'DE', 'general')`,
+]
+
+export async function seedDatabase(): Promise<Seeded> {
+  const database = await cloneDatabase()
+  const { owner } = database
+  await makeCountry(owner, { freeListings: 1 })
+  await makeCountry(owner, { country: 'US', currency: 'USD' })
+  const packageId = await makePackage(owner, { listings: 1 })
+  await makePackage(owner)
+  await owner.query('update app_public.dealer_packages set is_active = false where id <> $1', [packageId])
+  const sellers: [Seller, Seller] = [await sell(database, packageId), await sell(database, packageId)]
+  for (const sql of SYSTEM_ROWS) await owner.query(sql)
+  return { database, sellers }
+}
+
+/** A dealer with a paid package, a free, an included and a charged listing (the free one is active), and an open purchase. */
+async function sell(database: TestDatabase, packageId: string): Promise<Seller> {
+  const userId = await makeUser(database.owner)
+  const dealerId = await committed(database, { dealer: userId }, client =>
+    single(client, "select id from app_public.create_dealer('Test', 'DE', 'general', gen_random_uuid())"),
+  )
+  await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  await committed(database, { dealer: userId }, async client => {
+    for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
+  })
+  await buyAndCommit(database, userId, dealerId, packageId)
+  await database.owner.query(
+    `update app_public.listings as l set status = 'active' from app_public.listing_consumptions as lc
+     where lc.listing_id = l.id and lc.source = 'free_quota' and l.dealer_id = $1`,
+    [dealerId],
+  )
+  return { userId, dealerId }
+}

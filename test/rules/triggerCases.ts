@@ -1,0 +1,220 @@
+/** For each trigger, statements that it refuses or records, or into whose row it writes. */
+
+/** What the trigger refuses: each statement with 55000. */
+export const REFUSED: Record<string, string[]> = {
+  'app_public.audit_logs audit_logs_append_only': anyChange('app_public.audit_logs', 'action = action'),
+  'app_public.dealer_subscriptions dealer_subscriptions_state': [
+    "update app_public.dealer_subscriptions set status = 'pending', start_at = null, end_at = null where status = 'active'",
+    'update app_public.dealer_subscriptions set included_listing_quota = included_listing_quota + 1',
+    'update app_public.dealer_subscriptions set included_premium_quota = included_premium_quota + 1',
+    'update app_public.dealer_subscriptions set included_highlight_quota = included_highlight_quota + 1',
+    'update app_public.dealer_subscriptions set id = gen_random_uuid()',
+    'update app_public.dealer_subscriptions set dealer_id = gen_random_uuid()',
+  ],
+  'app_public.dealer_subscriptions dealer_subscriptions_never_removed': removal(
+    'app_public.dealer_subscriptions',
+  ),
+  'app_public.invoice_items invoice_items_never_changed': anyChange(
+    'app_public.invoice_items',
+    'description = description',
+  ),
+  'app_public.invoices invoices_final_never_changed': [
+    "update app_public.invoices set updated_at = updated_at where status = 'paid'",
+    "update app_public.invoices set status = 'draft', paid_at = null where status = 'paid'",
+  ],
+  'app_public.invoices invoices_never_removed': removal('app_public.invoices'),
+  'app_public.listing_consumptions listing_consumptions_never_changed': anyChange(
+    'app_public.listing_consumptions',
+    'created_at = created_at',
+  ),
+  'app_public.price_configs price_configs_never_edited': [
+    'update app_public.price_configs set unit_price_net = unit_price_net + 1',
+    'update app_public.price_configs set price_version = price_version + 1',
+    "update app_public.price_configs set valid = '(,)'",
+    "update app_public.price_configs set valid = tstzrange(lower(valid) + interval '1 microsecond', upper(valid))",
+    "update app_public.price_configs set valid = tstzrange(lower(valid), upper(valid), '(]')",
+    'delete from app_public.price_configs',
+  ],
+  'app_public.rate_limit_policies rate_limit_policies_never_removed': removal(
+    'app_public.rate_limit_policies',
+  ),
+  'app_public.rate_limit_policies rate_limit_policies_never_renamed': [
+    "update app_public.rate_limit_policies set scope = 'renamed' where scope = 'auth_login'",
+  ],
+}
+
+function removal(table: string): string[] {
+  return [`delete from ${table}`, `truncate ${table} cascade`]
+}
+
+function anyChange(table: string, change: string): string[] {
+  return [`update ${table} set ${change}`, ...removal(table)]
+}
+
+/** What the trigger records: a statement on one row, and the action of its entry. Null: no entry. */
+export const RECORDED: Record<string, [sql: string, action: string | null][]> = {
+  'app_public.country_currencies country_currencies_audited': [
+    ["insert into app_public.country_currencies values ('FR', 'EUR')", 'INSERT'],
+    ["update app_public.country_currencies set closed_at = now() where country = 'DE'", 'UPDATE'],
+    ["update app_public.country_currencies set closed_at = closed_at where country = 'DE'", null],
+    ["delete from app_public.country_currencies where country = 'FR'", 'DELETE'],
+  ],
+  'app_public.currencies currencies_audited': [
+    ["insert into app_public.currencies values ('CHF', 2)", 'INSERT'],
+    ["update app_public.currencies set minor_units = 3 where code = 'CHF'", 'UPDATE'],
+    ["delete from app_public.currencies where code = 'CHF'", 'DELETE'],
+  ],
+  'app_private.operation_settings operation_settings_audited': [
+    ['update app_private.operation_settings set audit_retention_months = 1', 'UPDATE'],
+    ['delete from app_private.operation_settings', 'DELETE'],
+    ['insert into app_private.operation_settings default values', 'INSERT'],
+  ],
+  'app_public.vat_rates vat_rates_audited': [
+    ["insert into app_public.vat_rates (country, rate, valid) values ('FR', 20, '(,)')", 'INSERT'],
+    ["update app_public.vat_rates set rate = 21 where country = 'FR'", 'UPDATE'],
+    ["delete from app_public.vat_rates where country = 'FR'", 'DELETE'],
+  ],
+  'app_public.price_configs price_configs_audited': [
+    [
+      `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
+       values ('DE', 'individual', 'premium_fee', 1, 'EUR', 1, '(,)')`,
+      'INSERT',
+    ],
+    [
+      "update app_public.price_configs set valid = '(,2027-01-01Z)' where pricing_type = 'premium_fee'",
+      'UPDATE',
+    ],
+  ],
+  'app_public.free_quota_configs free_quota_configs_audited': [
+    [
+      `insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+       values ('FR', 'dealer', 1, 1, '(,)')`,
+      'INSERT',
+    ],
+    ["update app_public.free_quota_configs set quota_amount = 2 where country = 'FR'", 'UPDATE'],
+    ["delete from app_public.free_quota_configs where country = 'FR'", 'DELETE'],
+  ],
+  'app_public.dealer_packages dealer_packages_audited': [
+    [
+      `insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit)
+       values ('new', 'DE', '{"en": "New"}', 1, 'EUR', 1, 1)`,
+      'INSERT',
+    ],
+    ["update app_public.dealer_packages set is_active = false where key = 'new'", 'UPDATE'],
+    ["delete from app_public.dealer_packages where key = 'new'", 'DELETE'],
+  ],
+  'app_public.rate_limit_policies rate_limit_policies_audited': [
+    [
+      "insert into app_public.rate_limit_policies (scope, subject, max_count, window_seconds) values ('new', 'ip', 1, 1)",
+      'INSERT',
+    ],
+    ["update app_public.rate_limit_policies set max_count = 2 where scope = 'new'", 'UPDATE'],
+  ],
+  'app_public.dealers dealers_audited': [
+    [
+      "insert into app_public.dealers (company_name, country, dealer_type) values ('New', 'DE', 'general')",
+      null,
+    ],
+    ["update app_public.dealers set is_active = false where company_name = 'New'", 'UPDATE'],
+    ["delete from app_public.dealers where company_name = 'New'", 'DELETE'],
+  ],
+  'app_public.dealer_users dealer_users_audited': [
+    [
+      "insert into app_public.dealer_users (dealer_id, user_id, role) select d.id, u.id, 'staff' from app_public.dealers as d, app_public.users as u where u.email = 'bystander@example.com' limit 1",
+      'INSERT',
+    ],
+    ["update app_public.dealer_users set role = 'owner' where role = 'staff'", 'UPDATE'],
+    [
+      "delete from app_public.dealer_users where user_id = (select id from app_public.users where email = 'bystander@example.com')",
+      'DELETE',
+    ],
+  ],
+  'app_public.users users_admin_made_audited': [
+    ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
+    [
+      "insert into app_public.users (email, full_name, is_admin) values ('root@example.com', 'Test', true)",
+      'INSERT',
+    ],
+  ],
+  'app_public.users users_admin_audited': [
+    ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
+    ["update app_public.users set full_name = 'Other' where email = 'plain@example.com'", null],
+    ["update app_public.users set dealer_limit = 6 where email = 'plain@example.com'", 'UPDATE'],
+    ["update app_public.users set is_admin = true where email = 'plain@example.com'", 'UPDATE'],
+    ["update app_public.users set is_admin = false where email = 'plain@example.com'", 'UPDATE'],
+  ],
+  'app_public.users users_admin_removed_audited': [
+    ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
+    ["delete from app_public.users where email = 'plain@example.com'", null],
+    [
+      "insert into app_public.users (email, full_name, is_admin) values ('root@example.com', 'Test', true)",
+      'INSERT',
+    ],
+    ["delete from app_public.users where email = 'root@example.com'", 'DELETE'],
+  ],
+  'app_public.invoices invoices_state_audited': [
+    [
+      "update app_public.invoices set updated_at = now() where kind = 'monthly' and dealer_id = $dealer",
+      null,
+    ],
+    [
+      "update app_public.invoices set status = 'paid', paid_at = now() where kind = 'monthly' and dealer_id = $dealer",
+      'PAY_INVOICE',
+    ],
+    [
+      "update app_public.invoices set status = 'void' where kind = 'package' and status = 'draft' and dealer_id = $dealer",
+      'VOID_INVOICE',
+    ],
+  ],
+  'app_public.invoices invoices_of_admin_audited': [
+    [
+      "insert into app_public.invoices (dealer_id, kind, country, currency) values ($dealer, 'package', 'DE', 'EUR')",
+      null,
+    ],
+  ],
+  'app_public.dealer_subscriptions dealer_subscriptions_state_audited': [
+    ['update app_public.dealer_subscriptions set updated_at = now() where dealer_id = $dealer', null],
+    // expired by hand: the time of the update is missing, or is before the end
+    [
+      "update app_public.dealer_subscriptions set status = 'expired' where dealer_id = $dealer",
+      'EXPIRE_SUBSCRIPTION',
+    ],
+    [
+      "update app_public.dealer_subscriptions set status = 'expired', updated_at = end_at - interval '1 microsecond' where dealer_id = $other",
+      'EXPIRE_SUBSCRIPTION',
+    ],
+  ],
+}
+
+/** A truncation cascades to tables that refuse it, so their triggers are switched off. */
+export const TRUNCATED = [
+  'app_private.operation_settings',
+  ...['country_currencies', 'currencies', 'vat_rates', 'price_configs', 'free_quota_configs'].map(
+    table => `app_public.${table}`,
+  ),
+  'app_public.dealer_packages',
+  'app_public.rate_limit_policies',
+]
+export const APPEND_ONLY = [
+  'dealer_subscriptions_never_removed',
+  'invoices_never_removed',
+  'invoice_items_never_changed',
+  'listing_consumptions_never_changed',
+  'rate_limit_policies_never_removed',
+]
+
+/** Triggers that write into the row, and those tried below in a test of their own. */
+export const WRITING: Record<string, [sql: string, value: string]> = {
+  'app_public.vat_rates vat_rates_written': [
+    "update app_public.vat_rates set rate = 7 where country = 'DE' returning rate",
+    '7.00',
+  ],
+  'app_public.dealer_packages dealer_packages_price_as_money': [
+    'update app_public.dealer_packages set price_net = 7 where is_active returning price_net',
+    '7.00',
+  ],
+  'app_public.rate_limit_policies rate_limit_policies_announced': [
+    "update app_public.rate_limit_policies set updated_by = 'nobody', updated_at = '2001-01-01' where scope = 'auth_login' returning updated_by = session_user and updated_at >= now()",
+    'true',
+  ],
+}
