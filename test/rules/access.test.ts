@@ -29,6 +29,7 @@ const READABLE: Record<string, Access> = {
   'app_public.dealer_subscriptions': OWN,
   'app_public.dealer_users': OWN,
   'app_public.dealers': {
+    visitor: 'false',
     dealer: 'id = $dealer',
     admin: 'true',
     columns: 'id company_name country dealer_type is_active can_publish created_at updated_at',
@@ -36,7 +37,7 @@ const READABLE: Record<string, Access> = {
   'app_public.free_quota_configs': ALL,
   'app_public.invoice_items': OWN,
   'app_public.invoices': OWN,
-  'app_public.listing_consumptions': OWN,
+  'app_public.listing_consumptions': { visitor: 'false', ...OWN },
   'app_public.listings': {
     visitor: "status = 'active'",
     dealer: "status = 'active' or dealer_id = $dealer",
@@ -66,13 +67,15 @@ const CALLABLE: Record<string, Role[]> = {
   create_listing: MEMBERS,
   current_dealer_ids: ['dealer'],
   current_user_id: ['visitor', 'dealer', 'admin'],
-  fail_login: SERVER,
   get_current_user: MEMBERS,
+  is_open_dealer: ['visitor', 'dealer'],
+  oldest_release: SERVER,
   operation_metrics: SERVER,
   pay_invoice: ['admin'],
   quote_listing: MEMBERS,
   record_pricing_conflicts: SERVER,
   register_user: SERVER,
+  seller_of_listing: ['visitor', 'dealer', 'admin'],
   take_rate_limit: SERVER,
   take_rate_limits: SERVER,
 }

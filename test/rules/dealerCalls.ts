@@ -23,6 +23,8 @@ export const READING: Record<string, string> = {
     from app_private.decide_publication($1, 'DE', ${NOW}, false) as r`,
   consumption_of_listing:
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
+  is_open_dealer: 'select app_public.is_open_dealer($1)',
+  seller_of_listing: 'select r.id from app_public.seller_of_listing($1) as r',
   quote_listing:
     'select r.source, r.free_remaining, r.subscription_remaining from app_public.quote_listing($1) as r',
 }

@@ -207,16 +207,18 @@ const proven = (valid: boolean): Row[] =>
     })),
   )
 
+const image = (length: number) => `https://a/${'b'.repeat(length - 'https://a/'.length)}`
+
 export const LISTING_CHECKS: Record<string, Check> = {
   'app_public.listings listings_title_length': check(
     'title',
-    ['', ' ', '\t', '\u00a0', '\u200b', times(201)],
+    ['', ' ', '\t', '\u00a0', '\u200b', '\u200d', 'a\nb', 'a\u0308', times(201)],
     ['a', times(200)],
   ),
   'app_public.listings listings_description_length': check(
     'description',
-    [times(10_001)],
-    [null, '', times(10_000)],
+    [times(10_001), 'a\u0007', 'a\rb', 'a\u0308'],
+    [null, '', 'a\n\tb', times(10_000)],
   ),
   'app_public.listings listings_module_form': check(
     'module',
@@ -235,10 +237,13 @@ export const LISTING_CHECKS: Record<string, Check> = {
     [Array(51).fill('a'), [['a'], ['b']]],
     [[], ['a'], Array(50).fill('a')],
   ),
-  'app_public.listings listings_images_present': check(
+  'app_public.listings listings_images_present': check('images', [[null], ['a', null]], [[], ['a']]),
+  'app_public.listings listings_images_form': check(
     'images',
-    [[null], ['a', null], [''], ['a', '']],
-    [[], ['a']],
+    ['', 'a', 'ftp://a', 'https://', 'https:///a', 'https://a b', 'https://a\u200b', image(2_001)].map(
+      image => [image],
+    ),
+    [[], [image(2_000)], ['http://a', 'https://a.b/c?d#e']],
   ),
   'app_public.listing_consumptions listing_consumptions_source_has_proof': {
     refused: proven(false),

@@ -19,7 +19,8 @@ export const PERIOD = '[2026-01-01,2026-02-01)'
 const SYSTEM_ROWS = [
   "select app_public.take_rate_limit('\\x00', 10, 60, 1)",
   "select app_public.begin_login('a@example.com', '192.0.2.1')",
-  "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00')",
+  "select app_public.register_user('a@example.com', 'Test', '$argon2id$none')",
+  "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00', 5, '$argon2id$none')",
   "select app_private.begin_job_run('expire_subscriptions')",
   "select app_private.send_alert('test', 'seed', 'A test.')",
   "select app_private.record_alert_delivery(a.id, 'webhook') from app_private.alerts as a",

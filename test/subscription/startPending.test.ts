@@ -12,7 +12,7 @@ import {
   subscriptionStatuses,
   usedQuotas,
 } from '../support/purchases.ts'
-import { makeCountry, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
 
 const QUOTE =
@@ -232,12 +232,12 @@ test('the next start is scheduled for the end of the one that was left behind, w
   for (let number = 0; number < 2; number += 1) {
     await makeSubscription(database.owner, dealerId, { packageId, status: 'pending' })
   }
-  await publish(dealerId)
+  await buyer.publish(dealerId)
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([endAt])
 })
 
 test('the start of a package that is paid beside a cancelled one is scheduled for the end of that one', async () => {
   const { dealerId, endAt } = await makeLongRunning('cancelled', 1)
-  await buyAndPay(dealerId, packageId)
+  await buyer.buyAndPay(dealerId, packageId)
   expect(await scheduledExpiryRuns(database.superuser, dealerId)).toEqual([endAt])
 })
