@@ -1,4 +1,4 @@
-/** `npm run admin`: the first steps of a fresh production, as the owner of the database: its admins and its countries. */
+/** `npm run admin`: makes admins and opens countries, as the owner of the database. */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
@@ -13,7 +13,7 @@ const USAGE = `Usage: npm run admin -- grant EMAIL
        npm run admin -- revoke EMAIL
        npm run admin -- list
        npm run admin -- open-country DE --currency EUR --vat 19 --price 5.00`
-const NEXT_LOGIN = 'The access token has the right: an account that is logged in must log in again.'
+const NEXT_LOGIN = 'Access tokens carry the role, so this user must log in again.'
 
 type Action = (client: pg.Client) => Promise<string>
 
@@ -59,7 +59,7 @@ async function setAdmin(client: pg.Client, email: string, isAdmin: boolean): Pro
     'select app_private.set_admin($1, $2) as changed',
     [normalEmail(email), isAdmin],
   )
-  const state = isAdmin ? 'an admin' : 'no admin'
+  const state = isAdmin ? 'an admin' : 'not an admin'
   return rows[0]?.changed ? `${email} is ${state} now. ${NEXT_LOGIN}` : `${email} was ${state} already.`
 }
 
@@ -111,7 +111,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Throws a sentence that names the next step. A function of ours has it as a hint, a constraint as its comment. */
+/** Throws a sentence that names the next step. It is the hint of our functions' errors, and the comment of a constraint. */
 async function refuse(client: pg.Client, error: unknown): Promise<never> {
   const { code = '', message, hint, schema, constraint } = error as pg.DatabaseError
   if (code.startsWith('FC')) throw new Error([message, hint].filter(Boolean).join(' '))

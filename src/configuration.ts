@@ -77,7 +77,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
 
   const production = env.NODE_ENV === 'production'
   if (production) {
-    // the API needs its own login alone; main.ts asks the other roles for the owner's
+    // the API needs only its own login; main.ts requires the owner's for the other roles
     const hasDatabase = (text('DATABASE_URL') ?? text('AUTH_DATABASE_URL')) !== undefined
     const missing = [
       ...(text('JWT_SECRET') === undefined ? ['JWT_SECRET'] : []),

@@ -12,7 +12,7 @@ const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = 'Usage: npm start | npm run api | npm run worker | npm run migrate'
 /** A terminal sends Ctrl-C to npm and to this process, and npm forwards it: a signal this soon is the same Ctrl-C. */
 const SAME_SIGNAL_MS = 1_000
-/** Longest stop of a role. A job may hang, and a silent database never responds. Both roles together take less than 30 s. */
+/** The longest stop of a role: a job may hang, and a silent database never responds. Both roles together take less than 30 s. */
 const STOP_MS = 12_000
 
 type Running = { name: string; stop: () => Promise<void> }
@@ -174,7 +174,7 @@ async function stopAll(log: Logger): Promise<boolean> {
   return allStopped
 }
 
-/** Rejects if a stop takes too long. The end of the process then ends what is left of it. */
+/** Rejects if a stop takes too long. The exit of the process then ends the rest. */
 function inTime(stopping: Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
     const late = () => reject(new Error(`It did not stop within ${STOP_MS / 1_000} s.`))

@@ -72,7 +72,7 @@ export async function migrationFault(pool: Queryable): Promise<string | undefine
   return (await compare(pool, AS_API)).fault
 }
 
-/** The same for the doctor, which also reports migrations that this build does not know. */
+/** The same, and whether the database has migrations that this build does not know. */
 export function migrationDifference(pool: Queryable): Promise<Comparison> {
   return compare(pool, AS_API)
 }
@@ -118,7 +118,7 @@ function hasUnknown(expected: Migration[], applied: string[]): boolean {
   return applied.some(hash => expected.every(known => known.hash !== hash))
 }
 
-/** Without unknown migrations the version does not matter: a build before its release still has the version of the last one. */
+/** The version counts only if there are unknown migrations: until its release, a build has the version of the release before. */
 async function ageFault(
   pool: Queryable,
   expected: Migration[],
@@ -137,8 +137,8 @@ export function isOlder(version: string, other: string): boolean {
 }
 
 /**
- * Why the database accepts no writes, as a sentence; undefined if it does. A connection that leads to such a server is closed,
- * or it would lead there after a failover too.
+ * Why the database accepts no writes, as a sentence; undefined if it does. A connection to such a server is closed. Otherwise
+ * the pool would keep it after a failover.
  */
 export async function writeFault(pool: pg.Pool): Promise<string | undefined> {
   const client = await pool.connect()
@@ -173,7 +173,10 @@ function isOtherHistory(expected: Migration[], applied: string[]): boolean {
   return applied.length > 0 && applied[0] !== expected[0]?.hash
 }
 
-/** What to do about another history. Only the owner may read the file names that tell a foreign one from a former one of ours. */
+/**
+ * What to do about another history. The first file name tells another application from Forecourt before 0.2. Only the owner may
+ * read it.
+ */
 async function historyFault(pool: Queryable, expected: Migration[]): Promise<string> {
   try {
     const sql = 'select m.filename from graphile_migrate.migrations as m order by m.filename limit 1'

@@ -1,7 +1,7 @@
 /**
- * Ends statements that take longer than their client waits. Closing the connection would not end them: the backend notices only
- * when it sends its response, and meanwhile the pool opens another connection. With a synchronous standby away, each commit
- * waits, and the backends would grow without a bound.
+ * Cancels statements that run longer than the driver waits for them. Closing the connection would not end them: the backend
+ * notices only when it sends its response, and meanwhile the pool opens another connection. While a synchronous standby is away,
+ * each commit waits, so the number of backends would have no bound.
  *
  * A connection counts against the pool until its statement has ended. It is not used again, because the cancel could arrive late
  * and hit the next statement.
@@ -10,10 +10,13 @@ import type { EventEmitter } from 'node:events'
 import pg from 'pg'
 import { discardOnRelease } from './discard.ts'
 
-/** The server's function that reports, as a warning, that a commit no longer waits for its standby. The text is translated. */
+/**
+ * The server's function that reports, as a warning, that a commit no longer waits for its standby. The server may translate the
+ * message of the warning, but not this name.
+ */
 const UNCONFIRMED = 'SyncRepWaitForLSN'
 const CONNECT_TIMEOUT_MS = 2_000
-/** A cancel comes this long before the driver gives the statement up. */
+/** The cancel request is sent this long before the driver's own timeout. */
 const LEAD_MS = 1_000
 
 /** The parts of the driver that its types leave out. */
@@ -80,13 +83,13 @@ function unconfirmed(): Error {
   return Object.assign(new Error('no synchronous standby has confirmed the commit'), { code: 'ETIMEDOUT' })
 }
 
-/** Sends a cancel request on a connection of its own, as the protocol wants it. The server closes that without a response. */
+/** Sends a cancel request on a connection of its own, as the protocol requires. The server closes it without a response. */
 function sendCancel(config: pg.ClientConfig, { processID, secretKey }: Backend): void {
   const { connection, host, port, ssl, sslNegotiation } = new pg.Client(config) as unknown as Canceller
   const end = () => connection.stream.destroy()
   const timeout = setTimeout(end, CONNECT_TIMEOUT_MS).unref()
   const cancel = () => connection.cancel(processID, secretKey)
-  // a server that does not take the request is silent for the statement as well, and the driver's timeout follows
+  // if the server does not take the request, the driver's own timeout ends the statement
   connection.on('error', end).on('end', () => clearTimeout(timeout))
   connection.on('connect', () => {
     if (!ssl) cancel()

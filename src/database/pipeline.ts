@@ -22,8 +22,8 @@ export type Statement = { text: string; values?: readonly unknown[]; arrayMode?:
 type Step = { name: string; text: string; values: readonly unknown[] }
 
 /**
- * SQLSTATEs of a statement whose result a migration has changed: that of a prepared statement, or a function's row type while the
- * function waited for the migration's lock.
+ * SQLSTATEs of a statement whose columns a migration has changed: those of a prepared statement (0A000), or those of a function's
+ * result while the function waited for the migration's lock (42804).
  */
 const RESULT_CHANGED = new Set([CHANGED_RESULT, '42804'])
 
@@ -88,8 +88,8 @@ export async function runInTransaction(
 }
 
 /**
- * Sends the steps once more, without prepared statements, if a migration has changed the result. That is safe: the transaction failed
- * as a whole, so nothing is written.
+ * Sends the steps once more, without prepared statements, if a migration has changed the columns. That is safe: the transaction
+ * failed as a whole, so nothing is written.
  */
 async function sendWithRetry(
   client: pg.PoolClient,

@@ -4,15 +4,13 @@ import pg from 'pg'
 import { discardOnRelease } from './discard.ts'
 import { cancelOverdue, failUnconfirmed } from './overdue.ts'
 
-/**
- * The server's statement timeout does not cover a commit. This much later the statement is cancelled, and after the rest of the
- * margin, the connection is dead.
- */
+/** A cancel request follows the server's statement timeout by this much, because that timeout does not cover a commit. */
 const CANCEL_MARGIN_MS = 1_000
+/** The client waits this much longer than the server's statement timeout. After that the connection is dead. */
 const CLIENT_MARGIN_MS = 2_000
 export const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
-/** An idle connection is probed after this time, so that one to a machine that is gone does not stay. */
+/** TCP probes an idle connection after this time, so that a connection to a machine that is gone is closed. */
 const KEEP_ALIVE_MS = 10_000
 /** SQLSTATE of a write on a standby or a read-only server. */
 const READ_ONLY = '25006'
@@ -62,7 +60,7 @@ export function makePool(options: PoolOptions): pg.Pool {
 type Internals = { connection: EventEmitter; _getActiveQuery(): unknown }
 
 /**
- * Closes a connection that is released and of no more use. Closing it before the pool looks at it makes the pool open another one.
+ * Closes useless connections on release, before the pool looks at them. The pool then opens another one.
  *
  * - After a failover it may still lead to the former primary, which refuses writes for ever.
  * - A prepared statement whose columns have changed fails each time.

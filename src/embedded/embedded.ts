@@ -166,7 +166,7 @@ async function ensureOwner(
   }
 }
 
-/** Makes the database, and takes rights from every login that no role of the API needs. */
+/** Makes the database, and revokes rights that every login has by default and no role of the API needs. */
 async function createDatabase(client: Client, superuserUrl: string): Promise<void> {
   await client.query(`create database ${DATABASE} owner ${OWNER}`)
   await client.query('revoke connect, temporary on database postgres, template1 from public')

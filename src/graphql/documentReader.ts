@@ -140,7 +140,7 @@ export function makeDocumentsPlugin(options: { introspection: boolean }): Graphi
   }
 }
 
-/** The rule about missing selections suggests one without regard to `hideSuggestions`. */
+/** The validation rule about missing selections ignores `hideSuggestions`. */
 function withoutSuggestion(error: GraphQLError): GraphQLError {
   error.message = error.message.replace(/ Did you mean .*$/s, '')
   return error

@@ -1,10 +1,11 @@
 /**
- * Rows that are found by one id.
+ * Fields that find a row by one id.
  *
  * - `listing(id:)` and `dealer(id:)`. PostGraphile only offers look-ups by unique keys, and the key of a dealer's table starts
- *   with the dealer. A row that does not exist or that the caller may not see is `not_found`.
- * - `Listing.seller`. It is a function of the dealer's id. A function of the listing's row would need the right to read all of its
- *   columns.
+ *   with the dealer. A row that does not exist or that the caller may not see is `not_found`. Without a token, `dealer` is
+ *   `unauthenticated` instead, because no visitor may see a dealer.
+ * - `Listing.seller`. It calls a function with the dealer's id. A function of the listing's row would need the right to read all
+ *   columns of the listing.
  */
 import { context, type FieldArgs, first, lambda, type Step } from 'grafast'
 import type { PgSelectSingleStep } from 'postgraphile/@dataplan/pg'

@@ -1,13 +1,13 @@
 /**
- * Orders rows so that the pages of a connection meet each row exactly once, also where a column has nulls or equal values.
+ * Orders rows so that the pages of a connection have each row exactly once, also where a column has nulls or equal values.
  *
  * @dataplan/pg 1.1.2 makes the condition of a cursor from the columns of the order. It loses rows in two cases:
  *
  * - It puts nulls on the wrong side of a cursor. So an order by a nullable column begins with whether the column is null, which
  *   is never null itself: `end_at is null, end_at`. The order of the rows is that of Postgres: nulls last if ascending, first if
  *   descending.
- * - It takes a column as unique if it is the first column of a unique key, such as `dealer_id`. Here only the one column of a key
- *   is unique. After any other, the primary key decides between equal rows.
+ * - It treats the first column of a unique key as unique, such as `dealer_id`. Here a column is unique only if it is the whole
+ *   key. After any other column, the primary key decides between equal rows.
  */
 import { type PgCodecWithAttributes, TYPES } from '@dataplan/pg'
 import { sql } from 'pg-sql2'
@@ -15,7 +15,7 @@ import type { PgSelectQueryBuilder } from 'postgraphile/@dataplan/pg'
 
 type Direction = 'ASC' | 'DESC'
 
-/** Replaces how the values of each `orderBy`, such as `END_AT_ASC`, order the rows. */
+/** Replaces the order that each value of an `orderBy` makes, such as `END_AT_ASC`. */
 export const OrderingPlugin: GraphileConfig.Plugin = {
   name: 'OrderingPlugin',
   version: '1.0.0',

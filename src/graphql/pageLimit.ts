@@ -71,7 +71,7 @@ function isCollection(scope: {
 
 /**
  * A page of a connection. A page without rows (`first: 0`) reads one row and does not return it, so that `hasNextPage` says
- * whether there is one. PostGraphile would read nothing and say that there is none.
+ * whether there are rows. PostGraphile would read nothing and say that there are none.
  */
 class PageStep extends ConnectionStep<unknown> {
   #pageDependency = -1

@@ -1,6 +1,7 @@
 /**
  * Makes PostGraphile send each statement together with the settings of its request, in one round trip and one transaction, and
- * the statements of a request one after another. PostGraphile runs root fields in parallel: one request would take the whole pool.
+ * the statements of a request one after another. PostGraphile runs root fields in parallel, so one request could take the whole
+ * pool.
  */
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from '@dataplan/pg'
 import { createWithPgClient, makePgService } from '@dataplan/pg/adaptors/pg'
@@ -36,7 +37,7 @@ export function makeService({ pool, prepareStatements }: Options): GraphileConfi
   return { ...service, adaptor }
 }
 
-/** Returns a function that runs the work of one owner one after another. The settings of a request are an object of its own. */
+/** Returns a function that runs the work of one owner in turn. The owner is the settings object: each request has its own. */
 function makeTurns() {
   const last = new WeakMap<object, Promise<unknown>>()
   return <Value>(owner: object, work: () => Promise<Value>): Promise<Value> => {

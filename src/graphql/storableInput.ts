@@ -1,6 +1,6 @@
 /**
- * Refuses values that would be changed or could not be stored: 422 with the field that has the value. These are numbers that a
- * double cannot keep, and text with characters such as NUL.
+ * Refuses values that would be changed or could not be stored: numbers that a double cannot keep, and text with characters such
+ * as NUL. The refusal is 422 and names the field.
  */
 import type { GrafastExecutionArgs } from 'grafast'
 import {
@@ -32,7 +32,7 @@ const MESSAGES = {
 } as const
 
 type Fault = keyof typeof MESSAGES
-/** The first such value of a request. */
+/** The refusal of the first such value. */
 type Unstorable = Readonly<{ message: string; detail: { field: string } }>
 
 /** The scalars that accept a number of any size. */
@@ -44,7 +44,7 @@ function unstorable(field: string, fault: Fault): Unstorable {
   return { message: MESSAGES[fault], detail: { field } }
 }
 
-/** A literal of the document, which need not be valid: an id with a NUL is no UUID either. */
+/** Finds the first such literal. Runs before the validation, which would refuse an id with a NUL as no UUID, with 400. */
 export function unstorableLiteral(schema: GraphQLSchema, document: DocumentNode): Unstorable | undefined {
   const text = document.loc?.source.body
   if (text !== undefined && !mayHaveInexactNumbers(text) && !mayHaveUnstorableText(text)) return undefined
@@ -54,7 +54,7 @@ export function unstorableLiteral(schema: GraphQLSchema, document: DocumentNode)
   let found: Unstorable | undefined
   const enter = (name: string) => {
     const type = types.getInputType()
-    // within JSON there are no types, and the field is the one that has the JSON
+    // within JSON there are no types: the refusal names the field that has the JSON
     if (type === undefined || type === null) return
     field = name
     acceptsNumbers = NUMBERS.has(getNamedType(type).name)

@@ -1,9 +1,10 @@
 /**
  * Stops `totalCount` at 10,001 rows, which bounds its cost on large tables.
  *
- * A subquery with a limit would be the usual way, but @dataplan/pg 1.1.2 adds the conditions to the outer statement only. So a window
- * function counts: its frame is the current row and the next 10,000, and `limit 1` reads it at the first row. Postgres reads no row
- * beyond that frame. The frame takes 363 kB of memory; with a `work_mem` below 1 MB the count is right, but all rows may be read.
+ * A subquery with a limit would be the usual way, but @dataplan/pg 1.1.2 adds the conditions to the outer statement only. So a
+ * window function counts: its frame is the current row and the next 10,000, and `limit 1` reads it at the first row. Postgres
+ * reads no row beyond that frame. The frame takes 363 kB of memory. With a `work_mem` below 1 MB the count is right, but Postgres
+ * may read all rows.
  */
 import { TYPES } from '@dataplan/pg'
 import { type ConnectionStep, constant, lambda, type Step } from 'grafast'

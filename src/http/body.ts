@@ -1,4 +1,4 @@
-/** Reads the body of a GraphQL request before the limits, which need its document. */
+/** Reads the body of a GraphQL request before the slots and the limits, which need its document. */
 import type { IncomingMessage } from 'node:http'
 import express, { type Express } from 'express'
 import { markInexact, mayHaveInexactNumbers } from '../request/exactNumbers.ts'

@@ -1,8 +1,8 @@
-/** The queue for a slot, in the order of arrival, and which key has most of it. */
+/** The queue for a slot, in the order of arrival, and which key dominates it. */
 import { makeTally } from './tally.ts'
 
-/** A key with more than this part of the queue crowds it. */
-const CROWDED = 1 / 4
+/** A key with more than this part of the queue dominates it. */
+const DOMINANT_PART = 1 / 4
 
 export type Entry = {
   /** The sender, and the rows that the request names. */
@@ -19,7 +19,8 @@ export type Queue = {
   add(entry: Entry): void
   /** Returns false if the entry is not in the queue. */
   remove(entry: Entry): boolean
-  crowdingKey(): string | undefined
+  /** The key with the most queued requests, if it dominates the queue. */
+  dominantKey(): string | undefined
   newestOf(key: string): Entry | undefined
 }
 
@@ -39,9 +40,9 @@ export function makeQueue(): Queue {
       tally.remove(entry.keys)
       return true
     },
-    crowdingKey() {
+    dominantKey() {
       const { key, count } = tally.largest()
-      return count > 1 && count > entries.size * CROWDED ? key : undefined
+      return count > 1 && count > entries.size * DOMINANT_PART ? key : undefined
     },
     newestOf: key => [...entries].findLast(({ keys }) => keys.includes(key)),
   }

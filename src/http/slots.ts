@@ -15,7 +15,8 @@
  * - A key that has a slot gets another one only if it then has at most SHARE slots for each free slot: alone 6 of 10, two keys 4
  *   each. Requests over the share queue, and requests of other keys overtake them.
  * - While a slot is free, only requests over a share queue. They delay nobody else, so they may queue like a burst.
- * - In a full queue, a key with more than a quarter of it is refused, and makes room for others. These refusals are no overload.
+ * - When the queue is full and a key has more than a quarter of it, new requests of this key are refused. A request without this
+ *   key replaces the newest queued one that has it. These refusals do not count towards an overload.
  */
 import { makePressure } from './pressure.ts'
 import { type Entry, makeQueue } from './queue.ts'
@@ -33,7 +34,7 @@ const OVERLOAD_QUEUE = 1
 const SHARE = 2
 
 export type Slots = {
-  /** Returns true if any request would be refused. Counts as a refusal when true. Needs no keys, so it is cheap. */
+  /** Returns true if a request would be refused whatever its keys. Counts as a refusal when true. Cheap: it needs no keys. */
   refuseIfFull(): boolean
   /** Returns false when there is neither a slot nor queue room. */
   enter(entry: Entry): boolean
@@ -80,19 +81,19 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
       if (fits(entry) && queue.remove(entry)) start(entry)
     }
   }
-  /** Drops the newest request of the key that crowds the queue. */
+  /** Refuses the newest queued request of the dominant key. Returns false if there is none, or if the entry has that key. */
   function makeRoom({ keys }: Entry): boolean {
-    const crowding = queue.crowdingKey()
-    if (crowding === undefined && !isFree()) pressure.noteRefusal()
-    if (crowding === undefined || keys.includes(crowding)) return false
-    const newest = queue.newestOf(crowding)
+    const dominant = queue.dominantKey()
+    if (dominant === undefined && !isFree()) pressure.noteRefusal()
+    if (dominant === undefined || keys.includes(dominant)) return false
+    const newest = queue.newestOf(dominant)
     if (newest === undefined || !queue.remove(newest)) return false
     newest.refuse()
     return true
   }
   return {
     refuseIfFull() {
-      if (isFree() || !isFull() || queue.crowdingKey() !== undefined) return false
+      if (isFree() || !isFull() || queue.dominantKey() !== undefined) return false
       pressure.noteRefusal()
       return true
     },

@@ -1,4 +1,4 @@
-/** How many requests have a key, for each key. */
+/** Counts requests by key. */
 
 export type Tally = {
   add(keys: readonly string[]): void
@@ -8,7 +8,7 @@ export type Tally = {
 }
 
 export function makeTally(): Tally {
-  // only keys of requests that are here now, so that no client can fill the map
+  // only keys of requests that run or queue now, so that no client can fill the map
   const counts = new Map<string, number>()
   const of = (key: string) => counts.get(key) ?? 0
   return {

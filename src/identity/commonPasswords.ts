@@ -2,7 +2,7 @@
 
 let known: Promise<ReadonlySet<string>> | undefined
 
-/** Expects lower case, as the list has it. The first call reads the list: 0.1 s and 4 MB, which a start need not wait for. */
+/** Expects lower case, as the list has it. The first call reads the list (0.1 s and 4 MB), so that a start need not. */
 export async function isCommonPassword(password: string): Promise<boolean> {
   known ??= readPasswords()
   return (await known).has(password)

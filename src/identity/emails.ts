@@ -2,25 +2,25 @@
  * The one form of an e-mail address: Unicode form NFC, lower case, the domain in ASCII (UTS 46). Two spellings of an address,
  * and two addresses that differ only by what nobody can see, must not become two accounts.
  *
- * `app_private.normalize_email` and the constraints of `users` have the same rules. Two things are done here alone: Postgres
- * cannot convert a domain to ASCII, so the constraints refuse any other domain; and the ICU of a server may be too old to know
- * the capitals of some scripts.
+ * `app_private.normalize_email` and the constraints of `users` have the same rules. Two steps are only here: Postgres cannot
+ * convert a domain to ASCII, so the constraints refuse any other domain; and the ICU of a server may be too old to know the
+ * capitals of some scripts.
  */
 import { domainToASCII } from 'node:url'
 import { ApiError } from '../request/errors.ts'
 
-/** Longer text is no address; it is not even looked at. */
+/** Longer text is refused before it is normalized, which would cost time. */
 const MAX_GIVEN = 1_000
 const MAX_LENGTH = 254
 
-/** RFC 5321: a dot-string. RFC 6531 allows letters beyond ASCII; those that nobody can see are refused. */
+/** RFC 5321: a dot-string. RFC 6531 allows letters beyond ASCII; invisible ones are refused. */
 const LOCAL_PART = new RegExp(
   dotted(String.raw`[[\x21-\x7e]--["\(\),.:;<>@\[\\\]]]|[[^\x00-\x7f]--[\p{C}\p{Z}\p{DI}\u2800]]`),
   'v',
 )
-/** Before the conversion: it would read more than a domain, such as the escapes and the path of a URL. */
+/** Checked before the conversion to ASCII, which also accepts other parts of a URL, such as escapes and a path. */
 const DOMAIN = new RegExp(dotted(String.raw`[[\p{L}\p{M}\p{N}\-]--\p{DI}]`), 'v')
-/** After it. The last label starts with a letter, so that no IPv4 address passes. */
+/** Checked after the conversion. The last label starts with a letter, so that no IPv4 address passes. */
 const ASCII_DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 
 function dotted(character: string): string {
@@ -38,7 +38,7 @@ export function normalEmail(text: string): string {
 
 function normalForm(text: string): string | undefined {
   const trimmed = text.replace(/^ +| +$/g, '')
-  // twice to NFC: J with a caron is two characters, and j with a caron is one
+  // NFC twice: J with a caron is two characters, but its lower case in NFC is one
   const parts = trimmed.normalize('NFC').toLowerCase().normalize('NFC').split('@')
   const [localPart = '', domain = ''] = parts
   if (parts.length !== 2 || !LOCAL_PART.test(localPart) || !DOMAIN.test(domain)) return undefined

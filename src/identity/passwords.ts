@@ -18,12 +18,12 @@ const LENGTH = { least: 8, most: 128 }
  */
 const REFUSED = /[[\p{Cc}\p{Cs}\p{Cn}\p{DI}]--[\u200c\u200d\ufe00-\ufe0f]]/v
 
-/** The form in which a password is hashed: RFC 8265, OpaqueString. One typed on another keyboard or system stays the same. */
+/** The form in which a password is hashed: RFC 8265, OpaqueString. Other keyboards and systems then give the same hash. */
 function normalPassword(password: string): string {
   return password.replace(/\p{Zs}/gu, ' ').normalize('NFC')
 }
 
-/** Why an account with this e-mail address may not have this password, as a sentence. */
+/** Why an account with this e-mail address may not have this password, as a sentence; undefined if it may. */
 export async function passwordFault(password: string, email: string): Promise<string | undefined> {
   const normal = normalPassword(password)
   const length = [...normal].length

@@ -30,7 +30,7 @@ export type Operation = Readonly<{
   counts: FieldCounts
   /** Rows that it may return with these variables. */
   rows: (variables: Variables) => number
-  /** Rows that its arguments name. */
+  /** Ids of the rows that its arguments name. */
   ids: (variables: Variables) => readonly string[]
 }>
 

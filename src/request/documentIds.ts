@@ -14,9 +14,12 @@ import {
 import { fragmentsOf } from './documentLimits.ts'
 import type { Variables } from './documentRows.ts'
 
-/** A mutation locks rows. A query locks none, and many people may read the same row, but a dealer's reads may all be slow. */
+/**
+ * The names of arguments and input fields that count. A mutation locks the rows that it names. A query locks none, and many users
+ * may read the same row; it counts for its dealer only, because all reads of a large dealer may be slow.
+ */
 const NAMES = { mutation: /Id$/, query: /^dealerId$/ }
-/** An id stands in an argument, or in the object that is one. */
+/** Levels that are searched: the argument, and the fields of an input object. */
 const DEPTH = 2
 /** More than any operation names. */
 const MAX_IDS = 8

@@ -8,7 +8,7 @@ export function isStorable(text: string): boolean {
   return !UNSTORABLE.test(text)
 }
 
-/** False: every string of this GraphQL document is storable. */
+/** If false, every string of this GraphQL document is storable. */
 export function mayHaveUnstorableText(document: string): boolean {
   return document.includes('\\u') || !isStorable(document)
 }

@@ -1,6 +1,6 @@
 /**
- * Checks the connection on which graphile-worker listens for new jobs. It never sends a query, so no deadline would show that the
- * server is silent, and a stop would wait for its response.
+ * Checks the connection on which graphile-worker listens for new jobs. graphile-worker sends no queries on it, so no timeout
+ * would show that the server is silent, and a stop would wait for its response.
  */
 import type { WorkerEvents } from 'graphile-worker'
 import type pg from 'pg'

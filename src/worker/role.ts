@@ -10,8 +10,8 @@ import { startWorker } from './runner.ts'
 import { type Supervised, supervise } from './supervisor.ts'
 
 /**
- * Timeout of one statement of the worker. Without one, a job whose server has gone silent would never end. A statement that needs longer
- * sets its own, such as the check of the ledger.
+ * Timeout of one statement of the worker. Without one, a job whose server has gone silent would never end. A statement that needs
+ * longer sets its own, such as the check of the ledger.
  */
 const STATEMENT_TIMEOUT_MS = 15_000
 
