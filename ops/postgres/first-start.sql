@@ -8,7 +8,7 @@ create role forecourt_authenticator login noinherit password :'api_password';
 create database forecourt owner forecourt_owner template template0 encoding 'UTF8' locale 'C.UTF-8';
 -- lets the doctor see the API's sessions too
 grant pg_read_all_stats to forecourt_owner;
--- the API's login connects to its own database alone
+-- the API's login connects only to its own database
 revoke connect, temporary on database postgres from public;
 revoke connect on database template1 from public;
 \connect forecourt
