@@ -24,7 +24,7 @@ const verifyLedger: Task = async (_payload, { abortSignal, logger, query, withPg
       client,
       'select pg_backend_pid() as pid, clock_timestamp() as now',
     )
-    // a statement may run for a minute: a stop cancels it, and the job is retried
+    // a statement may run for minutes: a stop cancels it, and the job is retried
     const cancel = () => query('select pg_cancel_backend($1)', [pid]).catch(() => {})
     abortSignal?.addEventListener('abort', cancel)
     try {
