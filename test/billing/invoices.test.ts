@@ -159,7 +159,7 @@ test('no role of the API can write to the billing tables directly', () =>
     }
   }))
 
-test('a dealer sees its own invoices and items, an admin sees all, a visitor is refused', () =>
+test('a dealer sees its own invoices and items, an admin sees all, a visitor sees nothing', () =>
   withMonthlyDraft(async (client, _dealerId, userId) => {
     const strangerId = await makeUser(client)
     const seen = async (table: string) => (await client.query(`select from app_public.${table}`)).rowCount
@@ -171,7 +171,9 @@ test('a dealer sees its own invoices and items, an admin sees all, a visitor is 
       await become(client, { admin: strangerId })
       expect(await seen(table)).toBe(1)
       await become(client, 'visitor')
-      expect(await refusal(client, `select from app_public.${table}`)).toBe('42501')
+      // may select the ledger, so that the consumption of a listing is null instead of an error, but sees no row
+      if (table === 'listing_consumptions') expect(await seen(table)).toBe(0)
+      else expect(await refusal(client, `select from app_public.${table}`)).toBe('42501')
     }
   }))
 

@@ -31,9 +31,9 @@ export const mendable: SchemaFault[] = [
   ],
   [
     'a check constraint that is missing',
-    `alter table ${vatRates} drop constraint vat_rates_rate_range`,
+    'alter table app_public.free_quota_configs drop constraint free_quota_configs_period_days_range',
     'FAIL',
-    /^the constraint vat_rates_rate_range on .* is missing$/,
+    /^the constraint free_quota_configs_period_days_range on .* is missing$/,
   ],
   [
     'a foreign key that refers to another column list',

@@ -136,9 +136,10 @@ export const printed: SchemaFault[] = [
   ],
   [
     'another check constraint of the same name',
-    `alter table ${vatRates} drop constraint vat_rates_rate_range, add constraint vat_rates_rate_range check (rate > -1)`,
+    `alter table app_public.free_quota_configs drop constraint free_quota_configs_period_days_range,
+       add constraint free_quota_configs_period_days_range check (period_days > -1)`,
     'FAIL',
-    /^the constraint vat_rates_rate_range on app_public\.vat_rates is "CHECK /,
+    /^the constraint free_quota_configs_period_days_range on app_public\.free_quota_configs is "CHECK /,
   ],
   [
     'another index of the same name',

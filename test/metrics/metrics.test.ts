@@ -22,7 +22,12 @@ beforeAll(async () => {
      values ('expire_subscriptions', clock_timestamp(), 0, clock_timestamp())`,
   )
   const worker = { fault: () => undefined, losses: () => 0 }
-  server = await startServer(database, { ...EXACT_COUNTING, POOL_SIZE: '1' }, makeLog('silent'), worker)
+  server = await startServer(
+    database,
+    { ...EXACT_COUNTING, POOL_SIZE: '1', MAX_IN_PROGRESS: '2' },
+    makeLog('silent'),
+    worker,
+  )
 })
 
 afterAll(async () => {
@@ -179,8 +184,10 @@ test('a request that waits for a connection shows as waiting, and its wait is ad
   const waiting = () => metric(server, 'database_pool_waiting{pool="api"}')
   const seconds = () => metric(server, 'database_pool_acquire_duration_seconds_sum{pool="api"}')
   const before = await seconds()
+  const { token } = await makeSeller(database, server)
   await holding(database, 'lock table app_public.listings in access exclusive mode', [], async release => {
-    const both = [1, 2].map(() => server.call('{ listings { totalCount } }'))
+    // of two senders, because one sender's requests would wait for a slot
+    const both = [{ token }, {}].map(from => server.call('{ listings { totalCount } }', from))
     await until('one request waits', async () => (await waiting()) > 0)
     expect(await metric(server, 'database_pool_connections{pool="api",state="active"}')).toBe(1)
     await sleep(200)
