@@ -14,8 +14,11 @@ import {
 import { fragmentsOf } from './documentLimits.ts'
 import type { Variables } from './documentRows.ts'
 
-/** A mutation locks rows. A query locks none, and many people may read the same row, but a dealer's reads may all be slow. */
-const NAMES = { mutation: /Id$/, query: /^dealerId$/ }
+/**
+ * A mutation locks rows, but many dealers buy the same package, and none locks it: one locked dealer would stop the purchases of
+ * all others. A query locks none, and many people may read the same row, but a dealer's reads may all be slow.
+ */
+const NAMES = { mutation: /(?<!^package)Id$/, query: /^dealerId$/ }
 /** An id stands in an argument, or in the object that is one. */
 const DEPTH = 2
 /** More than any operation names. */

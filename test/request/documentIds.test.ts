@@ -38,6 +38,7 @@ test('an operation names each row once, and at most eight', () => {
 test.each([
   ['a key', `mutation { createListing(input: { idempotencyKey: "${A}" }) { x } }`, {}],
   ['an id of another system', 'mutation { createListing(input: { externalId: "AB-1234" }) { x } }', {}],
+  ['a package, which many dealers buy', `mutation { buyPackage(input: { packageId: "${A}" }) { x } }`, {}],
   ['a listing that is read', `{ listing(id: "${A}") { x } }`, {}],
   [
     'a deeper object',
