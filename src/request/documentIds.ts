@@ -31,11 +31,17 @@ export function idReader(
   operation: OperationDefinitionNode,
 ): (variables: Variables) => readonly string[] {
   const given = rootArguments(document, operation)
+  const defaults = Object.fromEntries(
+    (operation.variableDefinitions ?? []).flatMap(({ variable, defaultValue }) =>
+      defaultValue === undefined ? [] : [[variable.name.value, valueFromASTUntyped(defaultValue)]],
+    ),
+  )
   const wanted = operation.operation === OperationTypeNode.MUTATION ? NAMES.mutation : NAMES.query
   return variables => {
+    const values = { ...defaults, ...variables }
     const found = new Set<string>()
     for (const argument of given) {
-      collect(argument.name.value, valueFromASTUntyped(argument.value, variables), DEPTH, wanted, found)
+      collect(argument.name.value, valueFromASTUntyped(argument.value, values), DEPTH, wanted, found)
     }
     return [...found]
   }

@@ -18,6 +18,7 @@ test.each([
     { input: { dealerId: A } },
   ],
   ['the id as a variable', 'mutation ($a: UUID!) { createListing(input: { dealerId: $a }) { x } }', { a: A }],
+  ['a default', `mutation ($a: UUID! = "${A}") { createListing(input: { dealerId: $a }) { x } }`, {}],
   ['a literal', `mutation { createListing(input: { dealerId: "${A}" }) { x } }`, {}],
   ['another spelling', `mutation { createListing(input: { dealerId: "{${A.toUpperCase()}}" }) { x } }`, {}],
   ['a row of the dealer', `mutation { cancelSubscription(input: { subscriptionId: "${A}" }) { x } }`, {}],
