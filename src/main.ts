@@ -21,6 +21,8 @@ type Running = { name: string; stop: () => Promise<void> }
 const started: Running[] = []
 /** Whether a signal has come. Then a failure of the start that it interrupts is no error. */
 let isStopping = false
+/** The stop of all roles, once it has begun. */
+let ending: Promise<boolean> | undefined
 /** The variable with the URL that this process uses, for error messages. */
 let urlVariable = 'DATABASE_URL'
 
@@ -159,8 +161,14 @@ function stopOnSignals(log: Logger): void {
   process.on('SIGTERM', onSignal)
 }
 
+/** A signal may come while a failure stops everything: both wait for the same stop, or one would leave the database behind. */
+function stopAll(log: Logger): Promise<boolean> {
+  ending ??= stopStarted(log)
+  return ending
+}
+
 /** Stops the API first, then the worker and the database server. Returns whether all of them stopped. */
-async function stopAll(log: Logger): Promise<boolean> {
+async function stopStarted(log: Logger): Promise<boolean> {
   let allStopped = true
   for (let next = started.pop(); next !== undefined; next = started.pop()) {
     try {

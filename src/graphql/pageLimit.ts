@@ -1,4 +1,4 @@
-/** Limits the page of every connection, nested ones too: 20 rows by default, 100 at most. */
+/** Limits the page of every connection, nested ones too: 20 rows by default, 100 at most, in at most 10 orders. */
 import { ConnectionStep, constant, type ExecutionDetails, type FieldArgs, lambda, type Step } from 'grafast'
 import { pageRows } from '../request/documentRows.ts'
 import { ApiError } from '../request/errors.ts'
@@ -20,7 +20,11 @@ interface PageArguments {
   readonly last?: number | null
   readonly before?: string | null
   readonly after?: string | null
+  readonly orderBy?: readonly unknown[] | null
 }
+
+/** The condition of a cursor nests a level deeper for each order: with 5,000 orders, one request took 29 s of CPU. */
+const MAX_ORDERS = 10
 
 /**
  * Replaces PostGraphile's `first` and `last` of all collections: the plan of the field reads, checks and applies them. Removes
@@ -104,15 +108,23 @@ function limit($rows: Pageable, $page: Step<Page>): Pageable {
 function readPage(args: FieldArgs): Step<Page> {
   const argument = (name: string): Step => args[`$${name}`] ?? constant(undefined)
   return lambda(
-    [argument('first'), argument('last'), argument('before'), argument('after')] as const,
-    ([first, last, before, after]) => checkPage({ first, last, before, after }),
+    [
+      argument('first'),
+      argument('last'),
+      argument('before'),
+      argument('after'),
+      argument('orderBy'),
+    ] as const,
+    ([first, last, before, after, orderBy]) => checkPage({ first, last, before, after, orderBy }),
   )
 }
 
 /** The page to read: the first rows after a cursor, or the last rows before one. */
-export function checkPage({ first, last, before, after }: PageArguments): Page {
+export function checkPage({ first, last, before, after, orderBy }: PageArguments): Page {
   checkRows('first', first)
   checkRows('last', last)
+  if (orderBy != null && orderBy.length > MAX_ORDERS)
+    throw refusal('orderBy', `\`orderBy\` takes at most ${MAX_ORDERS} orders.`, { maximum: MAX_ORDERS })
   const backwards = last != null || before != null
   if (backwards && first != null)
     throw refusal('first', '`first` goes with `after`, not with `last` or `before`.')

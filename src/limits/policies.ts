@@ -1,5 +1,6 @@
 /** The rate limits in force: the rows of `rate_limit_policies`, read again whenever a DBA changes one. */
 import pg from 'pg'
+import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 
 export type Policy = Readonly<{
@@ -67,7 +68,13 @@ export async function watchPolicies(options: Options): Promise<PolicySource> {
   }
 
   async function listen(): Promise<void> {
-    const client = new pg.Client({ ...options.config, application_name: 'forecourt limits listener' })
+    // without a timeout, a server that is silent now would end the polls, and the policies would never change again
+    const client = new pg.Client({
+      ...options.config,
+      application_name: 'forecourt limits listener',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: CONNECT_TIMEOUT_MS,
+    })
     const forget = () => {
       if (listener === client) listener = undefined
     }

@@ -15,10 +15,11 @@ import { fragmentsOf } from './documentLimits.ts'
 import type { Variables } from './documentRows.ts'
 
 /**
- * The names of arguments and input fields that count. A mutation locks the rows that it names. A query locks none, and many users
- * may read the same row; it counts for its dealer only, because all reads of a large dealer may be slow.
+ * The names of arguments and input fields that count. A mutation locks the rows that it names, except a package: many dealers buy
+ * the same one. A query locks none, and many users may read the same row; it counts for its dealer only, because all reads of a
+ * large dealer may be slow.
  */
-const NAMES = { mutation: /Id$/, query: /^dealerId$/ }
+const NAMES = { mutation: /(?<!^package)Id$/, query: /^dealerId$/ }
 /** Levels that are searched: the argument, and the fields of an input object. */
 const DEPTH = 2
 /** More than any operation names. */
@@ -31,11 +32,17 @@ export function idReader(
   operation: OperationDefinitionNode,
 ): (variables: Variables) => readonly string[] {
   const given = rootArguments(document, operation)
+  const defaults = Object.fromEntries(
+    (operation.variableDefinitions ?? []).flatMap(({ variable, defaultValue }) =>
+      defaultValue === undefined ? [] : [[variable.name.value, valueFromASTUntyped(defaultValue)]],
+    ),
+  )
   const wanted = operation.operation === OperationTypeNode.MUTATION ? NAMES.mutation : NAMES.query
   return variables => {
+    const values = { ...defaults, ...variables }
     const found = new Set<string>()
     for (const argument of given) {
-      collect(argument.name.value, valueFromASTUntyped(argument.value, variables), DEPTH, wanted, found)
+      collect(argument.name.value, valueFromASTUntyped(argument.value, values), DEPTH, wanted, found)
     }
     return [...found]
   }

@@ -1,4 +1,7 @@
 /** The policies of a running process. Its poll runs only when the test moves the clock. */
+
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals'
 import type pg from 'pg'
 import { makePool } from '../../src/database/pool.ts'
@@ -30,7 +33,7 @@ afterAll(async () => {
 const config = () => ({ connectionString: database.ownerUrl })
 
 /** Only the interval of the poll is fake: the connections to Postgres use timers, too. */
-async function watch(): Promise<PolicySource> {
+async function watch(listenConfig: pg.ClientConfig = config()): Promise<PolicySource> {
   jest.useFakeTimers({
     doNotFake: [
       'Date',
@@ -46,7 +49,7 @@ async function watch(): Promise<PolicySource> {
   })
   source = await watchPolicies({
     pool,
-    config: config(),
+    config: listenConfig,
     log: makeLog('silent'),
     onLoad: () => {},
     onFault: () => {},
@@ -96,3 +99,20 @@ test('the poll connects the listener again', async () => {
   await until('the change is loaded', () => limitOf(policies) === 103)
   expect(limitOf(policies)).toBe(103)
 })
+
+test('a server that accepts a connection and stays silent does not stop the polls', async () => {
+  const sockets: Socket[] = []
+  const silent = createServer(socket => void sockets.push(socket)).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  try {
+    const policies = await watch({ connectionString: `postgres://a:b@127.0.0.1:${port}/c` })
+    await setLimit(104)
+    jest.advanceTimersByTime(1_000)
+    await until('the change is loaded', () => limitOf(policies) === 104)
+    expect(limitOf(policies)).toBe(104)
+  } finally {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  }
+}, 30_000)

@@ -18,6 +18,7 @@ test.each([
     { input: { dealerId: A } },
   ],
   ['the id as a variable', 'mutation ($a: UUID!) { createListing(input: { dealerId: $a }) { x } }', { a: A }],
+  ['a default', `mutation ($a: UUID! = "${A}") { createListing(input: { dealerId: $a }) { x } }`, {}],
   ['a literal', `mutation { createListing(input: { dealerId: "${A}" }) { x } }`, {}],
   ['another spelling', `mutation { createListing(input: { dealerId: "{${A.toUpperCase()}}" }) { x } }`, {}],
   ['a row of the dealer', `mutation { cancelSubscription(input: { subscriptionId: "${A}" }) { x } }`, {}],
@@ -38,6 +39,7 @@ test('an operation names each row once, and at most eight', () => {
 test.each([
   ['a key', `mutation { createListing(input: { idempotencyKey: "${A}" }) { x } }`, {}],
   ['an id of another system', 'mutation { createListing(input: { externalId: "AB-1234" }) { x } }', {}],
+  ['a package, which many dealers buy', `mutation { buyPackage(input: { packageId: "${A}" }) { x } }`, {}],
   ['a listing that is read', `{ listing(id: "${A}") { x } }`, {}],
   [
     'a deeper object',
