@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test } from '@jest/globals'
+import { afterAll, expect, test } from '@jest/globals'
 import { migrate } from '../../src/database/migrate.ts'
 import { expectedMigrations, isOlder, migrationFault, readMigrations } from '../../src/database/migrations.ts'
 import { startWorkerRole } from '../../src/worker/role.ts'
@@ -13,9 +13,9 @@ import { until } from '../support/waits.ts'
 
 const databases: TestDatabase[] = []
 
-afterEach(async () => {
-  for (const database of databases.splice(0)) {
-    // graphile-migrate keeps its connections for a moment, and ends the process when it loses one
+// at the end: graphile-migrate keeps its connections for 10 s, and ends the process when it loses one
+afterAll(async () => {
+  for (const database of databases) {
     await until('nobody is connected', async () => {
       const { rows } = await database.superuser.query<{ count: number }>(
         `select count(*)::int from pg_stat_activity
