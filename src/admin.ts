@@ -1,14 +1,11 @@
 /** `npm run admin`: makes admins and opens countries, as the owner of the database. */
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import pg from 'pg'
-import { readConfiguration } from './configuration.ts'
+import type pg from 'pg'
 import { operatorMessage } from './database/connectionErrors.ts'
 import { requireMigrations } from './database/migrations.ts'
-import { findEmbedded } from './embedded/embedded.ts'
 import { normalEmail } from './identity/emails.ts'
+import { asOwner } from './owner.ts'
 
-const dataDirectory = fileURLToPath(new URL('../.data', import.meta.url))
 const USAGE = `Usage: npm run admin -- grant EMAIL
        npm run admin -- revoke EMAIL
        npm run admin -- list
@@ -86,29 +83,10 @@ async function openCountry(client: pg.Client, values: string[]): Promise<string>
 
 async function main(): Promise<void> {
   const action = actionOf(process.argv.slice(2))
-  // the variables that only the API requires may be missing here
-  const { databaseUrl } = readConfiguration({ ...process.env, NODE_ENV: '' })
-  const connectionString = databaseUrl ?? findEmbedded(dataDirectory)
-  if (connectionString === undefined) {
-    throw new Error(
-      'Set DATABASE_URL to the login of the owner, or start the embedded database with npm start.',
-    )
-  }
-  const client = new pg.Client({
-    connectionString,
-    application_name: 'forecourt admin',
-    connectionTimeoutMillis: 10_000,
-    statement_timeout: 60_000,
-    lock_timeout: 10_000,
-  })
-  client.on('error', () => {})
-  await client.connect()
-  try {
+  await asOwner({ name: 'forecourt admin', lockTimeoutMs: 10_000 }, async client => {
     await requireMigrations(client)
     process.stdout.write(`${await action(client).catch(error => refuse(client, error))}\n`)
-  } finally {
-    await client.end()
-  }
+  })
 }
 
 /** Throws a sentence that names the next step. It is the hint of our functions' errors, and the comment of a constraint. */

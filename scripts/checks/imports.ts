@@ -7,6 +7,7 @@ const LAYERS = [
   'src/main.ts',
   'src/doctor.ts',
   'src/admin.ts',
+  'src/owner.ts',
   'src/api.ts',
   'src/demo',
   'src/http',
