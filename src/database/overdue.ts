@@ -8,7 +8,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import pg from 'pg'
-import { discardOnRelease } from './discard.ts'
+import type { Discard } from './discard.ts'
 
 /**
  * The server's function that reports, as a warning, that a commit no longer waits for its standby. The server may translate the
@@ -31,8 +31,10 @@ type Connection = EventEmitter & {
 type Canceller = { connection: Connection; host: string; port: number; ssl: unknown; sslNegotiation: string }
 
 /** Cancels each statement that has not ended after this time, or a second before its own `query_timeout` if that is later. */
-export function cancelOverdue(pool: pg.Pool, config: pg.ClientConfig, afterMs: number): void {
-  const discard = discardOnRelease(pool)
+export function cancelOverdue(
+  pool: pg.Pool,
+  { discard, config, afterMs }: { discard: Discard; config: pg.ClientConfig; afterMs: number },
+): void {
   pool.on('connect', client =>
     watchStatements(client, afterMs, () => {
       discard(client)

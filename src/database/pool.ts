@@ -1,7 +1,7 @@
 /** Connection pools that survive the loss of any connection. */
 import type { EventEmitter } from 'node:events'
 import pg from 'pg'
-import { discardOnRelease } from './discard.ts'
+import { type Discard, discardOnRelease } from './discard.ts'
 import { cancelOverdue, failUnconfirmed } from './overdue.ts'
 
 /** A cancel request follows the server's statement timeout by this much, because that timeout does not cover a commit. */
@@ -49,32 +49,25 @@ export function makePool(options: PoolOptions): pg.Pool {
   // without both handlers, an administrator who ends a backend would end this process
   pool.on('error', options.onError)
   pool.on('connect', client => client.on('error', options.onError))
-  discardUseless(pool)
+  const discard = discardOnRelease(pool)
+  discardUseless(pool, discard)
   failUnconfirmed(pool)
   if (statementTimeoutMs !== undefined)
-    cancelOverdue(pool, options.config, statementTimeoutMs + CANCEL_MARGIN_MS)
+    cancelOverdue(pool, { discard, config: options.config, afterMs: statementTimeoutMs + CANCEL_MARGIN_MS })
   return pool
 }
-
-/** The part of the driver's client that we read: its connection, and the query whose response has not come. */
-type Internals = { connection: EventEmitter; _getActiveQuery(): unknown }
 
 /**
  * Closes useless connections on release, before the pool looks at them. The pool then opens another one.
  *
  * - After a failover it may still lead to the former primary, which refuses writes for ever.
  * - A prepared statement whose columns have changed fails each time.
- * - A query that has reached its timeout still occupies the connection, and every later query would wait behind it.
  */
-function discardUseless(pool: pg.Pool): void {
-  const discard = discardOnRelease(pool)
+function discardUseless(pool: pg.Pool, discard: Discard): void {
   pool.on('connect', client => {
-    const { connection } = client as unknown as Internals
+    const { connection } = client as unknown as { connection: EventEmitter }
     connection.on('errorMessage', ({ code }: { code?: string }) => {
       if (code === READ_ONLY || code === CHANGED_RESULT) discard(client)
     })
-  })
-  pool.on('release', (_error, client) => {
-    if ((client as unknown as Internals)._getActiveQuery() !== null) void client.end()
   })
 }
