@@ -3918,12 +3918,32 @@ begin
     exit when found;
     -- If another session has started the window meanwhile, try the statement above again.
     outcome := app_private.take_rate_limit_at_edge(key, max_count, window_seconds, cost, now);
-    exit when outcome.reset_at is not null;
+    -- A null clock has no result, and would repeat the loop for ever. The function is not strict, because the planner would
+    -- skip the check of EXECUTE.
+    exit when outcome.reset_at is not null or now is null;
   end loop;
 end
 $function$;
 grant execute on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) to forecourt_authenticator;
 comment on function app_public.take_rate_limit(bytea,double precision,double precision,double precision,double precision) is 'Takes one charge, or refuses it without writing. A limit that is not enforced has a max_count of Infinity: it counts and never refuses. `now` is the database''s clock, in Unix seconds. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.take_rate_limit_batch(keys bytea[], max_counts double precision[], windows double precision[], costs double precision[])
+ RETURNS SETOF app_private.rate_limit_outcome
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant double precision := date_part('epoch', clock_timestamp());
+begin
+  -- The keys are in ascending order, so that two calls cannot deadlock.
+  for v_index in 1 .. cardinality(keys) loop
+    return next app_public.take_rate_limit(keys[v_index], max_counts[v_index], windows[v_index], costs[v_index], v_now);
+  end loop;
+end
+$function$;
+grant execute on function app_public.take_rate_limit_batch(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
+comment on function app_public.take_rate_limit_batch(bytea[],double precision[],double precision[],double precision[]) is 'Takes the charges of several requests, each by itself: a refusal of one does not affect the others. The arrays have one element per request, the keys in ascending order, requests of one key in the order of their arrival. Returns the result of take_rate_limit for each, in this order. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.take_rate_limits(keys bytea[], max_counts double precision[], windows double precision[], costs double precision[])
  RETURNS SETOF app_private.rate_limit_outcome

@@ -1,6 +1,6 @@
 /** The cost of rate limits: of a request that passes, of the counting function, and of a refusal. */
 import { createHash } from 'node:crypto'
-import { type Outcome, TAKE_ONE } from '../src/limits/counters.ts'
+import { type Outcome, TAKE_ONE } from '../src/limits/statements.ts'
 import type { Database } from './support/cluster.ts'
 import { copyDataset, type Dataset } from './support/dataset.ts'
 import type { Load, Pace } from './support/jobs.ts'

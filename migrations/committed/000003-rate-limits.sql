@@ -1,5 +1,5 @@
 --! Previous: sha1:7dca83ddd9254fe615a3f17b2be98c06923c61af
---! Hash: sha1:8e8533a5fdf4ad6e2b44a997018bde6616838cf0
+--! Hash: sha1:b613acc3b4f1fae55ca320be681219eb6cf4dbd3
 --! Message: rate limits
 
 set local lock_timeout to '2s';
@@ -210,7 +210,9 @@ begin
     exit when found;
     -- If another session has started the window meanwhile, try the statement above again.
     outcome := app_private.take_rate_limit_at_edge(key, max_count, window_seconds, cost, now);
-    exit when outcome.reset_at is not null;
+    -- A null clock has no result, and would repeat the loop for ever. The function is not strict, because the planner would
+    -- skip the check of EXECUTE.
+    exit when outcome.reset_at is not null or now is null;
   end loop;
 end
 $$;
@@ -220,6 +222,28 @@ comment on function app_public.take_rate_limit(bytea, double precision, double p
 grant execute on function app_public.take_rate_limit(bytea, double precision, double precision, double precision, double precision)
   to forecourt_authenticator;
 --! EndIncluded limits/take_rate_limit.sql
+--! Included limits/take_rate_limit_batch.sql
+create or replace function app_public.take_rate_limit_batch(
+  keys bytea[], max_counts double precision[], windows double precision[], costs double precision[]
+) returns setof app_private.rate_limit_outcome
+  language plpgsql volatile security definer
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_now constant double precision := date_part('epoch', clock_timestamp());
+begin
+  -- The keys are in ascending order, so that two calls cannot deadlock.
+  for v_index in 1 .. cardinality(keys) loop
+    return next app_public.take_rate_limit(keys[v_index], max_counts[v_index], windows[v_index], costs[v_index], v_now);
+  end loop;
+end
+$$;
+
+comment on function app_public.take_rate_limit_batch(bytea[], double precision[], double precision[], double precision[]) is 'Takes the charges of several requests, each by itself: a refusal of one does not affect the others. The arrays have one element per request, the keys in ascending order, requests of one key in the order of their arrival. Returns the result of take_rate_limit for each, in this order. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
+
+grant execute on function app_public.take_rate_limit_batch(bytea[], double precision[], double precision[], double precision[])
+  to forecourt_authenticator;
+--! EndIncluded limits/take_rate_limit_batch.sql
 --! Included limits/take_rate_limits.sql
 create or replace function app_public.take_rate_limits(
   keys bytea[], max_counts double precision[], windows double precision[], costs double precision[]

@@ -1,5 +1,5 @@
---! Previous: sha1:8e8533a5fdf4ad6e2b44a997018bde6616838cf0
---! Hash: sha1:33ee574204a15480ffd1bcab736457c46a82b726
+--! Previous: sha1:b613acc3b4f1fae55ca320be681219eb6cf4dbd3
+--! Hash: sha1:f6d4d4b33087cd0cd0480f3ce702fd74528c8d2a
 --! Message: identity
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:33ee574204a15480ffd1bcab736457c46a82b726
---! Hash: sha1:2f03999b448e96bc441a3f0714038202ff172e77
+--! Previous: sha1:f6d4d4b33087cd0cd0480f3ce702fd74528c8d2a
+--! Hash: sha1:204e867861ea50a0a91d87fbdc96882e5cca4717
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:2f03999b448e96bc441a3f0714038202ff172e77
---! Hash: sha1:b0128f7f48cb1f22a5a2e3cea12847b8ec74a9a6
+--! Previous: sha1:204e867861ea50a0a91d87fbdc96882e5cca4717
+--! Hash: sha1:174aa375f99296a0472c91563d129463fad3cc20
 --! Message: pricing
 
 set local lock_timeout to '2s';

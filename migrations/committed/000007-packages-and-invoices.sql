@@ -1,5 +1,5 @@
---! Previous: sha1:b0128f7f48cb1f22a5a2e3cea12847b8ec74a9a6
---! Hash: sha1:be01e93d3d5a3dfa91d7b864020b754c85f33137
+--! Previous: sha1:174aa375f99296a0472c91563d129463fad3cc20
+--! Hash: sha1:3b9b8d8c67cd1216e97512d6f42631d3ecfde076
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

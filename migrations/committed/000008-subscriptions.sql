@@ -1,5 +1,5 @@
---! Previous: sha1:be01e93d3d5a3dfa91d7b864020b754c85f33137
---! Hash: sha1:234753ff587463b3c741aa825cfb86dbf305aac6
+--! Previous: sha1:3b9b8d8c67cd1216e97512d6f42631d3ecfde076
+--! Hash: sha1:219039621f9cb05830d12882be5bf7eafa4d9f37
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

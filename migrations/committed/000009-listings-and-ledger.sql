@@ -1,5 +1,5 @@
---! Previous: sha1:234753ff587463b3c741aa825cfb86dbf305aac6
---! Hash: sha1:f5c12085319041618c17f424a4eda9d6f6d56445
+--! Previous: sha1:219039621f9cb05830d12882be5bf7eafa4d9f37
+--! Hash: sha1:e386b889c00d02b05ed95c1aa8805745a3f7625c
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

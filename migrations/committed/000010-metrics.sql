@@ -1,5 +1,5 @@
---! Previous: sha1:f5c12085319041618c17f424a4eda9d6f6d56445
---! Hash: sha1:19fdd53b30f403f928f995c60c4b540082258788
+--! Previous: sha1:e386b889c00d02b05ed95c1aa8805745a3f7625c
+--! Hash: sha1:6610b5e56ba33ed6019af4a2538c508dade3da17
 --! Message: metrics
 
 set local lock_timeout to '2s';

@@ -7,10 +7,12 @@ import CircuitBreaker from 'opossum'
 import pg from 'pg'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { compositeKey } from '../request/compositeKey.ts'
+import { LOCK_TIMEOUT, makeBatches } from './batches.ts'
 import type { Charge } from './charges.ts'
-import { type Attempt, makeDeadline, type WithDeadline } from './deadline.ts'
+import { makeDeadline } from './deadline.ts'
 import type { LimitMetrics } from './limitMetrics.ts'
 import type { Policy } from './policies.ts'
+import { NOT_TAKEN, type Outcome, query, statementFor, TAKE_ALL } from './statements.ts'
 
 export type Verdict = Readonly<{
   allowed: boolean
@@ -34,16 +36,8 @@ export type Counters = {
 /** A cached refusal. `until` and `resetAt` are Unix seconds. */
 type Refusal = Readonly<{ policy: Policy; cost: number; until: number; resetAt: number }>
 
-/** A charge's result in Postgres. `used` is null if it was not taken, `retry_after` unless it is over its limit. */
-export type Outcome = Readonly<{ used: number | null; reset_at: number | null; retry_after: number | null }>
-
 /** After a failure, time until one request tries the database again. */
 const RETRY_MS = 1_000
-const NOT_TAKEN: Outcome = { used: null, reset_at: null, retry_after: null }
-/** For one charge, as nearly every request has. Postgres would store the row first if the function were called in FROM. */
-export const TAKE_ONE = `select (taken).used, (taken).reset_at, (taken).retry_after
-  from (select app_public.take_rate_limit($1, $2, $3, $4) as taken) as charge`
-export const TAKE_ALL = 'select used, reset_at, retry_after from app_public.take_rate_limits($1, $2, $3, $4)'
 
 export function makeCounters({
   pool,
@@ -60,19 +54,15 @@ export function makeCounters({
 }): Counters {
   const refusals = new LRUCache<string, Refusal>({ max: 50_000 })
   const local = makeLocalCounters(instances)
-  const withDeadline = makeDeadline(deadlineMs)
-  const breaker = new CircuitBreaker(
-    (charges: readonly Charge[]) => takeFromDatabase(pool, withDeadline, prepareStatements, charges),
-    {
-      // withDeadline does this, because a queue of charges is not a failure of the database
-      timeout: false,
-      resetTimeout: RETRY_MS,
-      volumeThreshold: 3,
-      errorThresholdPercentage: 50,
-      rollingCountTimeout: 2_000,
-      rollingCountBuckets: 4,
-    },
-  )
+  const breaker = new CircuitBreaker(makeTake(pool, deadlineMs, prepareStatements), {
+    // the deadline does this, because a queue of charges is not a failure of the database
+    timeout: false,
+    resetTimeout: RETRY_MS,
+    volumeThreshold: 3,
+    errorThresholdPercentage: 50,
+    rollingCountTimeout: 2_000,
+    rollingCountBuckets: 4,
+  })
   breaker.on('open', () => metrics.breakerOpen.set(1))
   breaker.on('close', () => metrics.breakerOpen.set(0))
 
@@ -129,25 +119,24 @@ function refuseWhileOpen(): Promise<never> {
   return Promise.reject(Object.assign(new Error('the breaker is open'), { code: 'EOPENBREAKER' }))
 }
 
-async function takeFromDatabase(
-  pool: pg.Pool,
-  withDeadline: WithDeadline,
-  prepareStatements: boolean,
-  charges: readonly Charge[],
-): Promise<Verdict> {
-  const columns = [
-    charges.map(({ key }) => key),
-    charges.map(({ policy }) => (policy.mode === 'enforce' ? policy.maxCount : Number.POSITIVE_INFINITY)),
-    charges.map(({ policy }) => policy.windowSeconds),
-    charges.map(({ cost }) => cost),
-  ]
-  const isSingle = charges.length === 1
-  const statement = {
-    text: isSingle ? TAKE_ONE : TAKE_ALL,
-    values: isSingle ? columns.flat() : columns,
-    ...(prepareStatements ? { name: isSingle ? 'take_rate_limit' : 'take_rate_limits' } : {}),
+/** A request with one charge, as nearly every request has, shares its statement with others. */
+function makeTake(pool: pg.Pool, deadlineMs: number, prepareStatements: boolean) {
+  const withDeadline = makeDeadline(deadlineMs)
+  const takeInBatch = makeBatches(pool, prepareStatements)
+  return async (charges: readonly Charge[]): Promise<Verdict> => {
+    const [first] = charges
+    if (charges.length === 1 && first !== undefined) {
+      return verdictOf(charges, [await withDeadline(attempt => takeInBatch(first, attempt))])
+    }
+    const statement = statementFor(TAKE_ALL, charges, prepareStatements)
+    return verdictOf(
+      charges,
+      await withDeadline(attempt => query(pool, () => (attempt.expired ? undefined : statement))),
+    )
   }
-  const rows = await withDeadline(attempt => query(pool, statement, attempt))
+}
+
+function verdictOf(charges: readonly Charge[], rows: readonly Outcome[]): Verdict {
   const outcomes = charges.map((charge, index) => ({ charge, ...(rows[index] ?? NOT_TAKEN) }))
   const allowed = outcomes.every(({ used }) => used !== null)
   const shadowed = outcomes
@@ -164,25 +153,6 @@ async function takeFromDatabase(
     retryAfterSeconds: Number(retry_after),
   }))
   return allowed ? leastLeft(verdicts) : longestWait(verdicts)
-}
-
-/** Releases the client unused if the caller timed out while waiting for it: otherwise the request is counted twice. */
-async function query(pool: pg.Pool, statement: pg.QueryConfig, attempt: Attempt): Promise<Outcome[]> {
-  const client = await pool.connect()
-  if (attempt.expired) {
-    client.release()
-    throw new Error('the caller has timed out')
-  }
-  let failure: Error | undefined
-  try {
-    const { rows } = await client.query<Outcome>(statement)
-    return rows
-  } catch (error) {
-    failure = error as Error
-    throw error
-  } finally {
-    client.release(failure)
-  }
 }
 
 /** The verdict with the least left. Policies in shadow mode come last, because clients should not notice them. */
@@ -241,7 +211,7 @@ function reasonOf(error: unknown): string {
   const code = (error as { code?: unknown }).code
   if (code === 'ETIMEDOUT') return 'deadline'
   if (code === 'EOPENBREAKER') return 'breaker_open'
-  if (code === '55P03') return 'lock_timeout'
+  if (code === LOCK_TIMEOUT) return 'lock_timeout'
   if (code === '25006') return 'read_only'
   return error instanceof pg.DatabaseError ? 'database' : 'connection'
 }

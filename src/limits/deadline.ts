@@ -4,7 +4,7 @@
 const LONGEST_WAIT_MS = 1_000
 
 /** `expired`: the caller has timed out, so work that has not started must not start. */
-export type Attempt = { expired: boolean }
+export type Attempt = { expired: boolean; onExpired?: () => void }
 
 export type WithDeadline = <Value>(work: (attempt: Attempt) => Promise<Value>) => Promise<Value>
 
@@ -15,7 +15,7 @@ export function makeDeadline(silenceMs: number): WithDeadline {
   return work =>
     new Promise((resolve, reject) => {
       const startedAt = performance.now()
-      const attempt = { expired: false }
+      const attempt: Attempt = { expired: false }
       let timer: NodeJS.Timeout | undefined
       const check = () => {
         if (attempt.expired) return
@@ -28,6 +28,7 @@ export function makeDeadline(silenceMs: number): WithDeadline {
       const expire = () => {
         attempt.expired = true
         reject(Object.assign(new Error('the database does not respond'), { code: 'ETIMEDOUT' }))
+        attempt.onExpired?.()
       }
       work(attempt).then(
         value => {

@@ -37,8 +37,9 @@ export async function startLimits(options: Options): Promise<Limits> {
     name: 'forecourt limits',
     size: CONNECTIONS.limiter,
     statementTimeoutMs: Math.max(MIN_STATEMENT_TIMEOUT_MS, deadlineMs),
-    // shorter than the deadline, so that nothing is counted after the client has timed out
-    lockTimeoutMs: Math.floor((deadlineMs * 2) / 3),
+    // a charge meets a locked row twice, in its batch and alone; shorter than the deadline together, so that nothing is counted
+    // after the client has timed out
+    lockTimeoutMs: Math.floor(deadlineMs / 3),
     onError,
   })
   processMetrics.watchPool('limits', pool)

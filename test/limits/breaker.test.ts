@@ -3,9 +3,10 @@ import { afterEach, beforeEach, expect, jest, test } from '@jest/globals'
 import type pg from 'pg'
 import { Registry } from 'prom-client'
 import type { Charge } from '../../src/limits/charges.ts'
-import { type Counters, makeCounters, type Outcome, type Verdict } from '../../src/limits/counters.ts'
+import { type Counters, makeCounters, type Verdict } from '../../src/limits/counters.ts'
 import { makeLimitMetrics } from '../../src/limits/limitMetrics.ts'
 import type { Policy } from '../../src/limits/policies.ts'
+import type { Outcome } from '../../src/limits/statements.ts'
 
 const DEADLINE_MS = 75
 const RETRY_MS = 1_000

@@ -1,6 +1,6 @@
 /** The sliding window in the database: which charges pass, and the Retry-After of a refusal. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { type CounterDatabase, cloneCounters, LONG_WINDOW, NOW, newKey } from '../support/counters.ts'
+import { bytes, type CounterDatabase, cloneCounters, LONG_WINDOW, NOW, newKey } from '../support/counters.ts'
 import { untilWaitingForLock } from '../support/waits.ts'
 
 let counters: CounterDatabase
@@ -187,4 +187,21 @@ test('a changed window length applies from the next charge on', async () => {
     retry_after: [90],
   })
   expect((await counters.take([{ key: longer, window: 10 }])).allowed).toBe(true)
+})
+
+test('the charges of several requests in one statement are decided each by itself', async () => {
+  const [full, free] = [newKey(), newKey()]
+  const window = LONG_WINDOW
+  await counters.takeTimes(9, { key: full, window })
+  const charges = [full, full, free].map(key => ({ key, window }))
+  expect((await counters.takeBatch(charges)).used).toEqual([10, null, 1])
+})
+
+test('a refused charge without a clock ends, and takes nothing', async () => {
+  const key = newKey()
+  const { rows } = await counters.database.superuser.query(
+    'select (app_public.take_rate_limit($1, 10, 60, 11, null)).used',
+    [bytes(key)],
+  )
+  expect([rows, await counters.rowOf(key)]).toEqual([[{ used: null }], undefined])
 })

@@ -77,6 +77,7 @@ const CALLABLE: Record<string, Role[]> = {
   register_user: SERVER,
   seller_of_listing: ['visitor', 'dealer', 'admin'],
   take_rate_limit: SERVER,
+  take_rate_limit_batch: SERVER,
   take_rate_limits: SERVER,
 }
 
@@ -200,8 +201,6 @@ test.each(ROLES)('a role calls the functions that are listed, and no others: %s'
   planting(seeded.database, async client => {
     const { rows } = await client.query<{ name: string; call: string }>(CALLS)
     await become(client, asRole(role))
-    // without a key, a charge tries again and again
-    await client.query("set local statement_timeout to '1s'")
     const called: string[] = []
     for (const { name, call } of rows) if ((await tried(client, call)) !== '42501') called.push(name)
     expect(called).toEqual(

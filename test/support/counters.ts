@@ -1,6 +1,6 @@
 /** Test helpers for the counters in the database: take charges as the limiter does, and move time by `ends_at`. */
 import type pg from 'pg'
-import { type Outcome, TAKE_ALL, TAKE_ONE } from '../../src/limits/counters.ts'
+import { type Outcome, TAKE_ALL, TAKE_BATCH, TAKE_ONE } from '../../src/limits/statements.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 
 export type Charge = { key: string; max?: number; window?: number; cost?: number; enforced?: boolean }
@@ -34,16 +34,29 @@ export type CounterDatabase = Awaited<ReturnType<typeof cloneCounters>>
 export async function cloneCounters() {
   const database: TestDatabase = await cloneDatabase()
   async function take(charges: Charge[], db: Queryable = database.superuser): Promise<Taken> {
-    const columns = [
+    const columns = columnsOf(charges)
+    const one = charges.length === 1
+    const { rows } = await (one
+      ? db.query<Outcome>(TAKE_ONE_AT, [...columns.flat(), NOW])
+      : db.query<Outcome>(TAKE_ALL, columns))
+    return takenFrom(rows)
+  }
+
+  /** One charge of each of several requests, in ascending order of their keys. */
+  async function takeBatch(charges: Charge[], db: Queryable = database.superuser): Promise<Taken> {
+    return takenFrom((await db.query<Outcome>(TAKE_BATCH, columnsOf(charges))).rows)
+  }
+
+  function columnsOf(charges: Charge[]) {
+    return [
       charges.map(({ key }) => bytes(key)),
       charges.map(({ max = 10, enforced = true }) => (enforced ? max : Number.POSITIVE_INFINITY)),
       charges.map(({ window = 60 }) => window),
       charges.map(({ cost = 1 }) => cost),
     ]
-    const one = charges.length === 1
-    const { rows } = await (one
-      ? db.query<Outcome>(TAKE_ONE_AT, [...columns.flat(), NOW])
-      : db.query<Outcome>(TAKE_ALL, columns))
+  }
+
+  function takenFrom(rows: Outcome[]): Taken {
     return {
       allowed: rows.every(({ used }) => used !== null),
       used: rows.map(({ used }) => (used === null ? null : Math.ceil(used))),
@@ -84,5 +97,5 @@ export async function cloneCounters() {
     return rows[0]
   }
 
-  return { database, take, takeTimes, pass, put, rowOf }
+  return { database, take, takeBatch, takeTimes, pass, put, rowOf }
 }
