@@ -14,3 +14,11 @@ export function makeLog(level: string, destination?: DestinationStream): Logger 
   }
   return destination === undefined ? pino(options) : pino(options, destination)
 }
+
+/**
+ * The same log without redaction, which takes nine tenths of the time to format a line of the request log. Only for records
+ * whose fields are all named in the code: never for an error, a header or another object that comes from elsewhere.
+ */
+export function withoutRedaction(log: Logger): Logger {
+  return log.child({}, { redact: [] })
+}

@@ -1,4 +1,6 @@
 /** The express app, as install functions in the order in which a request meets them. */
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
 import type { Tokens } from '../identity/tokens.ts'
@@ -36,6 +38,7 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   const app = express()
   app.set('trust proxy', options.trustProxy.length > 0 ? [...options.trustProxy] : false)
   app.set('etag', false)
+  app.disable('x-powered-by')
   installClientAddress(app)
   installRequestLog(app, options.log)
   installRequestMetrics(app, options.requestMetrics)
@@ -54,11 +57,21 @@ export async function makeApp(options: AppOptions): Promise<Express> {
 }
 
 function securityHeaders(graphiql: boolean): RequestHandler {
-  const strict = helmet({
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"] } },
-  })
+  const strict = headersOf(
+    helmet({ contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"] } } }),
+  )
   // GraphiQL has inline scripts
-  const page = helmet({ contentSecurityPolicy: false })
-  return (request, response, next) =>
-    (graphiql && request.method === 'GET' ? page : strict)(request, response, next)
+  const page = headersOf(helmet({ contentSecurityPolicy: false }))
+  return (request, response, next) => {
+    response.setHeaders(graphiql && request.method === 'GET' ? page : strict)
+    next()
+  }
+}
+
+/** Helmet makes its headers anew for each response, although with constant options they are the same for all. */
+function headersOf(setHeaders: ReturnType<typeof helmet>): Map<string, string> {
+  const request = new IncomingMessage(new Socket())
+  const response = new ServerResponse(request)
+  setHeaders(request, response, () => {})
+  return new Map(Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]))
 }

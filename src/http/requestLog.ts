@@ -1,7 +1,7 @@
 /** Gives each request an id, and logs it once its response is sent or aborted. */
 import { randomUUID } from 'node:crypto'
 import type { Express, Request } from 'express'
-import type { Logger } from '../log.ts'
+import { type Logger, withoutRedaction } from '../log.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import type {} from '../request/request.ts'
 
@@ -9,6 +9,21 @@ import type {} from '../request/request.ts'
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
 /** Polled every few seconds, so logged at level debug. */
 const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics'])
+
+/** All fields of a request's line. Add none that may contain a secret or a personal detail: this log is not redacted. */
+export type RequestRecord = {
+  requestId: string
+  method: string
+  path: string
+  status: number
+  aborted?: true
+  durationMs: number
+  user: string | undefined
+  operation: string | undefined
+  fields: readonly string[] | undefined
+  codes?: readonly string[]
+  sqlstates?: readonly string[]
+}
 
 export function requestId(request: Request): string {
   return request.requestId ?? 'none'
@@ -20,6 +35,7 @@ export function requestIdOf(given: string | string[] | undefined): string {
 }
 
 export function installRequestLog(app: Express, log: Logger): void {
+  const requestLog = withoutRedaction(log)
   app.use((request, response, next) => {
     const startedAt = performance.now()
     // read it here: inside a mounted handler the path is shorter
@@ -29,7 +45,7 @@ export function installRequestLog(app: Express, log: Logger): void {
     response.setHeader('X-Request-Id', id)
     response.once('close', () => {
       const { operation, codes, sqlstates } = outcomeOf(request)
-      const record = {
+      const record: RequestRecord = {
         requestId: id,
         method: request.method,
         path,
@@ -42,7 +58,7 @@ export function installRequestLog(app: Express, log: Logger): void {
         ...(codes.length > 0 ? { codes } : {}),
         ...(sqlstates.length > 0 ? { sqlstates } : {}),
       }
-      log[levelOf(path, response.statusCode)](record, 'request')
+      requestLog[levelOf(path, response.statusCode)](record, 'request')
     })
     next()
   })

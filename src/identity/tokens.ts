@@ -7,6 +7,7 @@ import type { Identity } from '../request/identity.ts'
 export type AccessToken = { accessToken: string; expiresAt: string }
 
 const ALGORITHM = 'HS256'
+const HMAC = { name: 'HMAC', hash: 'SHA-256' }
 const ISSUER = 'forecourt'
 const AUDIENCE = 'forecourt'
 const LIFETIME_SECONDS = 8 * 60 * 60
@@ -19,7 +20,11 @@ export type Tokens = {
 }
 
 export function makeTokens(secret: string): Tokens {
-  const key = derivedKey(secret, 'access token')
+  // jose would import the bytes of the key again for each token, which takes as long as the rest of the verification
+  const importing = crypto.subtle.importKey('raw', derivedKey(secret, 'access token'), HMAC, false, [
+    'sign',
+    'verify',
+  ])
   /** A client sends the same token with each request, so its signature is checked once. */
   const verified = new LRUCache<string, { identity: Identity; expiresAt: number }>({ max: 20_000 })
   return {
@@ -33,13 +38,13 @@ export function makeTokens(secret: string): Tokens {
         .setAudience(AUDIENCE)
         .setIssuedAt(issuedAt)
         .setExpirationTime(expiresAt)
-        .sign(key)
+        .sign(await importing)
       return { accessToken, expiresAt: new Date(expiresAt * 1000).toISOString() }
     },
     async verify(token) {
       const known = verified.get(token)
       if (known !== undefined && Date.now() < known.expiresAt) return known.identity
-      const { payload } = await jwtVerify(token, key, {
+      const { payload } = await jwtVerify(token, await importing, {
         algorithms: [ALGORITHM],
         issuer: ISSUER,
         audience: AUDIENCE,

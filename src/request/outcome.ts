@@ -27,7 +27,9 @@ const outcomes = new WeakMap<IncomingMessage, Outcome>()
 
 /** The outcome of a request. The first call creates it. */
 export function outcomeOf(request: IncomingMessage | undefined): Outcome {
-  const outcome = (request && outcomes.get(request)) ?? { codes: [], sqlstates: [] }
+  const known = request && outcomes.get(request)
+  if (known !== undefined) return known
+  const outcome: Outcome = { codes: [], sqlstates: [] }
   if (request) outcomes.set(request, outcome)
   return outcome
 }
