@@ -1,5 +1,5 @@
 --! Previous: sha1:2f03999b448e96bc441a3f0714038202ff172e77
---! Hash: sha1:b0128f7f48cb1f22a5a2e3cea12847b8ec74a9a6
+--! Hash: sha1:ee8b0588e3289626075141f307ea3bbb7fa6aeb0
 --! Message: pricing
 
 set local lock_timeout to '2s';
@@ -147,6 +147,15 @@ create or replace function app_private.money(amount numeric, minor_units integer
 
 comment on function app_private.money(numeric, integer) is 'The same amount with at least the decimal places of its currency: 5 EUR becomes 5.00. It pads with zeros and never rounds. Without a currency the amount is returned unchanged.';
 --! EndIncluded pricing/money.sql
+--! Included pricing/vat_amount.sql
+create or replace function app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer) returns numeric
+  language sql immutable security invoker parallel safe
+  -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
+  -- round() of numeric rounds half away from zero.
+  return round(net_amount * vat_rate / 100, minor_units);
+
+comment on function app_private.vat_amount(numeric, numeric, integer) is 'The only place where VAT is computed: rounded half away from zero to the currency''s minor units. `vat_rate` is in percent.';
+--! EndIncluded pricing/vat_amount.sql
 --! Included pricing/write_vat_rate.sql
 create or replace function app_private.write_vat_rate() returns trigger
   language plpgsql volatile security invoker

@@ -1,5 +1,5 @@
---! Previous: sha1:be01e93d3d5a3dfa91d7b864020b754c85f33137
---! Hash: sha1:234753ff587463b3c741aa825cfb86dbf305aac6
+--! Previous: sha1:949b49c3d1071b63ed0331e5f91c5b7f93bccba4
+--! Hash: sha1:23f185a10300ee14baa5915c720e3b877d9dc82b
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -484,8 +484,10 @@ $$;
 comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
 --! EndIncluded subscription/schedule_missed_expiry.sql
 
--- The condition is the rule; the function is called for forbidden changes only. A publication changes only the used quota.
-create or replace trigger dealer_subscriptions_state before update on app_public.dealer_subscriptions
+-- The condition is the rule; the function is called for forbidden changes only. The trigger names the columns of the condition, so that
+-- a publication, which changes only the used quota, does not evaluate it.
+create or replace trigger dealer_subscriptions_state
+  before update of dealer_id, id, status, included_listing_quota, included_premium_quota, included_highlight_quota on app_public.dealer_subscriptions
   for each row when (
     (old.dealer_id, old.id, old.included_listing_quota, old.included_premium_quota, old.included_highlight_quota)
     is distinct from

@@ -1,5 +1,5 @@
---! Previous: sha1:f5c12085319041618c17f424a4eda9d6f6d56445
---! Hash: sha1:19fdd53b30f403f928f995c60c4b540082258788
+--! Previous: sha1:b4d9ccf1cf1cf810de48fbd88227831703d439d3
+--! Hash: sha1:1e387274975a6d6574dfcb617422a5f9d268dbc6
 --! Message: metrics
 
 set local lock_timeout to '2s';
