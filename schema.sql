@@ -51,22 +51,42 @@ comment on column app_private.pricing_gate.vat_rate is 'In percent.';
 comment on type app_private.pricing_gate is 'The configuration that a country needs before anything is sold there.';
 
 create type app_private.publication_decision as (
+  dealer_id uuid,
+  country text,
+  at timestamp with time zone,
   source app_public.consumption_source,
   subscription_id uuid,
   starts_subscription boolean,
-  price app_public.price_configs,
-  charge app_public.invoice_items,
+  price_config_id uuid,
+  price_version integer,
+  unit_price_net numeric,
+  net_amount numeric,
+  vat_rate numeric,
+  vat_amount numeric,
+  gross_amount numeric,
+  currency text,
+  minor_units integer,
   free_remaining integer,
   subscription_remaining integer
 );
-comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not written yet.';
+comment on column app_private.publication_decision.at is 'The moment for which it was decided.';
+comment on column app_private.publication_decision.country is 'The country of the price and the VAT rate.';
+comment on column app_private.publication_decision.currency is 'The currency of all its amounts.';
+comment on column app_private.publication_decision.dealer_id is 'The dealer.';
 comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
-comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
+comment on column app_private.publication_decision.gross_amount is 'Net amount plus VAT.';
+comment on column app_private.publication_decision.minor_units is 'Decimal places of that currency.';
+comment on column app_private.publication_decision.net_amount is 'That price, rounded to the currency''s minor units.';
+comment on column app_private.publication_decision.price_config_id is 'The price that applies; null unless the source is a price.';
+comment on column app_private.publication_decision.price_version is 'The version of that price.';
 comment on column app_private.publication_decision.source is 'What pays for it.';
 comment on column app_private.publication_decision.starts_subscription is 'Whether that subscription is pending and starts with this listing.';
 comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
 comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
-comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its charge, and the quotas that were left before it.';
+comment on column app_private.publication_decision.unit_price_net is 'The price without VAT; zero unless the source is a price.';
+comment on column app_private.publication_decision.vat_amount is 'Of the net amount.';
+comment on column app_private.publication_decision.vat_rate is 'In percent: 19.00 is 19 %.';
+comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its amounts, and the quotas that were left before it. Flat, because rows within a row cost more to build and to read.';
 
 create type app_private.rate_limit_outcome as (
   used double precision,
@@ -706,7 +726,7 @@ CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_s
 CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
 CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
 CREATE TRIGGER dealer_subscriptions_never_removed BEFORE DELETE OR TRUNCATE ON app_public.dealer_subscriptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
-CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((((((old.dealer_id IS DISTINCT FROM new.dealer_id) OR (old.id IS DISTINCT FROM new.id)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota)) OR ((old.status <> new.status) AND (NOT (((old.status = 'pending'::app_public.subscription_status) AND (new.status = ANY (ARRAY['active'::app_public.subscription_status, 'cancelled'::app_public.subscription_status]))) OR ((old.status = 'active'::app_public.subscription_status) AND (new.status = ANY (ARRAY['expired'::app_public.subscription_status, 'cancelled'::app_public.subscription_status])))))))) EXECUTE FUNCTION app_private.enforce_subscription_state();
+CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE OF dealer_id, id, status, included_listing_quota, included_premium_quota, included_highlight_quota ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((((((old.dealer_id IS DISTINCT FROM new.dealer_id) OR (old.id IS DISTINCT FROM new.id)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota)) OR ((old.status <> new.status) AND (NOT (((old.status = 'pending'::app_public.subscription_status) AND (new.status = ANY (ARRAY['active'::app_public.subscription_status, 'cancelled'::app_public.subscription_status]))) OR ((old.status = 'active'::app_public.subscription_status) AND (new.status = ANY (ARRAY['expired'::app_public.subscription_status, 'cancelled'::app_public.subscription_status])))))))) EXECUTE FUNCTION app_private.enforce_subscription_state();
 CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.subscription_status) OR (new.updated_at = old.updated_at) OR (new.updated_at < new.end_at)))) EXECUTE FUNCTION app_private.audit_state_change('SUBSCRIPTION');
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
@@ -1380,30 +1400,6 @@ end
 $function$;
 comment on function app_private.activate_pending_subscriptions(uuid[]) is 'Starts the oldest pending subscription of each of these dealers (null: of all) that has no running one, and returns how many. Their paid time starts now.';
 
-CREATE OR REPLACE FUNCTION app_private.add_invoice_item(item app_public.invoice_items)
- RETURNS uuid
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-declare
-  v_period_start constant date := (date_trunc('month', item.created_at, 'UTC') at time zone 'UTC')::date;
-begin
-  -- The first item of a month creates the draft invoice; each later item adds its amounts.
-  insert into app_public.invoices as i (dealer_id, kind, country, currency, period_start, net_total, vat_total, gross_total)
-  values (item.dealer_id, 'monthly', item.country, item.currency, v_period_start, item.net_amount, item.vat_amount, item.gross_amount)
-  on conflict (dealer_id, period_start, country, currency) where kind = 'monthly' and status = 'draft' do update set
-    net_total = i.net_total + excluded.net_total,
-    vat_total = i.vat_total + excluded.vat_total,
-    gross_total = i.gross_total + excluded.gross_total,
-    updated_at = item.created_at
-  returning i.id into item.invoice_id;
-  item.id := app_private.time_ordered_uuid();
-  insert into app_public.invoice_items values (item.*);
-  return item.id;
-end
-$function$;
-comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Adds an item to the dealer''s open draft invoice for the month (UTC) of its `created_at`, and returns the item''s id. Ignores `id` and `invoice_id` of the argument.';
-
 CREATE OR REPLACE FUNCTION app_private.alert_pricing_gaps()
  RETURNS integer
  LANGUAGE plpgsql
@@ -1610,65 +1606,77 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start. Raises FC008 while the offer is open.';
 
-CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone, has_free_quota boolean DEFAULT true)
+CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone, has_free_quota boolean DEFAULT true, subscriptions app_public.dealer_subscriptions[] DEFAULT NULL::app_public.dealer_subscriptions[])
  RETURNS app_private.publication_decision
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_segment constant app_public.segment := 'dealer'::app_public.segment;
-  v_pricing_type constant app_public.pricing_type := 'pay_per_listing'::app_public.pricing_type;
-  v_gate app_private.pricing_gate;
   v_decision app_private.publication_decision;
-  v_price app_public.price_configs;
-  v_unit_price_net numeric := 0.0;
+  v_vat_rates numeric[];
+  v_free_listings integer;
+  v_free_days integer;
+  v_subscription app_public.dealer_subscriptions;
+  v_first app_public.dealer_subscriptions;
+  v_remaining integer;
   v_overage_blocked boolean;
+  v_running integer := 0;
+  v_price app_public.price_configs;
 begin
-  v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
-  v_decision.free_remaining := case when decide_publication.has_free_quota then app_private.free_quota_remaining(
-    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
-  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
-  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. A subscription
-  -- that was cancelled before its start has no times either. With `<>` and `is not false` only an index by dealer can be used.
-  select
-    coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
-    (array_agg(s.id order by s.end_at, s.id)
-      filter (where s.used_listing_quota < s.included_listing_quota and (s.start_at is not null or s.status = 'pending')))[1],
-    bool_and(s.overage = 'block') filter (where s.start_at is not null)
-  into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
-  from app_public.dealer_subscriptions as s
-  where s.dealer_id = decide_publication.dealer_id and s.status <> 'expired'
-    and (s.start_at <= decide_publication.at) is not false and (decide_publication.at < s.end_at) is not false;
-  v_decision.starts_subscription := v_decision.subscription_id is not null and v_decision.subscription_remaining = 0;
-  if v_decision.starts_subscription then
-    select s.included_listing_quota into v_decision.subscription_remaining
-    from app_public.dealer_subscriptions as s
-    where s.dealer_id = decide_publication.dealer_id and s.id = v_decision.subscription_id;
+  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units, q.quota_amount, q.period_days,
+    array(select r.rate from app_public.vat_rates as r where r.country = cc.country and r.valid @> decide_publication.at)
+  into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_free_days, v_vat_rates
+  from app_public.country_currencies as cc
+  join app_public.currencies as c on c.code = cc.currency
+  left join app_public.free_quota_configs as q on q.country = cc.country and q.segment = 'dealer' and q.valid @> decide_publication.at
+  where cc.country = decide_publication.country;
+  if cardinality(v_vat_rates) is distinct from 1 then
+    perform app_private.pass_pricing_gate(decide_publication.country, 'dealer', 'pay_per_listing', decide_publication.at);
   end if;
-
+  v_decision.free_remaining := 0;
+  if v_free_listings > 0 and decide_publication.has_free_quota then
+    select greatest(v_free_listings - count(*), 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
+    where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > at - v_free_days * interval '24 hours';
+  end if;
+  -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
+  -- start has no times. Pending ones have none either: the oldest is used if no running one has quota left.
+  foreach v_subscription in array coalesce(subscriptions, app_private.open_subscriptions(dealer_id, at)) loop
+    v_remaining := v_subscription.included_listing_quota - v_subscription.used_listing_quota;
+    if v_subscription.start_at <= at and at < v_subscription.end_at then
+      v_running := v_running + v_remaining;
+      v_overage_blocked := v_subscription.overage = 'block' and coalesce(v_overage_blocked, true);
+      if v_remaining > 0 and v_subscription.end_at < coalesce(v_first.end_at, 'infinity') then
+        v_first := v_subscription;
+      end if;
+    elsif v_remaining > 0 and v_subscription.status = 'pending' and v_first.id is null then
+      v_first := v_subscription;
+    end if;
+  end loop;
   if v_decision.free_remaining > 0 then
     v_decision.source := 'free_quota';
-    v_decision.subscription_id := null;
-    v_decision.starts_subscription := false;
-  elsif v_decision.subscription_id is not null then
+  elsif v_first.id is not null then
     v_decision.source := 'subscription_quota';
+    v_decision.subscription_id := v_first.id;
   elsif v_overage_blocked then
-    raise exception using
-      errcode = 'FC009',
-      message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
-      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text collate "C"))::text;
+    perform app_private.refuse_overage(decide_publication.country);
   else
-    v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
     v_decision.source := 'paid_extra';
-    v_decision.price := v_price;
-    v_unit_price_net := v_price.unit_price_net;
+    v_price := app_private.find_price(decide_publication.country, 'dealer', 'pay_per_listing', at);
+    v_decision.price_config_id := v_price.id;
+    v_decision.price_version := v_price.price_version;
   end if;
-  v_decision.charge := app_private.price_item(v_unit_price_net, v_gate);
+  v_decision.starts_subscription := v_decision.source = 'subscription_quota' and v_first.status = 'pending';
+  v_decision.subscription_remaining := case v_first.status when 'pending' then v_first.included_listing_quota else v_running end;
+  v_decision.unit_price_net := app_private.money(coalesce(v_price.unit_price_net, 0.0), v_decision.minor_units);
+  v_decision.net_amount := round(v_decision.unit_price_net, v_decision.minor_units);
+  v_decision.vat_rate := v_vat_rates[1];
+  v_decision.vat_amount := app_private.vat_amount(v_decision.net_amount, v_decision.vat_rate, v_decision.minor_units);
+  v_decision.gross_amount := v_decision.net_amount + v_decision.vat_amount;
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
@@ -2011,31 +2019,6 @@ end
 $function$;
 comment on function app_private.force_row_security(regclass) is 'Enables row-level security on a table and forces it, so that it also holds for the owner, who gets a policy of its own. Migrations call it for each new table.';
 
-CREATE OR REPLACE FUNCTION app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamp with time zone)
- RETURNS integer
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-declare
-  v_remaining integer;
-begin
-  select q.quota_amount - (
-    select count(*)
-    from app_public.listing_consumptions as lc
-    where lc.dealer_id = free_quota_remaining.dealer_id
-      and lc.source = 'free_quota'
-      and lc.created_at > free_quota_remaining.at - q.period_days * interval '24 hours'
-  )::integer
-  into v_remaining
-  from app_public.free_quota_configs as q
-  where q.country = free_quota_remaining.country and q.segment = free_quota_remaining.segment
-    and q.valid @> free_quota_remaining.at;
-  return greatest(v_remaining, 0);
-end
-$function$;
-comment on function app_private.free_quota_remaining(uuid,text,app_public.segment,timestamp with time zone) is 'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
-
 CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -2370,6 +2353,22 @@ end
 $function$;
 comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
 
+CREATE OR REPLACE FUNCTION app_private.open_subscriptions(dealer_id uuid, at timestamp with time zone)
+ RETURNS app_public.dealer_subscriptions[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- With `<>` and `is not false` only an index by dealer can be used.
+  return array(
+    select s from app_public.dealer_subscriptions as s
+    where s.dealer_id = open_subscriptions.dealer_id and s.status <> 'expired' and (open_subscriptions.at < s.end_at) is not false
+    order by s.id);
+end
+$function$;
+comment on function app_private.open_subscriptions(uuid,timestamp with time zone) is 'The dealer''s subscriptions that have not ended at a moment, running and pending, oldest first, without a lock: for a quote.';
+
 CREATE OR REPLACE FUNCTION app_private.operation_retention()
  RETURNS interval
  LANGUAGE sql
@@ -2454,16 +2453,15 @@ declare
 begin
   v_item.unit_price_net := app_private.money(price_item.unit_price_net, gate.minor_units);
   v_item.discount := app_private.money(0, gate.minor_units);
-  -- round() of numeric rounds half away from zero.
   v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
   v_item.vat_rate := gate.vat_rate;
-  v_item.vat_amount := round(v_item.net_amount * gate.vat_rate / 100, gate.minor_units);
+  v_item.vat_amount := app_private.vat_amount(v_item.net_amount, gate.vat_rate, gate.minor_units);
   v_item.gross_amount := v_item.net_amount + v_item.vat_amount;
   v_item.currency := gate.currency;
   return v_item;
 end
 $function$;
-comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The only place where money is computed: net, VAT and gross amount of a price, rounded half away from zero to the currency''s minor units. The caller fills in the other columns of the item.';
+comment on function app_private.price_item(numeric,app_private.pricing_gate) is 'The amounts of a package: net, VAT and gross amount of its price, rounded to the currency''s minor units. The caller fills in the other columns of the item.';
 
 CREATE OR REPLACE FUNCTION app_private.pricing_detail(country text, segment app_public.segment, pricing_type app_public.pricing_type, at timestamp with time zone)
  RETURNS jsonb
@@ -2552,42 +2550,58 @@ AS $function$
 $function$;
 comment on function app_private.record_alert_delivery(uuid,text,text) is 'Records the worker''s attempt to send an alert on a channel. `error` says why it failed; null: the alert was delivered.';
 
-CREATE OR REPLACE FUNCTION app_private.record_consumption(listing app_public.listings, decision app_private.publication_decision)
+CREATE OR REPLACE FUNCTION app_private.record_consumption(decision app_private.publication_decision, listing_id uuid, action app_public.consumption_kind, user_id uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_charge app_public.invoice_items := decision.charge;
+  v_period_start date;
+  v_invoice_id uuid;
+  v_item_id uuid;
 begin
   if decision.source = 'subscription_quota' then
     if decision.starts_subscription then
-      perform app_private.start_pending_subscription(listing.dealer_id, decision.subscription_id, listing.created_at);
+      perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
     update app_public.dealer_subscriptions as s
-    set used_listing_quota = s.used_listing_quota + 1, updated_at = listing.created_at
-    where s.dealer_id = listing.dealer_id and s.id = decision.subscription_id;
+    set used_listing_quota = s.used_listing_quota + 1, updated_at = decision.at
+    where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
   elsif decision.source = 'paid_extra' then
-    v_charge.dealer_id := listing.dealer_id;
-    v_charge.description := 'Listing ' || listing.id;
-    v_charge.price_config_id := (decision.price).id;
-    v_charge.price_version := (decision.price).price_version;
-    v_charge.country := (decision.price).country;
-    v_charge.created_at := listing.created_at;
-    v_charge.id := app_private.add_invoice_item(v_charge);
+    v_period_start := (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date;
+    update app_public.invoices as i
+    set net_total = i.net_total + decision.net_amount, vat_total = i.vat_total + decision.vat_amount,
+      gross_total = i.gross_total + decision.gross_amount, updated_at = decision.at
+    where i.dealer_id = decision.dealer_id and i.period_start = v_period_start and i.country = decision.country
+      and i.currency = decision.currency and i.kind = 'monthly' and i.status = 'draft'
+    returning i.id into v_invoice_id;
+    -- The first item of a month creates the draft invoice. Not by `on conflict`, which checks and numbers a new row each time.
+    if v_invoice_id is null then
+      insert into app_public.invoices as i (dealer_id, kind, country, currency, period_start, net_total, vat_total, gross_total)
+      values (
+        decision.dealer_id, 'monthly', decision.country, decision.currency, v_period_start,
+        decision.net_amount, decision.vat_amount, decision.gross_amount)
+      returning i.id into v_invoice_id;
+    end if;
+    v_item_id := app_private.time_ordered_uuid();
+    insert into app_public.invoice_items (
+      dealer_id, id, invoice_id, description, price_config_id, price_version, unit_price_net, discount,
+      net_amount, vat_rate, vat_amount, gross_amount, country, currency, created_at)
+    values (
+      decision.dealer_id, v_item_id, v_invoice_id, 'Listing ' || record_consumption.listing_id, decision.price_config_id,
+      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), decision.net_amount,
+      decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.country, decision.currency, decision.at);
   end if;
   insert into app_public.listing_consumptions (
     dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
     net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
   values (
-    listing.dealer_id, listing.id, 'publication', decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
-    v_charge.net_amount, v_charge.vat_rate, v_charge.vat_amount, v_charge.gross_amount, v_charge.currency,
-    listing.created_by, listing.created_at);
-  -- The API counts publications by this notice; a replayed request sends none.
-  raise notice 'listing published' using detail = decision.source;
+    decision.dealer_id, record_consumption.listing_id, record_consumption.action, decision.source, decision.subscription_id,
+    decision.price_config_id, v_item_id, decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount,
+    decision.currency, record_consumption.user_id, decision.at);
 end
 $function$;
-comment on function app_private.record_consumption(app_public.listings,app_private.publication_decision) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
+comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -2601,6 +2615,21 @@ begin
 end
 $function$;
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
+
+CREATE OR REPLACE FUNCTION app_private.refuse_overage(country text)
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  raise exception using
+    errcode = 'FC009',
+    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
+    detail = jsonb_build_object('country', refuse_overage.country, 'segment', 'DEALER')::text;
+end
+$function$;
+comment on function app_private.refuse_overage(text) is 'Raises FC009: the quota is used up, and each running subscription forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.release_dead_workers()
  RETURNS void
@@ -3123,6 +3152,13 @@ CREATE OR REPLACE FUNCTION app_private.to_nfc(value text)
  IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN (value IS NFC NORMALIZED) THEN value ELSE NORMALIZE(value, NFC) END;
 comment on function app_private.to_nfc(text) is 'The text in Unicode form NFC: a letter and its accent are one character where Unicode has one.';
+
+CREATE OR REPLACE FUNCTION app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN round(((net_amount * vat_rate) / (100)::numeric), minor_units);
+comment on function app_private.vat_amount(numeric,numeric,integer) is 'The only place where VAT is computed: rounded half away from zero to the currency''s minor units. `vat_rate` is in percent.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_invoices()
  RETURNS SETOF app_private.ledger_fault
@@ -3648,35 +3684,61 @@ AS $function$
 declare
   v_payload_hash constant bytea := sha256(convert_to(
     jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images))::text, 'UTF8'));
-  v_user_id constant uuid := app_private.require_member(create_listing.dealer_id);
-  v_dealer constant app_public.dealers := app_private.lock_dealer(create_listing.dealer_id);
+  v_user_id constant uuid := app_public.current_user_id();
+  v_dealer app_public.dealers;
+  v_subscriptions app_public.dealer_subscriptions[];
   v_listing app_public.listings;
   v_decision app_private.publication_decision;
+  v_minor_units integer;
   v_at timestamptz;
 begin
-  v_listing := app_private.replay_listing(v_dealer.id, create_listing.idempotency_key, v_payload_hash);
-  if v_listing.id is not null then
-    return v_listing;
+  -- One body, few statements: starting a statement takes longer than running it. This one is membership and the lock of lock_dealer.
+  select d.* into v_dealer
+  from app_public.dealers as d
+  where d.id = create_listing.dealer_id and exists (
+    select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id)
+  for no key update of d;
+  if not found then
+    perform app_private.require_member(create_listing.dealer_id);
+    v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
-  perform app_private.require_publisher(v_dealer);
+  -- The second half of lock_dealer. Its snapshot is newer than the lock, so it also sees the listing that a retry waited for.
+  select l.id, array(
+    select s from app_public.dealer_subscriptions as s
+    where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'
+      and (s.end_at is null or s.status = 'active' or s.end_at > now())
+    order by s.id
+    for update)
+  into v_listing.id, v_subscriptions
+  from (values (true)) as always
+  left join app_public.listings as l on l.dealer_id = create_listing.dealer_id and l.idempotency_key = create_listing.idempotency_key;
+  if v_listing.id is not null then
+    return app_private.replay_listing(create_listing.dealer_id, create_listing.idempotency_key, v_payload_hash);
+  elsif not (v_dealer.is_active and v_dealer.can_publish) then
+    perform app_private.require_publisher(v_dealer);
+  end if;
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
-  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota);
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota, v_subscriptions);
+  if create_listing.currency = v_decision.currency then
+    v_minor_units := v_decision.minor_units;
+  else
+    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
+    select c.minor_units into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
+  end if;
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
     v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
-    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
-    app_private.money(
-      create_listing.price,
-      (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
-    create_listing.currency,
+    app_private.money(create_listing.price, v_minor_units), create_listing.currency,
     app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
     coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
-  perform app_private.record_consumption(v_listing, v_decision);
+  -- The API reads the setting in the same statement and counts the publication by it. A replay does not set it.
+  perform app_private.record_consumption(v_decision, v_listing.id, 'publication', v_user_id),
+    set_config('forecourt.published', v_decision.source::text, true);
   return v_listing;
 end
 $function$;
@@ -3796,20 +3858,14 @@ AS $function$
 declare
   v_dealer app_public.dealers;
   v_decision app_private.publication_decision;
-  v_quote app_public.listing_quote;
 begin
   perform app_private.require_member(quote_listing.dealer_id);
   select d.* into v_dealer from app_public.dealers as d where d.id = quote_listing.dealer_id;
   perform app_private.require_publisher(v_dealer);
   v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp(), v_dealer.has_free_quota);
-  v_quote.source := v_decision.source;
-  v_quote.net_amount := (v_decision.charge).net_amount;
-  v_quote.vat_rate := (v_decision.charge).vat_rate;
-  v_quote.gross_amount := (v_decision.charge).gross_amount;
-  v_quote.currency := (v_decision.charge).currency;
-  v_quote.free_remaining := v_decision.free_remaining;
-  v_quote.subscription_remaining := v_decision.subscription_remaining;
-  return v_quote;
+  return (
+    v_decision.source, v_decision.net_amount, v_decision.vat_rate, v_decision.gross_amount, v_decision.currency,
+    v_decision.free_remaining, v_decision.subscription_remaining);
 end
 $function$;
 grant execute on function app_public.quote_listing(uuid) to forecourt_admin;

@@ -8,7 +8,7 @@ import { migrationDifference, migrationFault, writeFault } from './database/migr
 import { makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
-import { FreshRowsPlugin } from './graphql/freshRows.ts'
+import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
@@ -63,9 +63,8 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
-    // both listen to the pool's connections, so they come before the first one
+    // listens to the pool's connections, so it comes before the first one
     metrics.watchPool('api', pool)
-    countPublications(pool, registry)
     if (worker !== undefined) reportWorker(worker, registry)
     const isNewer = await requireUsable(
       pool,
@@ -77,7 +76,9 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
-    const graphql = await startGraphql(configuration, { pool, isNewer, limits, conflicts, tokens, log })
+    const onPublished = countPublications(registry)
+    const parts = { pool, isNewer, limits, conflicts, onPublished, tokens, log }
+    const graphql = await startGraphql(configuration, parts)
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
@@ -147,12 +148,13 @@ type GraphqlParts = {
   isNewer: boolean
   limits: Limits
   conflicts: ConflictRecorder
+  onPublished: (source: string) => void
   tokens: Tokens
   log: Logger
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, isNewer, limits, conflicts, tokens, log } = parts
+  const { pool, isNewer, limits, conflicts, onPublished, tokens, log } = parts
   const graphql = await makeGraphql(
     makePreset({
       pool,
@@ -165,7 +167,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       plugins: [
         LookupsPlugin,
         ...auditLogsPlugins,
-        FreshRowsPlugin,
+        makeFreshRowsPlugin(onPublished),
         makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
         makeTripwirePlugin(limits.policies),
       ],

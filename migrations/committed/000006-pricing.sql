@@ -1,5 +1,5 @@
 --! Previous: sha1:204e867861ea50a0a91d87fbdc96882e5cca4717
---! Hash: sha1:174aa375f99296a0472c91563d129463fad3cc20
+--! Hash: sha1:887a3845c7e75705da67209bc565d1cfb61c27c9
 --! Message: pricing
 
 set local lock_timeout to '2s';
@@ -147,6 +147,15 @@ create or replace function app_private.money(amount numeric, minor_units integer
 
 comment on function app_private.money(numeric, integer) is 'The same amount with at least the decimal places of its currency: 5 EUR becomes 5.00. It pads with zeros and never rounds. Without a currency the amount is returned unchanged.';
 --! EndIncluded pricing/money.sql
+--! Included pricing/vat_amount.sql
+create or replace function app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer) returns numeric
+  language sql immutable security invoker parallel safe
+  -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
+  -- round() of numeric rounds half away from zero.
+  return round(net_amount * vat_rate / 100, minor_units);
+
+comment on function app_private.vat_amount(numeric, numeric, integer) is 'The only place where VAT is computed: rounded half away from zero to the currency''s minor units. `vat_rate` is in percent.';
+--! EndIncluded pricing/vat_amount.sql
 --! Included pricing/write_vat_rate.sql
 create or replace function app_private.write_vat_rate() returns trigger
   language plpgsql volatile security invoker

@@ -1,5 +1,5 @@
---! Previous: sha1:174aa375f99296a0472c91563d129463fad3cc20
---! Hash: sha1:3b9b8d8c67cd1216e97512d6f42631d3ecfde076
+--! Previous: sha1:887a3845c7e75705da67209bc565d1cfb61c27c9
+--! Hash: sha1:9911c635b6b26649d39fa1c135441d4b03d5b31b
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -204,17 +204,16 @@ declare
 begin
   v_item.unit_price_net := app_private.money(price_item.unit_price_net, gate.minor_units);
   v_item.discount := app_private.money(0, gate.minor_units);
-  -- round() of numeric rounds half away from zero.
   v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
   v_item.vat_rate := gate.vat_rate;
-  v_item.vat_amount := round(v_item.net_amount * gate.vat_rate / 100, gate.minor_units);
+  v_item.vat_amount := app_private.vat_amount(v_item.net_amount, gate.vat_rate, gate.minor_units);
   v_item.gross_amount := v_item.net_amount + v_item.vat_amount;
   v_item.currency := gate.currency;
   return v_item;
 end
 $$;
 
-comment on function app_private.price_item(numeric, app_private.pricing_gate) is 'The only place where money is computed: net, VAT and gross amount of a price, rounded half away from zero to the currency''s minor units. The caller fills in the other columns of the item.';
+comment on function app_private.price_item(numeric, app_private.pricing_gate) is 'The amounts of a package: net, VAT and gross amount of its price, rounded to the currency''s minor units. The caller fills in the other columns of the item.';
 --! EndIncluded pricing/price_item.sql
 --! Included pricing/pricing_gaps.sql
 create or replace view app_public.pricing_gaps with (security_invoker = true) as
@@ -302,31 +301,6 @@ $$;
 
 comment on function app_private.alert_pricing_gaps() is 'Raises one alert a day (UTC) for each country and missing configuration that pricing_gaps shows, and returns the number of new alerts.';
 --! EndIncluded pricing/alert_pricing_gaps.sql
---! Included billing/add_invoice_item.sql
-create or replace function app_private.add_invoice_item(item app_public.invoice_items) returns uuid
-  language plpgsql volatile security invoker
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-declare
-  v_period_start constant date := (date_trunc('month', item.created_at, 'UTC') at time zone 'UTC')::date;
-begin
-  -- The first item of a month creates the draft invoice; each later item adds its amounts.
-  insert into app_public.invoices as i (dealer_id, kind, country, currency, period_start, net_total, vat_total, gross_total)
-  values (item.dealer_id, 'monthly', item.country, item.currency, v_period_start, item.net_amount, item.vat_amount, item.gross_amount)
-  on conflict (dealer_id, period_start, country, currency) where kind = 'monthly' and status = 'draft' do update set
-    net_total = i.net_total + excluded.net_total,
-    vat_total = i.vat_total + excluded.vat_total,
-    gross_total = i.gross_total + excluded.gross_total,
-    updated_at = item.created_at
-  returning i.id into item.invoice_id;
-  item.id := app_private.time_ordered_uuid();
-  insert into app_public.invoice_items values (item.*);
-  return item.id;
-end
-$$;
-
-comment on function app_private.add_invoice_item(app_public.invoice_items) is 'Adds an item to the dealer''s open draft invoice for the month (UTC) of its `created_at`, and returns the item''s id. Ignores `id` and `invoice_id` of the argument.';
---! EndIncluded billing/add_invoice_item.sql
 --! Included billing/find_package.sql
 create or replace function app_private.find_package(package_id uuid, country text) returns app_public.dealer_packages
   language plpgsql stable security invoker

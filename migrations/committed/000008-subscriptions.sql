@@ -1,5 +1,5 @@
---! Previous: sha1:3b9b8d8c67cd1216e97512d6f42631d3ecfde076
---! Hash: sha1:219039621f9cb05830d12882be5bf7eafa4d9f37
+--! Previous: sha1:9911c635b6b26649d39fa1c135441d4b03d5b31b
+--! Hash: sha1:27e532c27cb72e3959a78612f59a7b7d28c6d251
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -484,8 +484,10 @@ $$;
 comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
 --! EndIncluded subscription/schedule_missed_expiry.sql
 
--- The condition is the rule; the function is called for forbidden changes only. A publication changes only the used quota.
-create or replace trigger dealer_subscriptions_state before update on app_public.dealer_subscriptions
+-- The condition is the rule; the function is called for forbidden changes only. The trigger names the columns of the condition, so that
+-- a publication, which changes only the used quota, does not evaluate it.
+create or replace trigger dealer_subscriptions_state
+  before update of dealer_id, id, status, included_listing_quota, included_premium_quota, included_highlight_quota on app_public.dealer_subscriptions
   for each row when (
     (old.dealer_id, old.id, old.included_listing_quota, old.included_premium_quota, old.included_highlight_quota)
     is distinct from

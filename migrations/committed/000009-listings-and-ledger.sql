@@ -1,5 +1,5 @@
---! Previous: sha1:219039621f9cb05830d12882be5bf7eafa4d9f37
---! Hash: sha1:e386b889c00d02b05ed95c1aa8805745a3f7625c
+--! Previous: sha1:27e532c27cb72e3959a78612f59a7b7d28c6d251
+--! Hash: sha1:809dc637ccff94f7bc3c911bf0b2df4841dba154
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -196,21 +196,41 @@ comment on column app_private.ledger_fault.detail is 'The values that contradict
 
 do $$ begin
   create type app_private.publication_decision as (
+    dealer_id uuid,
+    country text,
+    at timestamptz,
     source app_public.consumption_source,
     subscription_id uuid,
     starts_subscription boolean,
-    price app_public.price_configs,
-    charge app_public.invoice_items,
+    price_config_id uuid,
+    price_version integer,
+    unit_price_net numeric,
+    net_amount numeric,
+    vat_rate numeric,
+    vat_amount numeric,
+    gross_amount numeric,
+    currency text,
+    minor_units integer,
     free_remaining integer,
     subscription_remaining integer
   );
 exception when duplicate_object then null; end $$;
-comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its charge, and the quotas that were left before it.';
+comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its amounts, and the quotas that were left before it. Flat, because rows within a row cost more to build and to read.';
+comment on column app_private.publication_decision.dealer_id is 'The dealer.';
+comment on column app_private.publication_decision.country is 'The country of the price and the VAT rate.';
+comment on column app_private.publication_decision.at is 'The moment for which it was decided.';
 comment on column app_private.publication_decision.source is 'What pays for it.';
 comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
 comment on column app_private.publication_decision.starts_subscription is 'Whether that subscription is pending and starts with this listing.';
-comment on column app_private.publication_decision.price is 'The price that applies; null unless the source is a price.';
-comment on column app_private.publication_decision.charge is 'Its amounts, as an invoice item that is not written yet.';
+comment on column app_private.publication_decision.price_config_id is 'The price that applies; null unless the source is a price.';
+comment on column app_private.publication_decision.price_version is 'The version of that price.';
+comment on column app_private.publication_decision.unit_price_net is 'The price without VAT; zero unless the source is a price.';
+comment on column app_private.publication_decision.net_amount is 'That price, rounded to the currency''s minor units.';
+comment on column app_private.publication_decision.vat_rate is 'In percent: 19.00 is 19 %.';
+comment on column app_private.publication_decision.vat_amount is 'Of the net amount.';
+comment on column app_private.publication_decision.gross_amount is 'Net amount plus VAT.';
+comment on column app_private.publication_decision.currency is 'The currency of all its amounts.';
+comment on column app_private.publication_decision.minor_units is 'Decimal places of that currency.';
 comment on column app_private.publication_decision.free_remaining is 'Free listings left in the rolling period.';
 comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
 
@@ -243,92 +263,110 @@ comment on column app_public.seller.company_name is E'@notNull\nThe name of the 
 comment on column app_public.seller.country is E'@notNull\nISO 3166-1 alpha-2.';
 comment on column app_public.seller.dealer_type is E'@notNull\nThe trade of the dealer.';
 
---! Included quota/free_quota_remaining.sql
-create or replace function app_private.free_quota_remaining(dealer_id uuid, country text, segment app_public.segment, at timestamptz) returns integer
+--! Included quota/open_subscriptions.sql
+create or replace function app_private.open_subscriptions(dealer_id uuid, at timestamptz) returns app_public.dealer_subscriptions[]
   language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-declare
-  v_remaining integer;
 begin
-  select q.quota_amount - (
-    select count(*)
-    from app_public.listing_consumptions as lc
-    where lc.dealer_id = free_quota_remaining.dealer_id
-      and lc.source = 'free_quota'
-      and lc.created_at > free_quota_remaining.at - q.period_days * interval '24 hours'
-  )::integer
-  into v_remaining
-  from app_public.free_quota_configs as q
-  where q.country = free_quota_remaining.country and q.segment = free_quota_remaining.segment
-    and q.valid @> free_quota_remaining.at;
-  return greatest(v_remaining, 0);
+  -- With `<>` and `is not false` only an index by dealer can be used.
+  return array(
+    select s from app_public.dealer_subscriptions as s
+    where s.dealer_id = open_subscriptions.dealer_id and s.status <> 'expired' and (open_subscriptions.at < s.end_at) is not false
+    order by s.id);
 end
 $$;
 
-comment on function app_private.free_quota_remaining(uuid, text, app_public.segment, timestamptz) is 'Free listings that the dealer has left in the rolling period that ends at a moment, counted in the ledger. Exact while the dealer is locked.';
---! EndIncluded quota/free_quota_remaining.sql
+comment on function app_private.open_subscriptions(uuid, timestamptz) is 'The dealer''s subscriptions that have not ended at a moment, running and pending, oldest first, without a lock: for a quote.';
+--! EndIncluded quota/open_subscriptions.sql
+--! Included quota/refuse_overage.sql
+create or replace function app_private.refuse_overage(country text) returns void
+  language plpgsql immutable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'FC009',
+    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
+    detail = jsonb_build_object('country', refuse_overage.country, 'segment', 'DEALER')::text;
+end
+$$;
+
+comment on function app_private.refuse_overage(text) is 'Raises FC009: the quota is used up, and each running subscription forbids overage.';
+--! EndIncluded quota/refuse_overage.sql
 --! Included quota/decide_publication.sql
 create or replace function app_private.decide_publication(
-  dealer_id uuid, country text, at timestamptz, has_free_quota boolean default true
+  dealer_id uuid, country text, at timestamptz, has_free_quota boolean default true, subscriptions app_public.dealer_subscriptions[] default null
 ) returns app_private.publication_decision
   language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_segment constant app_public.segment := 'dealer'::app_public.segment;
-  v_pricing_type constant app_public.pricing_type := 'pay_per_listing'::app_public.pricing_type;
-  v_gate app_private.pricing_gate;
   v_decision app_private.publication_decision;
-  v_price app_public.price_configs;
-  v_unit_price_net numeric := 0.0;
+  v_vat_rates numeric[];
+  v_free_listings integer;
+  v_free_days integer;
+  v_subscription app_public.dealer_subscriptions;
+  v_first app_public.dealer_subscriptions;
+  v_remaining integer;
   v_overage_blocked boolean;
+  v_running integer := 0;
+  v_price app_public.price_configs;
 begin
-  v_gate := app_private.pass_pricing_gate(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
-  v_decision.free_remaining := case when decide_publication.has_free_quota then app_private.free_quota_remaining(
-    decide_publication.dealer_id, decide_publication.country, v_segment, decide_publication.at) else 0 end;
-  -- A cancelled subscription keeps its quota until its end. The subscription that ends first is used first. Pending ones have no
-  -- end and come last, oldest first: one of them is only found if no running subscription has quota left. A subscription
-  -- that was cancelled before its start has no times either. With `<>` and `is not false` only an index by dealer can be used.
-  select
-    coalesce(sum(s.included_listing_quota - s.used_listing_quota) filter (where s.start_at is not null), 0)::integer,
-    (array_agg(s.id order by s.end_at, s.id)
-      filter (where s.used_listing_quota < s.included_listing_quota and (s.start_at is not null or s.status = 'pending')))[1],
-    bool_and(s.overage = 'block') filter (where s.start_at is not null)
-  into v_decision.subscription_remaining, v_decision.subscription_id, v_overage_blocked
-  from app_public.dealer_subscriptions as s
-  where s.dealer_id = decide_publication.dealer_id and s.status <> 'expired'
-    and (s.start_at <= decide_publication.at) is not false and (decide_publication.at < s.end_at) is not false;
-  v_decision.starts_subscription := v_decision.subscription_id is not null and v_decision.subscription_remaining = 0;
-  if v_decision.starts_subscription then
-    select s.included_listing_quota into v_decision.subscription_remaining
-    from app_public.dealer_subscriptions as s
-    where s.dealer_id = decide_publication.dealer_id and s.id = v_decision.subscription_id;
+  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units, q.quota_amount, q.period_days,
+    array(select r.rate from app_public.vat_rates as r where r.country = cc.country and r.valid @> decide_publication.at)
+  into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_free_days, v_vat_rates
+  from app_public.country_currencies as cc
+  join app_public.currencies as c on c.code = cc.currency
+  left join app_public.free_quota_configs as q on q.country = cc.country and q.segment = 'dealer' and q.valid @> decide_publication.at
+  where cc.country = decide_publication.country;
+  if cardinality(v_vat_rates) is distinct from 1 then
+    perform app_private.pass_pricing_gate(decide_publication.country, 'dealer', 'pay_per_listing', decide_publication.at);
   end if;
-
+  v_decision.free_remaining := 0;
+  if v_free_listings > 0 and decide_publication.has_free_quota then
+    select greatest(v_free_listings - count(*), 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
+    where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > at - v_free_days * interval '24 hours';
+  end if;
+  -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
+  -- start has no times. Pending ones have none either: the oldest is used if no running one has quota left.
+  foreach v_subscription in array coalesce(subscriptions, app_private.open_subscriptions(dealer_id, at)) loop
+    v_remaining := v_subscription.included_listing_quota - v_subscription.used_listing_quota;
+    if v_subscription.start_at <= at and at < v_subscription.end_at then
+      v_running := v_running + v_remaining;
+      v_overage_blocked := v_subscription.overage = 'block' and coalesce(v_overage_blocked, true);
+      if v_remaining > 0 and v_subscription.end_at < coalesce(v_first.end_at, 'infinity') then
+        v_first := v_subscription;
+      end if;
+    elsif v_remaining > 0 and v_subscription.status = 'pending' and v_first.id is null then
+      v_first := v_subscription;
+    end if;
+  end loop;
   if v_decision.free_remaining > 0 then
     v_decision.source := 'free_quota';
-    v_decision.subscription_id := null;
-    v_decision.starts_subscription := false;
-  elsif v_decision.subscription_id is not null then
+  elsif v_first.id is not null then
     v_decision.source := 'subscription_quota';
+    v_decision.subscription_id := v_first.id;
   elsif v_overage_blocked then
-    raise exception using
-      errcode = 'FC009',
-      message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
-      detail = jsonb_build_object('country', decide_publication.country, 'segment', upper(v_segment::text collate "C"))::text;
+    perform app_private.refuse_overage(decide_publication.country);
   else
-    v_price := app_private.find_price(decide_publication.country, v_segment, v_pricing_type, decide_publication.at);
     v_decision.source := 'paid_extra';
-    v_decision.price := v_price;
-    v_unit_price_net := v_price.unit_price_net;
+    v_price := app_private.find_price(decide_publication.country, 'dealer', 'pay_per_listing', at);
+    v_decision.price_config_id := v_price.id;
+    v_decision.price_version := v_price.price_version;
   end if;
-  v_decision.charge := app_private.price_item(v_unit_price_net, v_gate);
+  v_decision.starts_subscription := v_decision.source = 'subscription_quota' and v_first.status = 'pending';
+  v_decision.subscription_remaining := case v_first.status when 'pending' then v_first.included_listing_quota else v_running end;
+  v_decision.unit_price_net := app_private.money(coalesce(v_price.unit_price_net, 0.0), v_decision.minor_units);
+  v_decision.net_amount := round(v_decision.unit_price_net, v_decision.minor_units);
+  v_decision.vat_rate := v_vat_rates[1];
+  v_decision.vat_amount := app_private.vat_amount(v_decision.net_amount, v_decision.vat_rate, v_decision.minor_units);
+  v_decision.gross_amount := v_decision.net_amount + v_decision.vat_amount;
   return v_decision;
 end
 $$;
 
-comment on function app_private.decide_publication(uuid, text, timestamptz, boolean) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks. Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid, text, timestamptz, boolean, app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 --! EndIncluded quota/decide_publication.sql
 --! Included listing/quote_listing.sql
 create or replace function app_public.quote_listing(dealer_id uuid) returns app_public.listing_quote
@@ -338,20 +376,14 @@ as $$
 declare
   v_dealer app_public.dealers;
   v_decision app_private.publication_decision;
-  v_quote app_public.listing_quote;
 begin
   perform app_private.require_member(quote_listing.dealer_id);
   select d.* into v_dealer from app_public.dealers as d where d.id = quote_listing.dealer_id;
   perform app_private.require_publisher(v_dealer);
   v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, clock_timestamp(), v_dealer.has_free_quota);
-  v_quote.source := v_decision.source;
-  v_quote.net_amount := (v_decision.charge).net_amount;
-  v_quote.vat_rate := (v_decision.charge).vat_rate;
-  v_quote.gross_amount := (v_decision.charge).gross_amount;
-  v_quote.currency := (v_decision.charge).currency;
-  v_quote.free_remaining := v_decision.free_remaining;
-  v_quote.subscription_remaining := v_decision.subscription_remaining;
-  return v_quote;
+  return (
+    v_decision.source, v_decision.net_amount, v_decision.vat_rate, v_decision.gross_amount, v_decision.currency,
+    v_decision.free_remaining, v_decision.subscription_remaining);
 end
 $$;
 
@@ -384,43 +416,59 @@ comment on function app_private.replay_listing(uuid, uuid, bytea) is 'Returns th
 --! EndIncluded listing/replay_listing.sql
 --! Included listing/record_consumption.sql
 create or replace function app_private.record_consumption(
-  listing app_public.listings, decision app_private.publication_decision
+  decision app_private.publication_decision, listing_id uuid, action app_public.consumption_kind, user_id uuid
 ) returns void
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_charge app_public.invoice_items := decision.charge;
+  v_period_start date;
+  v_invoice_id uuid;
+  v_item_id uuid;
 begin
   if decision.source = 'subscription_quota' then
     if decision.starts_subscription then
-      perform app_private.start_pending_subscription(listing.dealer_id, decision.subscription_id, listing.created_at);
+      perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
     update app_public.dealer_subscriptions as s
-    set used_listing_quota = s.used_listing_quota + 1, updated_at = listing.created_at
-    where s.dealer_id = listing.dealer_id and s.id = decision.subscription_id;
+    set used_listing_quota = s.used_listing_quota + 1, updated_at = decision.at
+    where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
   elsif decision.source = 'paid_extra' then
-    v_charge.dealer_id := listing.dealer_id;
-    v_charge.description := 'Listing ' || listing.id;
-    v_charge.price_config_id := (decision.price).id;
-    v_charge.price_version := (decision.price).price_version;
-    v_charge.country := (decision.price).country;
-    v_charge.created_at := listing.created_at;
-    v_charge.id := app_private.add_invoice_item(v_charge);
+    v_period_start := (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date;
+    update app_public.invoices as i
+    set net_total = i.net_total + decision.net_amount, vat_total = i.vat_total + decision.vat_amount,
+      gross_total = i.gross_total + decision.gross_amount, updated_at = decision.at
+    where i.dealer_id = decision.dealer_id and i.period_start = v_period_start and i.country = decision.country
+      and i.currency = decision.currency and i.kind = 'monthly' and i.status = 'draft'
+    returning i.id into v_invoice_id;
+    -- The first item of a month creates the draft invoice. Not by `on conflict`, which checks and numbers a new row each time.
+    if v_invoice_id is null then
+      insert into app_public.invoices as i (dealer_id, kind, country, currency, period_start, net_total, vat_total, gross_total)
+      values (
+        decision.dealer_id, 'monthly', decision.country, decision.currency, v_period_start,
+        decision.net_amount, decision.vat_amount, decision.gross_amount)
+      returning i.id into v_invoice_id;
+    end if;
+    v_item_id := app_private.time_ordered_uuid();
+    insert into app_public.invoice_items (
+      dealer_id, id, invoice_id, description, price_config_id, price_version, unit_price_net, discount,
+      net_amount, vat_rate, vat_amount, gross_amount, country, currency, created_at)
+    values (
+      decision.dealer_id, v_item_id, v_invoice_id, 'Listing ' || record_consumption.listing_id, decision.price_config_id,
+      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), decision.net_amount,
+      decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.country, decision.currency, decision.at);
   end if;
   insert into app_public.listing_consumptions (
     dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
     net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
   values (
-    listing.dealer_id, listing.id, 'publication', decision.source, decision.subscription_id, v_charge.price_config_id, v_charge.id,
-    v_charge.net_amount, v_charge.vat_rate, v_charge.vat_amount, v_charge.gross_amount, v_charge.currency,
-    listing.created_by, listing.created_at);
-  -- The API counts publications by this notice; a replayed request sends none.
-  raise notice 'listing published' using detail = decision.source;
+    decision.dealer_id, record_consumption.listing_id, record_consumption.action, decision.source, decision.subscription_id,
+    decision.price_config_id, v_item_id, decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount,
+    decision.currency, record_consumption.user_id, decision.at);
 end
 $$;
 
-comment on function app_private.record_consumption(app_public.listings, app_private.publication_decision) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or bills the price, and writes the ledger row of the publication. Sends a notice, by which the API counts publications. The caller holds the dealer''s lock.';
+comment on function app_private.record_consumption(app_private.publication_decision, uuid, app_public.consumption_kind, uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. The caller holds the dealer''s lock.';
 --! EndIncluded listing/record_consumption.sql
 --! Included listing/create_listing.sql
 create or replace function app_public.create_listing(
@@ -434,35 +482,61 @@ as $$
 declare
   v_payload_hash constant bytea := sha256(convert_to(
     jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images))::text, 'UTF8'));
-  v_user_id constant uuid := app_private.require_member(create_listing.dealer_id);
-  v_dealer constant app_public.dealers := app_private.lock_dealer(create_listing.dealer_id);
+  v_user_id constant uuid := app_public.current_user_id();
+  v_dealer app_public.dealers;
+  v_subscriptions app_public.dealer_subscriptions[];
   v_listing app_public.listings;
   v_decision app_private.publication_decision;
+  v_minor_units integer;
   v_at timestamptz;
 begin
-  v_listing := app_private.replay_listing(v_dealer.id, create_listing.idempotency_key, v_payload_hash);
-  if v_listing.id is not null then
-    return v_listing;
+  -- One body, few statements: starting a statement takes longer than running it. This one is membership and the lock of lock_dealer.
+  select d.* into v_dealer
+  from app_public.dealers as d
+  where d.id = create_listing.dealer_id and exists (
+    select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id)
+  for no key update of d;
+  if not found then
+    perform app_private.require_member(create_listing.dealer_id);
+    v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
-  perform app_private.require_publisher(v_dealer);
+  -- The second half of lock_dealer. Its snapshot is newer than the lock, so it also sees the listing that a retry waited for.
+  select l.id, array(
+    select s from app_public.dealer_subscriptions as s
+    where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'
+      and (s.end_at is null or s.status = 'active' or s.end_at > now())
+    order by s.id
+    for update)
+  into v_listing.id, v_subscriptions
+  from (values (true)) as always
+  left join app_public.listings as l on l.dealer_id = create_listing.dealer_id and l.idempotency_key = create_listing.idempotency_key;
+  if v_listing.id is not null then
+    return app_private.replay_listing(create_listing.dealer_id, create_listing.idempotency_key, v_payload_hash);
+  elsif not (v_dealer.is_active and v_dealer.can_publish) then
+    perform app_private.require_publisher(v_dealer);
+  end if;
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
-  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota);
+  v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota, v_subscriptions);
+  if create_listing.currency = v_decision.currency then
+    v_minor_units := v_decision.minor_units;
+  else
+    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
+    select c.minor_units into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
+  end if;
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images,
     idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
     v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
-    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
-    app_private.money(
-      create_listing.price,
-      (select c.minor_units::integer from app_public.currencies as c where c.code = create_listing.currency)),
-    create_listing.currency,
+    app_private.money(create_listing.price, v_minor_units), create_listing.currency,
     app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
     coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
-  perform app_private.record_consumption(v_listing, v_decision);
+  -- The API reads the setting in the same statement and counts the publication by it. A replay does not set it.
+  perform app_private.record_consumption(v_decision, v_listing.id, 'publication', v_user_id),
+    set_config('forecourt.published', v_decision.source::text, true);
   return v_listing;
 end
 $$;

@@ -1,5 +1,5 @@
---! Previous: sha1:e386b889c00d02b05ed95c1aa8805745a3f7625c
---! Hash: sha1:6610b5e56ba33ed6019af4a2538c508dade3da17
+--! Previous: sha1:809dc637ccff94f7bc3c911bf0b2df4841dba154
+--! Hash: sha1:f04359caf9138b6bd09f90bc65779408352e8791
 --! Message: metrics
 
 set local lock_timeout to '2s';

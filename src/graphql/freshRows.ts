@@ -1,12 +1,12 @@
 /**
- * Reads the ledger row of a new listing in the statement that published it.
+ * Reads what a publication has written in the statement that published it: the ledger row, and what paid.
  *
  * PostGraphile reads the relations of a mutation's result in a second transaction, because a statement does not see the rows
  * that its own functions write. A volatile function that is called later in the same statement sees them. With it,
  * publishing a listing is one transaction instead of two.
  */
-import type { Step } from 'grafast'
-import { PgSelectSingleStep, type PgSelectStep } from 'postgraphile/@dataplan/pg'
+import { ObjectStep, type Step, sideEffect } from 'grafast'
+import { PgSelectSingleStep, type PgSelectStep, TYPES } from 'postgraphile/@dataplan/pg'
 import { type SQL, sql } from 'postgraphile/pg-sql2'
 import { wrapPlans } from 'postgraphile/utils'
 
@@ -37,28 +37,46 @@ class FreshRowStep extends PgSelectSingleStep<Resource> {
   }
 }
 
-/** `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` is a join to the publication. */
-export const FreshRowsPlugin: GraphileConfig.Plugin = wrapPlans(
-  ({ pgResources = {} }) => ({
-    Listing: {
-      consumption(plan, $listing) {
-        const resource = pgResources.listing_consumptions
-        if (!isFresh($listing) || !resource) return publicationOnly(plan())
-        const statement = $listing.getClassStep()
-        const consumption = sql.identifier(Symbol('consumption'))
-        statement.join({
-          type: 'left',
-          lateral: true,
-          from: sql`app_public.consumption_of_listing(${statement.alias}.dealer_id, ${statement.alias}.id)`,
-          alias: consumption,
-          conditions: [],
-        })
-        return new FreshRowStep($listing, resource, consumption)
+/**
+ * `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` is a join to the publication.
+ * `onPublished` gets the source of each new listing after its transaction, whatever fields the client selects; a replay has none.
+ */
+export function makeFreshRowsPlugin(onPublished: (source: string) => void): GraphileConfig.Plugin {
+  return wrapPlans(
+    ({ pgResources = {} }) => ({
+      Mutation: {
+        createListing(plan) {
+          const $payload = plan()
+          const $listing = $payload instanceof ObjectStep ? $payload.get('result') : undefined
+          if (!isFresh($listing)) throw new Error('createListing returns no row of a statement')
+          // app_public.create_listing sets it for this transaction.
+          const $source = $listing.select(sql`current_setting('forecourt.published', true)`, TYPES.text)
+          sideEffect($source, source => {
+            if (source) onPublished(source)
+          })
+          return $payload
+        },
       },
-    },
-  }),
-  { name: 'FreshRowsPlugin' },
-)
+      Listing: {
+        consumption(plan, $listing) {
+          const resource = pgResources.listing_consumptions
+          if (!isFresh($listing) || !resource) return publicationOnly(plan())
+          const statement = $listing.getClassStep()
+          const consumption = sql.identifier(Symbol('consumption'))
+          statement.join({
+            type: 'left',
+            lateral: true,
+            from: sql`app_public.consumption_of_listing(${statement.alias}.dealer_id, ${statement.alias}.id)`,
+            alias: consumption,
+            conditions: [],
+          })
+          return new FreshRowStep($listing, resource, consumption)
+        },
+      },
+    }),
+    { name: 'FreshRowsPlugin' },
+  )
+}
 
 /** A listing may have several ledger rows, but one publication. The condition also lets the database use the partial index. */
 function publicationOnly<T>($consumption: T): T {
@@ -69,6 +87,6 @@ function publicationOnly<T>($consumption: T): T {
   return $consumption
 }
 
-function isFresh($row: Step): $row is PgSelectSingleStep {
+function isFresh($row: Step | undefined): $row is PgSelectSingleStep {
   return $row instanceof PgSelectSingleStep && $row.mode === 'mutation'
 }

@@ -69,8 +69,17 @@ test('the listings of a month share one draft, and a listing after its payment o
     ])
   }))
 
-const ITEM = `select app_private.add_invoice_item(jsonb_populate_record(it, jsonb_build_object('created_at', $1::timestamptz)))
-  from app_public.invoice_items as it limit 1`
+/** Charges a copy of the listing at a moment. */
+const ITEM = `
+  with copy as (
+    insert into app_public.listings
+    select (jsonb_populate_record(l, jsonb_build_object('id', gen_random_uuid(), 'idempotency_key', gen_random_uuid()))).*
+    from app_public.listings as l limit 1
+    returning *
+  )
+  select app_private.record_consumption(
+    jsonb_populate_record(d, jsonb_build_object('at', $1::timestamptz)), c.id, 'publication', c.created_by)
+  from copy as c, app_private.decide_publication(c.dealer_id, 'DE', now()) as d`
 
 test('an item belongs to the UTC month of its creation, whatever the time zone of the session', () =>
   rolledBack(database, async client => {

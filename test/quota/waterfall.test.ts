@@ -11,7 +11,6 @@ import {
   makeSubscription,
   makeUser,
   publish,
-  single,
 } from '../support/testData.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
@@ -213,13 +212,9 @@ test('the free quota counts the free listings of the last 30 days, exact to the 
     await client.query("reset role; set local session_replication_role = 'replica'")
     const moveTo = 'update app_public.listing_consumptions set created_at = $2 where listing_id = $1'
     await client.query(moveTo, [oldId, '2026-01-01 12:00:00Z'])
+    await client.query('set local role forecourt_test_owner')
     const remaining = async (moment: string) =>
-      Number(
-        await single(client, "select app_private.free_quota_remaining($1, 'DE', 'dealer', $2)", [
-          dealerId,
-          moment,
-        ]),
-      )
+      (await client.query(DECIDE, [dealerId, moment])).rows[0].free_remaining
     expect(await remaining('2026-01-31 11:59:59.999999Z')).toBe(1)
     expect(await remaining('2026-01-31 12:00:00Z')).toBe(2)
   }))

@@ -18,7 +18,7 @@ export const READING: Record<string, string> = {
   replay_checkout: `select r.dealer_id from app_private.replay_checkout($1, '${KEY}', ${HASH}) as r`,
   replay_listing: `select r.dealer_id from app_private.replay_listing($1, '${KEY}', ${HASH}) as r`,
   lock_dealer: 'select r.id from app_private.lock_dealer($1) as r',
-  free_quota_remaining: `select app_private.free_quota_remaining($1, 'DE', 'dealer', ${NOW})`,
+  open_subscriptions: `select array(select s.id from unnest(app_private.open_subscriptions($1, ${NOW})) as s) as found`,
   decide_publication: `select r.source, r.subscription_id, r.starts_subscription, r.free_remaining, r.subscription_remaining
     from app_private.decide_publication($1, 'DE', ${NOW}, false) as r`,
   consumption_of_listing:
@@ -68,17 +68,18 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
     call: "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')",
     changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
   },
+  // one by a subscription and one by a price
   record_consumption: {
-    call: `select app_private.record_consumption(l, d) from app_private.decide_publication($1, 'DE', ${NOW}, false) as d,
-      (select * from app_public.listings where dealer_id = $1 and title = 'Unpaid') as l`,
-    changed: ['dealer_subscriptions', 'listing_consumptions'],
-    prepare:
-      "insert into app_public.listings select (jsonb_populate_record(l, jsonb_build_object('id', gen_random_uuid(), 'idempotency_key', gen_random_uuid(), 'title', 'Unpaid'))).* from app_public.listings as l where l.dealer_id = $1 limit 1",
-  },
-  add_invoice_item: {
-    call: `select app_private.add_invoice_item(i) from app_public.invoice_items as i
-      where i.dealer_id = $1 and i.price_config_id is not null`,
-    changed: ['invoices', 'invoice_items'],
+    call: `select app_private.record_consumption(charge.d, l.id, 'publication', l.created_by)
+      from app_private.decide_publication($1, 'DE', ${NOW}, false) as d
+      join app_public.price_configs as p on p.country = 'DE' and p.segment = 'dealer' and p.pricing_type = 'pay_per_listing'
+      cross join lateral (values ('Included', d), ('Extra', jsonb_populate_record(d, jsonb_build_object('source', 'paid_extra',
+        'subscription_id', null, 'starts_subscription', false, 'price_config_id', p.id, 'price_version', 1)))) as charge (title, d)
+      join app_public.listings as l on l.dealer_id = $1 and l.title = charge.title`,
+    changed: ['invoices', 'invoice_items', 'dealer_subscriptions', 'listing_consumptions'],
+    prepare: `insert into app_public.listings select (jsonb_populate_record(l, jsonb_build_object(
+        'id', gen_random_uuid(), 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
+      from app_public.listings as l, (values ('Included'), ('Extra')) as t (title) where l.dealer_id = $1 and l.status = 'active'`,
   },
 }
 

@@ -68,6 +68,18 @@ test.each(CHANGES)('the id, the dealer and the included quota of a subscription 
   }),
 )
 
+test('the state trigger names each column of its condition, and no other trigger changes the row after it', async () => {
+  const { rows } = await database.superuser.query<{ name: string; columns: string[]; condition: string[] }>(
+    `select t.tgname as name,
+       array(select a.attname::text from pg_attribute as a where a.attrelid = t.tgrelid and a.attnum = any (t.tgattr) order by 1) as columns,
+       array(select distinct m[1] from regexp_matches(pg_get_triggerdef(t.oid), '(?:old|new)\\.(\\w+)', 'g') as m order by 1) as condition
+     from pg_trigger as t
+     where t.tgrelid = 'app_public.dealer_subscriptions'::regclass and not t.tgisinternal and t.tgtype & 19 = 19`,
+  )
+  expect(rows).toHaveLength(1)
+  expect(rows[0]).toMatchObject({ name: 'dealer_subscriptions_state', columns: rows[0]?.condition })
+})
+
 test('a subscription cannot be removed', () =>
   rolledBack(database, async client => {
     await makeSubscription(client, dealerId, { packageId })
