@@ -1,5 +1,5 @@
---! Previous: sha1:7dca83ddd9254fe615a3f17b2be98c06923c61af
---! Hash: sha1:8e8533a5fdf4ad6e2b44a997018bde6616838cf0
+--! Previous: sha1:b4cf286828703775f8b1701584aa90a870922a61
+--! Hash: sha1:cae8d4a778134e811efbc1079d1b16ff5cf4ee52
 --! Message: rate limits
 
 set local lock_timeout to '2s';

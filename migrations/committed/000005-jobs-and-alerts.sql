@@ -1,5 +1,5 @@
---! Previous: sha1:33ee574204a15480ffd1bcab736457c46a82b726
---! Hash: sha1:2f03999b448e96bc441a3f0714038202ff172e77
+--! Previous: sha1:a4d1f6a3d1779c1937dba8ede87d018f6ff147a9
+--! Hash: sha1:a1f5dbf4d42563691020b385bc14c34cd15ef7f5
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:2f03999b448e96bc441a3f0714038202ff172e77
---! Hash: sha1:b0128f7f48cb1f22a5a2e3cea12847b8ec74a9a6
+--! Previous: sha1:a1f5dbf4d42563691020b385bc14c34cd15ef7f5
+--! Hash: sha1:f694f7f4ea13d528b28d7e06283d38144f513b9a
 --! Message: pricing
 
 set local lock_timeout to '2s';

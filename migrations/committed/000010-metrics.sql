@@ -1,5 +1,5 @@
---! Previous: sha1:f5c12085319041618c17f424a4eda9d6f6d56445
---! Hash: sha1:19fdd53b30f403f928f995c60c4b540082258788
+--! Previous: sha1:e928b30e6073bfb3593af7ebf5277bc0b97712e3
+--! Hash: sha1:292dd4e0cb9529d0e77678e61ac1a52568fbcc63
 --! Message: metrics
 
 set local lock_timeout to '2s';
