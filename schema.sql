@@ -1506,7 +1506,6 @@ CREATE OR REPLACE FUNCTION app_private.check_dealer_subscription(status app_publ
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
   return case
@@ -1538,7 +1537,6 @@ CREATE OR REPLACE FUNCTION app_private.check_invoice(kind app_public.invoice_kin
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
   return case
@@ -1561,7 +1559,6 @@ CREATE OR REPLACE FUNCTION app_private.check_invoice_item(price_config_id uuid, 
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
   return case
@@ -1618,7 +1615,6 @@ CREATE OR REPLACE FUNCTION app_private.check_listing(title text, description tex
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
   return case
@@ -1650,7 +1646,6 @@ CREATE OR REPLACE FUNCTION app_private.check_listing_consumption(source app_publ
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
   return case

@@ -1,5 +1,5 @@
 --! Previous: sha1:f694f7f4ea13d528b28d7e06283d38144f513b9a
---! Hash: sha1:6f62a99dd8a8f23553e567049e079794c24fb4d8
+--! Hash: sha1:b8626077e607ba9e214d98b26c5cae0259c8e367
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -57,7 +57,7 @@ create or replace function app_private.check_invoice(
   net_total numeric, vat_total numeric, gross_total numeric
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
 as $$
 begin
   return case
@@ -83,7 +83,7 @@ create or replace function app_private.check_invoice_item(
   net_amount numeric, vat_amount numeric, gross_amount numeric
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
 as $$
 begin
   return case

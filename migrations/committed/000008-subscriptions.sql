@@ -1,5 +1,5 @@
---! Previous: sha1:6f62a99dd8a8f23553e567049e079794c24fb4d8
---! Hash: sha1:890ca13178b096783852bdfa2c60024efb00d0fb
+--! Previous: sha1:b8626077e607ba9e214d98b26c5cae0259c8e367
+--! Hash: sha1:ca87f84784f6bf5511d83ddab8797ffd34b6d8b4
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -18,7 +18,7 @@ create or replace function app_private.check_dealer_subscription(
   included_highlight_quota integer, used_highlight_quota integer
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
 as $$
 begin
   return case

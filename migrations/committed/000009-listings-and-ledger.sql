@@ -1,5 +1,5 @@
---! Previous: sha1:890ca13178b096783852bdfa2c60024efb00d0fb
---! Hash: sha1:e928b30e6073bfb3593af7ebf5277bc0b97712e3
+--! Previous: sha1:ca87f84784f6bf5511d83ddab8797ffd34b6d8b4
+--! Hash: sha1:c587a6f408c0e39234bdf7807fb2f3f8189e705c
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -53,7 +53,7 @@ create or replace function app_private.check_listing(
   title text, description text, module text, price numeric, attributes jsonb, images text[]
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
 as $$
 begin
   return case
@@ -88,7 +88,7 @@ create or replace function app_private.check_listing_consumption(
   net_amount numeric, vat_amount numeric, gross_amount numeric
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
 as $$
 begin
   return case

@@ -1,5 +1,5 @@
---! Previous: sha1:e928b30e6073bfb3593af7ebf5277bc0b97712e3
---! Hash: sha1:292dd4e0cb9529d0e77678e61ac1a52568fbcc63
+--! Previous: sha1:c587a6f408c0e39234bdf7807fb2f3f8189e705c
+--! Hash: sha1:f9c38077f3f2e0a134e3fb532a1acb9094617882
 --! Message: metrics
 
 set local lock_timeout to '2s';
