@@ -707,19 +707,11 @@ create table app_public.dealer_subscriptions (
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
   constraint dealer_subscriptions_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
-  constraint dealer_subscriptions_duration_days_positive CHECK ((duration_days > 0)),
-  constraint dealer_subscriptions_ends_after_start CHECK ((end_at > start_at)),
   constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint dealer_subscriptions_invoice_key UNIQUE (dealer_id, invoice_id),
   constraint dealer_subscriptions_package FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
   constraint dealer_subscriptions_pkey PRIMARY KEY (id, dealer_id),
-  constraint dealer_subscriptions_started_has_times CHECK (
-CASE status
-    WHEN 'pending'::app_public.subscription_status THEN ((start_at IS NULL) AND (end_at IS NULL))
-    WHEN 'cancelled'::app_public.subscription_status THEN ((start_at IS NULL) = (end_at IS NULL))
-    ELSE ((start_at IS NOT NULL) AND (end_at IS NOT NULL))
-END),
-  constraint dealer_subscriptions_used_within_included CHECK ((((used_listing_quota >= 0) AND (used_listing_quota <= included_listing_quota)) AND ((used_premium_quota >= 0) AND (used_premium_quota <= included_premium_quota)) AND ((used_highlight_quota >= 0) AND (used_highlight_quota <= included_highlight_quota))))
+  constraint dealer_subscriptions_valid CHECK (app_private.check_dealer_subscription(status, duration_days, start_at, end_at, included_listing_quota, used_listing_quota, included_premium_quota, used_premium_quota, included_highlight_quota, used_highlight_quota))
 ) with (fillfactor=80);
 CREATE INDEX ix_dealer_subscriptions_active_end_at ON app_public.dealer_subscriptions USING btree (end_at) WHERE (status = 'active'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_subscriptions USING btree (dealer_id, id) WHERE (status = 'pending'::app_public.subscription_status);
@@ -871,15 +863,12 @@ create table app_public.invoice_items (
   country text not null,
   currency text not null,
   created_at timestamp with time zone default clock_timestamp() not null,
-  constraint invoice_items_amounts_add_up CHECK (((gross_amount = (net_amount + vat_amount)) AND (net_amount >= (0)::numeric) AND (vat_amount >= (0)::numeric))),
   constraint invoice_items_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
-  constraint invoice_items_discount_within_price CHECK (((discount >= (0)::numeric) AND (discount <= unit_price_net))),
   constraint invoice_items_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
-  constraint invoice_items_one_origin CHECK ((num_nonnulls(price_config_id, package_id) = 1)),
   constraint invoice_items_package_id_fkey FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
   constraint invoice_items_pkey PRIMARY KEY (dealer_id, id),
   constraint invoice_items_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
-  constraint invoice_items_version_of_price CHECK (((price_config_id IS NULL) = (price_version IS NULL)))
+  constraint invoice_items_valid CHECK (app_private.check_invoice_item(price_config_id, package_id, price_version, unit_price_net, discount, net_amount, vat_amount, gross_amount))
 );
 CREATE INDEX ix_invoice_items_invoice_id_dealer_id ON app_public.invoice_items USING btree (invoice_id, dealer_id);
 CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.invoice_items FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
@@ -927,11 +916,8 @@ create table app_public.invoices (
   paid_at timestamp with time zone,
   constraint invoices_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint invoices_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
-  constraint invoices_monthly_has_period CHECK (((kind = 'monthly'::app_public.invoice_kind) = (period_start IS NOT NULL))),
-  constraint invoices_paid_has_time CHECK (((status = 'paid'::app_public.invoice_status) = (paid_at IS NOT NULL))),
-  constraint invoices_period_starts_month CHECK ((EXTRACT(day FROM period_start) = (1)::numeric)),
   constraint invoices_pkey PRIMARY KEY (dealer_id, id),
-  constraint invoices_totals_add_up CHECK (((gross_total = (net_total + vat_total)) AND (net_total >= (0)::numeric) AND (vat_total >= (0)::numeric)))
+  constraint invoices_valid CHECK (app_private.check_invoice(kind, status, period_start, paid_at, net_total, vat_total, gross_total))
 ) with (fillfactor=80);
 CREATE INDEX ix_invoices_id ON app_public.invoices USING btree (id);
 CREATE UNIQUE INDEX ux_invoices_open_month ON app_public.invoices USING btree (dealer_id, period_start, country, currency) WHERE ((kind = 'monthly'::app_public.invoice_kind) AND (status = 'draft'::app_public.invoice_status));
@@ -981,21 +967,13 @@ create table app_public.listing_consumptions (
   currency text not null,
   created_by uuid not null,
   created_at timestamp with time zone default clock_timestamp() not null,
-  constraint listing_consumptions_amounts_add_up CHECK (((gross_amount = (net_amount + vat_amount)) AND (net_amount >= (0)::numeric) AND (vat_amount >= (0)::numeric))),
   constraint listing_consumptions_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
   constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
-  constraint listing_consumptions_only_extras_cost CHECK (((source = 'paid_extra'::app_public.consumption_source) OR (net_amount = (0)::numeric))),
   constraint listing_consumptions_pkey PRIMARY KEY (id, dealer_id),
   constraint listing_consumptions_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
-  constraint listing_consumptions_source_has_proof CHECK (
-CASE source
-    WHEN 'free_quota'::app_public.consumption_source THEN (num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0)
-    WHEN 'subscription_quota'::app_public.consumption_source THEN ((subscription_id IS NOT NULL) AND (num_nonnulls(price_config_id, invoice_item_id) = 0))
-    WHEN 'paid_extra'::app_public.consumption_source THEN ((subscription_id IS NULL) AND (num_nulls(price_config_id, invoice_item_id) = 0))
-    ELSE NULL::boolean
-END),
-  constraint listing_consumptions_subscription FOREIGN KEY (dealer_id, subscription_id) REFERENCES app_public.dealer_subscriptions(dealer_id, id)
+  constraint listing_consumptions_subscription FOREIGN KEY (dealer_id, subscription_id) REFERENCES app_public.dealer_subscriptions(dealer_id, id),
+  constraint listing_consumptions_valid CHECK (app_private.check_listing_consumption(source, subscription_id, price_config_id, invoice_item_id, net_amount, vat_amount, gross_amount))
 );
 CREATE INDEX ix_listing_consumptions_free_dealer_id_created_at ON app_public.listing_consumptions USING btree (dealer_id, created_at) WHERE (source = 'free_quota'::app_public.consumption_source);
 CREATE UNIQUE INDEX ux_listing_consumptions_one_per_invoice_item ON app_public.listing_consumptions USING btree (dealer_id, invoice_item_id) WHERE (invoice_item_id IS NOT NULL);
@@ -1046,20 +1024,12 @@ create table app_public.listings (
   created_by uuid not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
-  constraint listings_attributes_object CHECK ((jsonb_typeof(attributes) = 'object'::text)),
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
-  constraint listings_description_length CHECK (app_private.is_text(description, 10000)),
   constraint listings_idempotency_key UNIQUE (dealer_id, idempotency_key),
-  constraint listings_images_count CHECK ((((cardinality(images) <= 50) AND (array_ndims(images) = 1)) OR (images = '{}'::text[]))),
-  constraint listings_images_form CHECK (app_private.are_urls(images)),
-  constraint listings_images_present CHECK ((array_position(images, NULL::text) IS NULL)),
-  constraint listings_module_form CHECK ((module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'::text)),
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
-  constraint listings_price_range CHECK (((price >= (0)::numeric) AND (price < ('1000000000000'::bigint)::numeric))),
-  constraint listings_price_scale CHECK ((scale(price) <= 4)),
-  constraint listings_title_length CHECK (app_private.is_line(title, 200))
+  constraint listings_valid CHECK (app_private.check_listing(title, description, module, price, attributes, images))
 );
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
@@ -1087,29 +1057,11 @@ comment on column app_public.listings.price is 'The price that the dealer asks f
 comment on column app_public.listings.status is 'Its step from publication to removal.';
 comment on column app_public.listings.title is '1 to 200 characters in one line.';
 comment on column app_public.listings.updated_at is 'When the listing last changed.';
-comment on constraint listings_attributes_object on app_public.listings is '@field attributes
-Please send the attributes as a JSON object.';
 comment on constraint listings_currency_known on app_public.listings is '@field currency
 This currency is not available. Please enter a code of ISO 4217, such as EUR.';
 comment on constraint listings_dealer on app_public.listings is '@forwardBehavior +singularRelation:resource:single
 @fieldName dealer
 @forwardDescription The dealer that offers it; null unless you are a member.';
-comment on constraint listings_description_length on app_public.listings is '@field description
-Please enter a description of at most 10,000 characters, without control characters except line breaks and tabs.';
-comment on constraint listings_images_count on app_public.listings is '@field images
-Please send at most 50 images, as a flat list.';
-comment on constraint listings_images_form on app_public.listings is '@field images
-Please send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.';
-comment on constraint listings_images_present on app_public.listings is '@field images
-Please send no image that is null.';
-comment on constraint listings_module_form on app_public.listings is '@field module
-Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.';
-comment on constraint listings_price_range on app_public.listings is '@field price
-Please enter a price of at least 0 and below 1,000,000,000,000.';
-comment on constraint listings_price_scale on app_public.listings is '@field price
-Please enter a price with at most 4 decimal places.';
-comment on constraint listings_title_length on app_public.listings is '@field title
-Please enter a title of 1 to 200 characters, at least one of them visible, in one line.';
 comment on table app_public.listings is '@behavior +query:resource:connection
 A vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
 
@@ -1546,6 +1498,82 @@ end
 $function$;
 comment on function app_private.begin_job_run(text,text) is 'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
 
+CREATE OR REPLACE FUNCTION app_private.check_dealer_subscription(status app_public.subscription_status, duration_days integer, start_at timestamp with time zone, end_at timestamp with time zone, included_listing_quota integer, used_listing_quota integer, included_premium_quota integer, used_premium_quota integer, included_highlight_quota integer, used_highlight_quota integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+begin
+  return case
+    when not duration_days > 0
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_duration_days_positive',
+        format('A subscription cannot last %s days.', duration_days))
+    when not end_at > start_at
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_ends_after_start', 'A subscription ends after its start.')
+    when not case status
+        when 'pending' then start_at is null and end_at is null
+        when 'cancelled' then (start_at is null) = (end_at is null)
+        else start_at is not null and end_at is not null
+      end
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_started_has_times',
+        format('A subscription that is %s has another start or end than its status needs.', status))
+    when not (
+        used_listing_quota between 0 and included_listing_quota
+        and used_premium_quota between 0 and included_premium_quota
+        and used_highlight_quota between 0 and included_highlight_quota)
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_used_within_included',
+        'A used quota is negative or exceeds the included one.')
+    else true
+  end;
+end
+$function$;
+comment on function app_private.check_dealer_subscription(app_public.subscription_status,integer,timestamp with time zone,timestamp with time zone,integer,integer,integer,integer,integer,integer) is 'The rules of a subscription. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+
+CREATE OR REPLACE FUNCTION app_private.check_invoice(kind app_public.invoice_kind, status app_public.invoice_status, period_start date, paid_at timestamp with time zone, net_total numeric, vat_total numeric, gross_total numeric)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+begin
+  return case
+    when not (kind = 'monthly') = (period_start is not null)
+      then app_private.refuse_row('invoices', 'invoices_monthly_has_period', 'A monthly invoice, and no other, has a month.')
+    when not (status = 'paid') = (paid_at is not null)
+      then app_private.refuse_row('invoices', 'invoices_paid_has_time', 'A paid invoice, and no other, has the time of its payment.')
+    when not extract(day from period_start) = 1
+      then app_private.refuse_row('invoices', 'invoices_period_starts_month', format('%s is not the first day of a month.', period_start))
+    when not (gross_total = net_total + vat_total and net_total >= 0 and vat_total >= 0)
+      then app_private.refuse_row('invoices', 'invoices_totals_add_up',
+        format('The totals are negative or do not add up: %s + %s = %s.', net_total, vat_total, gross_total))
+    else true
+  end;
+end
+$function$;
+comment on function app_private.check_invoice(app_public.invoice_kind,app_public.invoice_status,date,timestamp with time zone,numeric,numeric,numeric) is 'The rules of an invoice. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+
+CREATE OR REPLACE FUNCTION app_private.check_invoice_item(price_config_id uuid, package_id uuid, price_version integer, unit_price_net numeric, discount numeric, net_amount numeric, vat_amount numeric, gross_amount numeric)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+begin
+  return case
+    when not (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+      then app_private.refuse_row('invoice_items', 'invoice_items_amounts_add_up',
+        format('The amounts are negative or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+    when not discount between 0 and unit_price_net
+      then app_private.refuse_row('invoice_items', 'invoice_items_discount_within_price',
+        format('The discount %s is not between 0 and the price %s.', discount, unit_price_net))
+    when not num_nonnulls(price_config_id, package_id) = 1
+      then app_private.refuse_row('invoice_items', 'invoice_items_one_origin', 'An item is either for a price or for a package.')
+    when not (price_config_id is null) = (price_version is null)
+      then app_private.refuse_row('invoice_items', 'invoice_items_version_of_price', 'A price needs its version, and a version its price.')
+    else true
+  end;
+end
+$function$;
+comment on function app_private.check_invoice_item(uuid,uuid,integer,numeric,numeric,numeric,numeric,numeric) is 'The rules of an invoice item. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+
 CREATE OR REPLACE FUNCTION app_private.check_ledger(listings_in_order_since timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_private.ledger_checks
  LANGUAGE plpgsql
@@ -1578,6 +1606,63 @@ begin
 end
 $function$;
 comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
+
+CREATE OR REPLACE FUNCTION app_private.check_listing(title text, description text, module text, price numeric, attributes jsonb, images text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+begin
+  return case
+    when not jsonb_typeof(attributes) = 'object' then app_private.refuse_row('listings', 'listings_attributes_object',
+      'Please send the attributes as a JSON object.', 'attributes')
+    when not app_private.is_text(description, 10000) then app_private.refuse_row('listings', 'listings_description_length',
+      'Please enter a description of at most 10,000 characters, without control characters except line breaks and tabs.', 'description')
+    when not (images = '{}' or cardinality(images) <= 50 and array_ndims(images) = 1) then app_private.refuse_row('listings', 'listings_images_count',
+      'Please send at most 50 images, as a flat list.', 'images')
+    when not (images = '{}' or app_private.are_urls(images)) then app_private.refuse_row('listings', 'listings_images_form',
+      'Please send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.', 'images')
+    when not array_position(images, null) is null then app_private.refuse_row('listings', 'listings_images_present',
+      'Please send no image that is null.', 'images')
+    when not module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$' then app_private.refuse_row('listings', 'listings_module_form',
+      'Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.', 'module')
+    when not (price >= 0 and price < 1000000000000) then app_private.refuse_row('listings', 'listings_price_range',
+      'Please enter a price of at least 0 and below 1,000,000,000,000.', 'price')
+    when not scale(price) <= 4 then app_private.refuse_row('listings', 'listings_price_scale',
+      'Please enter a price with at most 4 decimal places.', 'price')
+    when not app_private.is_line(title, 200) then app_private.refuse_row('listings', 'listings_title_length',
+      'Please enter a title of 1 to 200 characters, at least one of them visible, in one line.', 'title')
+    else true
+  end;
+end
+$function$;
+comment on function app_private.check_listing(text,text,text,numeric,jsonb,text[]) is 'The rules of a listing. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+
+CREATE OR REPLACE FUNCTION app_private.check_listing_consumption(source app_public.consumption_source, subscription_id uuid, price_config_id uuid, invoice_item_id uuid, net_amount numeric, vat_amount numeric, gross_amount numeric)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+begin
+  return case
+    when not (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_amounts_add_up',
+        format('The amounts are negative or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+    when not (source = 'paid_extra' or net_amount = 0)
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_only_extras_cost',
+        format('A %s costs nothing, but its net amount is %s.', source, net_amount))
+    when not case source
+        when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
+        when 'subscription_quota' then subscription_id is not null and num_nonnulls(price_config_id, invoice_item_id) = 0
+        when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
+      end
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_source_has_proof',
+        format('A %s has another subscription, price or invoice item than its source needs.', source))
+    else true
+  end;
+end
+$function$;
+comment on function app_private.check_listing_consumption(app_public.consumption_source,uuid,uuid,uuid,numeric,numeric,numeric) is 'The rules of a ledger row. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -2059,28 +2144,16 @@ comment on function app_private.is_email(text) is 'Whether a normalised e-mail a
 
 CREATE OR REPLACE FUNCTION app_private.is_line(value text, most integer)
  RETURNS boolean
- LANGUAGE plpgsql
+ LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  return length(value) <= most and value is nfc normalized
-    and value ~ ('[^' || app_private.invisible_characters() || ']')
-    and value !~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]';
-end
-$function$;
+RETURN ((length(value) <= most) AND (value IS NFC NORMALIZED) AND (value ~ (('[^'::text || app_private.invisible_characters()) || ']'::text)) AND (value !~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]'::text));
 comment on function app_private.is_line(text,integer) is 'Whether a name or a title can be stored: Unicode form NFC, at least one visible character, no line breaks or other control characters, and no more characters than allowed.';
 
 CREATE OR REPLACE FUNCTION app_private.is_text(value text, most integer)
  RETURNS boolean
- LANGUAGE plpgsql
+ LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  return length(value) <= most and value is nfc normalized and value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]';
-end
-$function$;
+RETURN ((length(value) <= most) AND (value IS NFC NORMALIZED) AND (value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]'::text));
 comment on function app_private.is_text(text,integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
 
 CREATE OR REPLACE FUNCTION app_private.iso_minor_units(currency text)
@@ -2630,6 +2703,23 @@ begin
 end
 $function$;
 comment on function app_private.refuse_overage(text) is 'Raises FC009: the quota is used up, and each running subscription forbids overage.';
+
+CREATE OR REPLACE FUNCTION app_private.refuse_row(table_name text, rule text, message text, field text DEFAULT NULL::text, error_code text DEFAULT 'check_violation'::text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Stable: the planner would call an immutable function already while it plans the rules.
+  raise exception using
+    errcode = error_code,
+    schema = 'app_public', table = table_name, constraint = rule,
+    message = refuse_row.message,
+    detail = jsonb_strip_nulls(jsonb_build_object('field', field));
+end
+$function$;
+comment on function app_private.refuse_row(text,text,text,text,text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
 
 CREATE OR REPLACE FUNCTION app_private.release_dead_workers()
  RETURNS void

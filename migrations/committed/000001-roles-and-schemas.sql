@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:1d9072da18aba52a4717015082daf00ba5562390
+--! Hash: sha1:ea16e4143f333bed907f6d782b5ae54dcf2f4848
 --! Message: roles and schemas
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -91,6 +91,25 @@ $$;
 
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
 --! EndIncluded database/refuse_change.sql
+--! Included database/refuse_row.sql
+create or replace function app_private.refuse_row(
+  table_name text, rule text, message text, field text default null, error_code text default 'check_violation'
+) returns boolean
+  language plpgsql stable security invoker parallel safe
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  -- Stable: the planner would call an immutable function already while it plans the rules.
+  raise exception using
+    errcode = error_code,
+    schema = 'app_public', table = table_name, constraint = rule,
+    message = refuse_row.message,
+    detail = jsonb_strip_nulls(jsonb_build_object('field', field));
+end
+$$;
+
+comment on function app_private.refuse_row(text, text, text, text, text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
+--! EndIncluded database/refuse_row.sql
 --! Included database/applied_migrations.sql
 create or replace function app_public.applied_migrations() returns text[]
   language plpgsql stable security definer

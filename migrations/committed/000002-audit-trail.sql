@@ -1,5 +1,5 @@
---! Previous: sha1:1d9072da18aba52a4717015082daf00ba5562390
---! Hash: sha1:7dca83ddd9254fe615a3f17b2be98c06923c61af
+--! Previous: sha1:ea16e4143f333bed907f6d782b5ae54dcf2f4848
+--! Hash: sha1:b4cf286828703775f8b1701584aa90a870922a61
 --! Message: audit trail
 
 set local lock_timeout to '2s';

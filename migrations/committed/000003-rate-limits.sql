@@ -1,5 +1,5 @@
---! Previous: sha1:7dca83ddd9254fe615a3f17b2be98c06923c61af
---! Hash: sha1:b613acc3b4f1fae55ca320be681219eb6cf4dbd3
+--! Previous: sha1:b4cf286828703775f8b1701584aa90a870922a61
+--! Hash: sha1:66d2983dd23d2ee87a00623fffabcf54c712e978
 --! Message: rate limits
 
 set local lock_timeout to '2s';

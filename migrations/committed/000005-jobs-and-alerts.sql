@@ -1,5 +1,5 @@
---! Previous: sha1:f6d4d4b33087cd0cd0480f3ce702fd74528c8d2a
---! Hash: sha1:204e867861ea50a0a91d87fbdc96882e5cca4717
+--! Previous: sha1:43b98931e99235e0b1bca74d24fb4993e201146c
+--! Hash: sha1:3a386dbaaff7f6a2adef4de7b71e0affcb197920
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

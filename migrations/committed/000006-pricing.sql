@@ -1,5 +1,5 @@
---! Previous: sha1:204e867861ea50a0a91d87fbdc96882e5cca4717
---! Hash: sha1:887a3845c7e75705da67209bc565d1cfb61c27c9
+--! Previous: sha1:3a386dbaaff7f6a2adef4de7b71e0affcb197920
+--! Hash: sha1:a6e50255c38c749724849dedeee7d6d0ff806c16
 --! Message: pricing
 
 set local lock_timeout to '2s';

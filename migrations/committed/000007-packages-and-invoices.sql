@@ -1,5 +1,5 @@
---! Previous: sha1:887a3845c7e75705da67209bc565d1cfb61c27c9
---! Hash: sha1:9911c635b6b26649d39fa1c135441d4b03d5b31b
+--! Previous: sha1:a6e50255c38c749724849dedeee7d6d0ff806c16
+--! Hash: sha1:79a3de06e42b8f5a7de21f0f4e661a4fa8c27cd8
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -50,6 +50,61 @@ comment on column app_public.dealer_packages.highlight_quota is 'Included highli
 comment on column app_public.dealer_packages.overage is 'How listings beyond the included ones are handled.';
 comment on column app_public.dealer_packages.is_active is 'Whether the package is on sale.';
 
+-- Before the tables, whose constraints call them.
+--! Included billing/check_invoice.sql
+create or replace function app_private.check_invoice(
+  kind app_public.invoice_kind, status app_public.invoice_status, period_start date, paid_at timestamptz,
+  net_total numeric, vat_total numeric, gross_total numeric
+) returns boolean
+  language plpgsql immutable security invoker parallel safe
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+as $$
+begin
+  return case
+    when not (kind = 'monthly') = (period_start is not null)
+      then app_private.refuse_row('invoices', 'invoices_monthly_has_period', 'A monthly invoice, and no other, has a month.')
+    when not (status = 'paid') = (paid_at is not null)
+      then app_private.refuse_row('invoices', 'invoices_paid_has_time', 'A paid invoice, and no other, has the time of its payment.')
+    when not extract(day from period_start) = 1
+      then app_private.refuse_row('invoices', 'invoices_period_starts_month', format('%s is not the first day of a month.', period_start))
+    when not (gross_total = net_total + vat_total and net_total >= 0 and vat_total >= 0)
+      then app_private.refuse_row('invoices', 'invoices_totals_add_up',
+        format('The totals are negative or do not add up: %s + %s = %s.', net_total, vat_total, gross_total))
+    else true
+  end;
+end
+$$;
+
+comment on function app_private.check_invoice(app_public.invoice_kind, app_public.invoice_status, date, timestamptz, numeric, numeric, numeric) is 'The rules of an invoice. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+--! EndIncluded billing/check_invoice.sql
+--! Included billing/check_invoice_item.sql
+create or replace function app_private.check_invoice_item(
+  price_config_id uuid, package_id uuid, price_version integer, unit_price_net numeric, discount numeric,
+  net_amount numeric, vat_amount numeric, gross_amount numeric
+) returns boolean
+  language plpgsql immutable security invoker parallel safe
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+as $$
+begin
+  return case
+    when not (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+      then app_private.refuse_row('invoice_items', 'invoice_items_amounts_add_up',
+        format('The amounts are negative or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+    when not discount between 0 and unit_price_net
+      then app_private.refuse_row('invoice_items', 'invoice_items_discount_within_price',
+        format('The discount %s is not between 0 and the price %s.', discount, unit_price_net))
+    when not num_nonnulls(price_config_id, package_id) = 1
+      then app_private.refuse_row('invoice_items', 'invoice_items_one_origin', 'An item is either for a price or for a package.')
+    when not (price_config_id is null) = (price_version is null)
+      then app_private.refuse_row('invoice_items', 'invoice_items_version_of_price', 'A price needs its version, and a version its price.')
+    else true
+  end;
+end
+$$;
+
+comment on function app_private.check_invoice_item(uuid, uuid, integer, numeric, numeric, numeric, numeric, numeric) is 'The rules of an invoice item. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+--! EndIncluded billing/check_invoice_item.sql
+
 create table if not exists app_public.invoices (
   dealer_id uuid not null constraint invoices_dealer references app_public.dealers,
   id uuid not null default app_private.time_ordered_uuid(),
@@ -65,10 +120,7 @@ create table if not exists app_public.invoices (
   updated_at timestamptz not null default clock_timestamp(),
   paid_at timestamptz,
   primary key (dealer_id, id),
-  constraint invoices_monthly_has_period check ((kind = 'monthly') = (period_start is not null)),
-  constraint invoices_period_starts_month check (extract(day from period_start) = 1),
-  constraint invoices_paid_has_time check ((status = 'paid') = (paid_at is not null)),
-  constraint invoices_totals_add_up check (gross_total = net_total + vat_total and net_total >= 0 and vat_total >= 0)
+  constraint invoices_valid check (app_private.check_invoice(kind, status, period_start, paid_at, net_total, vat_total, gross_total))
 ) with (fillfactor = 80);
 comment on table app_public.invoices is E'@behavior +query:resource:connection\nAn amount that a dealer owes. The totals are the sums of the items.';
 comment on column app_public.invoices.dealer_id is 'The dealer that owes it.';
@@ -109,10 +161,8 @@ create table if not exists app_public.invoice_items (
   created_at timestamptz not null default clock_timestamp(),
   primary key (dealer_id, id),
   constraint invoice_items_invoice foreign key (dealer_id, invoice_id) references app_public.invoices (dealer_id, id),
-  constraint invoice_items_one_origin check (num_nonnulls(price_config_id, package_id) = 1),
-  constraint invoice_items_version_of_price check ((price_config_id is null) = (price_version is null)),
-  constraint invoice_items_discount_within_price check (discount between 0 and unit_price_net),
-  constraint invoice_items_amounts_add_up check (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+  constraint invoice_items_valid check (app_private.check_invoice_item(
+    price_config_id, package_id, price_version, unit_price_net, discount, net_amount, vat_amount, gross_amount))
 );
 comment on table app_public.invoice_items is 'A line of an invoice: a snapshot that never changes.';
 comment on column app_public.invoice_items.dealer_id is 'The dealer that owes it.';

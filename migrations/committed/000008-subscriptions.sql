@@ -1,5 +1,5 @@
---! Previous: sha1:9911c635b6b26649d39fa1c135441d4b03d5b31b
---! Hash: sha1:27e532c27cb72e3959a78612f59a7b7d28c6d251
+--! Previous: sha1:79a3de06e42b8f5a7de21f0f4e661a4fa8c27cd8
+--! Hash: sha1:fd97128a36d9affc94d5ce791397f9b723b155d0
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -10,13 +10,51 @@ do $$ begin
 exception when duplicate_object then null; end $$;
 comment on type app_public.subscription_status is 'pending → active → expired, and pending or active → cancelled.';
 
+-- Before the table, whose constraint calls it.
+--! Included subscription/check_dealer_subscription.sql
+create or replace function app_private.check_dealer_subscription(
+  status app_public.subscription_status, duration_days integer, start_at timestamptz, end_at timestamptz,
+  included_listing_quota integer, used_listing_quota integer, included_premium_quota integer, used_premium_quota integer,
+  included_highlight_quota integer, used_highlight_quota integer
+) returns boolean
+  language plpgsql immutable security invoker parallel safe
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+as $$
+begin
+  return case
+    when not duration_days > 0
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_duration_days_positive',
+        format('A subscription cannot last %s days.', duration_days))
+    when not end_at > start_at
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_ends_after_start', 'A subscription ends after its start.')
+    when not case status
+        when 'pending' then start_at is null and end_at is null
+        when 'cancelled' then (start_at is null) = (end_at is null)
+        else start_at is not null and end_at is not null
+      end
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_started_has_times',
+        format('A subscription that is %s has another start or end than its status needs.', status))
+    when not (
+        used_listing_quota between 0 and included_listing_quota
+        and used_premium_quota between 0 and included_premium_quota
+        and used_highlight_quota between 0 and included_highlight_quota)
+      then app_private.refuse_row('dealer_subscriptions', 'dealer_subscriptions_used_within_included',
+        'A used quota is negative or exceeds the included one.')
+    else true
+  end;
+end
+$$;
+
+comment on function app_private.check_dealer_subscription(app_public.subscription_status, integer, timestamptz, timestamptz, integer, integer, integer, integer, integer, integer) is 'The rules of a subscription. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+--! EndIncluded subscription/check_dealer_subscription.sql
+
 create table if not exists app_public.dealer_subscriptions (
   dealer_id uuid not null constraint dealer_subscriptions_dealer references app_public.dealers,
   id uuid not null default app_private.time_ordered_uuid(),
   package_id uuid not null constraint dealer_subscriptions_package references app_public.dealer_packages,
   invoice_id uuid,
   status app_public.subscription_status not null default 'pending',
-  duration_days integer not null constraint dealer_subscriptions_duration_days_positive check (duration_days > 0),
+  duration_days integer not null,
   start_at timestamptz,
   end_at timestamptz,
   overage app_public.overage not null default 'charge',
@@ -32,15 +70,9 @@ create table if not exists app_public.dealer_subscriptions (
   primary key (id, dealer_id),
   constraint dealer_subscriptions_invoice_key unique (dealer_id, invoice_id),
   constraint dealer_subscriptions_invoice foreign key (dealer_id, invoice_id) references app_public.invoices (dealer_id, id),
-  constraint dealer_subscriptions_started_has_times check (
-    case status when 'pending' then start_at is null and end_at is null
-      when 'cancelled' then (start_at is null) = (end_at is null)
-      else start_at is not null and end_at is not null end),
-  constraint dealer_subscriptions_ends_after_start check (end_at > start_at),
-  constraint dealer_subscriptions_used_within_included check (
-    used_listing_quota between 0 and included_listing_quota
-    and used_premium_quota between 0 and included_premium_quota
-    and used_highlight_quota between 0 and included_highlight_quota)
+  constraint dealer_subscriptions_valid check (app_private.check_dealer_subscription(
+    status, duration_days, start_at, end_at, included_listing_quota, used_listing_quota,
+    included_premium_quota, used_premium_quota, included_highlight_quota, used_highlight_quota))
 ) with (fillfactor = 80);
 comment on table app_public.dealer_subscriptions is E'@behavior +query:resource:connection\nA package that a dealer bought, with a snapshot of its quotas.';
 comment on column app_public.dealer_subscriptions.dealer_id is 'The dealer.';

@@ -1,20 +1,31 @@
---! Previous: sha1:27e532c27cb72e3959a78612f59a7b7d28c6d251
---! Hash: sha1:809dc637ccff94f7bc3c911bf0b2df4841dba154
+--! Previous: sha1:fd97128a36d9affc94d5ce791397f9b723b155d0
+--! Hash: sha1:d78ba3f101a7af1a34f78c0af0614736657a42f2
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
--- Before the table, whose constraints call them.
+do $$ begin
+  create type app_public.listing_status as enum ('pending', 'active', 'rejected', 'withdrawn', 'sold', 'expired');
+exception when duplicate_object then null; end $$;
+comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: visible to everybody.';
+
+do $$ begin
+  create type app_public.consumption_kind as enum ('publication');
+exception when duplicate_object then null; end $$;
+comment on type app_public.consumption_kind is 'The action that a ledger row is for.';
+
+do $$ begin
+  create type app_public.consumption_source as enum ('free_quota', 'subscription_quota', 'paid_extra');
+exception when duplicate_object then null; end $$;
+comment on type app_public.consumption_source is 'What paid for a listing: the free quota, the quota of a subscription, or a price.';
+
+-- Before the tables, whose constraints call them.
 --! Included text/is_text.sql
 create or replace function app_private.is_text(value text, most integer) returns boolean
-  language plpgsql immutable security invoker parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-begin
+  language sql immutable security invoker parallel safe
+  -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
   return length(value) <= most and value is nfc normalized and value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]';
-end
-$$;
 
 comment on function app_private.is_text(text, integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
 --! EndIncluded text/is_text.sql
@@ -37,21 +48,70 @@ $$;
 
 comment on function app_private.are_urls(text[]) is 'Whether each element is a URL of http or https of at most 2,000 characters, without blanks and other invisible characters. Ignores nulls.';
 --! EndIncluded text/are_urls.sql
+--! Included listing/check_listing.sql
+create or replace function app_private.check_listing(
+  title text, description text, module text, price numeric, attributes jsonb, images text[]
+) returns boolean
+  language plpgsql immutable security invoker parallel safe
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+as $$
+begin
+  return case
+    when not jsonb_typeof(attributes) = 'object' then app_private.refuse_row('listings', 'listings_attributes_object',
+      'Please send the attributes as a JSON object.', 'attributes')
+    when not app_private.is_text(description, 10000) then app_private.refuse_row('listings', 'listings_description_length',
+      'Please enter a description of at most 10,000 characters, without control characters except line breaks and tabs.', 'description')
+    when not (images = '{}' or cardinality(images) <= 50 and array_ndims(images) = 1) then app_private.refuse_row('listings', 'listings_images_count',
+      'Please send at most 50 images, as a flat list.', 'images')
+    when not (images = '{}' or app_private.are_urls(images)) then app_private.refuse_row('listings', 'listings_images_form',
+      'Please send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.', 'images')
+    when not array_position(images, null) is null then app_private.refuse_row('listings', 'listings_images_present',
+      'Please send no image that is null.', 'images')
+    when not module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$' then app_private.refuse_row('listings', 'listings_module_form',
+      'Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.', 'module')
+    when not (price >= 0 and price < 1000000000000) then app_private.refuse_row('listings', 'listings_price_range',
+      'Please enter a price of at least 0 and below 1,000,000,000,000.', 'price')
+    when not scale(price) <= 4 then app_private.refuse_row('listings', 'listings_price_scale',
+      'Please enter a price with at most 4 decimal places.', 'price')
+    when not app_private.is_line(title, 200) then app_private.refuse_row('listings', 'listings_title_length',
+      'Please enter a title of 1 to 200 characters, at least one of them visible, in one line.', 'title')
+    else true
+  end;
+end
+$$;
 
-do $$ begin
-  create type app_public.listing_status as enum ('pending', 'active', 'rejected', 'withdrawn', 'sold', 'expired');
-exception when duplicate_object then null; end $$;
-comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: visible to everybody.';
+comment on function app_private.check_listing(text, text, text, numeric, jsonb, text[]) is 'The rules of a listing. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+--! EndIncluded listing/check_listing.sql
+--! Included listing/check_listing_consumption.sql
+create or replace function app_private.check_listing_consumption(
+  source app_public.consumption_source, subscription_id uuid, price_config_id uuid, invoice_item_id uuid,
+  net_amount numeric, vat_amount numeric, gross_amount numeric
+) returns boolean
+  language plpgsql immutable security invoker parallel safe
+  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+as $$
+begin
+  return case
+    when not (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_amounts_add_up',
+        format('The amounts are negative or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+    when not (source = 'paid_extra' or net_amount = 0)
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_only_extras_cost',
+        format('A %s costs nothing, but its net amount is %s.', source, net_amount))
+    when not case source
+        when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
+        when 'subscription_quota' then subscription_id is not null and num_nonnulls(price_config_id, invoice_item_id) = 0
+        when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
+      end
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_source_has_proof',
+        format('A %s has another subscription, price or invoice item than its source needs.', source))
+    else true
+  end;
+end
+$$;
 
-do $$ begin
-  create type app_public.consumption_kind as enum ('publication');
-exception when duplicate_object then null; end $$;
-comment on type app_public.consumption_kind is 'The action that a ledger row is for.';
-
-do $$ begin
-  create type app_public.consumption_source as enum ('free_quota', 'subscription_quota', 'paid_extra');
-exception when duplicate_object then null; end $$;
-comment on type app_public.consumption_source is 'What paid for a listing: the free quota, the quota of a subscription, or a price.';
+comment on function app_private.check_listing_consumption(app_public.consumption_source, uuid, uuid, uuid, numeric, numeric, numeric) is 'The rules of a ledger row. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+--! EndIncluded listing/check_listing_consumption.sql
 
 create table if not exists app_public.listings (
   dealer_id uuid not null constraint listings_dealer references app_public.dealers,
@@ -71,16 +131,8 @@ create table if not exists app_public.listings (
   updated_at timestamptz not null default clock_timestamp(),
   primary key (dealer_id, id),
   constraint listings_idempotency_key unique (dealer_id, idempotency_key),
-  constraint listings_title_length check (app_private.is_line(title, 200)),
-  constraint listings_description_length check (app_private.is_text(description, 10000)),
-  constraint listings_module_form check (module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'),
-  constraint listings_price_range check (price >= 0 and price < 1000000000000),
-  constraint listings_price_scale check (scale(price) <= 4),
   constraint listings_currency_known foreign key (currency) references app_public.currencies,
-  constraint listings_attributes_object check (jsonb_typeof(attributes) = 'object'),
-  constraint listings_images_count check (cardinality(images) <= 50 and array_ndims(images) = 1 or images = '{}'),
-  constraint listings_images_present check (array_position(images, null) is null),
-  constraint listings_images_form check (app_private.are_urls(images))
+  constraint listings_valid check (app_private.check_listing(title, description, module, price, attributes, images))
 );
 comment on table app_public.listings is E'@behavior +query:resource:connection\nA vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
@@ -99,16 +151,7 @@ comment on column app_public.listings.created_by is 'The user who published it.'
 comment on column app_public.listings.created_at is 'When the listing was published.';
 comment on column app_public.listings.updated_at is 'When the listing last changed.';
 comment on constraint listings_dealer on app_public.listings is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription The dealer that offers it; null unless you are a member.';
-comment on constraint listings_title_length on app_public.listings is E'@field title\nPlease enter a title of 1 to 200 characters, at least one of them visible, in one line.';
-comment on constraint listings_description_length on app_public.listings is E'@field description\nPlease enter a description of at most 10,000 characters, without control characters except line breaks and tabs.';
-comment on constraint listings_module_form on app_public.listings is E'@field module\nPlease enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.';
-comment on constraint listings_price_range on app_public.listings is E'@field price\nPlease enter a price of at least 0 and below 1,000,000,000,000.';
-comment on constraint listings_price_scale on app_public.listings is E'@field price\nPlease enter a price with at most 4 decimal places.';
 comment on constraint listings_currency_known on app_public.listings is E'@field currency\nThis currency is not available. Please enter a code of ISO 4217, such as EUR.';
-comment on constraint listings_attributes_object on app_public.listings is E'@field attributes\nPlease send the attributes as a JSON object.';
-comment on constraint listings_images_count on app_public.listings is E'@field images\nPlease send at most 50 images, as a flat list.';
-comment on constraint listings_images_present on app_public.listings is E'@field images\nPlease send no image that is null.';
-comment on constraint listings_images_form on app_public.listings is E'@field images\nPlease send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.';
 -- For look-ups by id alone. Not unique: the server generates the ids.
 create index if not exists ix_listings_id on app_public.listings (id);
 create index if not exists ix_listings_status_created_at on app_public.listings (status, created_at);
@@ -135,14 +178,8 @@ create table if not exists app_public.listing_consumptions (
   constraint listing_consumptions_listing foreign key (dealer_id, listing_id) references app_public.listings (dealer_id, id),
   constraint listing_consumptions_subscription foreign key (dealer_id, subscription_id) references app_public.dealer_subscriptions (dealer_id, id),
   constraint listing_consumptions_invoice_item foreign key (dealer_id, invoice_item_id) references app_public.invoice_items (dealer_id, id),
-  constraint listing_consumptions_source_has_proof check (
-    case source
-      when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
-      when 'subscription_quota' then subscription_id is not null and num_nonnulls(price_config_id, invoice_item_id) = 0
-      when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
-    end),
-  constraint listing_consumptions_only_extras_cost check (source = 'paid_extra' or net_amount = 0),
-  constraint listing_consumptions_amounts_add_up check (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+  constraint listing_consumptions_valid check (app_private.check_listing_consumption(
+    source, subscription_id, price_config_id, invoice_item_id, net_amount, vat_amount, gross_amount))
 );
 -- @unique tells PostGraphile that the field `consumption` is a single row; FreshRowsPlugin restricts it to the publication.
 comment on table app_public.listing_consumptions is E'@unique dealer_id,listing_id\nThe ledger: what paid for each listing. Its rows never change.';

@@ -1,5 +1,5 @@
---! Previous: sha1:809dc637ccff94f7bc3c911bf0b2df4841dba154
---! Hash: sha1:f04359caf9138b6bd09f90bc65779408352e8791
+--! Previous: sha1:d78ba3f101a7af1a34f78c0af0614736657a42f2
+--! Hash: sha1:761492efc9e54629f6732075d3e6ea448af32611
 --! Message: metrics
 
 set local lock_timeout to '2s';

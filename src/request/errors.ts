@@ -1,8 +1,9 @@
 /**
  * The one table of faults: SQLSTATE → code → HTTP status → message.
  *
- * PL/pgSQL functions raise SQLSTATEs of class FC, with a message and a DETAIL (a JSON object) for the client. Other database
- * text never reaches a client: the client gets a code and a message of this table, and the log gets the details.
+ * PL/pgSQL functions raise SQLSTATEs of class FC, with a message and a DETAIL (a JSON object) for the client. So does
+ * app_private.refuse_row(), with the SQLSTATE of a broken constraint and the field in DETAIL. Other database text never reaches a
+ * client: the client gets a code and a message of this table, and the log gets the details.
  */
 
 /** The stable `extensions.code` of an error. */
@@ -22,7 +23,7 @@ export interface Fault {
   readonly retryAfterSeconds?: number | undefined
 }
 
-/** The client's message for a violated constraint, from the comment on the constraint. */
+/** The client's message for a violated constraint: from its comment, or from the function that checks the rules of a row. */
 export interface ConstraintMessage {
   readonly field: string
   readonly message: string
@@ -210,7 +211,9 @@ export function rootCause(error: unknown): unknown {
 function databaseFault(error: DatabaseError, context: FaultContext): Fault {
   const own = ownSqlstates[error.code]
   if (own) return raisedFault(own, error)
-  const constraint = error.code.startsWith('23') && context.constraintMessages.get(error.constraint ?? '')
+  const constraint =
+    error.code.startsWith('23') &&
+    (raisedMessage(error) ?? context.constraintMessages.get(error.constraint ?? ''))
   // FATAL: the server closed or refused the connection, for example because of a wrong password
   const connectionCode =
     error.severity === 'FATAL' || error.severity === 'PANIC' ? 'service_unavailable' : undefined
@@ -233,6 +236,12 @@ function raisedFault(code: ErrorCode, error: DatabaseError): Fault {
     ...(isObject(meta) ? { meta } : null),
     ...(seconds >= 0 ? { retryAfterSeconds: seconds } : null),
   })
+}
+
+/** The message of app_private.refuse_row(). Postgres writes a sentence into DETAIL, never a JSON object. */
+function raisedMessage(error: DatabaseError): ConstraintMessage | undefined {
+  const { field } = parseDetail(error.detail)
+  return typeof field === 'string' ? { field, message: error.message } : undefined
 }
 
 function parseDetail(text: string | undefined): Record<string, unknown> {

@@ -1,6 +1,7 @@
 /** Invalid input: a value that breaks a rule gets 422 with its field; a value of the wrong type gets 400. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { rowRules } from '../rules/rowRules.ts'
 import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, createDealer, register } from '../support/graphqlOperations.ts'
@@ -71,12 +72,14 @@ const rules: Record<string, [Send, field: string, values: unknown[]]> = {
   listings_images_present: [publish, 'images', [[null], ['https://example.com/1.jpg', null]]],
 }
 
-test('each constraint that names a field has a case in this file', async () => {
+test('each constraint and each rule of a row that names a field has a case in this file', async () => {
   const { rows } = await database.superuser.query<{ name: string }>(
     `select conname as name from pg_constraint
      where obj_description(oid, 'pg_constraint') like '@field %' order by conname`,
   )
-  expect(rows.map(({ name }) => name)).toEqual(Object.keys(rules).sort())
+  const ofRows = (await rowRules(database.superuser)).filter(({ field }) => field !== undefined)
+  const named = [...rows, ...ofRows].map(({ name }) => name)
+  expect(named.sort()).toEqual(Object.keys(rules).sort())
 })
 
 const broken = Object.values(rules).flatMap(([send, field, values]) =>

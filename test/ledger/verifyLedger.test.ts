@@ -56,7 +56,7 @@ test.each(['net', 'vat', 'gross'])(
        select id, 'package', 'DE', 'EUR' from app_public.dealers`,
       )
       expect(await brokenRules(client)).toEqual([])
-      await client.query('alter table app_public.invoices drop constraint invoices_totals_add_up')
+      await client.query('alter table app_public.invoices drop constraint invoices_valid')
       await client.query(`update app_public.invoices set ${column}_total = 1 where net_total = 0`)
       expect(await brokenRules(client)).toMatchObject([{ rule: TOTALS }])
     }),
@@ -71,7 +71,7 @@ const TOTALS = 'the totals of an invoice are not the sums of its items'
 const ONE_SUBSCRIPTION = 'a paid package does not have exactly one subscription'
 
 const ALLOW_ANY_QUOTA =
-  'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_used_within_included'
+  'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_valid'
 
 const DUPLICATE_LEDGER_ROW = [
   'drop index app_public.ux_listing_consumptions_one_publication',

@@ -45,14 +45,15 @@ function create(client: pg.ClientBase, input: Input): Promise<pg.QueryResult> {
   ])
 }
 
-/** The SQLSTATE of the refusal, and the field in the comment of the broken constraint. */
+/** The SQLSTATE of the refusal, and its field: from DETAIL, or from the comment on the broken constraint. */
 async function refusedField(client: pg.ClientBase, input: Input): Promise<{ code?: string; field?: string }> {
   await client.query('savepoint refused')
   try {
     await create(client, input)
   } catch (error) {
     await client.query('rollback to savepoint refused')
-    const { code, constraint } = error as pg.DatabaseError
+    const { code, constraint, detail } = error as pg.DatabaseError
+    if (code !== undefined && detail?.startsWith('{')) return { code, ...JSON.parse(detail) }
     const { rows } = await client.query<{ field: string }>(
       `select substring(obj_description(oid, 'pg_constraint') from '@field (\\w+)') as field
        from pg_constraint where conname = $1`,

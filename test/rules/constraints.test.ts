@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { ACCOUNT_CHECKS, PRICING_CHECKS, SYSTEM_CHECKS } from './checks.ts'
 import { acceptedChanges, FOREIGN_KEYS, type ForeignKey, refusedChanges, UNIQUE_KEYS } from './keys.ts'
+import { rowRules } from './rowRules.ts'
 import { isolate, plant, planting, type Row } from './rows.ts'
 import { BILLING_CHECKS, LISTING_CHECKS, SUBSCRIPTION_CHECKS } from './salesChecks.ts'
 import { type Seeded, seedDatabase } from './seed.ts'
@@ -140,7 +141,19 @@ test('every nullable column is listed', async () => {
   expect(Object.fromEntries(rows.map(({ label, columns }) => [label, columns]))).toEqual(NULLABLE)
 })
 
-test('every constraint of a table or a domain is tried here', async () => {
+test('the rules of a row are evaluated in the order of their names, as Postgres evaluates constraints', async () => {
+  const rules = (await rowRules(seeded.database.superuser)).map(({ table, name }) => `${table} ${name}`)
+  expect(rules).toEqual([...rules].sort())
+  await planting(seeded.database, async client => {
+    const changes = { title: '', price: '-1', module: '', images: [[null]], attributes: [] }
+    expect(await plant(client, 'app_public.listings', changes)).toBe('23514 listings_attributes_object')
+    await client.query('alter table app_public.listings disable trigger user')
+    const others = { ...changes, attributes: {}, images: [], idempotency_key: randomUUID() }
+    expect(await plant(client, 'app_public.listings', others)).toBe('23514 listings_module_form')
+  })
+})
+
+test('every constraint of a table or a domain is tried here, and every rule of a row', async () => {
   const { rows } = await seeded.database.superuser.query<{ label: string }>(
     `select t.label || ' ' || c.conname as label from (${TABLES}) as t
      join pg_constraint as c on c.conrelid = t.oid and c.contype in ('c', 'f', 'p', 'u', 'x')
@@ -152,9 +165,15 @@ test('every constraint of a table or a domain is tried here', async () => {
      select c.contypid::regtype || ' ' || c.conname from pg_constraint as c
      where c.contypid <> 0 and c.connamespace in ('app_public'::regnamespace, 'app_private'::regnamespace)`,
   )
+  const rules = await rowRules(seeded.database.superuser)
+  const held = rules.map(({ table, holder }) => `${table} ${holder}`)
+  const found = [
+    ...rows.map(({ label }) => label).filter(label => !held.includes(label)),
+    ...rules.map(({ table, name }) => `${table} ${name}`),
+  ]
   const planted = [
     ...CHECKS.map(([label]) => label),
     ...[...UNIQUE_KEYS, ...FOREIGN_KEYS].map(({ table, name }) => `${table} ${name}`),
   ]
-  expect(rows.map(({ label }) => label).sort()).toEqual(planted.sort())
+  expect(found.sort()).toEqual(planted.sort())
 })

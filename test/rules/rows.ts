@@ -1,6 +1,7 @@
 /** Plants a row that breaks one rule: a copy of a valid row with some columns changed, inserted without the other rules. */
 import type pg from 'pg'
 import type { TestDatabase } from '../support/database.ts'
+import { isolateRule } from './rowRules.ts'
 
 /** Columns by name. Numbers that must keep their decimal places are strings. */
 export type Row = Record<string, unknown>
@@ -34,7 +35,8 @@ const OTHER_RULES = `
 
 /** Removes the other constraints and the triggers of the table, so that none of them hides the one under test. */
 export async function isolate(client: pg.ClientBase, table: string, name: string): Promise<void> {
-  const { rows } = await client.query<{ drop: string }>(OTHER_RULES, [table, name])
+  const holder = await isolateRule(client, table, name)
+  const { rows } = await client.query<{ drop: string }>(OTHER_RULES, [table, holder ?? name])
   await client.query(rows.map(({ drop }) => drop).join(';'))
 }
 
