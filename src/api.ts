@@ -4,8 +4,9 @@ import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator, authenticatorFault } from './database/authenticator.ts'
 import { isLoginRefused, operatorMessage } from './database/connectionErrors.ts'
+import { type Flush, makeFlush } from './database/durability.ts'
 import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
-import { makePool } from './database/pool.ts'
+import { CONNECTIONS, makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { FreshRowsPlugin } from './graphql/freshRows.ts'
@@ -52,14 +53,19 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next()
   }
   try {
-    const pool = makePool({
-      config,
-      name: 'forecourt api',
-      size: configuration.poolSize,
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
-    })
-    stops.push(() => pool.end())
+    const poolOf = (name: string, size: number) => {
+      const pool = makePool({
+        config,
+        name,
+        size,
+        statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+        onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
+      })
+      stops.push(() => pool.end())
+      return pool
+    }
+    const pool = poolOf('forecourt api', configuration.poolSize)
+    const flush = makeFlush(poolOf('forecourt flush', CONNECTIONS.flush), configuration.prepareStatements)
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
@@ -77,7 +83,15 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
-    const graphql = await startGraphql(configuration, { pool, isNewer, limits, conflicts, tokens, log })
+    const graphql = await startGraphql(configuration, {
+      pool,
+      flush,
+      isNewer,
+      limits,
+      conflicts,
+      tokens,
+      log,
+    })
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
@@ -144,6 +158,7 @@ async function requireUsable(pool: pg.Pool, variable: string): Promise<boolean> 
 
 type GraphqlParts = {
   pool: pg.Pool
+  flush: Flush
   isNewer: boolean
   limits: Limits
   conflicts: ConflictRecorder
@@ -152,10 +167,11 @@ type GraphqlParts = {
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, isNewer, limits, conflicts, tokens, log } = parts
+  const { pool, flush, isNewer, limits, conflicts, tokens, log } = parts
   const graphql = await makeGraphql(
     makePreset({
       pool,
+      flush,
       prepareStatements: configuration.prepareStatements,
       log: report => log.error(report, 'a request failed'),
       onFault: conflicts.note,
