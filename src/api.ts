@@ -53,19 +53,10 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next()
   }
   try {
-    const poolOf = (name: string, size: number) => {
-      const pool = makePool({
-        config,
-        name,
-        size,
-        statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-        onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
-      })
-      stops.push(() => pool.end())
-      return pool
-    }
-    const pool = poolOf('forecourt api', configuration.poolSize)
-    const flush = makeFlush(poolOf('forecourt flush', CONNECTIONS.flush), configuration.prepareStatements)
+    const { poolSize, prepareStatements } = configuration
+    const pool = openPool({ config, name: 'forecourt api', size: poolSize, log, stops })
+    const flushPool = openPool({ config, name: 'forecourt flush', size: CONNECTIONS.flush, log, stops })
+    const flush = makeFlush(flushPool, prepareStatements)
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
@@ -77,7 +68,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       pool,
       configuration.authDatabaseUrl === undefined ? 'DATABASE_URL' : 'AUTH_DATABASE_URL',
     )
-    const { instances, limiterDeadlineMs: deadlineMs, prepareStatements } = configuration
+    const { instances, limiterDeadlineMs: deadlineMs } = configuration
     const limits = await startLimits({ config, instances, deadlineMs, prepareStatements, metrics, log })
     stops.push(limits.stop)
     const conflicts = makeConflictRecorder({ pool, registry, log })
@@ -98,7 +89,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     reportConnections(server, registry)
     const admission = makeAdmission({
       slots: configuration.maxInProgress,
-      connections: configuration.poolSize,
+      connections: poolSize,
       metrics: makeAdmissionMetrics(registry),
       log,
     })
@@ -120,6 +111,19 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     await stop()
     throw error
   }
+}
+
+type PoolParts = { config: pg.PoolConfig; name: string; size: number; log: Logger; stops: (() => unknown)[] }
+
+/** A pool for the statements of requests. It is closed after the last request. */
+function openPool({ stops, log, ...options }: PoolParts): pg.Pool {
+  const pool = makePool({
+    ...options,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
+  })
+  stops.push(() => pool.end())
+  return pool
 }
 
 /** Listens for metrics first. A stop runs in reverse order, so metrics are served until the last request has ended. */
