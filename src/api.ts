@@ -4,8 +4,9 @@ import pg from 'pg'
 import type { Configuration } from './configuration.ts'
 import { authenticator, authenticatorFault } from './database/authenticator.ts'
 import { isLoginRefused, operatorMessage } from './database/connectionErrors.ts'
+import { type Flush, makeFlush } from './database/durability.ts'
 import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
-import { makePool } from './database/pool.ts'
+import { CONNECTIONS, makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
@@ -52,14 +53,10 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next()
   }
   try {
-    const pool = makePool({
-      config,
-      name: 'forecourt api',
-      size: configuration.poolSize,
-      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-      onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
-    })
-    stops.push(() => pool.end())
+    const { poolSize, prepareStatements } = configuration
+    const pool = openPool({ config, name: 'forecourt api', size: poolSize, log, stops })
+    const flushPool = openPool({ config, name: 'forecourt flush', size: CONNECTIONS.flush, log, stops })
+    const flush = makeFlush(flushPool, prepareStatements)
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
@@ -70,14 +67,14 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       pool,
       configuration.authDatabaseUrl === undefined ? 'DATABASE_URL' : 'AUTH_DATABASE_URL',
     )
-    const { instances, limiterDeadlineMs: deadlineMs, prepareStatements } = configuration
+    const { instances, limiterDeadlineMs: deadlineMs } = configuration
     const limits = await startLimits({ config, instances, deadlineMs, prepareStatements, metrics, log })
     stops.push(limits.stop)
     const conflicts = makeConflictRecorder({ pool, registry, log })
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
     const onPublished = countPublications(registry)
-    const parts = { pool, isNewer, limits, conflicts, onPublished, tokens, log }
+    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log }
     const graphql = await startGraphql(configuration, parts)
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
@@ -85,7 +82,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     reportConnections(server, registry)
     const admission = makeAdmission({
       slots: configuration.maxInProgress,
-      connections: configuration.poolSize,
+      connections: poolSize,
       metrics: makeAdmissionMetrics(registry),
       log,
     })
@@ -107,6 +104,19 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     await stop()
     throw error
   }
+}
+
+type PoolParts = { config: pg.PoolConfig; name: string; size: number; log: Logger; stops: (() => unknown)[] }
+
+/** A pool for the statements of requests. It is closed after the last request. */
+function openPool({ stops, log, ...options }: PoolParts): pg.Pool {
+  const pool = makePool({
+    ...options,
+    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    onError: error => log.warn({ reason: error.message }, 'lost a database connection'),
+  })
+  stops.push(() => pool.end())
+  return pool
 }
 
 /** Listens for metrics first. A stop runs in reverse order, so metrics are served until the last request has ended. */
@@ -145,6 +155,7 @@ async function requireUsable(pool: pg.Pool, variable: string): Promise<boolean> 
 
 type GraphqlParts = {
   pool: pg.Pool
+  flush: Flush
   isNewer: boolean
   limits: Limits
   conflicts: ConflictRecorder
@@ -154,10 +165,11 @@ type GraphqlParts = {
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, isNewer, limits, conflicts, onPublished, tokens, log } = parts
+  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log } = parts
   const graphql = await makeGraphql(
     makePreset({
       pool,
+      flush,
       prepareStatements: configuration.prepareStatements,
       log: report => log.error(report, 'a request failed'),
       onFault: conflicts.note,

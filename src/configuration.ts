@@ -41,6 +41,8 @@ export type Configuration = Readonly<{
   alerts: AlertConfiguration
 }>
 
+/** The default number of slots, and of pooled connections. */
+const SLOTS = 10
 /** The default port of `/metrics` in production. */
 const METRICS_PORT = 9464
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
@@ -104,7 +106,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     }
   }
   const port = integer('PORT', 5080, 0, 65535)
-  const poolSize = integer('POOL_SIZE', 10, 1, 1000)
+  const poolSize = integer('POOL_SIZE', SLOTS, 1, 1000)
   const configuration: Configuration = Object.freeze({
     production,
     host: text('HOST') ?? '127.0.0.1',
@@ -120,8 +122,8 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     introspection: flag('INTROSPECTION', !production),
     poolSize,
     prepareStatements: flag('PREPARED_STATEMENTS', true),
-    // by default one slot for each pooled connection
-    maxInProgress: integer('MAX_IN_PROGRESS', poolSize, 1, 10_000),
+    // A small pool must not shrink the queue. A request that waits for its flush holds a slot and no connection.
+    maxInProgress: integer('MAX_IN_PROGRESS', Math.max(SLOTS, poolSize), 1, 10_000),
     maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
     limiterDeadlineMs: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),

@@ -109,11 +109,17 @@ test('each variable is read', () => {
         smtpUrl: 'smtps://user:hidden@mail.example.com',
       },
     },
-    // the default is the pool size
-    maxInProgress: 3,
     maxConnections: 50,
   })
-  expect(readConfiguration({ ...env, MAX_IN_PROGRESS: '4' }).maxInProgress).toBe(4)
+})
+
+test.each([
+  ['1', 10],
+  ['10', 10],
+  ['25', 25],
+])('with POOL_SIZE %s there are %i slots: a small pool does not shrink the queue', (POOL_SIZE, slots) => {
+  expect(readConfiguration({ POOL_SIZE }).maxInProgress).toBe(slots)
+  expect(readConfiguration({ POOL_SIZE, MAX_IN_PROGRESS: '4' }).maxInProgress).toBe(4)
 })
 
 test('an empty variable counts as missing', () => {

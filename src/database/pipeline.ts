@@ -62,6 +62,28 @@ export async function runInTransaction(
   statement: Statement,
   keepPlan: boolean,
 ): Promise<pg.QueryArrayResult> {
+  return (await run(pool, settings, statement, keepPlan)).at(-1) as pg.QueryArrayResult
+}
+
+/** Also returns the value of an SQL expression, evaluated in the same transaction. */
+export async function runAndReport(
+  pool: pg.Pool,
+  settings: Settings,
+  statement: Statement,
+  keepPlan: boolean,
+  expression: string,
+): Promise<{ result: pg.QueryArrayResult; report: unknown }> {
+  const [first, result] = await run(pool, settings, statement, keepPlan, expression)
+  return { result: result as pg.QueryArrayResult, report: Object.values(first?.rows[0] ?? {}).at(-1) }
+}
+
+async function run(
+  pool: pg.Pool,
+  settings: Settings,
+  statement: Statement,
+  keepPlan: boolean,
+  ...expressions: string[]
+): Promise<pg.QueryArrayResult[]> {
   const entries = Object.entries(settings).filter(([, value]) => value !== undefined)
   const calls = entries.map(([setting], index) => `set_config('${setting}', $${index + 1}, true)`)
   const step = (text: string, values: Step['values']) => ({
@@ -70,7 +92,7 @@ export async function runInTransaction(
     name: keepPlan ? nameOf(text) : '',
   })
   const first = step(
-    `select ${calls.join(', ')}`,
+    `select ${[...calls, ...expressions].join(', ')}`,
     entries.map(([, value]) => value),
   )
   const second = step(statement.text, statement.values ?? [])
@@ -95,7 +117,7 @@ async function sendWithRetry(
   client: pg.PoolClient,
   steps: Step[],
   rowMode?: 'array',
-): Promise<pg.QueryArrayResult> {
+): Promise<pg.QueryArrayResult[]> {
   try {
     return await send(client, steps, rowMode)
   } catch (error) {
@@ -105,14 +127,14 @@ async function sendWithRetry(
   }
 }
 
-/** Sends all steps in one transaction, and resolves with the result of the last one. */
-function send(client: pg.PoolClient, steps: Step[], rowMode?: 'array'): Promise<pg.QueryArrayResult> {
+/** Sends all steps in one transaction, and resolves with the result of each. */
+function send(client: pg.PoolClient, steps: Step[], rowMode?: 'array'): Promise<pg.QueryArrayResult[]> {
   return new Promise((resolve, reject) => {
     let confirm = () => {}
     const callback = (error: Error | null, results: pg.QueryArrayResult[]) => {
       if (error) return reject(error)
       confirm()
-      resolve(results.at(-1) as pg.QueryArrayResult)
+      resolve(results)
     }
     const text = steps.at(-1)?.text
     const query = new Query({ text, rowMode, callback, queryMode: 'extended' })

@@ -18,7 +18,7 @@ const READ_ONLY = '25006'
 export const CHANGED_RESULT = '0A000'
 
 /** The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). */
-export const CONNECTIONS = { limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
+export const CONNECTIONS = { flush: 1, limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
 
 export type PoolOptions = {
   config: pg.PoolConfig

@@ -11,7 +11,8 @@ export const connections: Check = {
       from pg_settings
       where name in ('max_connections', 'superuser_reserved_connections', 'reserved_connections')`)
     const room = rows[0]?.room ?? 0
-    const api = poolSize + CONNECTIONS.limiter + CONNECTIONS.listener + CONNECTIONS.metrics
+    const api =
+      poolSize + CONNECTIONS.flush + CONNECTIONS.limiter + CONNECTIONS.listener + CONNECTIONS.metrics
     const needed = instances * api + CONNECTIONS.worker
     if (needed <= room) return []
     return [

@@ -6,11 +6,16 @@
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from '@dataplan/pg'
 import { createWithPgClient, makePgService } from '@dataplan/pg/adaptors/pg'
 import type { Pool } from 'pg'
+import { type Flush, runDurably } from '../database/durability.ts'
 import { runInTransaction } from '../database/pipeline.ts'
 
-type Options = { pool: Pool; prepareStatements: boolean }
+type Options = { pool: Pool; flush: Flush; prepareStatements: boolean }
 
-export function makeService({ pool, prepareStatements }: Options): GraphileConfig.PgServiceConfiguration {
+export function makeService({
+  pool,
+  flush,
+  prepareStatements,
+}: Options): GraphileConfig.PgServiceConfiguration {
   const ordinary: WithPgClient = createWithPgClient({ pool })
   const inTurn = makeTurns()
   const withPgClient: WithPgClient = (settings, callback) => {
@@ -20,7 +25,9 @@ export function makeService({ pool, prepareStatements }: Options): GraphileConfi
       async query<Data>({ text, values, arrayMode }: PgClientQuery): Promise<PgClientResult<Data>> {
         const statement = { text, values: values ?? [], arrayMode: arrayMode ?? false }
         const { rows, rowCount } = await inTurn(settings, () =>
-          runInTransaction(pool, settings, statement, prepareStatements),
+          settings.transaction_read_only === 'on'
+            ? runInTransaction(pool, settings, statement, prepareStatements)
+            : runDurably({ pool, flush, keepPlan: prepareStatements }, settings, statement),
         )
         return { rows: rows as Data[], rowCount, notices: [] }
       },

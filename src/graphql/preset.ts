@@ -7,6 +7,7 @@
 import { PgSimplifyInflectionPreset } from '@graphile/simplify-inflection'
 import type { Pool } from 'pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
+import type { Flush } from '../database/durability.ts'
 import { operationOf } from '../request/document.ts'
 import type { ConstraintMessages, Fault } from '../request/errors.ts'
 import type { Identity } from '../request/identity.ts'
@@ -26,6 +27,8 @@ type RuruClientConfig = NonNullable<NonNullable<GraphileConfig.Preset['ruru']>['
 export interface PresetOptions {
   /** The low-privilege login. It must be able to take each role of `pgSettings`, and the pool needs an error handler. */
   readonly pool: Pool
+  /** Waits until commits are on the disk: `src/database/durability.ts`. */
+  readonly flush: Flush
   /** Whether connections keep prepared statements. */
   readonly prepareStatements: boolean
   readonly log: (report: FaultReport) => void

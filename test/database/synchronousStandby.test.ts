@@ -18,7 +18,8 @@ import { makeCountry, makeDealer, makeUser } from '../support/testData.ts'
 import { until } from '../support/waits.ts'
 
 const POOL_SIZE = 10
-const BACKENDS = POOL_SIZE + CONNECTIONS.limiter + CONNECTIONS.listener + CONNECTIONS.metrics
+const BACKENDS =
+  POOL_SIZE + CONNECTIONS.flush + CONNECTIONS.limiter + CONNECTIONS.listener + CONNECTIONS.metrics
 const CLIENTS = 20
 /** Longer than a statement's timeout and the margins of the client. */
 const LOAD_SECONDS = 15
@@ -99,19 +100,24 @@ async function publish(client: Client, isOver: () => boolean): Promise<void> {
   }
 }
 
-test('while a synchronous standby is away the backends stay bounded, and each listing is made once', async () => {
+test('while a synchronous standby is away the backends stay bounded, no publication is acknowledged, and each listing is made once', async () => {
   const clients = await Promise.all(Array.from({ length: CLIENTS }, makeClient))
   let isOver = false
   const load = Promise.all(clients.map(client => publish(client, () => isOver)))
   await until('clients publish', () => clients.every(({ made }) => made.size > 0))
   await standbyAway()
+  // a flush that began before may still succeed
+  await sleep(500)
+  const acknowledged = () => clients.map(({ made }) => made.size)
+  const before = acknowledged()
   const counts: number[] = []
   for (let count = 0; count < LOAD_SECONDS * 10; count += 1) {
     counts.push(await backends())
     await sleep(100)
   }
+  expect(acknowledged()).toEqual(before)
   await standbyBack()
-  const back = clients.map(({ made }) => made.size)
+  const back = acknowledged()
   await until('every client publishes again', () =>
     clients.every(({ made }, index) => made.size > (back[index] ?? 0) + 1),
   )
@@ -127,6 +133,33 @@ test('while a synchronous standby is away the backends stay bounded, and each li
   const made = clients.flatMap(client => [...client.made].map(([key, id]) => ({ key, id })))
   expect(rows).toEqual(made.toSorted((a, b) => (a.id < b.id ? -1 : 1)))
   expect(await brokenRules(owner)).toEqual([])
+})
+
+test('a stop waits for the flush of a request that has committed', async () => {
+  const stopping = await startApiProcess(server, { DEMO_DATA: '0' })
+  const { token, dealerId } = await makeClient()
+  try {
+    await standbyAway()
+    const answer = createListing(stopping, token, dealerId)
+    await until('the flush waits for the standby', async () => {
+      const { rowCount } = await superuser.query(
+        "select from pg_stat_activity where application_name = 'forecourt flush' and wait_event = 'SyncRep'",
+      )
+      return rowCount === 1
+    })
+    const stopped = stopping.stop()
+    await until('the API accepts no connection', () =>
+      fetch(stopping.url).then(
+        () => false,
+        () => true,
+      ),
+    )
+    await standbyBack()
+    expect((await answer).status).toBe(200)
+    await stopped
+  } finally {
+    await standbyBack()
+  }
 })
 
 test.each([

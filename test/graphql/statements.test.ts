@@ -11,6 +11,14 @@ import { prepareSample, rootFields, type SampleWorld } from './samples.ts'
 const USUAL = 2
 /** An operation that needs another number has its figure here. Lower it when the operation comes to need less. */
 const OTHERS: Record<string, number> = { register: 1, buyPackage: 4 }
+/** Flushes of the log: one for each transaction of a mutation, except those that commit in the ordinary way. */
+const FLUSHES: Record<string, number> = {
+  buyPackage: 2,
+  cancelSubscription: 1,
+  createDealer: 1,
+  createListing: 1,
+  payInvoice: 1,
+}
 
 let statements: Statements
 let world: SampleWorld
@@ -40,11 +48,13 @@ test.each(rootFields.map(name => [name, OTHERS[name] ?? USUAL] as const))(
     await (await prepareSample(world, name))()
     const send = await prepareSample(world, name)
     statements.take('forecourt api')
+    statements.take('forecourt flush')
     const { status, errors } = await send()
     expect({ status, errors }).toEqual({ status: 200, errors: [] })
     const sent = statements.take('forecourt api')
     // the statements are part of both sides, so that a failure shows them
     expect({ count: sent.length, sent }).toEqual({ count: expected, sent })
+    expect(statements.take('forecourt flush')).toHaveLength(FLUSHES[name] ?? 0)
   },
 )
 

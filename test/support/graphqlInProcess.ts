@@ -2,6 +2,7 @@
 import { grafast } from 'grafast'
 import type pg from 'pg'
 import { authenticator } from '../../src/database/authenticator.ts'
+import { makeFlush } from '../../src/database/durability.ts'
 import { makePool } from '../../src/database/pool.ts'
 import { makeGraphql } from '../../src/graphql/instance.ts'
 import { LookupsPlugin } from '../../src/graphql/lookups.ts'
@@ -22,6 +23,7 @@ export async function startGraphql(database: TestDatabase, connections = 3): Pro
   const pool = makePool({ config, name: 'in process', size: connections, onError: () => {} })
   const preset = makePreset({
     pool,
+    flush: makeFlush(pool, false),
     prepareStatements: false,
     log: () => {},
     onFault: () => {},
