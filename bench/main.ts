@@ -1,11 +1,13 @@
 /** `npm run bench`: measures Forecourt and other implementations of the same work, on the same machine in the same run. */
 import { parseArgs } from 'node:util'
 import { endServersWithProcess } from '../scripts/support/databases.ts'
+import { dealer } from './dealer.ts'
 import { expiry } from './expiry.ts'
 import { growth } from './growth.ts'
 import { limits } from './limits.ts'
 import { login } from './login.ts'
 import { overload } from './overload.ts'
+import { processes } from './processes.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { startup } from './startup.ts'
@@ -21,6 +23,8 @@ import type { Named } from './support/table.ts'
 
 const scenarios: Record<string, Scenario> = {
   publish,
+  dealer,
+  processes,
   read,
   login,
   limits,
