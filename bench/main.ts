@@ -1,6 +1,7 @@
 /** `npm run bench`: measures Forecourt and other implementations of the same work, on the same machine in the same run. */
 import { parseArgs } from 'node:util'
 import { endServersWithProcess } from '../scripts/support/databases.ts'
+import { against } from './against.ts'
 import { dealer } from './dealer.ts'
 import { expiry } from './expiry.ts'
 import { growth } from './growth.ts'
@@ -48,6 +49,7 @@ function readOptions(args: string[]): Options {
     allowPositionals: true,
   })
   const hash = values.against === undefined ? undefined : resolveCommit(values.against)
+  if (hash !== undefined) scenarios.against = against
   const unknown = positionals.find(name => scenarios[name] === undefined)
   if (unknown !== undefined) throw new Error(`There is no scenario ${unknown}. ${USAGE}`)
   const names = Object.keys(scenarios).filter(name => positionals.length === 0 || positionals.includes(name))
