@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { endServersWithProcess } from '../scripts/support/databases.ts'
 import { against } from './against.ts'
+import { capacity } from './capacity.ts'
 import { dealer } from './dealer.ts'
 import { expiry } from './expiry.ts'
 import { growth } from './growth.ts'
@@ -33,6 +34,7 @@ const scenarios: Record<string, Scenario> = {
   expiry,
   growth,
   startup,
+  capacity,
 }
 const USAGE = `Usage: npm run bench -- [--quick] [--against COMMIT] [${Object.keys(scenarios).join('] [')}]`
 
