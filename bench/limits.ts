@@ -56,7 +56,10 @@ async function measureRequests(bench: Bench, { database, dealers }: Dataset) {
   const fewer = withFewerRounds(bench)
   try {
     await sendFirstRequests(bench, api, requests)
-    const single = await interleave(fewer, { off: send(1), on: withLimits(database, send(1)) })
+    const single = await interleave(withFewerRounds(bench, 2), {
+      off: send(1),
+      on: withLimits(database, send(1)),
+    })
     const { offConcurrent, onConcurrent } = await interleave(fewer, {
       offConcurrent: send(CONNECTIONS),
       onConcurrent: withLimits(database, send(CONNECTIONS)),
@@ -80,7 +83,7 @@ async function measureCounting(bench: Bench, { superuserUrl: url }: Database): P
       hotPlain: side(UPSERT, plain(hot)),
       refusal: side(TAKE_ONE, [charge(keyOf('refused'), '1')]),
     })),
-    ...(await interleave(fewer, {
+    ...(await interleave(withFewerRounds(bench, 2), {
       many: side(TAKE_ONE, charges(keys)),
       manyPlain: side(UPSERT, plain(keys)),
     })),

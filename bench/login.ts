@@ -17,7 +17,11 @@ import { startApi } from './support/servers.ts'
 import { httpSide } from './support/sides.ts'
 import { figure } from './support/statistics.ts'
 
-export async function login(bench: Bench): Promise<Result> {
+/** On a busy machine, 16 logins at once take more than the round of a quick run. */
+const LEAST_SECONDS = 2
+
+export async function login(given: Bench): Promise<Result> {
+  const bench = { ...given, seconds: Math.max(given.seconds, LEAST_SECONDS) }
   const { cluster, generator, warmup, seconds } = bench
   const { database, dealers, passwordHash } = await copyDataset(cluster, bench.dataset)
   const api = await startApi(cluster, database)
@@ -25,14 +29,13 @@ export async function login(bench: Bench): Promise<Result> {
   const fail = (accounts: typeof dealers) =>
     httpSide(bench, api, loggingIn(accounts, 'wrong password'), { refusal: 'invalid_credentials' })
   const hash = { kind: 'password', hash: passwordHash, password: PASSWORD } as const
-  const fewer = withFewerRounds(bench)
   try {
     const loads = {
-      ...(await interleave(fewer, {
+      ...(await interleave(withFewerRounds(bench), {
         api: httpSide(bench, api, loggingIn(dealers, PASSWORD)),
         hash: seed => generator.run({ ...hash, connections: CONNECTIONS, warmup, seconds, seed }),
       })),
-      ...(await interleave(fewer, { existing: fail(dealers), unknown: fail(strangers) })),
+      ...(await interleave(withFewerRounds(bench, 2), { existing: fail(dealers), unknown: fail(strangers) })),
     }
     return report(loads)
   } finally {

@@ -57,8 +57,8 @@ export const LOAD_COLUMNS = {
 }
 
 /** For measurements that no target needs, or whose sides differ by much more than their rounds. */
-export function withFewerRounds(bench: Bench): Bench {
-  return { ...bench, rounds: Math.min(bench.rounds, 3) }
+export function withFewerRounds(bench: Bench, most = 3): Bench {
+  return { ...bench, rounds: Math.min(bench.rounds, most) }
 }
 
 /** Runs every side in every round, in an order that favours no side. A side gets the seed of the round. */
