@@ -1,6 +1,6 @@
 /** The expiry run over a million due subscriptions, compared with one UPDATE of the same rows, and during publications. */
 
-import type { Database } from './support/cluster.ts'
+import type { Cluster, Database } from './support/cluster.ts'
 import { copyDataset, type Dataset } from './support/dataset.ts'
 import {
   type DuringJob,
@@ -11,7 +11,15 @@ import {
   runJob,
 } from './support/duringJob.ts'
 import { memoryOf } from './support/memory.ts'
-import { type Bench, interleave, type Result, type Row, type Target } from './support/scenario.ts'
+import { cpuOf, cpuOfFamily } from './support/proc.ts'
+import {
+  type Bench,
+  interleave,
+  type Result,
+  type Row,
+  type Target,
+  withFewerRounds,
+} from './support/scenario.ts'
 import { startApi, startWorker } from './support/servers.ts'
 import { figure, ratio } from './support/statistics.ts'
 import { fillSubscriptions } from './support/subscriptions.ts'
@@ -20,6 +28,14 @@ const FULL = 2_000_000
 const QUICK = 40_000
 
 const SAMPLE_MS = 5
+
+const COLUMNS = {
+  rate: 'rows /s',
+  seconds: 'seconds',
+  worker: 'worker CPU µs',
+  postgres: 'Postgres CPU µs',
+  memory: 'peak MB',
+}
 
 /** Sets `updated_at` as a run does: without it each row gets an audit entry, which is not compared here. */
 const PLAIN_UPDATE = `
@@ -37,7 +53,8 @@ const OLDEST_TRANSACTION = `
   from pg_stat_activity as a
   where a.datname = current_database() and a.application_name = 'forecourt worker' and a.backend_xid is not null`
 
-type Run = { seconds: number; peak: number | undefined }
+/** `cpu` is in milliseconds, and not a number without Linux's /proc. */
+type Run = { seconds: number; peak?: number | undefined; cpu: { worker: number; postgres: number } }
 type Watched = DuringJob & { longestLock: number }
 
 export async function expiry(bench: Bench): Promise<Result> {
@@ -47,9 +64,9 @@ export async function expiry(bench: Bench): Promise<Result> {
   const dataset = await copyDataset(cluster, bench.dataset)
   try {
     await fillSubscriptions(dataset.database, total, progress)
-    const runs = await interleave<'task' | 'update', Run>(bench, {
+    const runs = await interleave<'task' | 'update', Run>(withFewerRounds(bench), {
       task: () => onCopy(bench, dataset, database => runTask(bench, database)),
-      update: () => onCopy(bench, dataset, runUpdate),
+      update: () => onCopy(bench, dataset, database => runUpdate(bench, database)),
     })
     progress.step('publications during a run')
     const during = await onCopy(bench, dataset, database =>
@@ -77,20 +94,27 @@ async function onCopy<Value>(
   }
 }
 
-async function runUpdate({ superuser }: Database): Promise<Run> {
+async function runUpdate({ cluster }: Bench, { superuser }: Database): Promise<Run> {
+  return timed(cluster, [], () => superuser.query(PLAIN_UPDATE))
+}
+
+async function timed({ postmaster }: Cluster, worker: number[], work: () => Promise<unknown>): Promise<Run> {
+  const cpu = () => ({ worker: cpuOf(worker), postgres: cpuOfFamily(postmaster) })
+  const before = cpu()
   const began = performance.now()
-  await superuser.query(PLAIN_UPDATE)
-  return { seconds: (performance.now() - began) / 1000, peak: undefined }
+  await work()
+  const seconds = (performance.now() - began) / 1000
+  const after = cpu()
+  const used = (part: 'worker' | 'postgres') => (after[part] ?? Number.NaN) - (before[part] ?? Number.NaN)
+  return { seconds, cpu: { worker: used('worker'), postgres: used('postgres') } }
 }
 
 /** The job in a worker process, from its request to its end. */
 async function runTask({ cluster }: Bench, database: Database): Promise<Run> {
   const worker = await startWorker(cluster, database)
   try {
-    const began = performance.now()
-    await expire(database)
-    const seconds = (performance.now() - began) / 1000
-    return { seconds, peak: memoryOf(worker.pid)?.peak }
+    const run = await timed(cluster, [worker.pid], () => expire(database))
+    return { ...run, peak: memoryOf(worker.pid)?.peak }
   } finally {
     await worker.stop()
   }
@@ -111,7 +135,7 @@ async function runDuringPublications(bench: Bench, { database, dealers }: Datase
   const worker = await startWorker(cluster, database)
   let longestLock = 0
   try {
-    const during = await measureDuring(bench, { url: api.url, dealers }, async () => {
+    const during = await measureDuring(bench, { api, dealers }, async () => {
       const samples = setInterval(async () => {
         const { rows } = await database.superuser.query<{ age: number }>(OLDEST_TRANSACTION)
         longestLock = Math.max(longestLock, rows[0]?.age ?? 0)
@@ -129,6 +153,13 @@ async function runDuringPublications(bench: Bench, { database, dealers }: Datase
   }
 }
 
+/** Microseconds for each row. */
+function cpuRow(runs: Run[], rows: number): Row['figures'] {
+  const each = (part: keyof Run['cpu']) => runs.map(({ cpu }) => (cpu[part] * 1000) / rows)
+  const measured = (['worker', 'postgres'] as const).filter(part => each(part).every(value => value > 0))
+  return Object.fromEntries(measured.map(part => [part, figure(each(part))]))
+}
+
 function report(total: number, { task, update }: Record<'task' | 'update', Run[]>, during: Watched): Result {
   const due = total / 2
   const seconds = (runs: Run[]) => runs.map(run => run.seconds)
@@ -136,7 +167,8 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
     const peaks = runs.flatMap(({ peak }) => (peak === undefined ? [] : [peak]))
     const rate = figure(seconds(runs).map(value => due / value))
     const memory: Row['figures'] = peaks.length > 0 ? { memory: figure(peaks) } : {}
-    return { name, figures: { rate, seconds: figure(seconds(runs)), ...memory } }
+    const cpu = cpuRow(runs, due)
+    return { name, figures: { rate, seconds: figure(seconds(runs)), ...cpu, ...memory } }
   }
   const rows = [row('expire_subscriptions, a worker', task), row('one plain UPDATE', update)]
   const memory = rows[0]?.figures.memory
@@ -158,10 +190,7 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
   }
   return {
     title: `${due.toLocaleString('en-US')} due of ${total.toLocaleString('en-US')} subscriptions`,
-    tables: [
-      { columns: { rate: 'rows /s', seconds: 'seconds', memory: 'peak MB' }, rows },
-      duringTable(during),
-    ],
+    tables: [{ columns: COLUMNS, rows }, duringTable(during)],
     targets,
     notes: [
       'Each run has its own copy of the database. The longest lock is the oldest writing transaction of the worker,',

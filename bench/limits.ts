@@ -1,11 +1,10 @@
 /** The cost of rate limits: of a request that passes, of the counting function, and of a refusal. */
 import { createHash } from 'node:crypto'
-import { type Outcome, TAKE_ONE } from '../src/limits/statements.ts'
 import type { Database } from './support/cluster.ts'
 import { copyDataset, type Dataset } from './support/dataset.ts'
-import type { Load, Pace } from './support/jobs.ts'
+import type { Load } from './support/jobs.ts'
 import { quoting } from './support/operations.ts'
-import { switchLimits } from './support/policies.ts'
+import { withLimits } from './support/policies.ts'
 import {
   type Bench,
   CONNECTIONS,
@@ -17,11 +16,16 @@ import {
   type Result,
   type Row,
   rateShare,
+  withFewerRounds,
 } from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
+import { httpSide, sendFirstRequests, sqlSide } from './support/sides.ts'
 import { difference, figure, ratio } from './support/statistics.ts'
 
 const KEYS = 10_000
+/** One charge, in the statement that costs least. */
+const TAKE_ONE = `select (taken).used, (taken).reset_at, (taken).retry_after
+  from (select app_public.take_rate_limit($1, $2, $3, $4) as taken) as charge`
 /** Refusals per round, to measure the write-ahead log that they write. */
 const REFUSALS = 1_000
 /** The least work of any limiter in Postgres. */
@@ -46,51 +50,44 @@ export async function limits(bench: Bench): Promise<Result> {
 
 /** The same server, with its limits switched between the rounds, over one connection and over many. */
 async function measureRequests(bench: Bench, { database, dealers }: Dataset) {
-  const { cluster, generator, warmup, seconds } = bench
-  const api = await startApi(cluster, database)
+  const api = await startApi(bench.cluster, database)
   const requests = quoting(dealers)
-  const send = (mode: 'enforce' | 'off', connections: number) => async (seed: number) => {
-    await switchLimits(database, mode)
-    return generator.run({ kind: 'http', url: api.url, requests, connections, warmup, seconds, seed })
-  }
+  const send = (connections: number) => httpSide(bench, api, requests, { connections })
+  const fewer = withFewerRounds(bench)
   try {
-    return await interleave(bench, {
-      off: send('off', 1),
-      on: send('enforce', 1),
-      offConcurrent: send('off', CONNECTIONS),
-      onConcurrent: send('enforce', CONNECTIONS),
+    await sendFirstRequests(bench, api, requests)
+    const single = await interleave(withFewerRounds(bench, 2), {
+      off: send(1),
+      on: withLimits(database, send(1)),
     })
+    const { offConcurrent, onConcurrent } = await interleave(fewer, {
+      offConcurrent: send(CONNECTIONS),
+      onConcurrent: withLimits(database, send(CONNECTIONS)),
+    })
+    return { ...single, offConcurrent, onConcurrent }
   } finally {
     await api.stop()
   }
 }
 
-async function measureCounting(bench: Bench, { superuserUrl: url }: Database) {
-  const { generator, warmup, seconds } = bench
-  const pace = (seed: number): Pace => ({ connections: CONNECTIONS, warmup, seconds, seed })
-  const run = (text: string, values: string[][]) => (seed: number) =>
-    generator.run({ kind: 'sql', url, setup: [], text, values, ...pace(seed) })
+async function measureCounting(bench: Bench, { superuserUrl: url }: Database): Promise<Counting> {
+  const side = (text: string, values: string[][]) => sqlSide(bench, { url, text, values })
   const keys = Array.from({ length: KEYS }, (_, number) => keyOf(`key ${number}`))
+  const charges = (all: string[]) => all.map(key => charge(key, UNREACHABLE_LIMIT))
+  const plain = (all: string[]) => all.map(key => [`\\x${key}`])
   const hot = [keyOf('hot')]
-  return interleave(bench, {
-    hot: run(
-      TAKE_ONE,
-      hot.map(key => charge(key, UNREACHABLE_LIMIT)),
-    ),
-    hotPlain: run(
-      UPSERT,
-      hot.map(key => [`\\x${key}`]),
-    ),
-    many: run(
-      TAKE_ONE,
-      keys.map(key => charge(key, UNREACHABLE_LIMIT)),
-    ),
-    manyPlain: run(
-      UPSERT,
-      keys.map(key => [`\\x${key}`]),
-    ),
-    refusal: run(TAKE_ONE, [charge(keyOf('refused'), '1')]),
-  })
+  const fewer = withFewerRounds(bench)
+  return {
+    ...(await interleave(fewer, {
+      hot: side(TAKE_ONE, charges(hot)),
+      hotPlain: side(UPSERT, plain(hot)),
+      refusal: side(TAKE_ONE, [charge(keyOf('refused'), '1')]),
+    })),
+    ...(await interleave(withFewerRounds(bench, 2), {
+      many: side(TAKE_ONE, charges(keys)),
+      manyPlain: side(UPSERT, plain(keys)),
+    })),
+  }
 }
 
 /** Bytes of write-ahead log for each refusal, counted for this connection only. */
@@ -112,7 +109,7 @@ async function measureRefusals({ rounds, progress }: Bench, { superuser }: Datab
       progress.step(`round ${round + 1} of ${rounds}: bytes of a refusal`)
       const before = await written()
       for (let refusal = 0; refusal < REFUSALS; refusal++) {
-        const { rows } = await client.query<Outcome>(TAKE_ONE, values)
+        const { rows } = await client.query<{ used: number | null }>(TAKE_ONE, values)
         if (rows[0]?.used !== null) throw new Error('the charge was not refused')
       }
       bytes.push(((await written()) - before) / REFUSALS)

@@ -1,16 +1,22 @@
 /** `npm run bench`: measures Forecourt and other implementations of the same work, on the same machine in the same run. */
+import { parseArgs } from 'node:util'
 import { endServersWithProcess } from '../scripts/support/databases.ts'
+import { against } from './against.ts'
+import { capacity } from './capacity.ts'
+import { dealer } from './dealer.ts'
 import { expiry } from './expiry.ts'
-import { growth, LEAST_ROWS } from './growth.ts'
+import { growth } from './growth.ts'
 import { limits } from './limits.ts'
 import { login } from './login.ts'
 import { overload } from './overload.ts'
+import { processes } from './processes.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { startup } from './startup.ts'
 import { startCluster } from './support/cluster.ts'
+import { resolveCommit } from './support/commit.ts'
 import { makeDataset } from './support/dataset.ts'
-import { fillLedger } from './support/history.ts'
+import { fillLedger, LEAST_ROWS } from './support/history.ts'
 import { startGenerator } from './support/load.ts'
 import { makeProgress } from './support/progress.ts'
 import { describeRun, renderRun, writeRun } from './support/results.ts'
@@ -19,6 +25,8 @@ import type { Named } from './support/table.ts'
 
 const scenarios: Record<string, Scenario> = {
   publish,
+  dealer,
+  processes,
   read,
   login,
   limits,
@@ -26,18 +34,31 @@ const scenarios: Record<string, Scenario> = {
   expiry,
   growth,
   startup,
+  capacity,
 }
-const USAGE = `Usage: npm run bench -- [--quick] [${Object.keys(scenarios).join('] [')}]`
+const USAGE = `Usage: npm run bench -- [--quick] [--against COMMIT] [${Object.keys(scenarios).join('] [')}]`
 
-const FULL = { rounds: 5, warmup: 1, seconds: 3 }
-const QUICK = { rounds: 2, warmup: 0.2, seconds: 0.5 }
+const FULL = { rounds: 4, warmup: { window: 1, most: 8 }, seconds: 8 }
+const QUICK = { rounds: 2, warmup: { window: 0.2, most: 0.6 }, seconds: 0.5 }
 
-async function main(args: string[]): Promise<void> {
-  const quick = args.includes('--quick')
-  const chosen = args.filter(arg => arg !== '--quick')
-  const unknown = chosen.find(name => scenarios[name] === undefined)
+type Options = { quick: boolean; hash: string | undefined; names: string[] }
+
+/** Without names, all scenarios run. `against` is one only with a commit. */
+function readOptions(args: string[]): Options {
+  const { values, positionals } = parseArgs({
+    args,
+    options: { quick: { type: 'boolean', default: false }, against: { type: 'string' } },
+    allowPositionals: true,
+  })
+  const hash = values.against === undefined ? undefined : resolveCommit(values.against)
+  if (hash !== undefined) scenarios.against = against
+  const unknown = positionals.find(name => scenarios[name] === undefined)
   if (unknown !== undefined) throw new Error(`There is no scenario ${unknown}. ${USAGE}`)
-  const names = Object.keys(scenarios).filter(name => chosen.length === 0 || chosen.includes(name))
+  const names = Object.keys(scenarios).filter(name => positionals.length === 0 || positionals.includes(name))
+  return { quick: values.quick, hash, names }
+}
+
+async function main({ quick, hash, names }: Options): Promise<void> {
   const began = performance.now()
   const progress = makeProgress()
   progress.begin('postgres')
@@ -50,7 +71,7 @@ async function main(args: string[]): Promise<void> {
   for (const name of names) {
     progress.begin(name)
     const from = performance.now()
-    const bench = { cluster, dataset, generator, progress, quick, ...(quick ? QUICK : FULL) }
+    const bench = { cluster, dataset, generator, progress, quick, against: hash, ...(quick ? QUICK : FULL) }
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
   }
@@ -66,7 +87,7 @@ async function main(args: string[]): Promise<void> {
 
 endServersWithProcess()
 try {
-  await main(process.argv.slice(2))
+  await main(readOptions(process.argv.slice(2)))
   process.exit(0)
 } catch (error) {
   process.stderr.write(`\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)

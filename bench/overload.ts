@@ -4,10 +4,23 @@ import { readConfiguration } from '../src/configuration.ts'
 import { REFUSAL_MESSAGE } from '../src/http/admission.ts'
 import { OVERLOAD_MS } from '../src/http/slots.ts'
 import { copyDataset } from './support/dataset.ts'
-import type { Load } from './support/jobs.ts'
+import type { HttpJob, Load, Times } from './support/jobs.ts'
 import { publishing } from './support/operations.ts'
-import { type Bench, LOAD_COLUMNS, loadRow, p99Of, type Result, type Target } from './support/scenario.ts'
+import { switchLimits } from './support/policies.ts'
+import {
+  type Bench,
+  cpuFigures,
+  LOAD_COLUMNS,
+  loadRow,
+  p99Of,
+  type Result,
+  type Row,
+  rateOf,
+  type Target,
+  withFewerRounds,
+} from './support/scenario.ts'
 import { startApi } from './support/servers.ts'
+import { httpSide, sendFirstRequests } from './support/sides.ts'
 import { figure, ratio } from './support/statistics.ts'
 
 const TIMES = 10
@@ -23,31 +36,27 @@ const CALM_MS = OVERLOAD_MS + 500
 type Round = { capacity: Load; over: Load }
 
 export async function overload(bench: Bench): Promise<Result> {
-  const { cluster, generator, progress, quick, seconds } = bench
-  const rounds = quick ? 1 : bench.rounds
+  const { cluster, progress } = bench
+  const { rounds } = bench.quick ? { rounds: 1 } : withFewerRounds(bench)
   const dataset = await copyDataset(cluster, bench.dataset)
   const api = await startApi(cluster, dataset.database)
-  const flow = {
-    kind: 'http',
-    url: api.url,
-    requests: publishing(dataset.dealers),
-    warmup: WARMUP_SECONDS,
-    seconds,
-  } as const
+  const requests = publishing(dataset.dealers)
+  const warmup = { window: WARMUP_SECONDS, most: WARMUP_SECONDS }
+  const send = (changes: Partial<HttpJob>) => httpSide(bench, api, requests, { warmup, ...changes })
   const measured: Round[] = []
   progress.expect(2 * rounds)
   try {
-    // the first publications of a server are slower than all others
-    await generator.run({ ...flow, seed: 1_000, connections: AT_CAPACITY })
+    await switchLimits(dataset.database, 'enforce')
+    await sendFirstRequests(bench, api, requests)
     for (let round = 1; round <= rounds; round++) {
       if (round > 1) await sleep(CALM_MS)
-      const paced = { ...flow, seed: 1_000 + round }
       progress.step(`round ${round} of ${rounds}: at capacity`)
-      const capacity = await generator.run({ ...paced, connections: AT_CAPACITY })
+      const capacity = await send({ connections: AT_CAPACITY })(1_000 + round)
       progress.step(`round ${round} of ${rounds}: over capacity`)
       const rate = TIMES * capacity.rate
       // a refusal is recognised by its message, because a database that is down also causes 503
-      const over = await generator.run({ ...paced, connections: CLIENTS, rate, refusal: REFUSAL_MESSAGE })
+      const flow = { connections: CLIENTS, rate, refusal: REFUSAL_MESSAGE }
+      const over = await send(flow)(1_000 + round)
       measured.push({ capacity, over })
     }
   } finally {
@@ -63,10 +72,8 @@ function report(rounds: Round[]): Result {
   const refused = accepted.flatMap(over => over.refused ?? [])
   if (refused.some(({ count }) => count === 0))
     throw new Error('no request was refused, so there was no overload')
-  const refusedFigure = (pick: 'rate' | 'p50' | 'p99') => figure(refused.map(times => times[pick]))
-  const offered = figure(
-    rounds.map(({ capacity: { rate }, over }) => (over.rate + (over.refused?.rate ?? 0)) / rate),
-  )
+  const answered = accepted.map(over => over.rate + (over.refused?.rate ?? 0))
+  const offered = ratio(answered, capacity.map(rateOf))
   const targets: Target[] = [
     {
       name: 'p99 of the accepted',
@@ -75,19 +82,29 @@ function report(rounds: Round[]): Result {
       sense: 'at most',
       unit: 'x',
     },
-    { name: 'p99 of the refused', measured: refusedFigure('p99'), bound: 50, sense: 'at most', unit: 'ms' },
+    {
+      name: 'p99 of the refused',
+      measured: figure(refused.map(({ p99 }) => p99)),
+      bound: 50,
+      sense: 'at most',
+      unit: 'ms',
+    },
   ]
   return {
-    title: 'createListing at ten times the capacity',
+    title: 'createListing at ten times the capacity, limits on',
     tables: [
       {
         columns: LOAD_COLUMNS,
         rows: [
           loadRow(`at capacity, ${AT_CAPACITY} connections`, capacity),
-          loadRow(`over capacity, ${CLIENTS} connections: accepted`, accepted),
+          { name: `over capacity, ${CLIENTS} connections: accepted`, figures: latencyOf(accepted) },
           {
             name: 'over capacity: refused with 503',
-            figures: { rate: refusedFigure('rate'), p50: refusedFigure('p50'), p99: refusedFigure('p99') },
+            figures: latencyOf(refused),
+          },
+          {
+            name: 'over capacity: each response',
+            figures: { rate: figure(answered), ...cpuFigures(accepted) },
           },
         ],
       },
@@ -99,4 +116,9 @@ function report(rounds: Round[]): Result {
       'that sends their requests, use the same cores, so fewer requests are served.',
     ],
   }
+}
+
+function latencyOf(times: Times[]): Row['figures'] {
+  const of = (pick: 'rate' | 'p50' | 'p99') => figure(times.map(each => each[pick]))
+  return { rate: of('rate'), p50: of('p50'), p99: of('p99') }
 }

@@ -1,15 +1,18 @@
 /** The time from `npm start` to ready, and the memory of the processes. */
-import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { cpSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newDirectory, removeWithProcess } from '../scripts/support/databases.ts'
 import { outputFile } from './support/cluster.ts'
+import { linkModules } from './support/commit.ts'
 import { copyDataset } from './support/dataset.ts'
 import { type Memory, memberOf, memoryOf } from './support/memory.ts'
 import { publishing } from './support/operations.ts'
+import { switchLimits } from './support/policies.ts'
 import { type Running, startProcess } from './support/processes.ts'
-import { type Bench, CONNECTIONS, type Result, type Row, type Target } from './support/scenario.ts'
+import type { Bench, Result, Row, Target } from './support/scenario.ts'
 import { startApi, startWorker } from './support/servers.ts'
+import { httpSide, sendFirstRequests } from './support/sides.ts'
 import { type Figure, figure } from './support/statistics.ts'
 
 /** The parts of the project that `npm start` needs. */
@@ -50,10 +53,7 @@ function copyProject(): string {
   const project = join(directory, 'project')
   mkdirSync(project)
   for (const part of PARTS) cpSync(part, join(project, part), { recursive: true })
-  mkdirSync(join(project, 'node_modules'))
-  for (const name of readdirSync('node_modules')) {
-    if (name !== '.cache') symlinkSync(resolve('node_modules', name), join(project, 'node_modules', name))
-  }
+  linkModules(project)
   removeWithProcess(join(project, '.data'))
   return project
 }
@@ -70,7 +70,7 @@ function npmStart({ cluster }: Bench, project: string): Promise<Running> {
 
 /** API and worker as two processes, as in production. */
 async function measureProcesses(bench: Bench, sizes: Sizes): Promise<void> {
-  const { cluster, generator, warmup, seconds, quick } = bench
+  const { cluster, seconds, quick } = bench
   const { database, dealers } = await copyDataset(cluster, bench.dataset)
   // the first start fills the compile cache
   for (const start of [startApi, startWorker]) await (await start(cluster, database)).stop()
@@ -80,8 +80,9 @@ async function measureProcesses(bench: Bench, sizes: Sizes): Promise<void> {
     await sleep(IDLE_MS[quick ? 'quick' : 'full'])
     sizes['npm run api, idle'] = memoryOf(api.pid)
     sizes['npm run worker, idle'] = memoryOf(worker.pid)
-    const job = { url: api.url, requests: publishing(dealers), connections: CONNECTIONS, warmup, seed: 1_000 }
-    await generator.run({ kind: 'http', ...job, seconds: 3 * seconds })
+    await switchLimits(database, 'enforce')
+    await sendFirstRequests(bench, api, publishing(dealers))
+    await httpSide(bench, api, publishing(dealers), { seconds: 3 * seconds })(1_000)
     sizes['npm run api, under load'] = memoryOf(api.pid)
   } finally {
     await worker.stop()
@@ -104,6 +105,11 @@ function report(times: Record<'cold' | 'warm', number[]>, sizes: Sizes): Result 
   if (idle !== undefined) {
     const name = 'API and worker, idle'
     targets.push({ name, measured: figure([idle]), bound: 200, sense: 'at most', unit: 'MB' })
+  }
+  const loaded = sizes['npm run api, under load']?.rss
+  if (loaded !== undefined) {
+    const name = 'API under load, RSS'
+    targets.push({ name, measured: figure([loaded]), bound: 300, sense: 'at most', unit: 'MB' })
   }
   return {
     title: 'npm start to ready, and memory',

@@ -3,8 +3,8 @@ import express, { type Express, type Request, type Response } from 'express'
 import type pg from 'pg'
 import type { Identity } from '../../src/request/identity.ts'
 import { listen, makePool, requireToken } from '../support/express.ts'
-import { asCaller } from './caller.ts'
-import { PAGE_SIZE, type Read, reads } from './reads.ts'
+import { asCaller, type RoundTrips } from './caller.ts'
+import { PAGE_SIZE, type Read, type Row, reads } from './reads.ts'
 
 /** Returns the same columns as `createListing`. */
 const PUBLISH = {
@@ -19,10 +19,7 @@ const PUBLISH = {
 async function publish(pool: pg.Pool, identity: Identity, body: Record<string, string>) {
   const { dealerId, idempotencyKey, title, module, price, currency } = body
   const values = [dealerId, idempotencyKey, title, module, price, currency]
-  const row = await asCaller(pool, identity, 'read write', async client => {
-    const { rows } = await client.query({ ...PUBLISH, values })
-    return rows[0]
-  })
+  const [row = {}] = await asCaller<Record<string, string>>(pool, identity, { ...PUBLISH, values })
   const consumption = {
     source: row.source,
     netAmount: row.net_amount,
@@ -33,11 +30,10 @@ async function publish(pool: pg.Pool, identity: Identity, body: Record<string, s
   return { createListing: { listing: { id: row.id, status: row.status, title: row.title, consumption } } }
 }
 
-async function answerRead(pool: pg.Pool, identity: Identity, read: Read, body: Record<string, string>) {
-  return asCaller(pool, identity, 'read only', async client => {
-    const { rows } = await client.query({ name: read.name, text: read.text, values: read.values(body) })
-    return read.answer(rows)
-  })
+function answerRead(read: Read, how: RoundTrips) {
+  const { name, text } = read
+  return async (identity: Identity, body: Record<string, string>) =>
+    read.answer(await asCaller<Row>(pool, identity, { name, text, values: read.values(body) }, how))
 }
 
 /** Sends a stored response of the same size, to measure the limit of the generator. */
@@ -63,6 +59,7 @@ const route = (path: string, work: (identity: Identity, body: Record<string, str
   })
 route('/publish', (identity, body) => publish(pool, identity, body))
 for (const read of reads(PAGE_SIZE)) {
-  route(`/${read.name}`, (identity, body) => answerRead(pool, identity, read, body))
+  route(`/${read.name}/one`, answerRead(read, 'one round trip'))
+  route(`/${read.name}/four`, answerRead(read, 'four round trips'))
 }
 listen(bare)

@@ -9,7 +9,7 @@ export type Read = {
   answer: (rows: Row[]) => unknown
 }
 
-type Row = Record<string, string | number | null>
+export type Row = Record<string, string | number | null>
 
 const LISTING = 'l.id, l.title, upper(l.status::text) as status, l.price, l.currency'
 

@@ -1,5 +1,6 @@
 /** The Postgres server of a run: embedded, as with `npm start`, with fsync on. It ends with the process. */
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
@@ -21,6 +22,8 @@ export type Cluster = {
   /** Contains the logs of the processes. */
   directory: string
   version: string
+  /** The process whose children are the backends of Postgres. */
+  postmaster: number
   /** A copy of `template`, or a migrated database without data. */
   create(template?: Database): Promise<Database>
   stop(): Promise<void>
@@ -32,10 +35,14 @@ export const jwtSecret = randomBytes(32).toString('hex')
 const CREATE = (name: string, template: string) =>
   `create database ${name} template ${template} owner forecourt_owner strategy file_copy`
 
-export async function startCluster(log: (message: string) => void): Promise<Cluster> {
+/** `applyMigrations` gets the owner's URL of the empty database. */
+export async function startCluster(
+  log: (message: string) => void,
+  applyMigrations: (databaseUrl: string) => Promise<unknown> = applyOwnMigrations,
+): Promise<Cluster> {
   const directory = newDirectory('forecourt-bench-')
   const server = await startEmbedded({ directory, log })
-  await migrate({ databaseUrl: server.ownerUrl, includeCurrent: true, log: () => {} })
+  await applyMigrations(server.ownerUrl)
   const databases = new Set<Database>()
   const maintenanceUrl = withDatabase(server.superuserUrl, 'postgres')
   const maintenance = new pg.Client({ connectionString: maintenanceUrl, application_name: 'forecourt bench' })
@@ -72,6 +79,7 @@ export async function startCluster(log: (message: string) => void): Promise<Clus
   return {
     directory,
     version: rows[0]?.version ?? 'unknown',
+    postmaster: Number.parseInt(readFileSync(join(directory, 'postgres', 'postmaster.pid'), 'utf8'), 10),
     create,
     async stop() {
       for (const { superuser } of databases) await superuser.end()
@@ -79,6 +87,10 @@ export async function startCluster(log: (message: string) => void): Promise<Clus
       await server.stop()
     },
   }
+}
+
+function applyOwnMigrations(databaseUrl: string): Promise<unknown> {
+  return migrate({ databaseUrl, includeCurrent: true, log: () => {} })
 }
 
 /** Connections end a moment after they are closed; graphile-migrate keeps its own a little longer. */

@@ -5,6 +5,8 @@ import type { Dealer } from './dataset.ts'
 import type { Load } from './jobs.ts'
 import { publishing } from './operations.ts'
 import { type Bench, LOAD_COLUMNS, loadRow, type Table, type Target } from './scenario.ts'
+import type { Server } from './servers.ts'
+import { httpJob, httpSide, sendFirstRequests } from './sides.ts'
 import { figure } from './statistics.ts'
 
 /** The rate of publications, far below the capacity of the machine. */
@@ -29,36 +31,29 @@ export async function runJob({ superuser }: Database, task: string): Promise<voi
 
 /** Measures the same flow of publications before, during and after some work. */
 export async function measureDuring(
-  { generator, warmup, seconds }: Pick<Bench, 'generator' | 'warmup' | 'seconds'>,
-  { url, dealers }: { url: string; dealers: Dealer[] },
+  bench: Bench,
+  { api, dealers }: { api: Server; dealers: Dealer[] },
   work: () => Promise<void>,
 ): Promise<DuringJob> {
-  const flow = {
-    kind: 'http',
-    url,
-    requests: publishing(dealers),
-    ...PUBLICATION_FLOW,
-    warmup,
-    seed: 1_000,
-  } as const
-  const withoutJob = () => generator.run({ ...flow, seconds: 3 * seconds })
-  // the first publications of a server are slower than all others
-  await withoutJob()
-  const before = await withoutJob()
-  const flowDuring = generator.start(flow)
-  await sleep(warmup * 1000)
+  const requests = publishing(dealers)
+  const withoutJob = httpSide(bench, api, requests, PUBLICATION_FLOW)
+  await sendFirstRequests(bench, api, requests)
+  const before = await withoutJob(1_000)
+  const { seconds: _, ...flow } = httpJob(bench, api, requests)
+  const flowDuring = bench.generator.start({ ...flow, ...PUBLICATION_FLOW, seed: 1_000 })
+  await sleep(bench.warmup.most * 1000)
   await work()
   const during = await flowDuring.stop()
-  return { without: [before, await withoutJob()], during }
+  return { without: [before, await withoutJob(1_000)], during }
 }
 
 export function duringTable({ without, during }: DuringJob): Table {
+  const row = loadRow('publications during the job', [during])
+  // the backends of the job count as Postgres, too
+  const { postgres: _, ...figures } = row.figures
   return {
-    columns: { p50: LOAD_COLUMNS.p50, p99: LOAD_COLUMNS.p99, rate: LOAD_COLUMNS.rate },
-    rows: [
-      loadRow('publications without the job', without),
-      loadRow('publications during the job', [during]),
-    ],
+    columns: LOAD_COLUMNS,
+    rows: [loadRow('publications without the job', without), { ...row, figures }],
   }
 }
 

@@ -4,6 +4,8 @@ import { type Database, settle } from './cluster.ts'
 import type { Dataset } from './dataset.ts'
 import type { Progress } from './progress.ts'
 
+/** In nearly empty tables, Postgres plans statements for empty tables and keeps those plans. */
+export const LEAST_ROWS = 10_000
 /** Dealers filled by one statement; two statements run at a time. */
 const CHUNK = 150
 const LANES = 2
@@ -19,10 +21,12 @@ export async function fillLedger(
   { database, fleetUserId }: { database: Pick<Database, 'superuser'> } & Pick<Dataset, 'fleetUserId'>,
   rows: number,
   progress: Progress,
+  /** Fills the ledger of this dealer only. */
+  dealerId?: string,
 ): Promise<void> {
   const { superuser } = database
   const indexes = await dropIndexes(superuser)
-  await superuser.query(PLAN, [rows])
+  await superuser.query(PLAN, [rows, dealerId])
   await runBulk(superuser, PAST_SUBSCRIPTIONS)
   const { rows: dealers } = await superuser.query<{ count: number }>(
     'select count(*)::integer from bench_past',
@@ -79,7 +83,7 @@ const PLAN = `
     from (
       select d.id, d.country, row_number() over (order by d.id) - 1 as number,
         ($1 / count(*) over () + (row_number() over (order by d.id) <= $1 % count(*) over ())::integer)::integer as past
-      from app_public.dealers as d
+      from app_public.dealers as d where d.id = $2::uuid or $2::uuid is null
     ) as s
   ) as d`
 

@@ -1,5 +1,6 @@
 /** Starts the processes of the benchmark, waits until they are ready, and ends them with it. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -17,8 +18,6 @@ export type Command = {
   command: [string, ...string[]]
   env?: Record<string, string>
   cwd?: string
-  /** Matches its output when it is ready. */
-  ready: RegExp
   /** The file for its output: a pipe would have to be read during a measurement. */
   output: string
 }
@@ -32,20 +31,10 @@ process.once('exit', () => {
   for (const child of children) kill(child, 'SIGKILL')
 })
 
-export async function startProcess({ command, env, cwd, ready, output }: Command): Promise<Running> {
-  const [program, ...args] = command
-  const { PATH = '', HOME = '' } = process.env
-  const file = openSync(output, 'w')
+/** Waits until the output matches `ready`. */
+export async function startProcess({ ready, ...command }: Command & { ready: RegExp }): Promise<Running> {
   const began = performance.now()
-  const child = spawn(program === 'node' ? process.execPath : program, args, {
-    env: { PATH, HOME, ...env },
-    ...(cwd === undefined ? {} : { cwd }),
-    stdio: ['ignore', file, file],
-    // its own process group, so that npm and its children end together
-    detached: true,
-  })
-  closeSync(file)
-  children.add(child)
+  const child = launch(command)
   let ended = false
   child.once('error', () => (ended = true)).once('exit', () => (ended = true))
   const stop = async () => {
@@ -60,12 +49,42 @@ export async function startProcess({ command, env, cwd, ready, output }: Command
     performance.now() < end && !ended;
     await sleep(POLL_MS)
   ) {
-    const found = ready.exec(readFileSync(output, 'utf8'))
+    const found = ready.exec(readFileSync(command.output, 'utf8'))
     if (found === null) continue
     return { pid: child.pid ?? 0, found: found[1] ?? '', readyMs: performance.now() - began, stop }
   }
   await stop()
-  throw new Error(`${command.join(' ')} does not start:\n${readFileSync(output, 'utf8').slice(-2_000)}`)
+  throw failure(command, 'does not start')
+}
+
+/** Waits until the process has ended. Fails unless it succeeded. */
+export async function runToEnd(command: Command): Promise<void> {
+  const child = launch(command)
+  try {
+    const [code] = await once(child, 'exit')
+    if (code !== 0) throw failure(command, `ended with ${code}`)
+  } finally {
+    children.delete(child)
+  }
+}
+
+function launch({ command: [program, ...args], env, cwd, output }: Command): ChildProcess {
+  const { PATH = '', HOME = '' } = process.env
+  const file = openSync(output, 'w')
+  const child = spawn(program === 'node' ? process.execPath : program, args, {
+    env: { PATH, HOME, ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+    stdio: ['ignore', file, file],
+    // its own process group, so that npm and its children end together
+    detached: true,
+  })
+  closeSync(file)
+  children.add(child)
+  return child
+}
+
+function failure({ command, output }: Command, what: string): Error {
+  return new Error(`${command.join(' ')} ${what}:\n${readFileSync(output, 'utf8').slice(-2_000)}`)
 }
 
 function kill({ pid, exitCode, signalCode }: ChildProcess, signal: NodeJS.Signals): void {

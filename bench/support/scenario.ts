@@ -1,7 +1,7 @@
 /** The input and the result of a scenario. */
 import type { Cluster } from './cluster.ts'
 import type { Dataset } from './dataset.ts'
-import type { Load } from './jobs.ts'
+import type { Load, Warmup } from './jobs.ts'
 import type { Generator } from './load.ts'
 import type { Progress } from './progress.ts'
 import { type Figure, figure, ratio } from './statistics.ts'
@@ -14,9 +14,12 @@ export type Bench = {
   progress: Progress
   quick: boolean
   rounds: number
-  /** Seconds of a round: `warmup` is not measured, `seconds` are. */
-  warmup: number
+  /** Before each round, not measured. */
+  warmup: Warmup
+  /** The measured seconds of a round. */
   seconds: number
+  /** The hash of the commit to compare with. */
+  against: string | undefined
 }
 
 /** One line of a table: the name of the measurement, and its figures by column. */
@@ -43,12 +46,22 @@ export type Result = { title: string; tables: Table[]; targets: Target[]; notes:
 export type Scenario = (bench: Bench) => Promise<Result>
 
 export const CONNECTIONS = 16
-export const LOAD_COLUMNS = { rate: 'rate /s', p50: 'p50 ms', p99: 'p99 ms', cpu: 'generator CPU %' }
+/** The CPU time is that for each operation: it differs least from machine to machine. */
+export const LOAD_COLUMNS = {
+  rate: 'rate /s',
+  p50: 'p50 ms',
+  p99: 'p99 ms',
+  api: 'API CPU ms',
+  postgres: 'Postgres CPU ms',
+  generator: 'generator CPU ms',
+}
 
-/**
- * Runs every side in every round. Each round starts with another side, so that changes of the machine and of the data affect
- * all sides alike. A side gets the seed of the round.
- */
+/** For measurements that no target needs, or whose sides differ by much more than their rounds. */
+export function withFewerRounds(bench: Bench, most = 3): Bench {
+  return { ...bench, rounds: Math.min(bench.rounds, most) }
+}
+
+/** Runs every side in every round, in an order that favours no side. A side gets the seed of the round. */
 export async function interleave<Name extends string, Value = Load>(
   { rounds, progress }: Pick<Bench, 'rounds' | 'progress'>,
   sides: Record<Name, (seed: number) => Promise<Value>>,
@@ -56,9 +69,8 @@ export async function interleave<Name extends string, Value = Load>(
   const names = Object.keys(sides) as Name[]
   const values = Object.fromEntries(names.map(name => [name, [] as Value[]])) as Record<Name, Value[]>
   progress.expect(rounds * names.length)
-  for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < names.length; turn++) {
-      const name = names[(round + turn) % names.length] as Name
+  for (const [round, order] of ordersOf(names, rounds).entries()) {
+    for (const name of order) {
       progress.step(`round ${round + 1} of ${rounds}: ${name}`)
       values[name].push(await sides[name](1_000 + round))
     }
@@ -66,15 +78,55 @@ export async function interleave<Name extends string, Value = Load>(
   return values
 }
 
-export function loadRow(name: string, loads: Load[]): Row {
-  const figureOf = (pick: (load: Load) => number) => figure(loads.map(pick))
-  const figures = {
-    rate: figureOf(({ rate }) => rate),
-    p50: figureOf(({ p50 }) => p50),
-    p99: figureOf(({ p99 }) => p99),
-    cpu: figureOf(({ cpu }) => cpu * 100),
+/**
+ * An order of the sides for each round. A side leaves its mark on the next one: a full cache, dirty pages, a checkpoint. So
+ * that every side follows every other one, each round takes the order whose neighbours have been neighbours least often.
+ */
+export function ordersOf<Name extends string>(names: Name[], rounds: number): Name[][] {
+  const times = new Map<string, number>()
+  const orders: Name[][] = []
+  const neighbours = (order: Name[]) => {
+    const before = orders.at(-1)?.at(-1)
+    const all = before === undefined ? order : [before, ...order]
+    return all.slice(1).map((name, index) => `${all[index]} ${name}`)
   }
-  return { name, figures }
+  // squares, so that a pair that has occurred twice costs more than two that have occurred once
+  const cost = (order: Name[]) =>
+    neighbours(order).reduce((sum, pair) => sum + (times.get(pair) ?? 0) ** 2, 0)
+  const possible = permutations(names)
+  for (let round = 0; round < rounds; round++) {
+    const order = possible.reduce((best, other) => (cost(other) < cost(best) ? other : best))
+    for (const pair of neighbours(order)) times.set(pair, (times.get(pair) ?? 0) + 1)
+    orders.push(order)
+  }
+  return orders
+}
+
+function permutations<Name>(names: Name[]): Name[][] {
+  if (names.length < 2) return [names]
+  return names.flatMap(first =>
+    permutations(names.filter(name => name !== first)).map(rest => [first, ...rest]),
+  )
+}
+
+export function loadRow(name: string, loads: Load[]): Row {
+  const figures: Row['figures'] = {
+    rate: figure(loads.map(rateOf)),
+    p50: figure(loads.map(p50Of)),
+    p99: figure(loads.map(p99Of)),
+  }
+  return { name, figures: { ...figures, ...cpuFigures(loads) } }
+}
+
+/** Without the parts that were not measured. */
+export function cpuFigures(loads: Load[]): Row['figures'] {
+  const parts = ['api', 'postgres', 'generator'] as const
+  return Object.fromEntries(
+    parts.flatMap(part => {
+      const values = loads.flatMap(({ cpu }) => cpu[part] ?? [])
+      return values.length === 0 ? [] : [[part, figure(values)]]
+    }),
+  )
 }
 
 /** The rate in per cent of the baseline's rate. */

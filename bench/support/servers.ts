@@ -2,6 +2,7 @@
 import { argumentsOf } from '../../scripts/support/commands.ts'
 import { readConfiguration } from '../../src/configuration.ts'
 import { type Cluster, type Database, jwtSecret, outputFile } from './cluster.ts'
+import { memberOf } from './memory.ts'
 import { type Running, startProcess } from './processes.ts'
 
 export type Server = Running & { url: string }
@@ -30,6 +31,18 @@ export async function startApi(cluster: Cluster, database: Database): Promise<Se
     output: outputFile(cluster, 'api'),
   })
   return { ...running, url: running.found }
+}
+
+/** `npm run api` of the project in another directory. */
+export async function startApiOf(project: string, cluster: Cluster, database: Database): Promise<Server> {
+  const running = await startProcess({
+    command: ['npm', 'run', 'api'],
+    cwd: project,
+    env: environment(database),
+    ready: GREETING,
+    output: outputFile(cluster, 'api'),
+  })
+  return { ...running, pid: memberOf(running.pid, 'src/main.ts'), url: running.found }
 }
 
 export function startWorker(cluster: Cluster, database: Database): Promise<Running> {

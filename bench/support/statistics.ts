@@ -20,6 +20,13 @@ export function difference(values: readonly number[], baseline: readonly number[
   return figure(values.map((value, round) => value - (baseline[round] ?? Number.NaN)))
 }
 
+/** True if the last two counts differ by less than 5 % of the larger one. */
+export function isSteady(counts: readonly number[]): boolean {
+  const [before, last] = counts.slice(-2)
+  if (before === undefined || last === undefined) return false
+  return Math.abs(last - before) < 0.05 * Math.max(last, before)
+}
+
 /** The percentile by nearest rank. */
 export function percentile(sorted: Float64Array, share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN

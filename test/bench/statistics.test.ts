@@ -1,6 +1,6 @@
 /** The statistics of the benchmark. */
 import { expect, test } from '@jest/globals'
-import { figure, percentile, ratio, seededRandom } from '../../bench/support/statistics.ts'
+import { figure, isSteady, percentile, ratio, seededRandom } from '../../bench/support/statistics.ts'
 
 test('a figure has the median, minimum and maximum of its rounds, whatever their order', () => {
   expect(figure([5, 1, 9])).toMatchObject({ median: 5, min: 1, max: 9, rounds: [5, 1, 9] })
@@ -24,4 +24,16 @@ test('the same seed gives the same numbers, distributed evenly from 0 to 1', () 
   const average = numbers(1).reduce((sum, number) => sum + number, 0) / 10_000
   expect(average).toBeGreaterThan(0.48)
   expect(average).toBeLessThan(0.52)
+})
+
+test.each([
+  [[], false],
+  [[100], false],
+  [[100, 94], false],
+  [[94, 100], false],
+  [[100, 96], true],
+  [[100, 100, 50], false],
+  [[0, 0], false],
+])('the counts %j are steady: %s', (counts, expected) => {
+  expect(isSteady(counts)).toBe(expected)
 })
