@@ -78,6 +78,10 @@ test('a new invoice is recorded where an admin makes it, and not where its deale
     const insert = `insert into app_public.invoices (dealer_id, id, kind, country, currency)
       values ('${dealerId}', gen_random_uuid(), 'package', 'DE', 'EUR')`
     await client.query('grant insert on app_public.invoices to forecourt_admin, forecourt_dealer')
+    await client.query('grant usage on schema app_private to forecourt_admin, forecourt_dealer')
+    await client.query(
+      'grant execute on function app_private.check_invoice, app_private.refuse_row to forecourt_admin, forecourt_dealer',
+    )
     await client.query(
       'create policy test on app_public.invoices for insert to forecourt_admin, forecourt_dealer with check (true)',
     )
