@@ -100,6 +100,11 @@ const schema = buildSchema(await readFile(new URL('../../schema.graphql', import
 /** The fields of Query and Mutation in schema.graphql, which `npm run check` holds against the API. */
 export const rootFields: readonly string[] = rootsOf(schema).flatMap(type => Object.keys(type.getFields()))
 
+/** Those of Mutation. */
+export const mutations: ReadonlySet<string> = new Set(
+  Object.keys(schema.getMutationType()?.getFields() ?? {}),
+)
+
 /** Makes the rows of the field's sample. Returns a function that sends the operation. */
 export async function prepareSample(world: SampleWorld, name: string) {
   const root = rootsOf(schema).find(type => name in type.getFields())
