@@ -59,18 +59,20 @@ export async function committed<Value>(
   }
 }
 
-/** Runs `work` in `count` concurrent transactions. No `work` starts before all transactions are open. */
+/** Runs `work` in `count` concurrent transactions. No `work` starts before all transactions are open and prepared. */
 export async function concurrently<Value>(
   database: TestDatabase,
   as: As,
   count: number,
   work: (client: pg.PoolClient, index: number) => Promise<Value>,
+  prepare?: (client: pg.PoolClient, index: number) => Promise<unknown>,
 ): Promise<PromiseSettledResult<Value>[]> {
   let open = 0
   const gate = Promise.withResolvers<void>()
   return Promise.allSettled(
     Array.from({ length: count }, (_, index) =>
       committed(database, as, async client => {
+        await prepare?.(client, index)
         open += 1
         if (open === count) gate.resolve()
         await gate.promise
