@@ -2250,6 +2250,7 @@ AS $function$
 declare
   v_dealer app_public.dealers;
 begin
+  -- create_listing takes the same locks in its own statements: change both.
   -- FOR NO KEY UPDATE, so that inserts that reference the dealer are not blocked.
   select d.* into v_dealer from app_public.dealers as d where d.id = lock_dealer.dealer_id for no key update;
   -- In the order of ids, as every other lock of several subscriptions: two transactions cannot deadlock.
@@ -2692,7 +2693,7 @@ comment on function app_private.refuse_change() is 'Trigger: makes a table appen
 CREATE OR REPLACE FUNCTION app_private.refuse_overage(country text)
  RETURNS void
  LANGUAGE plpgsql
- IMMUTABLE
+ STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
@@ -2704,7 +2705,7 @@ end
 $function$;
 comment on function app_private.refuse_overage(text) is 'Raises FC009: the quota is used up, and each running subscription forbids overage.';
 
-CREATE OR REPLACE FUNCTION app_private.refuse_row(table_name text, rule text, message text, field text DEFAULT NULL::text, error_code text DEFAULT 'check_violation'::text)
+CREATE OR REPLACE FUNCTION app_private.refuse_row(table_name text, rule text, message text, field text DEFAULT NULL::text)
  RETURNS boolean
  LANGUAGE plpgsql
  STABLE PARALLEL SAFE
@@ -2713,13 +2714,13 @@ AS $function$
 begin
   -- Stable: the planner would call an immutable function already while it plans the rules.
   raise exception using
-    errcode = error_code,
+    errcode = 'check_violation',
     schema = 'app_public', table = table_name, constraint = rule,
     message = refuse_row.message,
     detail = jsonb_strip_nulls(jsonb_build_object('field', field));
 end
 $function$;
-comment on function app_private.refuse_row(text,text,text,text,text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
+comment on function app_private.refuse_row(text,text,text,text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
 
 CREATE OR REPLACE FUNCTION app_private.release_dead_workers()
  RETURNS void

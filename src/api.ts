@@ -54,14 +54,16 @@ export async function startApi(configuration: Configuration, options: ApiOptions
   }
   try {
     const { poolSize, prepareStatements } = configuration
-    const pool = openPool({ config, name: 'forecourt api', size: poolSize, log, stops })
+    // a stop runs in reverse order, so the last transactions can still flush
     const flushPool = openPool({ config, name: 'forecourt flush', size: CONNECTIONS.flush, log, stops })
+    const pool = openPool({ config, name: 'forecourt api', size: poolSize, log, stops })
     const flush = makeFlush(flushPool, prepareStatements)
     const metrics = startMetrics({ config, log })
     stops.push(metrics.stop)
     const { registry } = metrics
     // listens to the pool's connections, so it comes before the first one
     metrics.watchPool('api', pool)
+    metrics.watchPool('flush', flushPool)
     if (worker !== undefined) reportWorker(worker, registry)
     const isNewer = await requireUsable(
       pool,

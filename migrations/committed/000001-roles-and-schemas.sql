@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:ea16e4143f333bed907f6d782b5ae54dcf2f4848
+--! Hash: sha1:940b486dd91e11ac86c813042fe0090f77b16372
 --! Message: roles and schemas
 
 -- Gives up instead of queueing behind a long transaction, because every other session would queue behind the migration.
@@ -93,7 +93,7 @@ comment on function app_private.refuse_change() is 'Trigger: makes a table appen
 --! EndIncluded database/refuse_change.sql
 --! Included database/refuse_row.sql
 create or replace function app_private.refuse_row(
-  table_name text, rule text, message text, field text default null, error_code text default 'check_violation'
+  table_name text, rule text, message text, field text default null
 ) returns boolean
   language plpgsql stable security invoker parallel safe
   set search_path to pg_catalog, app_public, app_private, pg_temp
@@ -101,14 +101,14 @@ as $$
 begin
   -- Stable: the planner would call an immutable function already while it plans the rules.
   raise exception using
-    errcode = error_code,
+    errcode = 'check_violation',
     schema = 'app_public', table = table_name, constraint = rule,
     message = refuse_row.message,
     detail = jsonb_strip_nulls(jsonb_build_object('field', field));
 end
 $$;
 
-comment on function app_private.refuse_row(text, text, text, text, text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
+comment on function app_private.refuse_row(text, text, text, text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
 --! EndIncluded database/refuse_row.sql
 --! Included database/applied_migrations.sql
 create or replace function app_public.applied_migrations() returns text[]

@@ -1,5 +1,5 @@
---! Previous: sha1:ea16e4143f333bed907f6d782b5ae54dcf2f4848
---! Hash: sha1:b4cf286828703775f8b1701584aa90a870922a61
+--! Previous: sha1:940b486dd91e11ac86c813042fe0090f77b16372
+--! Hash: sha1:910b97cc84f86ef602e8fd9d2db59ffda2bf13a5
 --! Message: audit trail
 
 set local lock_timeout to '2s';

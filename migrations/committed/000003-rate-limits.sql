@@ -1,5 +1,5 @@
---! Previous: sha1:b4cf286828703775f8b1701584aa90a870922a61
---! Hash: sha1:66d2983dd23d2ee87a00623fffabcf54c712e978
+--! Previous: sha1:910b97cc84f86ef602e8fd9d2db59ffda2bf13a5
+--! Hash: sha1:91ec3cc119a2d1ccf5da620352813a2b3da12f6a
 --! Message: rate limits
 
 set local lock_timeout to '2s';

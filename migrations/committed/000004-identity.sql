@@ -1,5 +1,5 @@
---! Previous: sha1:66d2983dd23d2ee87a00623fffabcf54c712e978
---! Hash: sha1:43b98931e99235e0b1bca74d24fb4993e201146c
+--! Previous: sha1:91ec3cc119a2d1ccf5da620352813a2b3da12f6a
+--! Hash: sha1:afd0d1038cf0061b3bcb7990f50fccaa2678126e
 --! Message: identity
 
 set local lock_timeout to '2s';
@@ -275,6 +275,7 @@ as $$
 declare
   v_dealer app_public.dealers;
 begin
+  -- create_listing takes the same locks in its own statements: change both.
   -- FOR NO KEY UPDATE, so that inserts that reference the dealer are not blocked.
   select d.* into v_dealer from app_public.dealers as d where d.id = lock_dealer.dealer_id for no key update;
   -- In the order of ids, as every other lock of several subscriptions: two transactions cannot deadlock.

@@ -1,5 +1,5 @@
---! Previous: sha1:43b98931e99235e0b1bca74d24fb4993e201146c
---! Hash: sha1:3a386dbaaff7f6a2adef4de7b71e0affcb197920
+--! Previous: sha1:afd0d1038cf0061b3bcb7990f50fccaa2678126e
+--! Hash: sha1:825ce5b37b5c49e88b805430397f8d16e3dcb091
 --! Message: jobs and alerts
 
 set local lock_timeout to '2s';

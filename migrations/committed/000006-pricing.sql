@@ -1,5 +1,5 @@
---! Previous: sha1:3a386dbaaff7f6a2adef4de7b71e0affcb197920
---! Hash: sha1:a6e50255c38c749724849dedeee7d6d0ff806c16
+--! Previous: sha1:825ce5b37b5c49e88b805430397f8d16e3dcb091
+--! Hash: sha1:f3d684d9bf03a1e11787d428c0572604a0ab53a0
 --! Message: pricing
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:a6e50255c38c749724849dedeee7d6d0ff806c16
---! Hash: sha1:79a3de06e42b8f5a7de21f0f4e661a4fa8c27cd8
+--! Previous: sha1:f3d684d9bf03a1e11787d428c0572604a0ab53a0
+--! Hash: sha1:1724ae0267371fce858fbc05915e5c4107af999b
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:79a3de06e42b8f5a7de21f0f4e661a4fa8c27cd8
---! Hash: sha1:fd97128a36d9affc94d5ce791397f9b723b155d0
+--! Previous: sha1:1724ae0267371fce858fbc05915e5c4107af999b
+--! Hash: sha1:fd75ab9b2eee45ddd9315ca0f9060aac9d844270
 --! Message: subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:fd97128a36d9affc94d5ce791397f9b723b155d0
---! Hash: sha1:d78ba3f101a7af1a34f78c0af0614736657a42f2
+--! Previous: sha1:fd75ab9b2eee45ddd9315ca0f9060aac9d844270
+--! Hash: sha1:e27701651dae0ac0dbe8dd5bf2405a95a197d57c
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -318,7 +318,7 @@ comment on function app_private.open_subscriptions(uuid, timestamptz) is 'The de
 --! EndIncluded quota/open_subscriptions.sql
 --! Included quota/refuse_overage.sql
 create or replace function app_private.refuse_overage(country text) returns void
-  language plpgsql immutable security invoker
+  language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 begin

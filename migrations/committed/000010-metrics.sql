@@ -1,5 +1,5 @@
---! Previous: sha1:d78ba3f101a7af1a34f78c0af0614736657a42f2
---! Hash: sha1:761492efc9e54629f6732075d3e6ea448af32611
+--! Previous: sha1:e27701651dae0ac0dbe8dd5bf2405a95a197d57c
+--! Hash: sha1:66ce6a9a22ae1d51f894d8b885bbe68620a8dbb6
 --! Message: metrics
 
 set local lock_timeout to '2s';

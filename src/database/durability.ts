@@ -18,7 +18,8 @@
  * commit may be lost, and the client retries with the same key.
  *
  * Other sessions see a row a moment before it is durable, so a crash may remove a row that somebody has read. That is
- * acceptable: no client was told of its success, and nothing is charged or sent because of it. Any transaction that acts on
+ * acceptable: its writer was not told of success, and nothing is charged or sent because of it. Only a read, or the refusal of
+ * another request, may report a state that a crash removes; neither changes anything. Any transaction that acts on
  * the row commits after it in the same log, so if that commit is durable, the row is. The worker locks a job in a transaction
  * that waits for the disk before it runs the job.
  */
@@ -36,11 +37,11 @@ const RUN =
 /** Only a transaction that writes to the log waits for the disk at its commit. Without the message, this one would not. */
 const FLUSH = `select ${RUN} as run from pg_logical_emit_message(true, '', '')`
 
-export type Flush = () => Promise<string>
+/** Starts after the call, and resolves once the log is on the disk of the server that reported this run. */
+export type Flush = (run: unknown) => Promise<void>
 
 type Options = {
   pool: pg.Pool
-  /** Starts after the call, and resolves with the run of the server whose log is on the disk. */
   flush: Flush
   keepPlan: boolean
 }
@@ -53,13 +54,11 @@ export async function runDurably(
 ): Promise<pg.QueryArrayResult> {
   const inMemory = { ...settings, synchronous_commit: 'off' }
   const { result, report } = await runAndReport(pool, inMemory, statement, keepPlan, RUN)
-  let run: string
   try {
-    run = await flush()
+    await flush(report)
   } catch (error) {
     throw uncertain(error)
   }
-  if (run !== report) throw uncertain(new Error('the server has restarted, or is another one'))
   return result
 }
 
@@ -68,9 +67,17 @@ export function makeFlush(pool: pg.Pool, keepPlan: boolean): Flush {
   const statement = { text: FLUSH, ...(keepPlan ? { name: 'flush' } : {}) }
   let current: Promise<string> | undefined
   let next: Promise<string> | undefined
+  let isStale = false
+  const send = async (): Promise<string> => {
+    // It leads to another server, such as a former primary, and would succeed there for ever.
+    if (isStale) (await pool.connect()).release(true)
+    isStale = false
+    const { rows } = await pool.query<{ run: string }>(statement)
+    return rows[0]?.run ?? ''
+  }
   const start = (): Promise<string> => {
     next = undefined
-    const flush = pool.query<{ run: string }>(statement).then(({ rows }) => rows[0]?.run ?? '')
+    const flush = send()
     const end = () => {
       if (current === flush) current = undefined
     }
@@ -78,11 +85,16 @@ export function makeFlush(pool: pg.Pool, keepPlan: boolean): Flush {
     flush.then(end, end)
     return flush
   }
-  return () => {
+  const wait = (): Promise<string> => {
     if (current === undefined) return start()
     // If the current one fails, so does the next: while a standby is away, a request waits for one timeout, not for two.
     next ??= current.then(start)
     return next
+  }
+  return async run => {
+    if ((await wait()) === run) return
+    isStale = true
+    throw new Error('the server has restarted, or is another one')
   }
 }
 

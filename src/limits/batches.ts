@@ -16,7 +16,7 @@ import { NOT_TAKEN, type Outcome, query, statementFor, TAKE_BATCH } from './stat
 export const LOCK_TIMEOUT = '55P03'
 /** After a lock timeout, time until a key is sent with others again. */
 const HELD_MS = 1_000
-/** At most one for each locked row. */
+/** More keys than this share the common lane. */
 const MAX_LANES = 1_000
 
 type Entry = {
@@ -37,7 +37,10 @@ const idOf = ({ charge }: Entry) => charge.key.toString('latin1')
 
 export function makeBatches(pool: pg.Pool, prepareStatements: boolean): TakeInBatch {
   const common = makeLane()
-  const lanes = new LRUCache<string, Lane>({ max: MAX_LANES, ttl: HELD_MS })
+  const lanes = new LRUCache<string, Lane>({ max: MAX_LANES, ttl: HELD_MS, ttlAutopurge: true })
+
+  // nearly always there is no other lane
+  const laneOf = (entry: Entry) => (lanes.size === 0 ? common : (lanes.get(idOf(entry)) ?? common))
 
   /** Sends what has queued, unless a batch of the lane is under way. */
   function start(lane: Lane): void {
@@ -79,25 +82,24 @@ export function makeBatches(pool: pg.Pool, prepareStatements: boolean): TakeInBa
 
   /** The row is not locked: the key goes back to the common lane. */
   function leave(lane: Lane, [first]: readonly Entry[]): void {
-    if (lane !== common && first !== undefined && lane.queue.length === 0) lanes.delete(idOf(first))
+    if (first !== undefined && lane.queue.length === 0 && lanes.get(idOf(first)) === lane)
+      lanes.delete(idOf(first))
   }
 
   function fail(lane: Lane, batch: readonly Entry[], error: { code?: unknown }): void {
     const ids = new Set(error.code === LOCK_TIMEOUT ? batch.map(idOf) : [])
     for (const id of ids) lanes.set(id, lanes.get(id) ?? (lane === common ? makeLane() : lane))
-    if (ids.size <= 1) {
-      for (const { reject } of batch) reject(error)
-      return
-    }
-    for (const entry of batch) lanes.get(idOf(entry))?.queue.push(entry)
+    if (ids.size <= 1) for (const { reject } of batch) reject(error)
+    else for (const entry of batch) laneOf(entry).queue.push(entry)
+    // those that have queued meanwhile follow their keys, so that the next batch does not meet the locked row
+    for (const entry of common.queue.splice(0)) laneOf(entry).queue.push(entry)
     for (const id of ids) start(lanes.get(id) ?? common)
   }
 
   return (charge, attempt) =>
     new Promise((resolve, reject) => {
       const entry: Entry = { charge, attempt, resolve, reject }
-      // nearly always there is no other lane
-      const lane = lanes.size === 0 ? common : (lanes.get(idOf(entry)) ?? common)
+      const lane = laneOf(entry)
       lane.queue.push(entry)
       start(lane)
     })

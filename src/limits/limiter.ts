@@ -1,7 +1,7 @@
 /**
  * The middleware: classify, charge, refuse. express-rate-limit answers the refused requests: its store knows the verdict already.
- * A request that passes does not go through it, because its promises, its second look at the address and its `Date` header took
- * half of the limiter's CPU outside of the database (measured without a database, requests one after another).
+ * A request that passes does not go through it: its promises, its `Date` header and reading the address again took half of the
+ * limiter's CPU outside of the database (measured without a database, requests one after another).
  */
 import type { Express, Request, RequestHandler, Response } from 'express'
 import { rateLimit, type Store } from 'express-rate-limit'
@@ -79,7 +79,7 @@ function makeLimiter(options: LimiterOptions): RequestHandler {
   }
 }
 
-/** Those that express-rate-limit sets for a refusal, but for `Retry-After`. */
+/** Sets the headers that express-rate-limit sets for a refusal, except `Retry-After`. */
 function setHeaders(response: Response, { charge, used, resetAt }: Verdict): void {
   if (response.headersSent) return
   const { maxCount } = charge.policy

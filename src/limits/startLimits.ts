@@ -37,8 +37,8 @@ export async function startLimits(options: Options): Promise<Limits> {
     name: 'forecourt limits',
     size: CONNECTIONS.limiter,
     statementTimeoutMs: Math.max(MIN_STATEMENT_TIMEOUT_MS, deadlineMs),
-    // a charge meets a locked row twice, in its batch and alone; shorter than the deadline together, so that nothing is counted
-    // after the client has timed out
+    // A charge meets a locked row twice, in its batch and alone. Together that is shorter than the deadline. A batch that meets
+    // several locked rows may still take longer: then its charges count here and in the database, and the limit is stricter.
     lockTimeoutMs: Math.floor(deadlineMs / 3),
     onError,
   })

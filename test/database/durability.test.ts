@@ -46,15 +46,17 @@ const INSERT = "insert into public.notes values ($1, current_setting('synchronou
 const run = (text: string, values: unknown[], flush: Flush) =>
   runDurably({ pool, flush, keepPlan: true }, { timezone: 'Asia/Tokyo' }, { text, values })
 
-/** A flush that the test ends by hand. Counts the statements that are sent. */
+/** A flush that the test ends by hand. Counts the statements that are sent, and the connections that are closed. */
 function controlled() {
+  const closed: unknown[] = []
+  const connect = async () => ({ release: (isClosed: unknown) => closed.push(isClosed) })
   const sent: PromiseWithResolvers<{ rows: { run: string }[] }>[] = []
   const query = () => {
     const one = Promise.withResolvers<{ rows: { run: string }[] }>()
     sent.push(one)
     return one.promise
   }
-  return { sent, flush: makeFlush({ query } as unknown as pg.Pool, true) }
+  return { sent, closed, flush: makeFlush({ query, connect } as unknown as pg.Pool, true) }
 }
 
 const settled = async (work: Promise<unknown>) => {
@@ -88,15 +90,14 @@ test.each([true, false])(
     const position = async () =>
       (await database.superuser.query('select pg_current_wal_flush_lsn() as lsn')).rows[0].lsn
     const flush = makeFlush(flushPool, keepPlan)
-    await run(INSERT, [1], async () => {
+    await run(INSERT, [1], async run => {
       const { rows } = await database.superuser.query('select pg_current_wal_insert_lsn() as lsn')
-      const answer = await flush()
+      await flush(run)
       const { rows: compared } = await database.superuser.query(
         'select $1::pg_lsn >= $2::pg_lsn as durable',
         [await position(), rows[0].lsn],
       )
       expect(compared).toEqual([{ durable: true }])
-      return answer
     })
   },
 )
@@ -112,32 +113,44 @@ test('the row is there and its connection is free while the answer waits for the
 
 test('requests that come while a flush is under way share the next one, and none joins the running one', async () => {
   const { sent, flush } = controlled()
-  const first = flush()
-  const others = [flush(), flush(), flush()]
+  const first = flush('first')
+  const others = [flush('second'), flush('second'), flush('second')]
   expect(sent).toHaveLength(1)
   sent[0]?.resolve({ rows: [{ run: 'first' }] })
-  expect(await first).toBe('first')
+  await first
   expect(await Promise.all(others.map(settled))).toEqual([false, false, false])
   expect(sent).toHaveLength(2)
-  const late = flush()
+  const late = flush('third')
   sent[1]?.resolve({ rows: [{ run: 'second' }] })
-  expect(await Promise.all(others)).toEqual(['second', 'second', 'second'])
+  await Promise.all(others)
   expect([await settled(late), sent.length]).toEqual([false, 3])
   sent[2]?.resolve({ rows: [{ run: 'third' }] })
-  expect(await late).toBe('third')
+  await late
 })
 
 test('a failed flush fails the requests that wait for the next one too, and the one after it works', async () => {
   const { sent, flush } = controlled()
-  const waiting = [flush(), flush(), flush()]
+  const waiting = [flush('again'), flush('again'), flush('again')]
   sent[0]?.reject(new Error('lost'))
   await expect(Promise.allSettled(waiting)).resolves.toMatchObject(
     waiting.map(() => ({ status: 'rejected' })),
   )
   expect(sent).toHaveLength(1)
-  const next = flush()
+  const next = flush('again')
   sent[1]?.resolve({ rows: [{ run: 'again' }] })
-  expect(await next).toBe('again')
+  await next
+})
+
+test('a connection that leads to another server is closed before the next flush', async () => {
+  const { sent, closed, flush } = controlled()
+  const refused = flush('now')
+  sent[0]?.resolve({ rows: [{ run: 'former primary' }] })
+  await expect(refused).rejects.toThrow()
+  const next = flush('now')
+  await settled(next)
+  sent[1]?.resolve({ rows: [{ run: 'now' }] })
+  await next
+  expect(closed).toEqual([true])
 })
 
 test('a statement that only reads waits for a flush too, so a retry does not answer from a row that a crash removes', async () => {
@@ -170,7 +183,6 @@ test.each(['42501', '55P03', '22012', 'FC010'])(
   async code => {
     const failing = async () => {
       await database.superuser.query(`do $$ begin raise sqlstate '${code}'; end $$`)
-      return ''
     }
     expect(await faultOf(run(INSERT, [1], failing))).toMatchObject(UNAVAILABLE)
   },
