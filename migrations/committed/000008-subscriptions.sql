@@ -1,5 +1,5 @@
---! Previous: sha1:79a3de06e42b8f5a7de21f0f4e661a4fa8c27cd8
---! Hash: sha1:fd97128a36d9affc94d5ce791397f9b723b155d0
+--! Previous: sha1:a829bc95b315f378f71b060d21cb4be855d827b4
+--! Hash: sha1:c308156e93ea5df693877941a927b8921a647c29
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -66,9 +66,10 @@ create table if not exists app_public.dealer_subscriptions (
   used_highlight_quota integer not null default 0,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  -- The id comes first, so that the key also finds a subscription by its id alone. Look-ups by dealer use the key below.
+  -- The id comes first, so that the key also finds a subscription by its id alone.
   primary key (id, dealer_id),
-  constraint dealer_subscriptions_invoice_key unique (dealer_id, invoice_id),
+  -- The dealer comes last: with statistics of few rows per dealer, a key that begins with it would serve every look-up.
+  constraint dealer_subscriptions_invoice_key unique (invoice_id, dealer_id),
   constraint dealer_subscriptions_invoice foreign key (dealer_id, invoice_id) references app_public.invoices (dealer_id, id),
   constraint dealer_subscriptions_valid check (app_private.check_dealer_subscription(
     status, duration_days, start_at, end_at, included_listing_quota, used_listing_quota,
@@ -94,6 +95,7 @@ comment on column app_public.dealer_subscriptions.created_at is 'When the subscr
 comment on column app_public.dealer_subscriptions.updated_at is 'When the subscription last changed.';
 comment on constraint dealer_subscriptions_dealer on app_public.dealer_subscriptions is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription The dealer.';
 comment on constraint dealer_subscriptions_package on app_public.dealer_subscriptions is E'@forwardBehavior +singularRelation:resource:single\n@fieldName package\n@forwardDescription The package; null if it is no longer on sale.';
+create index if not exists ix_dealer_subscriptions_dealer_id_id on app_public.dealer_subscriptions (dealer_id, id);
 create index if not exists ix_dealer_subscriptions_status_end_at on app_public.dealer_subscriptions (status, end_at);
 create unique index if not exists ux_dealer_subscriptions_one_active on app_public.dealer_subscriptions (dealer_id) where status = 'active';
 -- Due and pending subscriptions. Partial, and not by status: under forced row-level security a comparison of enums is not

@@ -1,5 +1,5 @@
---! Previous: sha1:d78ba3f101a7af1a34f78c0af0614736657a42f2
---! Hash: sha1:761492efc9e54629f6732075d3e6ea448af32611
+--! Previous: sha1:6ff83199d7fc3eef61ec3658f0e8f5fd9c28e679
+--! Hash: sha1:476e96d4bd4db82575412bc177a771413268a629
 --! Message: metrics
 
 set local lock_timeout to '2s';
