@@ -1334,10 +1334,10 @@ begin
     join app_public.dealer_subscriptions as p on p.dealer_id = d.id and p.status = 'pending'
     where not exists (
       select from app_public.dealer_subscriptions as other
-      where other.dealer_id = p.dealer_id
-        and (other.status = 'active'
-          or other.status = 'cancelled' and other.end_at > v_now
-          or other.status = 'pending' and other.id < p.id))
+      -- `<>` as in lock_dealer: without statistics the indexes by status would read the subscriptions of all dealers.
+      where other.dealer_id = p.dealer_id and other.status <> 'expired'
+        and (other.status <> 'cancelled' or other.end_at > v_now)
+        and (other.status <> 'pending' or other.id < p.id))
     order by p.id
     for update of p skip locked
   ), activated as (

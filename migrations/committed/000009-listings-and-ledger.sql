@@ -1,5 +1,5 @@
---! Previous: sha1:c308156e93ea5df693877941a927b8921a647c29
---! Hash: sha1:6ff83199d7fc3eef61ec3658f0e8f5fd9c28e679
+--! Previous: sha1:95cd86863d65eadbfadc25fb9ecba8348e868e56
+--! Hash: sha1:bb65be69ee53daf9f859388a1cff078cc17a8bea
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:6ff83199d7fc3eef61ec3658f0e8f5fd9c28e679
---! Hash: sha1:476e96d4bd4db82575412bc177a771413268a629
+--! Previous: sha1:bb65be69ee53daf9f859388a1cff078cc17a8bea
+--! Hash: sha1:cc4fa15520e1471a3599246fb2ac7b69092cafab
 --! Message: metrics
 
 set local lock_timeout to '2s';
