@@ -552,10 +552,10 @@ create table app_public.checkouts (
   closed_at timestamp with time zone,
   created_at timestamp with time zone default clock_timestamp() not null,
   constraint checkouts_cancel_url_form CHECK (((cancel_url ~ '^https?://[^[:space:][:cntrl:]]+$'::text) AND (length(cancel_url) <= 2000))),
-  constraint checkouts_idempotency_key UNIQUE (dealer_id, idempotency_key),
+  constraint checkouts_idempotency_key UNIQUE (idempotency_key, dealer_id),
   constraint checkouts_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint checkouts_package_id_fkey FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
-  constraint checkouts_pkey PRIMARY KEY (dealer_id, invoice_id),
+  constraint checkouts_pkey PRIMARY KEY (invoice_id, dealer_id),
   constraint checkouts_provider_known CHECK ((provider = 'manual'::text)),
   constraint checkouts_success_url_form CHECK (((success_url ~ '^https?://[^[:space:][:cntrl:]]+$'::text) AND (length(success_url) <= 2000)))
 );
@@ -708,12 +708,13 @@ create table app_public.dealer_subscriptions (
   updated_at timestamp with time zone default clock_timestamp() not null,
   constraint dealer_subscriptions_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
   constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
-  constraint dealer_subscriptions_invoice_key UNIQUE (dealer_id, invoice_id),
+  constraint dealer_subscriptions_invoice_key UNIQUE (invoice_id, dealer_id),
   constraint dealer_subscriptions_package FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
   constraint dealer_subscriptions_pkey PRIMARY KEY (id, dealer_id),
   constraint dealer_subscriptions_valid CHECK (app_private.check_dealer_subscription(status, duration_days, start_at, end_at, included_listing_quota, used_listing_quota, included_premium_quota, used_premium_quota, included_highlight_quota, used_highlight_quota))
 ) with (fillfactor=80);
 CREATE INDEX ix_dealer_subscriptions_active_end_at ON app_public.dealer_subscriptions USING btree (end_at) WHERE (status = 'active'::app_public.subscription_status);
+CREATE INDEX ix_dealer_subscriptions_dealer_id_id ON app_public.dealer_subscriptions USING btree (dealer_id, id);
 CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_subscriptions USING btree (dealer_id, id) WHERE (status = 'pending'::app_public.subscription_status);
 CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
 CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
@@ -866,7 +867,7 @@ create table app_public.invoice_items (
   constraint invoice_items_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint invoice_items_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint invoice_items_package_id_fkey FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
-  constraint invoice_items_pkey PRIMARY KEY (dealer_id, id),
+  constraint invoice_items_pkey PRIMARY KEY (id, dealer_id),
   constraint invoice_items_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
   constraint invoice_items_valid CHECK (app_private.check_invoice_item(price_config_id, package_id, price_version, unit_price_net, discount, net_amount, vat_amount, gross_amount))
 );
@@ -1027,7 +1028,7 @@ create table app_public.listings (
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
-  constraint listings_idempotency_key UNIQUE (dealer_id, idempotency_key),
+  constraint listings_idempotency_key UNIQUE (idempotency_key, dealer_id),
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
   constraint listings_valid CHECK (app_private.check_listing(title, description, module, price, attributes, images))
 );
@@ -1333,10 +1334,10 @@ begin
     join app_public.dealer_subscriptions as p on p.dealer_id = d.id and p.status = 'pending'
     where not exists (
       select from app_public.dealer_subscriptions as other
-      where other.dealer_id = p.dealer_id
-        and (other.status = 'active'
-          or other.status = 'cancelled' and other.end_at > v_now
-          or other.status = 'pending' and other.id < p.id))
+      -- `<>` as in lock_dealer: without statistics the indexes by status would read the subscriptions of all dealers.
+      where other.dealer_id = p.dealer_id and other.status <> 'expired'
+        and (other.status <> 'cancelled' or other.end_at > v_now)
+        and (other.status <> 'pending' or other.id < p.id))
     order by p.id
     for update of p skip locked
   ), activated as (

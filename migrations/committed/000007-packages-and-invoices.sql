@@ -1,5 +1,5 @@
 --! Previous: sha1:f3d684d9bf03a1e11787d428c0572604a0ab53a0
---! Hash: sha1:1724ae0267371fce858fbc05915e5c4107af999b
+--! Hash: sha1:8313be0c2aeff855b299258d3b57ea835356b759
 --! Message: packages and invoices
 
 set local lock_timeout to '2s';
@@ -159,7 +159,8 @@ create table if not exists app_public.invoice_items (
   country text not null,
   currency text not null references app_public.currencies,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (dealer_id, id),
+  -- `id` first, so that the items of one invoice are never found by a walk over all items of its dealer.
+  primary key (id, dealer_id),
   constraint invoice_items_invoice foreign key (dealer_id, invoice_id) references app_public.invoices (dealer_id, id),
   constraint invoice_items_valid check (app_private.check_invoice_item(
     price_config_id, package_id, price_version, unit_price_net, discount, net_amount, vat_amount, gross_amount))
@@ -202,9 +203,10 @@ create table if not exists app_public.checkouts (
   expires_at timestamptz not null,
   closed_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
-  primary key (dealer_id, invoice_id),
+  -- No key begins with the dealer: with statistics of few rows per dealer it would be chosen for every look-up.
+  primary key (invoice_id, dealer_id),
   constraint checkouts_invoice foreign key (dealer_id, invoice_id) references app_public.invoices (dealer_id, id),
-  constraint checkouts_idempotency_key unique (dealer_id, idempotency_key),
+  constraint checkouts_idempotency_key unique (idempotency_key, dealer_id),
   constraint checkouts_success_url_form check (success_url ~ '^https?://[^[:space:][:cntrl:]]+$' and length(success_url) <= 2000),
   constraint checkouts_cancel_url_form check (cancel_url ~ '^https?://[^[:space:][:cntrl:]]+$' and length(cancel_url) <= 2000)
 );

@@ -1,5 +1,5 @@
---! Previous: sha1:1724ae0267371fce858fbc05915e5c4107af999b
---! Hash: sha1:fd75ab9b2eee45ddd9315ca0f9060aac9d844270
+--! Previous: sha1:8313be0c2aeff855b299258d3b57ea835356b759
+--! Hash: sha1:52fb63b26e7d4fe07f780ad97f78c6df7fe4853d
 --! Message: subscriptions
 
 set local lock_timeout to '2s';
@@ -66,9 +66,10 @@ create table if not exists app_public.dealer_subscriptions (
   used_highlight_quota integer not null default 0,
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
-  -- The id comes first, so that the key also finds a subscription by its id alone. Look-ups by dealer use the key below.
+  -- The id comes first, so that the key also finds a subscription by its id alone.
   primary key (id, dealer_id),
-  constraint dealer_subscriptions_invoice_key unique (dealer_id, invoice_id),
+  -- The dealer comes last: with statistics of few rows per dealer, a key that begins with it would serve every look-up.
+  constraint dealer_subscriptions_invoice_key unique (invoice_id, dealer_id),
   constraint dealer_subscriptions_invoice foreign key (dealer_id, invoice_id) references app_public.invoices (dealer_id, id),
   constraint dealer_subscriptions_valid check (app_private.check_dealer_subscription(
     status, duration_days, start_at, end_at, included_listing_quota, used_listing_quota,
@@ -94,6 +95,7 @@ comment on column app_public.dealer_subscriptions.created_at is 'When the subscr
 comment on column app_public.dealer_subscriptions.updated_at is 'When the subscription last changed.';
 comment on constraint dealer_subscriptions_dealer on app_public.dealer_subscriptions is E'@forwardBehavior +singularRelation:resource:single\n@fieldName dealer\n@forwardDescription The dealer.';
 comment on constraint dealer_subscriptions_package on app_public.dealer_subscriptions is E'@forwardBehavior +singularRelation:resource:single\n@fieldName package\n@forwardDescription The package; null if it is no longer on sale.';
+create index if not exists ix_dealer_subscriptions_dealer_id_id on app_public.dealer_subscriptions (dealer_id, id);
 create index if not exists ix_dealer_subscriptions_status_end_at on app_public.dealer_subscriptions (status, end_at);
 create unique index if not exists ux_dealer_subscriptions_one_active on app_public.dealer_subscriptions (dealer_id) where status = 'active';
 -- Due and pending subscriptions. Partial, and not by status: under forced row-level security a comparison of enums is not
@@ -161,10 +163,10 @@ begin
     join app_public.dealer_subscriptions as p on p.dealer_id = d.id and p.status = 'pending'
     where not exists (
       select from app_public.dealer_subscriptions as other
-      where other.dealer_id = p.dealer_id
-        and (other.status = 'active'
-          or other.status = 'cancelled' and other.end_at > v_now
-          or other.status = 'pending' and other.id < p.id))
+      -- `<>` as in lock_dealer: without statistics the indexes by status would read the subscriptions of all dealers.
+      where other.dealer_id = p.dealer_id and other.status <> 'expired'
+        and (other.status <> 'cancelled' or other.end_at > v_now)
+        and (other.status <> 'pending' or other.id < p.id))
     order by p.id
     for update of p skip locked
   ), activated as (

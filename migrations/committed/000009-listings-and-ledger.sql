@@ -1,5 +1,5 @@
---! Previous: sha1:fd75ab9b2eee45ddd9315ca0f9060aac9d844270
---! Hash: sha1:e27701651dae0ac0dbe8dd5bf2405a95a197d57c
+--! Previous: sha1:52fb63b26e7d4fe07f780ad97f78c6df7fe4853d
+--! Hash: sha1:47baae1f691b8b030c6592b4afbc55696021eaa8
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -130,7 +130,8 @@ create table if not exists app_public.listings (
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
   primary key (dealer_id, id),
-  constraint listings_idempotency_key unique (dealer_id, idempotency_key),
+  -- The dealer comes last: with statistics of few rows per dealer, a key that begins with it would serve every look-up.
+  constraint listings_idempotency_key unique (idempotency_key, dealer_id),
   constraint listings_currency_known foreign key (currency) references app_public.currencies,
   constraint listings_valid check (app_private.check_listing(title, description, module, price, attributes, images))
 );

@@ -1,5 +1,5 @@
---! Previous: sha1:e27701651dae0ac0dbe8dd5bf2405a95a197d57c
---! Hash: sha1:66ce6a9a22ae1d51f894d8b885bbe68620a8dbb6
+--! Previous: sha1:47baae1f691b8b030c6592b4afbc55696021eaa8
+--! Hash: sha1:a692577ba6eb235f5884889a15aa5f559a53fd74
 --! Message: metrics
 
 set local lock_timeout to '2s';

@@ -182,15 +182,15 @@ export const UNIQUE_KEYS: UniqueKey[] = [
     where: "kind = 'monthly' and status = 'draft'",
     accepted: [paid, { status: 'void' }, { kind: 'package' }],
   }),
-  unique('app_public.invoice_items invoice_items_pkey', 'dealer_id id'),
-  unique('app_public.checkouts checkouts_pkey', 'dealer_id invoice_id'),
-  unique('app_public.checkouts checkouts_idempotency_key', 'dealer_id idempotency_key'),
+  unique('app_public.invoice_items invoice_items_pkey', 'id dealer_id'),
+  unique('app_public.checkouts checkouts_pkey', 'invoice_id dealer_id'),
+  unique('app_public.checkouts checkouts_idempotency_key', 'idempotency_key dealer_id'),
   unique('app_public.checkouts ux_checkouts_one_open', 'dealer_id', {
     where: 'closed_at is null',
     accepted: [{ closed_at: '2026-01-01Z' }],
   }),
   unique('app_public.dealer_subscriptions dealer_subscriptions_pkey', 'id dealer_id'),
-  unique('app_public.dealer_subscriptions dealer_subscriptions_invoice_key', 'dealer_id invoice_id', {
+  unique('app_public.dealer_subscriptions dealer_subscriptions_invoice_key', 'invoice_id dealer_id', {
     accepted: [{ invoice_id: null }],
   }),
   unique('app_public.dealer_subscriptions ux_dealer_subscriptions_one_active', 'dealer_id', {
@@ -202,8 +202,8 @@ export const UNIQUE_KEYS: UniqueKey[] = [
     ],
   }),
   unique('app_public.listings listings_pkey', 'dealer_id id'),
-  unique('app_public.listings listings_idempotency_key', 'dealer_id idempotency_key'),
-  unique('app_public.listing_consumptions listing_consumptions_pkey', 'dealer_id id'),
+  unique('app_public.listings listings_idempotency_key', 'idempotency_key dealer_id'),
+  unique('app_public.listing_consumptions listing_consumptions_pkey', 'id dealer_id'),
   unique('app_public.listing_consumptions ux_listing_consumptions_one_publication', 'dealer_id listing_id'),
   unique(
     'app_public.listing_consumptions ux_listing_consumptions_one_per_invoice_item',

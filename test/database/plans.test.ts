@@ -1,0 +1,149 @@
+/** An operation reads as little with many rows of its dealer and of others, even if statistics are missing or outdated. */
+import { randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import type pg from 'pg'
+import { type As, become, cloneDatabase, type TestDatabase } from '../support/database.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
+
+const ROWS = 3000
+/** More than any of the operations reads of its own rows, and far less than the rows of a dealer. */
+const MOST = 100
+
+type World = {
+  database: TestDatabase
+  client: pg.PoolClient
+  userId: string
+  packageId: string
+  subscriptionId: string
+  invoiceId: string
+  dealers: { free: string; subscribed: string; paying: string; buyer: string }
+}
+
+type Statement = { as?: As; sql: string; values: unknown[] }
+
+const asMember = (sql: string, ...values: unknown[]): Statement => ({ sql, values })
+const asVisitor = (sql: string, ...values: unknown[]): Statement => ({ as: 'authenticator', sql, values })
+const publish = (dealerId: string) =>
+  asMember(
+    `select c.* from app_public.create_listing($1, $2, 'A car', 'auto', 9900, 'EUR') as l
+     cross join lateral app_public.consumption_of_listing(l.dealer_id, l.id) as c`,
+    dealerId,
+    randomUUID(),
+  )
+const buy = (dealerId: string, packageId: string) =>
+  asMember('select invoice_id from app_public.buy_package($1, $2, $3)', dealerId, packageId, randomUUID())
+const twice = (statement: Statement) => [statement, statement]
+
+/** The statements of each operation. An operation of a dealer runs as its owner. */
+const operations: Record<string, (world: World) => Statement[]> = {
+  'publish from the free quota': ({ dealers }) => [publish(dealers.free)],
+  'publish from a subscription': ({ dealers }) => [publish(dealers.subscribed)],
+  'publish for a price': ({ dealers }) => [publish(dealers.paying)],
+  'publish again with the same key': ({ dealers }) => twice(publish(dealers.paying)),
+  'quote a price': ({ dealers }) => [asMember('select app_public.quote_listing($1)', dealers.paying)],
+  'buy a package again with the same key': ({ dealers, packageId }) => twice(buy(dealers.paying, packageId)),
+  'pay an invoice': ({ invoiceId }) => [
+    { as: { admin: randomUUID() }, sql: 'select app_public.pay_invoice($1)', values: [invoiceId] },
+  ],
+  'cancel a subscription': ({ subscriptionId }) => [
+    asMember('select app_public.cancel_subscription($1)', subscriptionId),
+  ],
+  register: () => [
+    asVisitor("select app_public.register_user($1, 'Test', '$argon2id$none')", `${randomUUID()}@example.com`),
+  ],
+  'log in': () => [
+    asVisitor("select app_public.begin_login('nobody@example.com', '::1')"),
+    asVisitor("select app_public.complete_login('nobody@example.com', '::1', '', 5, '$argon2id$none')"),
+  ],
+  'take a rate limit': () => [
+    asVisitor("select app_public.take_rate_limit_batch(array['\\x01'::bytea], '{1000}', '{60}', '{1}')"),
+  ],
+}
+
+const rowsOfTest = await readFile(new URL('grownRows.sql', import.meta.url), 'utf8')
+
+/** Gives each of these dealers this many rows more, and makes as many other dealers. */
+async function grow({ database }: World, rows: number, dealers: string[]): Promise<void> {
+  const sql = rowsOfTest
+    .replaceAll('$rows', String(rows))
+    .replaceAll('$dealers', `'{${dealers.join(',')}}'::uuid[]`)
+  await database.superuser.query(`begin; ${sql}; commit`)
+}
+
+async function makeWorld(): Promise<World> {
+  const database = await cloneDatabase()
+  const { owner } = database
+  await makeCountry(owner, { country: 'DE', freeListings: 20 })
+  await makeCountry(owner, { country: 'AT' })
+  const userId = await makeUser(owner)
+  const packageId = await makePackage(owner, { country: 'AT' })
+  const dealers = {
+    free: await makeDealer(owner, userId),
+    subscribed: await makeDealer(owner, userId, 'AT'),
+    paying: await makeDealer(owner, userId, 'AT'),
+    buyer: await makeDealer(owner, userId, 'AT'),
+  }
+  const subscriptionId = await makeSubscription(owner, dealers.subscribed, { packageId })
+  const { sql, values } = buy(dealers.buyer, packageId)
+  const invoiceId = await committed(database, { dealer: userId }, client => single(client, sql, values))
+  const client = await database.superuser.connect()
+  return { database, client, userId, packageId, subscriptionId, invoiceId, dealers }
+}
+
+/** Runs an operation, takes it back, and returns the rows and index entries that it has read. */
+async function tuplesRead(world: World, name: string): Promise<number> {
+  const { client, database, userId } = world
+  const total = async () => {
+    await client.query('select pg_stat_force_next_flush()')
+    const sql = `select (select sum(seq_tup_read) from pg_stat_user_tables) + (select sum(idx_tup_read) from pg_stat_user_indexes)`
+    return Number(await single(database.superuser, sql))
+  }
+  const before = await total()
+  await client.query('begin')
+  try {
+    for (const { as = { dealer: userId }, sql, values } of operations[name]?.(world) ?? []) {
+      await become(client, as)
+      await client.query(sql, values)
+    }
+  } finally {
+    await client.query('rollback')
+  }
+  return (await total()) - before
+}
+
+describe.each([
+  ['without statistics', false],
+  ['with statistics that say that a dealer has one row', true],
+])('%s', (_state, analyzed) => {
+  let world: World
+
+  beforeAll(async () => {
+    world = await makeWorld()
+    const dealers = Object.values(world.dealers)
+    if (analyzed) {
+      await grow(world, 1, dealers)
+      await grow(world, ROWS, [])
+      await world.database.superuser.query('analyze')
+    }
+    await grow(world, ROWS, dealers)
+  })
+
+  afterAll(async () => {
+    world.client.release()
+    await world.database.drop()
+  })
+
+  test.each(Object.keys(operations))('%s', async name => {
+    await tuplesRead(world, name)
+    expect(await tuplesRead(world, name)).toBeLessThan(MOST)
+  })
+})
