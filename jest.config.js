@@ -1,7 +1,5 @@
 // Node strips the types; jest only needs to know that .ts files are modules.
 export default {
-  // the default on two cores is one worker, which takes twice as long: most tests wait for processes
-  maxWorkers: 2,
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},
   testMatch: ['<rootDir>/test/**/*.test.ts'],

@@ -4,7 +4,7 @@
  *
  * Why: an ordinary commit waits for the disk, and for a synchronous standby, while it holds the transaction's locks. Publications
  * of one dealer then wait for each other's disk writes. Measured beside ordinary commits, 16 connections, two busy cores, limits
- * off: 1.4 times the rate for one dealer, 1.07 for 9,000; 0.83 and 0.95 of the CPU of API and Postgres per publication.
+ * off: 1.4 times the rate for one dealer, 1.07 for 9,000; 0.83 and 0.96 of the CPU of API and Postgres per publication.
  *
  * - The transaction runs with `synchronous_commit = off`. Its locks and its connection are free once it has committed in memory.
  * - A second, tiny transaction then commits with the server's own setting, `remote_apply` or an operator's `off` included. The
