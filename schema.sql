@@ -1710,7 +1710,7 @@ declare
   v_running integer := 0;
   v_price app_public.price_configs;
 begin
-  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units, q.quota_amount, q.period_days,
+  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units::integer, q.quota_amount, q.period_days,
     array(select r.rate from app_public.vat_rates as r where r.country = cc.country and r.valid @> decide_publication.at)
   into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_free_days, v_vat_rates
   from app_public.country_currencies as cc
@@ -1722,7 +1722,7 @@ begin
   end if;
   v_decision.free_remaining := 0;
   if v_free_listings > 0 and decide_publication.has_free_quota then
-    select greatest(v_free_listings - count(*), 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
+    select greatest(v_free_listings - count(*)::integer, 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
     where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > at - v_free_days * interval '24 hours';
   end if;
   -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
@@ -3816,7 +3816,7 @@ begin
     v_minor_units := v_decision.minor_units;
   else
     -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
-    select c.minor_units into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
+    select c.minor_units::integer into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
   end if;
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images,

@@ -1,5 +1,5 @@
 --! Previous: sha1:52fb63b26e7d4fe07f780ad97f78c6df7fe4853d
---! Hash: sha1:47baae1f691b8b030c6592b4afbc55696021eaa8
+--! Hash: sha1:eefd1b2f875ab13cd2e15ec7911c1e9cccd37b35
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -351,7 +351,7 @@ declare
   v_running integer := 0;
   v_price app_public.price_configs;
 begin
-  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units, q.quota_amount, q.period_days,
+  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units::integer, q.quota_amount, q.period_days,
     array(select r.rate from app_public.vat_rates as r where r.country = cc.country and r.valid @> decide_publication.at)
   into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_free_days, v_vat_rates
   from app_public.country_currencies as cc
@@ -363,7 +363,7 @@ begin
   end if;
   v_decision.free_remaining := 0;
   if v_free_listings > 0 and decide_publication.has_free_quota then
-    select greatest(v_free_listings - count(*), 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
+    select greatest(v_free_listings - count(*)::integer, 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
     where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > at - v_free_days * interval '24 hours';
   end if;
   -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
@@ -560,7 +560,7 @@ begin
     v_minor_units := v_decision.minor_units;
   else
     -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
-    select c.minor_units into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
+    select c.minor_units::integer into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
   end if;
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images,

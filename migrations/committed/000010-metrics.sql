@@ -1,5 +1,5 @@
---! Previous: sha1:47baae1f691b8b030c6592b4afbc55696021eaa8
---! Hash: sha1:a692577ba6eb235f5884889a15aa5f559a53fd74
+--! Previous: sha1:eefd1b2f875ab13cd2e15ec7911c1e9cccd37b35
+--! Hash: sha1:806aee0b0d46823550a35ccf7065088c64e18006
 --! Message: metrics
 
 set local lock_timeout to '2s';
