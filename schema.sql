@@ -3784,7 +3784,7 @@ declare
   v_minor_units integer;
   v_at timestamptz;
 begin
-  -- One body, few statements: starting a statement takes longer than running it. This one is membership and the lock of lock_dealer.
+  -- Starting a statement takes longer than running it, so there are few. This one checks the membership and locks the dealer.
   select d.* into v_dealer
   from app_public.dealers as d
   where d.id = create_listing.dealer_id and exists (
@@ -3794,7 +3794,7 @@ begin
     perform app_private.require_member(create_listing.dealer_id);
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
-  -- The second half of lock_dealer. Its snapshot is newer than the lock, so it also sees the listing that a retry waited for.
+  -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
   select l.id, array(
     select s from app_public.dealer_subscriptions as s
     where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'

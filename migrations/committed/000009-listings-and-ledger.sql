@@ -1,5 +1,5 @@
---! Previous: sha1:52fb63b26e7d4fe07f780ad97f78c6df7fe4853d
---! Hash: sha1:eefd1b2f875ab13cd2e15ec7911c1e9cccd37b35
+--! Previous: sha1:69dbef6cc3285558d0766e51bbdd7cd91d03b972
+--! Hash: sha1:7dd0c99cac5c0e6035d3ab105d95e197ac39889f
 --! Message: listings and ledger
 
 set local lock_timeout to '2s';
@@ -53,7 +53,7 @@ create or replace function app_private.check_listing(
   title text, description text, module text, price numeric, attributes jsonb, images text[]
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+  -- No search_path, which takes time for each row: only a CHECK calls it, and each name outside pg_catalog has its schema.
 as $$
 begin
   return case
@@ -88,7 +88,7 @@ create or replace function app_private.check_listing_consumption(
   net_amount numeric, vat_amount numeric, gross_amount numeric
 ) returns boolean
   language plpgsql immutable security invoker parallel safe
-  -- No search_path, which would be set for each row: only a CHECK calls it, under that of the function that writes the table.
+  -- No search_path, which takes time for each row: only a CHECK calls it, and each name outside pg_catalog has its schema.
 as $$
 begin
   return case
@@ -528,7 +528,7 @@ declare
   v_minor_units integer;
   v_at timestamptz;
 begin
-  -- One body, few statements: starting a statement takes longer than running it. This one is membership and the lock of lock_dealer.
+  -- Starting a statement takes longer than running it, so there are few. This one checks the membership and locks the dealer.
   select d.* into v_dealer
   from app_public.dealers as d
   where d.id = create_listing.dealer_id and exists (
@@ -538,7 +538,7 @@ begin
     perform app_private.require_member(create_listing.dealer_id);
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
-  -- The second half of lock_dealer. Its snapshot is newer than the lock, so it also sees the listing that a retry waited for.
+  -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
   select l.id, array(
     select s from app_public.dealer_subscriptions as s
     where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'

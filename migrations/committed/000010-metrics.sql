@@ -1,5 +1,5 @@
---! Previous: sha1:eefd1b2f875ab13cd2e15ec7911c1e9cccd37b35
---! Hash: sha1:806aee0b0d46823550a35ccf7065088c64e18006
+--! Previous: sha1:7dd0c99cac5c0e6035d3ab105d95e197ac39889f
+--! Hash: sha1:04c324057de5b50674bfe1f7d1028f47e5698ab0
 --! Message: metrics
 
 set local lock_timeout to '2s';

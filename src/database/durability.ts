@@ -19,9 +19,9 @@
  *
  * Other sessions see a row a moment before it is durable, so a crash may remove a row that somebody has read. That is
  * acceptable: its writer was not told of success, and nothing is charged or sent because of it. Only a read, or the refusal of
- * another request, may report a state that a crash removes; neither changes anything. Any transaction that acts on
- * the row commits after it in the same log, so if that commit is durable, the row is. The worker locks a job in a transaction
- * that waits for the disk before it runs the job.
+ * another request, may report a state that a crash removes; neither changes anything. Any transaction that acts on the row
+ * commits after it in the same log, so if that commit is durable, the row is. The worker locks a job in a transaction that waits
+ * for the disk before it runs the job.
  */
 import type pg from 'pg'
 import { runAndReport, type Settings, type Statement } from './pipeline.ts'
