@@ -1,6 +1,6 @@
 /** Which resource is full first with more cores: a queue model, fed with the costs that are measured here. */
 import { availableParallelism } from 'node:os'
-import { readConfiguration } from '../src/configuration.ts'
+import { poolSizeFor } from '../src/configuration.ts'
 import type { Database } from './support/cluster.ts'
 import { copyDataset } from './support/dataset.ts'
 import type { Load } from './support/jobs.ts'
@@ -68,9 +68,9 @@ function report({ load, flush, walBytes }: Measured, dealers: number): Result {
   if (api === undefined || postgres === undefined)
     return { title, tables: [], targets: [], notes: ['CPU time can only be measured on Linux.'] }
   const costs: Costs = { client: 0, api, postgres, flush }
-  const connections = readConfiguration({}).poolSize
   const machineOf = (cores: number): Machine => {
     const processes = Math.max(1, Math.round((cores * api) / (api + postgres)))
+    const connections = poolSizeFor(cores)
     return { cores, processes, connections, clients: CONNECTIONS * (cores / 2), dealers }
   }
   const row = (name: string, { coresBusy, threadsBusy, flushBusy, ...times }: Simulated): Row => {
@@ -81,7 +81,7 @@ function report({ load, flush, walBytes }: Measured, dealers: number): Result {
       figures: Object.fromEntries(Object.entries(all).map(([key, value]) => [key, figure([value])])),
     }
   }
-  const here = { ...machineOf(2), cores: availableParallelism(), processes: 1, clients: CONNECTIONS }
+  const here = { ...machineOf(availableParallelism()), processes: 1, clients: CONNECTIONS }
   const last = machineOf(SIZES.at(-1) ?? 2)
   const larger = SIZES.map(cores => {
     const machine = machineOf(cores)
@@ -107,7 +107,7 @@ function report({ load, flush, walBytes }: Measured, dealers: number): Result {
     targets: [],
     notes: [
       `CPU for each publication: API ${times[0]} ms, Postgres ${times[1]} ms, generator ${times[2]} ms. A flush takes ${times[3]} ms,`,
-      `a publication writes ${Math.round(walBytes)} bytes of write-ahead log. Each process has ${connections} connections.`,
+      `a publication writes ${Math.round(walBytes)} bytes of write-ahead log. Each process has the default POOL_SIZE.`,
       'Clients of the simulated machines run elsewhere. Waits inside Postgres other than dealer locks and flushes are not in the model.',
     ],
   }

@@ -1,5 +1,6 @@
 /** The environment as one typed, frozen object. Every fault is reported at once. */
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 
 /** The roles that this process runs. */
 export type Roles = { api: boolean; worker: boolean }
@@ -41,11 +42,21 @@ export type Configuration = Readonly<{
   alerts: AlertConfiguration
 }>
 
-/** The default number of slots, and of pooled connections. */
+/** The default number of slots. */
 const SLOTS = 10
+/** An API process uses one core, which cannot keep more connections busy. */
+const MAX_DEFAULT_POOL_SIZE = 10
 /** The default port of `/metrics` in production. */
 const METRICS_PORT = 9464
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/**
+ * The default of POOL_SIZE, if the database has this many cores: two connections for each core and one that waits for the disk, as
+ * https://wiki.postgresql.org/wiki/Number_Of_Database_Connections has it.
+ */
+export function poolSizeFor(cores: number): number {
+  return Math.min(2 * cores + 1, MAX_DEFAULT_POOL_SIZE)
+}
 
 /** Thrown for an unusable environment. The message has a line for each fault. */
 export class ConfigurationError extends Error {
@@ -106,7 +117,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     }
   }
   const port = integer('PORT', 5080, 0, 65535)
-  const poolSize = integer('POOL_SIZE', SLOTS, 1, 1000)
+  const poolSize = integer('POOL_SIZE', poolSizeFor(availableParallelism()), 1, 1000)
   const configuration: Configuration = Object.freeze({
     production,
     host: text('HOST') ?? '127.0.0.1',

@@ -1,6 +1,7 @@
 /** The configuration from environment variables: defaults, and errors that name every fault together. */
+import { availableParallelism } from 'node:os'
 import { expect, test } from '@jest/globals'
-import { ConfigurationError, readConfiguration } from '../src/configuration.ts'
+import { ConfigurationError, poolSizeFor, readConfiguration } from '../src/configuration.ts'
 
 type Environment = Record<string, string | undefined>
 
@@ -33,7 +34,7 @@ test('without variables the API runs in development on 127.0.0.1:5080 with demo 
     demoData: true,
     graphiql: true,
     introspection: true,
-    poolSize: 10,
+    poolSize: poolSizeFor(availableParallelism()),
     prepareStatements: true,
     maxInProgress: 10,
     maxConnections: 1000,
@@ -120,6 +121,16 @@ test.each([
 ])('with POOL_SIZE %s there are %i slots: a small pool does not shrink the queue', (POOL_SIZE, slots) => {
   expect(readConfiguration({ POOL_SIZE }).maxInProgress).toBe(slots)
   expect(readConfiguration({ POOL_SIZE, MAX_IN_PROGRESS: '4' }).maxInProgress).toBe(4)
+})
+
+test.each([
+  [1, 3],
+  [2, 5],
+  [4, 9],
+  [5, 10],
+  [64, 10],
+])('for %i cores the default is %i connections', (cores, connections) => {
+  expect(poolSizeFor(cores)).toBe(connections)
 })
 
 test('an empty variable counts as missing', () => {

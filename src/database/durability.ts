@@ -44,16 +44,19 @@ type Options = {
   pool: pg.Pool
   flush: Flush
   keepPlan: boolean
+  /** Called between the commit in memory and the flush. */
+  onCommit?: (() => void) | undefined
 }
 
 /** Runs one statement under settings of its own. Resolves once everything that it wrote or read is on the disk. */
 export async function runDurably(
-  { pool, flush, keepPlan }: Options,
+  { pool, flush, keepPlan, onCommit }: Options,
   settings: Settings,
   statement: Statement,
 ): Promise<pg.QueryArrayResult> {
   const inMemory = { ...settings, synchronous_commit: 'off' }
   const { result, report } = await runAndReport(pool, inMemory, statement, keepPlan, RUN)
+  onCommit?.()
   try {
     await flush(report)
   } catch (error) {

@@ -11,6 +11,14 @@ import { runInTransaction } from '../database/pipeline.ts'
 
 type Options = { pool: Pool; flush: Flush; prepareStatements: boolean }
 
+/** PostGraphile hands over nothing of a request but its settings: an object of its own for each request. */
+const onCommits = new WeakMap<object, () => void>()
+
+/** Has `onCommit` called each time that a mutation with these settings has committed in memory. */
+export function callOnCommit(settings: object, onCommit: () => void): void {
+  onCommits.set(settings, onCommit)
+}
+
 export function makeService({
   pool,
   flush,
@@ -27,7 +35,11 @@ export function makeService({
         const { rows, rowCount } = await inTurn(settings, () =>
           settings.transaction_read_only === 'on'
             ? runInTransaction(pool, settings, statement, prepareStatements)
-            : runDurably({ pool, flush, keepPlan: prepareStatements }, settings, statement),
+            : runDurably(
+                { pool, flush, keepPlan: prepareStatements, onCommit: onCommits.get(settings) },
+                settings,
+                statement,
+              ),
         )
         return { rows: rows as Data[], rowCount, notices: [] }
       },

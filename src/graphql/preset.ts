@@ -16,7 +16,7 @@ import { makeDocumentsPlugin } from './documentReader.ts'
 import { examples } from './examples.ts'
 import { OrderingPlugin } from './ordering.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
-import { makeService } from './pgService.ts'
+import { callOnCommit, makeService } from './pgService.ts'
 import { GRAPHQL_PATH, RequestDigestPlugin } from './requestDigest.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
@@ -167,7 +167,9 @@ const NamesPlugin: GraphileConfig.Plugin = {
 function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.ExecutionArgs) {
   const request = requestOf(requestContext)
   const isQuery = operationOf(args.document, args.operationName)?.type === 'query'
-  return { request, pgSettings: pgSettings(request?.identity, request?.clientAddress, isQuery) }
+  const settings = pgSettings(request?.identity, request?.clientAddress, isQuery)
+  if (request?.onCommit !== undefined) callOnCommit(settings, request.onCommit)
+  return { request, pgSettings: settings }
 }
 
 /**

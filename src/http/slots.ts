@@ -14,6 +14,8 @@
  *
  * - A key that has a slot gets another one only if it then has at most SHARE slots for each free slot: alone 6 of 10, two keys 4
  *   each. Requests over the share queue, and requests of other keys overtake them.
+ * - With fewer database connections than slots, the shares are shares of the connections. A mutation that has committed has given
+ *   its connection back and holds no lock, so it does not count while it waits for the disk.
  * - While a slot is free, only requests over a share queue. They delay nobody else, so they may queue like a burst.
  * - When the queue is full and a key has more than a quarter of it, new requests of this key are refused. A request without this
  *   key replaces the newest queued one that has it. These refusals do not count towards an overload.
@@ -38,6 +40,8 @@ export type Slots = {
   refuseIfFull(): boolean
   /** Returns false when there is neither a slot nor queue room. */
   enter(entry: Entry): boolean
+  /** Ends the request's part in the shares of its keys, but not its slot. For a running request. */
+  freeShare(entry: Entry): void
   /** Frees the slot, or leaves the queue. Call it once for each successful `enter`, unless the entry was refused. */
   leave(entry: Entry): void
   inUse(): number
@@ -46,13 +50,15 @@ export type Slots = {
 
 export type SlotOptions = {
   slots: number
-  /** Database connections, if there are fewer than slots: then the shares are shares of these. */
+  /** Database connections, if there are fewer than slots. */
   connections?: number
 }
 
 /** `now` is a clock in milliseconds. */
 export function makeSlots({ slots, connections = slots }: SlotOptions, now = () => performance.now()): Slots {
   const queue = makeQueue()
+  /** The requests that count for the shares, and how many of them each key has. */
+  const sharing = new Set<Entry>()
   const running = makeTally()
   const pressure = makePressure(now)
   let inUse = 0
@@ -66,13 +72,17 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
   }
   function fits({ keys }: Entry): boolean {
     if (!isFree()) return false
-    const freeAfter = Math.min(usable(), connections) - inUse - 1
+    const freeAfter = Math.min(usable() - inUse, connections - sharing.size) - 1
     return keys.every(key => running.of(key) === 0 || running.of(key) + 1 <= SHARE * freeAfter)
   }
   function start(entry: Entry): void {
     inUse += 1
+    sharing.add(entry)
     running.add(entry.keys)
     entry.admit()
+  }
+  function stopSharing(entry: Entry): void {
+    if (sharing.delete(entry)) running.remove(entry.keys)
   }
   /** Gives free slots to the oldest requests that fit. The end of an overload frees slots too, without a call of `leave`. */
   function admitQueued(): void {
@@ -108,10 +118,14 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
       queue.add(entry)
       return true
     },
+    freeShare(entry) {
+      stopSharing(entry)
+      admitQueued()
+    },
     leave(entry) {
       if (queue.remove(entry)) return
       inUse -= 1
-      running.remove(entry.keys)
+      stopSharing(entry)
       admitQueued()
     },
     inUse: () => inUse,

@@ -11,6 +11,8 @@ type RequestFields = {
   requestId?: string
   /** The verified user. Absent for a visitor. */
   identity?: Identity
+  /** Call it when the request's mutation has committed: from then on, it holds no connection and no lock. */
+  onCommit?: () => void
 }
 
 /** The request as the GraphQL part sees it. */

@@ -14,6 +14,7 @@ import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { metric } from '../support/limits.ts'
 import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
+import { names } from '../support/slots.ts'
 import { makeUser } from '../support/testData.ts'
 import { holding, until } from '../support/waits.ts'
 
@@ -243,4 +244,27 @@ test('while twenty clients publish for a locked dealer, four of other dealers ke
     await others.stop()
     await api.stop()
   }
+})
+
+test('a publication that waits for the disk takes no share of its dealer', async () => {
+  await server.stop()
+  // of four connections, one key takes two
+  server = await startServer(database, { POOL_SIZE: '4' })
+  expect((await createListing(server, seller.token, seller.dealerId)).status).toBe(200)
+  const { rows } = await database.superuser.query<{ pid: number }>(
+    "select pid from pg_stat_activity where datname = current_database() and application_name = 'forecourt flush'",
+  )
+  const flush = rows[0]?.pid ?? 0
+  process.kill(flush, 'SIGSTOP')
+  const waiting = names(6).map(() => createListing(server, seller.token, seller.dealerId))
+  try {
+    await until('all publications have committed', async () => {
+      const { rows } = await database.superuser.query('select id from app_public.listings')
+      return rows.length === 7
+    })
+    expect(await metric(server, 'admission_in_progress')).toBe(6)
+  } finally {
+    process.kill(flush, 'SIGCONT')
+  }
+  expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual(Array(6).fill(200))
 })
