@@ -16,4 +16,4 @@ RUN install -d -o node .cache
 USER node
 RUN node --import ./src/api.ts --import ./src/worker/role.ts --import ./src/database/migrate.ts src/main.ts help || true
 EXPOSE 5080 9464
-CMD ["node", "src/main.ts", "api"]
+CMD ["node", "--max-semi-space-size=16", "src/main.ts", "api"]
