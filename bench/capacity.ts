@@ -1,6 +1,6 @@
 /** Which resource is full first with more cores: a queue model, fed with the costs that are measured here. */
 import { availableParallelism } from 'node:os'
-import { poolSizeFor } from '../src/configuration.ts'
+import { poolSizeFor, slotsFor } from '../src/configuration.ts'
 import type { Database } from './support/cluster.ts'
 import { copyDataset } from './support/dataset.ts'
 import type { Load } from './support/jobs.ts'
@@ -71,7 +71,14 @@ function report({ load, flush, walBytes }: Measured, dealers: number): Result {
   const machineOf = (cores: number): Machine => {
     const processes = Math.max(1, Math.round((cores * api) / (api + postgres)))
     const connections = poolSizeFor(cores)
-    return { cores, processes, connections, clients: CONNECTIONS * (cores / 2), dealers }
+    return {
+      cores,
+      processes,
+      slots: slotsFor(connections),
+      connections,
+      clients: CONNECTIONS * (cores / 2),
+      dealers,
+    }
   }
   const row = (name: string, { coresBusy, threadsBusy, flushBusy, ...times }: Simulated): Row => {
     const busy = { coresBusy: coresBusy * 100, threadsBusy: threadsBusy * 100, flushBusy: flushBusy * 100 }

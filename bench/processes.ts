@@ -1,4 +1,4 @@
-/** Two API processes on one database, compared with one. */
+/** One API process compared with two on one database, and the size of its pool. */
 import { copyDataset } from './support/dataset.ts'
 import { publishing } from './support/operations.ts'
 import { switchLimits } from './support/policies.ts'
@@ -10,31 +10,49 @@ import {
   type Result,
   withFewerRounds,
 } from './support/scenario.ts'
-import { startApi } from './support/servers.ts'
+import { type Server, startApi } from './support/servers.ts'
 import { httpSide, sendFirstRequests } from './support/sides.ts'
+
+const POOL_SIZES = [3, 4, 6, 8, 10]
 
 export async function processes(bench: Bench): Promise<Result> {
   const { cluster } = bench
   const { database, dealers } = await copyDataset(cluster, bench.dataset)
   const requests = publishing(dealers)
-  const first = await startApi(cluster, database)
-  const second = await startApi(cluster, database)
+  const servers: Server[] = []
+  const start = async (settings = {}) => {
+    const server = await startApi(cluster, database, settings)
+    servers.push(server)
+    return server
+  }
   try {
+    const one = await start()
+    const two = [one, await start()]
+    const pools: Record<string, Server> = {}
+    for (const size of POOL_SIZES) pools[`POOL_SIZE ${size}`] = await start({ POOL_SIZE: String(size) })
     await switchLimits(database, 'enforce')
-    await sendFirstRequests(bench, [first, second], requests)
-    const { one, two } = await interleave(withFewerRounds(bench), {
-      one: httpSide(bench, first, requests),
-      two: httpSide(bench, [first, second], requests),
-    })
+    await sendFirstRequests(bench, servers, requests)
+    const fewer = withFewerRounds(bench)
+    const sides = Object.entries({ 'one process': one, 'two processes': two, ...pools }).map(
+      ([name, side]) => [name, httpSide(bench, side, requests)] as const,
+    )
+    const loads = await interleave(fewer, Object.fromEntries(sides))
     return {
-      title: 'createListing over one and over two API processes, 16 connections, limits on',
-      tables: [{ columns: LOAD_COLUMNS, rows: [loadRow('one process', one), loadRow('two processes', two)] }],
+      title: 'createListing over two API processes, and with other pools, 16 connections, limits on',
+      tables: [
+        {
+          columns: LOAD_COLUMNS,
+          rows: Object.entries(loads).map(([name, load]) => loadRow(name, load)),
+        },
+      ],
       targets: [],
-      notes: ['The limits count over both processes. Postgres and the generator use the same cores.'],
+      notes: [
+        `One and two processes have the default POOL_SIZE of this machine, the others are one process.`,
+        'The limits count over both processes. Postgres and the generator use the same cores.',
+      ],
     }
   } finally {
-    await first.stop()
-    await second.stop()
+    for (const server of servers) await server.stop()
     await database.drop()
   }
 }

@@ -113,7 +113,7 @@ function report(loads: Loads): Result {
   const targets = names.map(
     ([key, name]): Target => ({
       name,
-      measured: rateShare(loads[key].ours, loads[key].four),
+      measured: rateShare(loads[key].ours, loads[key].one),
       bound: 65,
       sense: 'at least',
       unit: '%',

@@ -32,7 +32,7 @@ export type Configuration = Readonly<{
   poolSize: number
   /** False behind a transaction pooler that does not support prepared statements. */
   prepareStatements: boolean
-  /** GraphQL requests that run at once; others may queue: `src/http/admission.ts`. */
+  /** GraphQL requests that run at once; others may queue: `src/http/slots.ts`. */
   maxInProgress: number
   maxConnections: number
   /** API processes that share the database. While it cannot be reached, each process allows its share of a limit. */
@@ -42,7 +42,7 @@ export type Configuration = Readonly<{
   alerts: AlertConfiguration
 }>
 
-/** The default number of slots. */
+/** The least default number of slots. */
 const SLOTS = 10
 /** An API process uses one core, which cannot keep more connections busy. */
 const MAX_DEFAULT_POOL_SIZE = 10
@@ -51,11 +51,16 @@ const METRICS_PORT = 9464
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 
 /**
- * The default of POOL_SIZE, if the database has this many cores: two connections for each core and one that waits for the disk, as
- * https://wiki.postgresql.org/wiki/Number_Of_Database_Connections has it.
+ * The default of POOL_SIZE, if the database has this many cores: two connections for each core, and one more because some always
+ * wait for the network or a lock. After https://wiki.postgresql.org/wiki/Number_Of_Database_Connections.
  */
 export function poolSizeFor(cores: number): number {
   return Math.min(2 * cores + 1, MAX_DEFAULT_POOL_SIZE)
+}
+
+/** The default of MAX_IN_PROGRESS. A small pool must not shrink the queue: a request that waits for its flush holds a slot only. */
+export function slotsFor(poolSize: number): number {
+  return Math.max(SLOTS, poolSize)
 }
 
 /** Thrown for an unusable environment. The message has a line for each fault. */
@@ -133,8 +138,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     introspection: flag('INTROSPECTION', !production),
     poolSize,
     prepareStatements: flag('PREPARED_STATEMENTS', true),
-    // A small pool must not shrink the queue. A request that waits for its flush holds a slot and no connection.
-    maxInProgress: integer('MAX_IN_PROGRESS', Math.max(SLOTS, poolSize), 1, 10_000),
+    maxInProgress: integer('MAX_IN_PROGRESS', slotsFor(poolSize), 1, 10_000),
     maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
     limiterDeadlineMs: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),

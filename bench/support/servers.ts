@@ -1,6 +1,7 @@
 /** Starts the servers that are compared: Forecourt as in production, and the reference servers. Each is a process. */
 import { argumentsOf } from '../../scripts/support/commands.ts'
 import { readConfiguration } from '../../src/configuration.ts'
+import { CONNECTIONS } from '../../src/database/pool.ts'
 import { type Cluster, type Database, jwtSecret, outputFile } from './cluster.ts'
 import { memberOf } from './memory.ts'
 import { type Running, startProcess } from './processes.ts'
@@ -9,8 +10,8 @@ export type Server = Running & { url: string }
 
 const GREETING = /GraphQL API +(http\S+)\/graphql[\s\S]*Stop {2}/
 const LISTENING = /^listening on (http\S+)$/m
-/** Each server has the default pool size of the API. */
-const POOL_SIZE = readConfiguration({}).poolSize
+/** A reference server commits on its pool: it has as many connections as the API has for statements and flushes together. */
+const POOL_SIZE = readConfiguration({}).poolSize + CONNECTIONS.flush
 
 function environment({ ownerUrl }: Database): Record<string, string> {
   return {
@@ -23,10 +24,14 @@ function environment({ ownerUrl }: Database): Record<string, string> {
 }
 
 /** `npm run api` in production, without npm. */
-export async function startApi(cluster: Cluster, database: Database): Promise<Server> {
+export async function startApi(
+  cluster: Cluster,
+  database: Database,
+  settings: Record<string, string> = {},
+): Promise<Server> {
   const running = await startProcess({
     command: ['node', ...argumentsOf('api')],
-    env: environment(database),
+    env: { ...environment(database), ...settings },
     ready: GREETING,
     output: outputFile(cluster, 'api'),
   })

@@ -1,15 +1,16 @@
 /**
  * A queue model of publication, to see which resource is full first on a larger machine. Each client sends again as soon as it has
- * its response. A request needs in turn: the one thread of its API process, a connection, the lock of its dealer, CPU in
- * Postgres, a flush of the write-ahead log, and the thread once more. All CPU work needs a free core. One flush serves all
- * transactions that wait for it when it begins.
+ * its response. A request needs in turn: the one thread of its API process, a slot, a connection and the lock of its dealer for
+ * the CPU in Postgres, a flush of the write-ahead log without both, and the thread once more. All CPU work needs a free core. One
+ * flush serves all transactions that wait for it when it begins.
  */
 import { percentile, seededRandom } from './statistics.ts'
 
 export type Machine = {
   cores: number
   processes: number
-  /** Connections of each process. */
+  /** Slots and connections of each process. */
+  slots: number
   connections: number
   clients: number
   dealers: number
@@ -41,6 +42,7 @@ export function simulate(machine: Machine, costs: Costs, seed = 1): Simulated {
   const resources = (count: number, free: number) => Array.from({ length: count }, () => resource(free))
   const cores = resource(machine.cores)
   const threads = resources(machine.processes, 1)
+  const slots = resources(machine.processes, machine.slots)
   const pools = resources(machine.processes, machine.connections)
   const locks = resources(machine.dealers, 1)
   const busy = { cores: 0, threads: 0 }
@@ -68,21 +70,29 @@ export function simulate(machine: Machine, costs: Costs, seed = 1): Simulated {
     })
   const send = (client: number) => {
     const sent = clock.now()
-    const [thread, pool] = [threads, pools].map(all => all[client % all.length]) as [Resource, Resource]
+    const [thread, slot, pool] = [threads, slots, pools].map(all => all[client % all.length]) as [
+      Resource,
+      Resource,
+      Resource,
+    ]
     const lock = locks[Math.floor(random() * locks.length)] as Resource
     const answer = () => {
       if (++responses > FIRST) latencies.push(clock.now() - sent)
       else began = clock.now()
       send(client)
     }
-    const commit = () =>
-      log.flush(() => {
-        release(lock)
-        release(pool)
-        onThread(thread, answer)
+    const respond = () =>
+      onThread(thread, () => {
+        release(slot)
+        answer()
       })
+    const commit = () => {
+      release(lock)
+      release(pool)
+      log.flush(respond)
+    }
     const write = () => acquire(pool, () => acquire(lock, () => compute(costs.postgres, commit)))
-    compute(costs.client, () => onThread(thread, write))
+    compute(costs.client, () => onThread(thread, () => acquire(slot, write)))
   }
 
   for (let client = 0; client < machine.clients; client++) send(client)

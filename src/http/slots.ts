@@ -14,8 +14,8 @@
  *
  * - A key that has a slot gets another one only if it then has at most SHARE slots for each free slot: alone 6 of 10, two keys 4
  *   each. Requests over the share queue, and requests of other keys overtake them.
- * - With fewer database connections than slots, the shares are shares of the connections. A mutation that has committed has given
- *   its connection back and holds no lock, so it does not count while it waits for the disk.
+ * - The same holds for the database connections: with five, a key alone gets three. A mutation that has committed has given its
+ *   connection back and holds no lock. While it waits for the disk, it counts for its slot only.
  * - While a slot is free, only requests over a share queue. They delay nobody else, so they may queue like a burst.
  * - When the queue is full and a key has more than a quarter of it, new requests of this key are refused. A request without this
  *   key replaces the newest queued one that has it. These refusals do not count towards an overload.
@@ -32,7 +32,7 @@ const BURST_QUEUE = 10
 const SUSTAINED_QUEUE = 1
 /** Queued requests in total during an overload: one, so that a free slot is used at once. */
 const OVERLOAD_QUEUE = 1
-/** Slots of a key for each slot that is left free. */
+/** Slots of a key for each slot that is left free, and connections for each free connection. */
 const SHARE = 2
 
 export type Slots = {
@@ -40,8 +40,8 @@ export type Slots = {
   refuseIfFull(): boolean
   /** Returns false when there is neither a slot nor queue room. */
   enter(entry: Entry): boolean
-  /** Ends the request's part in the shares of its keys, but not its slot. For a running request. */
-  freeShare(entry: Entry): void
+  /** Call it when the mutation of a running request has committed: the request keeps its slot, but uses no connection. */
+  freeConnection(entry: Entry): void
   /** Frees the slot, or leaves the queue. Call it once for each successful `enter`, unless the entry was refused. */
   leave(entry: Entry): void
   inUse(): number
@@ -50,16 +50,17 @@ export type Slots = {
 
 export type SlotOptions = {
   slots: number
-  /** Database connections, if there are fewer than slots. */
+  /** Connections in the pool of the API. Default: one for each slot. */
   connections?: number
 }
 
 /** `now` is a clock in milliseconds. */
 export function makeSlots({ slots, connections = slots }: SlotOptions, now = () => performance.now()): Slots {
   const queue = makeQueue()
-  /** The requests that count for the shares, and how many of them each key has. */
-  const sharing = new Set<Entry>()
   const running = makeTally()
+  /** The running requests that use a connection or wait for one, and how many of them each key has. */
+  const connected = new Set<Entry>()
+  const connectedByKey = makeTally()
   const pressure = makePressure(now)
   let inUse = 0
 
@@ -72,17 +73,21 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
   }
   function fits({ keys }: Entry): boolean {
     if (!isFree()) return false
-    const freeAfter = Math.min(usable() - inUse, connections - sharing.size) - 1
-    return keys.every(key => running.of(key) === 0 || running.of(key) + 1 <= SHARE * freeAfter)
+    const slotsAfter = usable() - inUse - 1
+    const connectionsAfter = Math.min(usable(), connections) - connected.size - 1
+    return keys.every(
+      key => isInShare(running.of(key), slotsAfter) && isInShare(connectedByKey.of(key), connectionsAfter),
+    )
   }
   function start(entry: Entry): void {
     inUse += 1
-    sharing.add(entry)
     running.add(entry.keys)
+    connected.add(entry)
+    connectedByKey.add(entry.keys)
     entry.admit()
   }
-  function stopSharing(entry: Entry): void {
-    if (sharing.delete(entry)) running.remove(entry.keys)
+  function disconnect(entry: Entry): void {
+    if (connected.delete(entry)) connectedByKey.remove(entry.keys)
   }
   /** Gives free slots to the oldest requests that fit. The end of an overload frees slots too, without a call of `leave`. */
   function admitQueued(): void {
@@ -118,17 +123,23 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
       queue.add(entry)
       return true
     },
-    freeShare(entry) {
-      stopSharing(entry)
+    freeConnection(entry) {
+      disconnect(entry)
       admitQueued()
     },
     leave(entry) {
       if (queue.remove(entry)) return
       inUse -= 1
-      stopSharing(entry)
+      running.remove(entry.keys)
+      disconnect(entry)
       admitQueued()
     },
     inUse: () => inUse,
     queued: queue.size,
   }
+}
+
+/** Whether a key that has this many may get one more, after which this many are free. */
+function isInShare(has: number, freeAfter: number): boolean {
+  return has === 0 || has + 1 <= SHARE * freeAfter
 }

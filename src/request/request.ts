@@ -11,7 +11,7 @@ type RequestFields = {
   requestId?: string
   /** The verified user. Absent for a visitor. */
   identity?: Identity
-  /** Call it when the request's mutation has committed: from then on, it holds no connection and no lock. */
+  /** Called when the request's mutation has committed: from then on, it holds no connection and no lock. */
   onCommit?: () => void
 }
 

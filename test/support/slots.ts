@@ -5,7 +5,7 @@ export function openSlots(slots = 2, connections = slots) {
   let time = 0
   const admitted: string[] = []
   const refused: string[] = []
-  const { enter, leave, freeShare, ...rest } = makeSlots({ slots, connections }, () => time)
+  const { enter, leave, freeConnection, ...rest } = makeSlots({ slots, connections }, () => time)
   const entries = new Map<string, Entry>()
   const enterAs = (keys: string[], ...names: string[]) =>
     names.map(name => {
@@ -21,7 +21,7 @@ export function openSlots(slots = 2, connections = slots) {
     enter: (...names: string[]) => names.flatMap(name => enterAs([], name)),
     enterAs,
     leave: (name: string) => leave(entries.get(name) as Entry),
-    freeShare: (name: string) => freeShare(entries.get(name) as Entry),
+    freeConnection: (name: string) => freeConnection(entries.get(name) as Entry),
     pass(milliseconds: number) {
       time += milliseconds
     },
