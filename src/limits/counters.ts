@@ -1,18 +1,19 @@
 /**
  * Takes charges from the counters in Postgres, which all processes share. While those cannot be reached, takes them from
- * counters of this process, with its share of each limit. Never waits longer than the deadline.
+ * counters of this process, with its share of each limit. Waits for the deadline while the
+ * database is silent, and for a second in total.
  */
 import { LRUCache } from 'lru-cache'
 import CircuitBreaker from 'opossum'
 import pg from 'pg'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { compositeKey } from '../request/compositeKey.ts'
-import { LOCK_TIMEOUT, makeBatches } from './batches.ts'
+import { makeBatches } from './batches.ts'
 import type { Charge } from './charges.ts'
 import { makeDeadline } from './deadline.ts'
 import type { LimitMetrics } from './limitMetrics.ts'
 import type { Policy } from './policies.ts'
-import { NOT_TAKEN, type Outcome, query, statementFor, TAKE_ALL } from './statements.ts'
+import { type ChargeResult, LOCK_TIMEOUT, NOT_TAKEN, statementFor, TAKE_ALL, takeFrom } from './statements.ts'
 
 export type Verdict = Readonly<{
   allowed: boolean
@@ -131,12 +132,12 @@ function makeTake(pool: pg.Pool, deadlineMs: number, prepareStatements: boolean)
     const statement = statementFor(TAKE_ALL, charges, prepareStatements)
     return verdictOf(
       charges,
-      await withDeadline(attempt => query(pool, () => (attempt.expired ? undefined : statement))),
+      await withDeadline(attempt => takeFrom(pool, () => (attempt.expired ? undefined : statement))),
     )
   }
 }
 
-function verdictOf(charges: readonly Charge[], rows: readonly Outcome[]): Verdict {
+function verdictOf(charges: readonly Charge[], rows: readonly ChargeResult[]): Verdict {
   const outcomes = charges.map((charge, index) => ({ charge, ...(rows[index] ?? NOT_TAKEN) }))
   const allowed = outcomes.every(({ used }) => used !== null)
   const shadowed = outcomes

@@ -1,5 +1,5 @@
 /**
- * The middleware: classify, charge, refuse. express-rate-limit answers the refused requests: its store knows the verdict already.
+ * The middleware: classify, charge, refuse. express-rate-limit only writes the response to a refused request, from the verdict of the counters.
  * A request that passes does not go through it: its promises, its `Date` header and reading the address again took half of the
  * limiter's CPU outside of the database (measured without a database, requests one after another).
  */

@@ -3,9 +3,16 @@ import type pg from 'pg'
 import type { Charge } from './charges.ts'
 
 /** A charge's result in Postgres. `used` is null if it was not taken, `retry_after` unless it is over its limit. */
-export type Outcome = Readonly<{ used: number | null; reset_at: number | null; retry_after: number | null }>
+export type ChargeResult = Readonly<{
+  used: number | null
+  reset_at: number | null
+  retry_after: number | null
+}>
 
-export const NOT_TAKEN: Outcome = { used: null, reset_at: null, retry_after: null }
+/** SQLSTATE of a statement that has waited for a lock too long. */
+export const LOCK_TIMEOUT = '55P03'
+
+export const NOT_TAKEN: ChargeResult = { used: null, reset_at: null, retry_after: null }
 
 /** For one charge. Postgres would store the row first if the function were called in FROM. */
 export const TAKE_ONE = `select (taken).used, (taken).reset_at, (taken).retry_after
@@ -43,24 +50,25 @@ export function statementFor(
  * Makes the statement once there is a connection. If it makes none, because its callers have timed out meanwhile, the
  * connection is released unused: otherwise a request would be counted twice.
  */
-export async function query(
+export async function takeFrom(
   pool: pg.Pool,
   makeStatement: () => pg.QueryConfig | undefined,
-): Promise<Outcome[]> {
+): Promise<ChargeResult[]> {
   const client = await pool.connect()
   const statement = makeStatement()
   if (statement === undefined) {
     client.release()
     throw new Error('the callers have timed out')
   }
-  let failure: Error | undefined
+  let failure: (Error & { code?: string }) | undefined
   try {
-    const { rows } = await client.query<Outcome>(statement)
+    const { rows } = await client.query<ChargeResult>(statement)
     return rows
   } catch (error) {
     failure = error as Error
     throw error
   } finally {
-    client.release(failure)
+    // after a lock timeout the connection is sound, and the charges are sent again at once
+    client.release(failure?.code === LOCK_TIMEOUT ? undefined : failure)
   }
 }

@@ -7,7 +7,7 @@ import { makeBatches } from '../../src/limits/batches.ts'
 import type { Charge } from '../../src/limits/charges.ts'
 import type { Policy } from '../../src/limits/policies.ts'
 import { type Limits, startLimits } from '../../src/limits/startLimits.ts'
-import type { Outcome } from '../../src/limits/statements.ts'
+import type { ChargeResult } from '../../src/limits/statements.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { recordLog } from '../support/recordedLog.ts'
 import { holding } from '../support/waits.ts'
@@ -77,7 +77,7 @@ function makeSlowPool() {
     query: ({ values }: { values: unknown[] }) =>
       new Promise((resolve, reject) => {
         const keys = [values[0]].flat().map(String)
-        const rows = keys.map((_, index): Outcome => ({ used: index, reset_at: 0, retry_after: null }))
+        const rows = keys.map((_, index): ChargeResult => ({ used: index, reset_at: 0, retry_after: null }))
         sent.push({ keys, respond: error => (error ? reject(error) : resolve({ rows })) })
       }),
     release: () => {},

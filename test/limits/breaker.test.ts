@@ -6,7 +6,7 @@ import type { Charge } from '../../src/limits/charges.ts'
 import { type Counters, makeCounters, type Verdict } from '../../src/limits/counters.ts'
 import { makeLimitMetrics } from '../../src/limits/limitMetrics.ts'
 import type { Policy } from '../../src/limits/policies.ts'
-import type { Outcome } from '../../src/limits/statements.ts'
+import type { ChargeResult } from '../../src/limits/statements.ts'
 
 const DEADLINE_MS = 75
 const RETRY_MS = 1_000
@@ -24,7 +24,7 @@ const policy: Policy = {
 
 /** Replaces the pool. A test sets how the database responds. */
 type Database = {
-  respond: () => Promise<Outcome>
+  respond: () => Promise<ChargeResult>
   connect?: () => Promise<void>
   asked: number
   released: number
@@ -67,8 +67,12 @@ afterEach(() => {
 })
 
 const seconds = () => Date.now() / 1000
-const passes = (): Outcome => ({ used: 1, reset_at: seconds() + 60, retry_after: null })
-const refuses = (wait: number): Outcome => ({ used: null, reset_at: seconds() + wait, retry_after: wait })
+const passes = (): ChargeResult => ({ used: 1, reset_at: seconds() + 60, retry_after: null })
+const refuses = (wait: number): ChargeResult => ({
+  used: null,
+  reset_at: seconds() + wait,
+  retry_after: wait,
+})
 const fails = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ECONNREFUSED' }))
 const isSilent = () => new Promise<never>(() => {})
 

@@ -1,6 +1,6 @@
 /** Test helpers for the counters in the database: take charges as the limiter does, and move time by `ends_at`. */
 import type pg from 'pg'
-import { type Outcome, TAKE_ALL, TAKE_BATCH, TAKE_ONE } from '../../src/limits/statements.ts'
+import { type ChargeResult, TAKE_ALL, TAKE_BATCH, TAKE_ONE } from '../../src/limits/statements.ts'
 import { cloneDatabase, type TestDatabase } from './database.ts'
 
 export type Charge = { key: string; max?: number; window?: number; cost?: number; enforced?: boolean }
@@ -37,14 +37,14 @@ export async function cloneCounters() {
     const columns = columnsOf(charges)
     const one = charges.length === 1
     const { rows } = await (one
-      ? db.query<Outcome>(TAKE_ONE_AT, [...columns.flat(), NOW])
-      : db.query<Outcome>(TAKE_ALL, columns))
+      ? db.query<ChargeResult>(TAKE_ONE_AT, [...columns.flat(), NOW])
+      : db.query<ChargeResult>(TAKE_ALL, columns))
     return takenFrom(rows)
   }
 
   /** One charge of each of several requests, in ascending order of their keys. */
   async function takeBatch(charges: Charge[], db: Queryable = database.superuser): Promise<Taken> {
-    return takenFrom((await db.query<Outcome>(TAKE_BATCH, columnsOf(charges))).rows)
+    return takenFrom((await db.query<ChargeResult>(TAKE_BATCH, columnsOf(charges))).rows)
   }
 
   function columnsOf(charges: Charge[]) {
@@ -56,7 +56,7 @@ export async function cloneCounters() {
     ]
   }
 
-  function takenFrom(rows: Outcome[]): Taken {
+  function takenFrom(rows: ChargeResult[]): Taken {
     return {
       allowed: rows.every(({ used }) => used !== null),
       used: rows.map(({ used }) => (used === null ? null : Math.ceil(used))),
