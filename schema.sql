@@ -1723,16 +1723,16 @@ begin
   v_decision.free_remaining := 0;
   if v_free_listings > 0 and decide_publication.has_free_quota then
     select greatest(v_free_listings - count(*)::integer, 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
-    where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > at - v_free_days * interval '24 hours';
+    where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > decide_publication.at - v_free_days * interval '24 hours';
   end if;
   -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
   -- start has no times. Pending ones have none either: the oldest is used if no running one has quota left.
-  foreach v_subscription in array coalesce(subscriptions, app_private.open_subscriptions(dealer_id, at)) loop
+  foreach v_subscription in array coalesce(decide_publication.subscriptions, app_private.open_subscriptions(decide_publication.dealer_id, decide_publication.at)) loop
     v_remaining := v_subscription.included_listing_quota - v_subscription.used_listing_quota;
-    if v_subscription.start_at <= at and at < v_subscription.end_at then
+    if v_subscription.start_at <= decide_publication.at and decide_publication.at < v_subscription.end_at then
       v_running := v_running + v_remaining;
       v_overage_blocked := v_subscription.overage = 'block' and coalesce(v_overage_blocked, true);
-      if v_remaining > 0 and v_subscription.end_at < coalesce(v_first.end_at, 'infinity') then
+      if v_remaining > 0 and (v_first.end_at is null or v_subscription.end_at < v_first.end_at) then
         v_first := v_subscription;
       end if;
     elsif v_remaining > 0 and v_subscription.status = 'pending' and v_first.id is null then
@@ -1748,7 +1748,7 @@ begin
     perform app_private.refuse_overage(decide_publication.country);
   else
     v_decision.source := 'paid_extra';
-    v_price := app_private.find_price(decide_publication.country, 'dealer', 'pay_per_listing', at);
+    v_price := app_private.find_price(decide_publication.country, 'dealer', 'pay_per_listing', decide_publication.at);
     v_decision.price_config_id := v_price.id;
     v_decision.price_version := v_price.price_version;
   end if;

@@ -1,5 +1,5 @@
---! Previous: sha1:7dd0c99cac5c0e6035d3ab105d95e197ac39889f
---! Hash: sha1:04c324057de5b50674bfe1f7d1028f47e5698ab0
+--! Previous: sha1:c826239e4f4c17367ee1c0447854bcd117f87559
+--! Hash: sha1:3de5ff61a22ba63575a86c36953f0cef856ff981
 --! Message: metrics
 
 set local lock_timeout to '2s';
