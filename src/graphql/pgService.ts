@@ -8,15 +8,16 @@ import { createWithPgClient, makePgService } from '@dataplan/pg/adaptors/pg'
 import type { Pool } from 'pg'
 import { type Flush, runDurably } from '../database/durability.ts'
 import { runInTransaction } from '../database/pipeline.ts'
+import type { ConnectionUse } from '../request/request.ts'
 
 type Options = { pool: Pool; flush: Flush; prepareStatements: boolean }
 
 /** PostGraphile hands over nothing of a request but its settings: an object of its own for each request. */
-const onCommits = new WeakMap<object, () => void>()
+const uses = new WeakMap<object, ConnectionUse>()
 
-/** Has `onCommit` called each time that a mutation with these settings has committed in memory. */
-export function callOnCommit(settings: object, onCommit: () => void): void {
-  onCommits.set(settings, onCommit)
+/** Reports when the mutation with these settings uses a connection. */
+export function reportUse(settings: object, use: ConnectionUse): void {
+  uses.set(settings, use)
 }
 
 export function makeService({
@@ -36,7 +37,7 @@ export function makeService({
           settings.transaction_read_only === 'on'
             ? runInTransaction(pool, settings, statement, prepareStatements)
             : runDurably(
-                { pool, flush, keepPlan: prepareStatements, onCommit: onCommits.get(settings) },
+                { pool, flush, keepPlan: prepareStatements, connectionUse: uses.get(settings) },
                 settings,
                 statement,
               ),

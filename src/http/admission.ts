@@ -111,7 +111,12 @@ export function installAdmission(app: Express, { slots, refuse }: Admission): vo
       leave()
       entry.refuse()
     }, QUEUE_TIMEOUT_MS)
-    request.onCommit = () => slots.freeConnection(entry)
+    request.connectionUse = {
+      use: () => {
+        if (!hasLeft) slots.useConnection(entry)
+      },
+      free: () => slots.freeConnection(entry),
+    }
     // before the response is sent, so that a client that reads slowly holds no slot
     response.once('prefinish', leave)
     // a running request of a client that has disconnected still holds its database connection, until its response is ready

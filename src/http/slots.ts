@@ -40,8 +40,10 @@ export type Slots = {
   refuseIfFull(): boolean
   /** Returns false when there is neither a slot nor queue room. */
   enter(entry: Entry): boolean
-  /** Call it when the mutation of a running request has committed: the request keeps its slot, but uses no connection. */
+  /** Call it when a transaction of a running request has committed: the request keeps its slot, but uses no connection. */
   freeConnection(entry: Entry): void
+  /** Call it before the next transaction of a running request, which needs a connection again. It is not refused. */
+  useConnection(entry: Entry): void
   /** Frees the slot, or leaves the queue. Call it once for each successful `enter`, unless the entry was refused. */
   leave(entry: Entry): void
   inUse(): number
@@ -82,9 +84,12 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
   function start(entry: Entry): void {
     inUse += 1
     running.add(entry.keys)
-    connected.add(entry)
-    connectedByKey.add(entry.keys)
+    connect(entry)
     entry.admit()
+  }
+  function connect(entry: Entry): void {
+    if (!connected.has(entry)) connectedByKey.add(entry.keys)
+    connected.add(entry)
   }
   function disconnect(entry: Entry): void {
     if (connected.delete(entry)) connectedByKey.remove(entry.keys)
@@ -127,6 +132,7 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
       disconnect(entry)
       admitQueued()
     },
+    useConnection: connect,
     leave(entry) {
       if (queue.remove(entry)) return
       inUse -= 1

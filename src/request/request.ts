@@ -4,6 +4,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from './identity.ts'
 
+/** Calls that tell when a request uses a connection of the database. */
+export type ConnectionUse = { use(): void; free(): void }
+
 type RequestFields = {
   /** The client's address in its canonical form, as the trusted proxies report it. */
   clientAddress?: string
@@ -11,8 +14,8 @@ type RequestFields = {
   requestId?: string
   /** The verified user. Absent for a visitor. */
   identity?: Identity
-  /** Called when the request's mutation has committed: from then on, it holds no connection and no lock. */
-  onCommit?: () => void
+  /** Counts the request as one that uses a database connection, or no longer. It counts at first. */
+  connectionUse?: ConnectionUse
 }
 
 /** The request as the GraphQL part sees it. */

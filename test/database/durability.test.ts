@@ -50,9 +50,9 @@ const run = (text: string, values: unknown[], flush: Flush) =>
 function controlled() {
   const closed: unknown[] = []
   const connect = async () => ({ release: (isClosed: unknown) => closed.push(isClosed) })
-  const sent: PromiseWithResolvers<{ rows: { run: string }[] }>[] = []
+  const sent: PromiseWithResolvers<{ rows: { server_run: string }[] }>[] = []
   const query = () => {
-    const one = Promise.withResolvers<{ rows: { run: string }[] }>()
+    const one = Promise.withResolvers<{ rows: { server_run: string }[] }>()
     sent.push(one)
     return one.promise
   }
@@ -107,7 +107,7 @@ test('the row is there and its connection is free while the answer waits for the
   const answer = faultOf(run(INSERT, [1], flush))
   await expect(pool.query('select 1 as one')).resolves.toMatchObject({ rows: [{ one: 1 }] })
   expect([await count(), await settled(answer)]).toEqual([1, false])
-  sent[0]?.resolve({ rows: [{ run: 'another' }] })
+  sent[0]?.resolve({ rows: [{ server_run: 'another' }] })
   expect(await answer).toMatchObject(UNAVAILABLE)
 })
 
@@ -116,15 +116,15 @@ test('requests that come while a flush is under way share the next one, and none
   const first = flush('first')
   const others = [flush('second'), flush('second'), flush('second')]
   expect(sent).toHaveLength(1)
-  sent[0]?.resolve({ rows: [{ run: 'first' }] })
+  sent[0]?.resolve({ rows: [{ server_run: 'first' }] })
   await first
   expect(await Promise.all(others.map(settled))).toEqual([false, false, false])
   expect(sent).toHaveLength(2)
   const late = flush('third')
-  sent[1]?.resolve({ rows: [{ run: 'second' }] })
+  sent[1]?.resolve({ rows: [{ server_run: 'second' }] })
   await Promise.all(others)
   expect([await settled(late), sent.length]).toEqual([false, 3])
-  sent[2]?.resolve({ rows: [{ run: 'third' }] })
+  sent[2]?.resolve({ rows: [{ server_run: 'third' }] })
   await late
 })
 
@@ -137,18 +137,18 @@ test('a failed flush fails the requests that wait for the next one too, and the 
   )
   expect(sent).toHaveLength(1)
   const next = flush('again')
-  sent[1]?.resolve({ rows: [{ run: 'again' }] })
+  sent[1]?.resolve({ rows: [{ server_run: 'again' }] })
   await next
 })
 
 test('a connection that leads to another server is closed before the next flush', async () => {
   const { sent, closed, flush } = controlled()
   const refused = flush('now')
-  sent[0]?.resolve({ rows: [{ run: 'former primary' }] })
+  sent[0]?.resolve({ rows: [{ server_run: 'former primary' }] })
   await expect(refused).rejects.toThrow()
   const next = flush('now')
   await settled(next)
-  sent[1]?.resolve({ rows: [{ run: 'now' }] })
+  sent[1]?.resolve({ rows: [{ server_run: 'now' }] })
   await next
   expect(closed).toEqual([true])
 })

@@ -59,6 +59,19 @@ test('a request that waits for the disk keeps its slot, and its key gets another
   expect(admitted.at(-1)).toBe('b')
 })
 
+test('a request that begins another transaction counts for the connections again, once', () => {
+  const { enterAs, enter, freeConnection, useConnection, admitted } = openSlots(10, 4)
+  enterAs(['a'], 'a1', 'a2')
+  freeConnection('a1')
+  useConnection('a1')
+  useConnection('a1')
+  enterAs(['a'], 'a3')
+  enter('b')
+  expect(admitted).toEqual(['a1', 'a2', 'b'])
+  freeConnection('a1')
+  expect(admitted).toEqual(['a1', 'a2', 'b', 'a3'])
+})
+
 test('requests that wait for the disk take no more slots than their share', () => {
   const { enterAs, enter, freeConnection, inUse, admitted } = openSlots(10, 4)
   for (const name of names(8, 'a')) {

@@ -5,7 +5,10 @@ export function openSlots(slots = 2, connections = slots) {
   let time = 0
   const admitted: string[] = []
   const refused: string[] = []
-  const { enter, leave, freeConnection, ...rest } = makeSlots({ slots, connections }, () => time)
+  const { enter, leave, freeConnection, useConnection, ...rest } = makeSlots(
+    { slots, connections },
+    () => time,
+  )
   const entries = new Map<string, Entry>()
   const enterAs = (keys: string[], ...names: string[]) =>
     names.map(name => {
@@ -21,6 +24,7 @@ export function openSlots(slots = 2, connections = slots) {
     enter: (...names: string[]) => names.flatMap(name => enterAs([], name)),
     enterAs,
     leave: (name: string) => leave(entries.get(name) as Entry),
+    useConnection: (name: string) => useConnection(entries.get(name) as Entry),
     freeConnection: (name: string) => freeConnection(entries.get(name) as Entry),
     pass(milliseconds: number) {
       time += milliseconds
