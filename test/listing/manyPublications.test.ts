@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
+import { tuplesRead } from '../support/tuplesRead.ts'
 
 /** The free quota counts the dealer's free listings, so a publication may read this many rows more than the first. */
 const FREE_LISTINGS = 10
@@ -56,16 +57,7 @@ async function publish(client: pg.PoolClient, dealerId: string, count: number): 
 
 /** Rows and index entries that each of a hundred publications reads on average. */
 async function readPerCall(client: pg.PoolClient, dealerId: string): Promise<number> {
-  const total = async () => {
-    await client.query('select pg_stat_force_next_flush()')
-    const { rows } = await database.superuser.query<{ read: string }>(
-      `select (select sum(seq_tup_read) from pg_stat_user_tables) + (select sum(idx_tup_read) from pg_stat_user_indexes) as read`,
-    )
-    return Number(rows[0]?.read)
-  }
-  const before = await total()
-  await publish(client, dealerId, MEASURED)
-  return ((await total()) - before) / MEASURED
+  return (await tuplesRead(database, client, () => publish(client, dealerId, MEASURED))) / MEASURED
 }
 
 /** A connection keeps the plans of its first calls, so a new connection measures the plans that are made later. */
