@@ -1,4 +1,4 @@
-/** One API process compared with two on one database, and the size of its pool. */
+/** One API process on a database, compared with two, and with other sizes of its pool. */
 import { copyDataset } from './support/dataset.ts'
 import { publishing } from './support/operations.ts'
 import { switchLimits } from './support/policies.ts'
@@ -32,11 +32,10 @@ export async function processes(bench: Bench): Promise<Result> {
     for (const size of POOL_SIZES) pools[`POOL_SIZE ${size}`] = await start({ POOL_SIZE: String(size) })
     await switchLimits(database, 'enforce')
     await sendFirstRequests(bench, servers, requests)
-    const fewer = withFewerRounds(bench)
     const sides = Object.entries({ 'one process': one, 'two processes': two, ...pools }).map(
       ([name, side]) => [name, httpSide(bench, side, requests)] as const,
     )
-    const loads = await interleave(fewer, Object.fromEntries(sides))
+    const loads = await interleave(withFewerRounds(bench), Object.fromEntries(sides))
     return {
       title: 'createListing over two API processes, and with other pools, 16 connections, limits on',
       tables: [
@@ -47,7 +46,7 @@ export async function processes(bench: Bench): Promise<Result> {
       ],
       targets: [],
       notes: [
-        `One and two processes have the default POOL_SIZE of this machine, the others are one process.`,
+        'One and two processes have the default POOL_SIZE of this machine, the others are one process.',
         'The limits count over both processes. Postgres and the generator use the same cores.',
       ],
     }

@@ -11,7 +11,7 @@ export type Server = Running & { url: string }
 const GREETING = /GraphQL API +(http\S+)\/graphql[\s\S]*Stop {2}/
 const LISTENING = /^listening on (http\S+)$/m
 /** A reference server commits on its pool: it has as many connections as the API has for statements and flushes together. */
-const POOL_SIZE = readConfiguration({}).poolSize + CONNECTIONS.flush
+const REFERENCE_POOL_SIZE = readConfiguration({}).poolSize + CONNECTIONS.flush
 
 function environment({ ownerUrl }: Database): Record<string, string> {
   return {
@@ -67,7 +67,7 @@ export async function startReference(
 ): Promise<Server> {
   const running = await startProcess({
     command: ['node', `bench/${which}/${which}Server.ts`],
-    env: { ...environment(database), POOL_SIZE: String(POOL_SIZE) },
+    env: { ...environment(database), POOL_SIZE: String(REFERENCE_POOL_SIZE) },
     ready: LISTENING,
     output: outputFile(cluster, which),
   })

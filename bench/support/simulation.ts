@@ -77,19 +77,15 @@ export function simulate(machine: Machine, costs: Costs, seed = 1): Simulated {
     ]
     const lock = locks[Math.floor(random() * locks.length)] as Resource
     const answer = () => {
+      release(slot)
       if (++responses > FIRST) latencies.push(clock.now() - sent)
       else began = clock.now()
       send(client)
     }
-    const respond = () =>
-      onThread(thread, () => {
-        release(slot)
-        answer()
-      })
     const commit = () => {
       release(lock)
       release(pool)
-      log.flush(respond)
+      log.flush(() => onThread(thread, answer))
     }
     const write = () => acquire(pool, () => acquire(lock, () => compute(costs.postgres, commit)))
     compute(costs.client, () => onThread(thread, () => acquire(slot, write)))

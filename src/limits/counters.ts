@@ -1,7 +1,7 @@
 /**
  * Takes charges from the counters in Postgres, which all processes share. While those cannot be reached, takes them from
- * counters of this process, with its share of each limit. Waits for the deadline while the
- * database is silent, and for a second in total.
+ * counters of this process, with its share of each limit. A charge waits until the deadline while the database is silent, and
+ * for a second in total.
  */
 import { LRUCache } from 'lru-cache'
 import CircuitBreaker from 'opossum'

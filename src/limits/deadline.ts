@@ -3,7 +3,7 @@
 /** Longest wait in total, even if the database responds to others. */
 const LONGEST_WAIT_MS = 1_000
 
-/** `expired`: nobody waits for the result, so work that has not started must not start. `onExpired` is called after a timeout only. */
+/** `expired`: nobody waits for the result, so work that has not started must not start. Only a timeout calls `onExpired`. */
 export type Attempt = { expired: boolean; onExpired?: () => void }
 
 export type WithDeadline = <Value>(work: (attempt: Attempt) => Promise<Value>) => Promise<Value>

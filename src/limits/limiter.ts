@@ -1,7 +1,7 @@
 /**
- * The middleware: classify, charge, refuse. express-rate-limit only writes the response to a refused request, from the verdict of the counters.
- * A request that passes does not go through it: its promises, its `Date` header and reading the address again took half of the
- * limiter's CPU outside of the database (measured without a database, requests one after another).
+ * The middleware: classify, charge, refuse. express-rate-limit only writes the response to a refused request, from the verdict of
+ * the counters. A request that passes does not go through it: its promises, its `Date` header and reading the address again took
+ * half of the limiter's CPU outside of the database (measured without a database, requests one after another).
  */
 import type { Express, Request, RequestHandler, Response } from 'express'
 import { rateLimit, type Store } from 'express-rate-limit'

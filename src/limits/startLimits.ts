@@ -38,7 +38,7 @@ export async function startLimits(options: Options): Promise<Limits> {
     size: CONNECTIONS.limiter,
     statementTimeoutMs: Math.max(MIN_STATEMENT_TIMEOUT_MS, deadlineMs),
     // A charge meets a locked row twice, in its batch and alone. Together that is shorter than the deadline. A batch that meets
-    // several locked rows may still take longer: then this process and the database both count its charges, and the limit is stricter.
+    // several locked rows may still take longer. Then this process and the database both count its charges: the limit is stricter.
     lockTimeoutMs: Math.floor(deadlineMs / 3),
     onError,
   })

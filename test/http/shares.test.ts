@@ -14,7 +14,6 @@ import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { metric } from '../support/limits.ts'
 import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
-import { names } from '../support/slots.ts'
 import { makeUser } from '../support/testData.ts'
 import { holding, until } from '../support/waits.ts'
 
@@ -246,7 +245,7 @@ test('while twenty clients publish for a locked dealer, four of other dealers ke
   }
 })
 
-test('a publication that waits for the disk takes no share of its dealer', async () => {
+test('a publication that waits for the disk takes no connection from the share of its dealer', async () => {
   await server.stop()
   // of four connections, one key takes two
   server = await startServer(database, { POOL_SIZE: '4' })
@@ -256,7 +255,7 @@ test('a publication that waits for the disk takes no share of its dealer', async
   )
   const flush = rows[0]?.pid ?? 0
   process.kill(flush, 'SIGSTOP')
-  const waiting = names(6).map(() => createListing(server, seller.token, seller.dealerId))
+  const waiting = Array.from({ length: 6 }, () => createListing(server, seller.token, seller.dealerId))
   try {
     await until('all publications have committed', async () => {
       const { rows } = await database.superuser.query('select id from app_public.listings')

@@ -1,3 +1,4 @@
+/** Test helpers for the slots of requests. */
 import { type Entry, makeSlots } from '../../src/http/slots.ts'
 
 /** Slots on a clock that the test moves, and named requests that record their admission and their refusal. */
