@@ -46,8 +46,8 @@ export async function processes(bench: Bench): Promise<Result> {
       ],
       targets: [],
       notes: [
-        'One and two processes have the default POOL_SIZE of this machine, the others are one process.',
-        'The limits count over both processes. Postgres and the generator use the same cores.',
+        'The rows with a POOL_SIZE have one process. The other two rows have the default POOL_SIZE of this machine.',
+        'All processes share the counters of the limits. Postgres and the generator use the same cores.',
       ],
     }
   } finally {

@@ -42,7 +42,7 @@ export type Configuration = Readonly<{
   alerts: AlertConfiguration
 }>
 
-/** The least default number of slots. */
+/** MAX_IN_PROGRESS is at least this by default. */
 const SLOTS = 10
 /** An API process uses one core, which cannot keep more connections busy. */
 const MAX_DEFAULT_POOL_SIZE = 10

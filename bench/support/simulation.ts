@@ -1,8 +1,8 @@
 /**
  * A queue model of publication, to see which resource is full first on a larger machine. Each client sends again as soon as it has
- * its response. A request needs in turn: the one thread of its API process, a slot, a connection and the lock of its dealer for
- * the CPU in Postgres, a flush of the write-ahead log without both, and the thread once more. All CPU work needs a free core. One
- * flush serves all transactions that wait for it when it begins.
+ * its response. A request needs in turn: the one thread of its API process; a slot, until its response; a connection and the lock
+ * of its dealer, while Postgres computes; a flush of the write-ahead log; and the thread once more. All CPU work needs a free
+ * core. One flush serves all transactions that wait for it when it begins.
  */
 import { percentile, seededRandom } from './statistics.ts'
 

@@ -10,8 +10,8 @@
  * - A second, tiny transaction then commits with the server's own setting, `remote_apply` or an operator's `off` included. The
  *   log is sequential: once this commit is on the disk (or on the standby), every earlier one is too.
  * - While a flush is under way, later requests wait for the next one, which serves all of them.
- * - Every transaction of a mutation of GraphQL does this, also one that wrote nothing: the response to a retry with the same key
- *   comes from a row that may not be on the disk yet.
+ * - Every transaction of a GraphQL mutation waits for a flush, even one that wrote nothing: the response to a retry with the same
+ *   key comes from a row that may not be on the disk yet.
  *
  * A flush proves nothing about a commit that another server made, or this one before a crash: a failover or a restart may come
  * between the two. So both transactions return an identifier of the server's run, and different runs are a failure. A failure is 503:
@@ -30,8 +30,8 @@ import { runAndReport, type Settings, type Statement } from './pipeline.ts'
 /**
  * Identifies one run of the server, between two losses of its memory. After the crash of a backend the server loses its memory,
  * but keeps its start time; then it resets its statistics. A cold copy of a server has the statistics of the original, but
- * another start time. Numbers, because the text of a time depends on the session's time zone. Who resets these statistics by hand
- * changes it too: then the mutations that wait for their flush get 503.
+ * another start time. Numbers, because the text of a time depends on the session's time zone. An operator who resets these
+ * statistics changes this identifier too. Mutations that wait for a flush at that moment then get 503.
  */
 const SERVER_RUN =
   "concat(extract(epoch from pg_postmaster_start_time()), ' ', extract(epoch from pg_stat_get_bgwriter_stat_reset_time()))"
@@ -46,7 +46,7 @@ type Options = {
   pool: pg.Pool
   flush: Flush
   keepPlan: boolean
-  /** Learns when the statement uses a connection: not while it waits for the flush. */
+  /** Called before the statement takes a connection, and after the connection is free: the wait for the flush uses none. */
   connectionUse?: ConnectionUse | undefined
 }
 
@@ -60,7 +60,7 @@ export async function runDurably(
   connectionUse?.use()
   const { result, report } = await runAndReport(pool, inMemory, statement, keepPlan, SERVER_RUN)
   const flushed = flush(report)
-  // After the flush was sent, because queued requests now begin.
+  // Only now: this starts queued requests, and the flush must be requested before their statements.
   connectionUse?.free()
   try {
     await flushed

@@ -13,11 +13,11 @@ import type { ConnectionUse } from '../request/request.ts'
 type Options = { pool: Pool; flush: Flush; prepareStatements: boolean }
 
 /** PostGraphile hands over nothing of a request but its settings: an object of its own for each request. */
-const uses = new WeakMap<object, ConnectionUse>()
+const connectionUses = new WeakMap<object, ConnectionUse>()
 
-/** Reports when the mutation with these settings uses a connection. */
-export function reportUse(settings: object, use: ConnectionUse): void {
-  uses.set(settings, use)
+/** Sets what the service calls when a mutation with these settings takes a connection and gives it back. */
+export function setConnectionUse(settings: object, use: ConnectionUse): void {
+  connectionUses.set(settings, use)
 }
 
 export function makeService({
@@ -37,7 +37,7 @@ export function makeService({
           settings.transaction_read_only === 'on'
             ? runInTransaction(pool, settings, statement, prepareStatements)
             : runDurably(
-                { pool, flush, keepPlan: prepareStatements, connectionUse: uses.get(settings) },
+                { pool, flush, keepPlan: prepareStatements, connectionUse: connectionUses.get(settings) },
                 settings,
                 statement,
               ),

@@ -16,7 +16,7 @@ import { makeDocumentsPlugin } from './documentReader.ts'
 import { examples } from './examples.ts'
 import { OrderingPlugin } from './ordering.ts'
 import { PageLimitPlugin } from './pageLimit.ts'
-import { makeService, reportUse } from './pgService.ts'
+import { makeService, setConnectionUse } from './pgService.ts'
 import { GRAPHQL_PATH, RequestDigestPlugin } from './requestDigest.ts'
 import { ScalarsPlugin } from './scalars.ts'
 import { type FaultReport, makeStatusPlugin, maskError } from './statusPlugin.ts'
@@ -168,7 +168,7 @@ function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.
   const request = requestOf(requestContext)
   const isQuery = operationOf(args.document, args.operationName)?.type === 'query'
   const settings = pgSettings(request?.identity, request?.clientAddress, isQuery)
-  if (request?.connectionUse !== undefined) reportUse(settings, request.connectionUse)
+  if (request?.connectionUse !== undefined) setConnectionUse(settings, request.connectionUse)
   return { request, pgSettings: settings }
 }
 

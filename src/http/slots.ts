@@ -42,7 +42,7 @@ export type Slots = {
   enter(entry: Entry): boolean
   /** Call it when a transaction of a running request has committed: the request keeps its slot, but uses no connection. */
   freeConnection(entry: Entry): void
-  /** Call it before the next transaction of a running request, which needs a connection again. It is not refused. */
+  /** Call it before the next transaction of a running request, which uses a connection again, even beyond the share. */
   useConnection(entry: Entry): void
   /** Frees the slot, or leaves the queue. Call it once for each successful `enter`, unless the entry was refused. */
   leave(entry: Entry): void
@@ -145,7 +145,7 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
   }
 }
 
-/** Whether a key that has this many may get one more, after which this many are free. */
+/** Whether a key with `has` slots (or connections) may take one more, if `freeAfter` are free afterwards. */
 function isInShare(has: number, freeAfter: number): boolean {
   return has === 0 || has + 1 <= SHARE * freeAfter
 }

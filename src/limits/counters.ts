@@ -1,7 +1,7 @@
 /**
  * Takes charges from the counters in Postgres, which all processes share. While those cannot be reached, takes them from
  * counters of this process, with its share of each limit. A charge waits until the deadline while the database is silent, and
- * for a second in total.
+ * up to a second while the database responds to other charges.
  */
 import { LRUCache } from 'lru-cache'
 import CircuitBreaker from 'opossum'

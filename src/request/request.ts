@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type {} from 'postgraphile/grafserv/express/v4'
 import type { Identity } from './identity.ts'
 
-/** Calls that tell when a request uses a connection of the database. */
+/** `use`: the request takes a database connection. `free`: it has given the connection back. */
 export type ConnectionUse = { use(): void; free(): void }
 
 type RequestFields = {
@@ -14,7 +14,7 @@ type RequestFields = {
   requestId?: string
   /** The verified user. Absent for a visitor. */
   identity?: Identity
-  /** Counts the request as one that uses a database connection, or no longer. It counts at first. */
+  /** Tells the slots when the request uses a connection. A request that starts to run counts as using one. */
   connectionUse?: ConnectionUse
 }
 
