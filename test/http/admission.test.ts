@@ -124,3 +124,23 @@ test('a request whose client has disconnected keeps its slot until its work is d
     },
   )
 })
+
+test('pipelined requests of a client that has disconnected free their slots when their responses are ready', async () => {
+  const pending: (() => void)[] = []
+  await serveSlots(
+    10,
+    response => void pending.push(() => response.end('served')),
+    async (url, { slots }) => {
+      const { hostname, port } = new URL(url)
+      const socket = connect(Number(port), hostname)
+      socket.write('GET /graphql HTTP/1.1\r\nHost: test\r\n\r\n'.repeat(3))
+      await until('all three run', () => pending.length === 3)
+      socket.destroy()
+      await once(socket, 'close')
+      // the server has noticed it too
+      await new Promise(resolve => setImmediate(resolve))
+      for (const respond of pending) respond()
+      await until('no slot is in use', () => slots.inUse() === 0, 5)
+    },
+  )
+})
