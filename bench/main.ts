@@ -68,18 +68,25 @@ async function main({ quick, hash, names }: Options): Promise<void> {
   const dataset = await makeDataset(cluster)
   await fillLedger(dataset, LEAST_ROWS, progress)
   const results: Named[] = []
+  const describe = () =>
+    describeRun({
+      postgres: cluster.version,
+      mode: quick ? 'quick' : 'full',
+      seconds: (performance.now() - began) / 1000,
+      results,
+    })
   for (const name of names) {
     progress.begin(name)
     const from = performance.now()
     const bench = { cluster, dataset, generator, progress, quick, against: hash, ...(quick ? QUICK : FULL) }
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
+    writeRun(describe(), false) // a run that ends early loses only the scenario under way
   }
   progress.clear()
   await generator.stop()
   await cluster.stop()
-  const seconds = (performance.now() - began) / 1000
-  const run = describeRun({ postgres: cluster.version, mode: quick ? 'quick' : 'full', seconds, results })
+  const run = describe()
   process.stdout.write(`\n${renderRun(run)}\n\n`)
   const files = writeRun(run, !quick && names.length === Object.keys(scenarios).length)
   process.stdout.write(`Written: ${files.join(', ')}\n`)

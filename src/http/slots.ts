@@ -16,7 +16,7 @@
  *   each. Requests over the share queue, and requests of other keys overtake them.
  * - The same holds for the database connections: with five, a key alone gets three. A mutation that has committed has given its
  *   connection back and holds no lock. While it waits for the disk, it counts for its slot only.
- * - While a slot is free, only requests over a share queue. They delay nobody else, so they may queue like a burst.
+ * - While a slot and a connection are free, only requests over a share queue. They delay nobody else, so they may queue like a burst.
  * - When the queue is full and a key has more than a quarter of it, new requests of this key are refused. A request without this
  *   key replaces the newest queued one that has it. These refusals do not count towards an overload.
  */
@@ -68,15 +68,17 @@ export function makeSlots({ slots, connections = slots }: SlotOptions, now = () 
 
   const usable = () => (pressure.isOverload() ? Math.ceil(slots / 2) : slots)
   const isFree = () => inUse < usable()
+  const usableConnections = () => Math.min(usable(), connections)
+  const isConnectionFree = () => connected.size < usableConnections()
 
   function isFull(): boolean {
-    if (isFree() || pressure.isBurst()) return queue.size() >= slots * BURST_QUEUE
+    if ((isFree() && isConnectionFree()) || pressure.isBurst()) return queue.size() >= slots * BURST_QUEUE
     return queue.size() >= (pressure.isOverload() ? OVERLOAD_QUEUE : slots * SUSTAINED_QUEUE)
   }
   function fits({ keys }: Entry): boolean {
     if (!isFree()) return false
     const slotsAfter = usable() - inUse - 1
-    const connectionsAfter = Math.min(usable(), connections) - connected.size - 1
+    const connectionsAfter = usableConnections() - connected.size - 1
     return keys.every(
       key => isInShare(running.of(key), slotsAfter) && isInShare(connectedByKey.of(key), connectionsAfter),
     )

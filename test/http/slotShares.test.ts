@@ -164,3 +164,15 @@ test('a request that was dropped from the queue is forgotten, and its key can us
   enterAs(['a'], 'x', 'y', 'z')
   expect(admitted.slice(-2)).toEqual(['x', 'y'])
 })
+
+test('with every connection in use, a queue older than half a second holds no burst, although slots are free', () => {
+  const { enterAs, pass, inUse, queued, refused } = openSlots(10, 3)
+  enterAs(['a'], ...names(10, 'a'))
+  enterAs(['b'], 'b')
+  enterAs(['c'], 'c')
+  expect([inUse(), queued()]).toEqual([4, 8])
+  pass(600)
+  enterAs(['d'], ...names(20, 'd'))
+  expect(queued()).toBe(10)
+  expect(refused.length).toBeGreaterThan(0)
+})
