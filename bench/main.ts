@@ -19,7 +19,7 @@ import { makeDataset } from './support/dataset.ts'
 import { fillLedger, LEAST_ROWS } from './support/history.ts'
 import { startGenerator } from './support/load.ts'
 import { makeProgress } from './support/progress.ts'
-import { describeRun, renderRun, writeRun } from './support/results.ts'
+import { describeOrigin, type Run, renderRun, saveRun, writeRun } from './support/results.ts'
 import type { Scenario } from './support/scenario.ts'
 import type { Named } from './support/table.ts'
 
@@ -36,18 +36,22 @@ const scenarios: Record<string, Scenario> = {
   startup,
   capacity,
 }
-const USAGE = `Usage: npm run bench -- [--quick] [--against COMMIT] [${Object.keys(scenarios).join('] [')}]`
+const USAGE = `Usage: npm run bench -- [--quick | --save] [--against COMMIT] [${Object.keys(scenarios).join('] [')}]`
 
 const FULL = { rounds: 4, warmup: { window: 1, most: 8 }, seconds: 8 }
 const QUICK = { rounds: 2, warmup: { window: 0.2, most: 0.6 }, seconds: 0.5 }
 
-type Options = { quick: boolean; hash: string | undefined; names: string[] }
+type Options = { quick: boolean; save: boolean; hash: string | undefined; names: string[] }
 
-/** Without names, all scenarios run. `against` is one only with a commit. */
+/** Without names, all scenarios run, and their figures are saved unless they are quick. `against` is one only with a commit. */
 function readOptions(args: string[]): Options {
   const { values, positionals } = parseArgs({
     args,
-    options: { quick: { type: 'boolean', default: false }, against: { type: 'string' } },
+    options: {
+      quick: { type: 'boolean', default: false },
+      save: { type: 'boolean', default: false },
+      against: { type: 'string' },
+    },
     allowPositionals: true,
   })
   const hash = values.against === undefined ? undefined : resolveCommit(values.against)
@@ -55,10 +59,12 @@ function readOptions(args: string[]): Options {
   const unknown = positionals.find(name => scenarios[name] === undefined)
   if (unknown !== undefined) throw new Error(`There is no scenario ${unknown}. ${USAGE}`)
   const names = Object.keys(scenarios).filter(name => positionals.length === 0 || positionals.includes(name))
-  return { quick: values.quick, hash, names }
+  const { quick, save } = values
+  if (quick && save) throw new Error(`The figures of a quick run are not saved. ${USAGE}`)
+  return { quick, save: save || (!quick && positionals.length === 0), hash, names }
 }
 
-async function main({ quick, hash, names }: Options): Promise<void> {
+async function main({ quick, save, hash, names }: Options): Promise<void> {
   const began = performance.now()
   const progress = makeProgress()
   progress.begin('postgres')
@@ -68,28 +74,24 @@ async function main({ quick, hash, names }: Options): Promise<void> {
   const dataset = await makeDataset(cluster)
   await fillLedger(dataset, LEAST_ROWS, progress)
   const results: Named[] = []
-  const describe = () =>
-    describeRun({
-      postgres: cluster.version,
-      mode: quick ? 'quick' : 'full',
-      seconds: (performance.now() - began) / 1000,
-      results,
-    })
+  const origin = describeOrigin()
+  const describe = (): Run => {
+    const seconds = (performance.now() - began) / 1000
+    return { ...origin, postgres: cluster.version, mode: quick ? 'quick' : 'full', seconds, results }
+  }
+  const write = save ? saveRun : writeRun
   for (const name of names) {
     progress.begin(name)
     const from = performance.now()
     const bench = { cluster, dataset, generator, progress, quick, against: hash, ...(quick ? QUICK : FULL) }
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
-    writeRun(describe(), false) // a run that ends early loses only the scenario under way
+    write(describe()) // a run that ends early loses only the scenario under way
   }
   progress.clear()
   await generator.stop()
   await cluster.stop()
-  const run = describe()
-  process.stdout.write(`\n${renderRun(run)}\n\n`)
-  const files = writeRun(run, !quick && names.length === Object.keys(scenarios).length)
-  process.stdout.write(`Written: ${files.join(', ')}\n`)
+  process.stdout.write(`\n${renderRun(describe())}\n\nWritten: ${write(describe()).join(', ')}\n`)
 }
 
 endServersWithProcess()

@@ -1,6 +1,6 @@
 /** Writes the results of a run: the figures and their origin, a chart, and the tables of docs/performance.md. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { drawChart } from './chart.ts'
 import { type Named, renderResult } from './table.ts'
@@ -22,7 +22,8 @@ export type Run = {
   results: Named[]
 }
 
-export function describeRun(run: Pick<Run, 'postgres' | 'mode' | 'seconds' | 'results'>): Run {
+/** What a run measures, and where. Read at its start: a run changes files of the repository. */
+export function describeOrigin(): Pick<Run, 'commit' | 'changed' | 'at' | 'machine' | 'node'> {
   const processors = cpus()
   return {
     commit: git('rev-parse', 'HEAD'),
@@ -35,36 +36,56 @@ export function describeRun(run: Pick<Run, 'postgres' | 'mode' | 'seconds' | 're
       platform: `${process.platform} ${process.arch}`,
     },
     node: process.version,
-    ...run,
   }
 }
 
+/** Writes the figures of a run, for its reader only: git ignores these files. Returns their names. */
+export function writeRun(run: Run): string[] {
+  return writeRuns('last', [run])
+}
+
 /**
- * The figures of a full run of all scenarios are committed and shown in the documentation. Git ignores those of any other
- * run. Returns the written files.
+ * Saves the figures of a run for the repository and its documentation. They replace those of the same scenarios; the other
+ * scenarios keep the figures of an earlier run. Returns the written files.
  */
-export function writeRun(run: Run, isComplete: boolean): string[] {
-  mkdirSync(FOLDER, { recursive: true })
-  const name = `${FOLDER}/${isComplete ? 'full' : 'last'}`
-  writeFileSync(`${name}.json`, `${JSON.stringify(run, null, 2)}\n`)
-  writeFileSync(`${name}.svg`, drawChart(run.results))
-  if (!isComplete) return [`${name}.json`, `${name}.svg`]
+export function saveRun(run: Run): string[] {
+  const path = `${FOLDER}/full.json`
+  const runs = mergeRuns(existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : [], run)
   const text = readFileSync(DOCUMENT, 'utf8')
   const [begin, end] = MARKERS.map(marker => text.indexOf(marker)) as [number, number]
   if (begin < 0 || end < begin)
     throw new Error(`${DOCUMENT} has no markers for the figures: ${MARKERS.join(' and ')}`)
-  const figures = `${MARKERS[0]}\n\n${renderRun(run)}\n\n`
+  const figures = `${[MARKERS[0], ...runs.map(renderRun)].join('\n\n')}\n\n`
   writeFileSync(DOCUMENT, text.slice(0, begin) + figures + text.slice(end))
-  return [`${name}.json`, `${name}.svg`, DOCUMENT]
+  return [...writeRuns('full', runs), DOCUMENT]
+}
+
+/** The newest run is last. An earlier run keeps the scenarios that no later one has measured. */
+export function mergeRuns(earlier: Run[], run: Run): Run[] {
+  const measured = new Set(run.results.map(({ name }) => name))
+  const kept = earlier.map(other => ({
+    ...other,
+    results: other.results.filter(({ name }) => !measured.has(name)),
+  }))
+  return [...kept.filter(({ results }) => results.length > 0), run]
+}
+
+function writeRuns(name: 'last' | 'full', runs: Run[]): string[] {
+  mkdirSync(FOLDER, { recursive: true })
+  const files = [`${FOLDER}/${name}.json`, `${FOLDER}/${name}.svg`] as const
+  writeFileSync(files[0], `${JSON.stringify(runs, null, 2)}\n`)
+  writeFileSync(files[1], drawChart(runs.flatMap(({ results }) => results)))
+  return [...files]
 }
 
 export function renderRun(run: Run): string {
   const { machine, results } = run
   const changed = run.changed > 0 ? ` and ${run.changed} changed files` : ''
   const where = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.platform}`
+  const names = results.map(({ name }) => `\`${name}\``).join(', ')
   const head =
     `Commit \`${run.commit.slice(0, 12)}\`${changed}, ${run.at.slice(0, 10)}; ${where}; ` +
-    `Node ${run.node}, Postgres ${run.postgres}; ${run.mode} run, ${Math.round(run.seconds / 6) / 10} minutes.`
+    `Node ${run.node}, Postgres ${run.postgres}; ${run.mode} run of ${names}, ${Math.round(run.seconds / 6) / 10} minutes.`
   return [head, ...results.map(result => renderResult(result))].join('\n\n')
 }
 
