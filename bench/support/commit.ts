@@ -17,10 +17,15 @@ export async function checkOut(hash: string): Promise<string> {
   const directory = join(home, 'project')
   mkdirSync(directory)
   execFileSync('tar', ['-x', '-C', directory], { input: git('archive', hash) })
-  const lock = (project: string) => readFileSync(join(project, 'package-lock.json'), 'utf8')
-  if (lock(directory) === lock('.')) linkModules(directory)
+  if (lockedPackages(directory) === lockedPackages('.')) linkModules(directory)
   else await runNpm({ directory: home }, directory, ['ci'])
   return directory
+}
+
+/** What npm installs. The version of the project itself makes no difference. */
+function lockedPackages(project: string): string {
+  const { packages } = JSON.parse(readFileSync(join(project, 'package-lock.json'), 'utf8'))
+  return JSON.stringify({ ...packages, '': { ...packages[''], version: '' } })
 }
 
 /** Makes node_modules of links, without the cache of compiled code, which belongs to the developer. */
