@@ -6,6 +6,7 @@ import { capacity } from './capacity.ts'
 import { dealer } from './dealer.ts'
 import { expiry } from './expiry.ts'
 import { growth } from './growth.ts'
+import { ledger } from './ledger.ts'
 import { limits } from './limits.ts'
 import { login } from './login.ts'
 import { overload } from './overload.ts'
@@ -33,6 +34,7 @@ const scenarios: Record<string, Scenario> = {
   overload,
   expiry,
   growth,
+  ledger,
   startup,
   capacity,
 }
