@@ -26,6 +26,7 @@ export async function ledger(bench: Bench): Promise<Result> {
   const stage = await startStage(bench, bench.quick ? QUICK : FULL)
   try {
     await switchLimits(stage.dataset.database, 'enforce')
+    bench.progress.expect(1)
     bench.progress.step('check of the ledger')
     return report(stage.rows, await verify(bench, stage))
   } finally {
