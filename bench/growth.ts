@@ -2,7 +2,6 @@
 import { LEAST_ROWS } from './support/history.ts'
 import type { Load } from './support/jobs.ts'
 import { publishing } from './support/operations.ts'
-import { switchLimits } from './support/policies.ts'
 import {
   type Bench,
   interleave,
@@ -26,10 +25,7 @@ export async function growth(bench: Bench): Promise<Result> {
     for (const rows of bench.quick ? QUICK : FULL) stages.push(await startStage(bench, rows))
     const loadingSeconds = (performance.now() - startedAt) / 1000
     const requests = publishing(bench.dataset.dealers)
-    for (const { api, dataset } of stages) {
-      await switchLimits(dataset.database, 'enforce')
-      await sendFirstRequests(bench, api, requests)
-    }
+    for (const { api } of stages) await sendFirstRequests(bench, api, requests)
     const sides = stages.map(({ rows, api }) => [
       `${formatNumber(rows)} rows`,
       httpSide(bench, api, requests),

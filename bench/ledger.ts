@@ -8,7 +8,6 @@ import {
   runJob,
 } from './support/duringJob.ts'
 import { memoryOf } from './support/memory.ts'
-import { switchLimits } from './support/policies.ts'
 import type { Bench, Result, Row } from './support/scenario.ts'
 import { startWorker } from './support/servers.ts'
 import { endStage, type Stage, startStage } from './support/stages.ts'
@@ -25,7 +24,6 @@ type Check = DuringJob & { seconds: number; peak: number | undefined }
 export async function ledger(bench: Bench): Promise<Result> {
   const stage = await startStage(bench, bench.quick ? QUICK : FULL)
   try {
-    await switchLimits(stage.dataset.database, 'enforce')
     bench.progress.expect(1)
     bench.progress.step('check of the ledger')
     return report(stage.rows, await verify(bench, stage))

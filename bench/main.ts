@@ -67,6 +67,7 @@ function readOptions(args: string[]): Options {
 }
 
 async function main({ quick, save, hash, names }: Options): Promise<void> {
+  const origin = describeOrigin()
   const began = performance.now()
   const progress = makeProgress()
   progress.begin('postgres')
@@ -76,24 +77,24 @@ async function main({ quick, save, hash, names }: Options): Promise<void> {
   const dataset = await makeDataset(cluster)
   await fillLedger(dataset, LEAST_ROWS, progress)
   const results: Named[] = []
-  const origin = describeOrigin()
   const describe = (): Run => {
     const seconds = (performance.now() - began) / 1000
     return { ...origin, postgres: cluster.version, mode: quick ? 'quick' : 'full', seconds, results }
   }
-  const write = save ? saveRun : writeRun
+  let files: string[] = []
   for (const name of names) {
     progress.begin(name)
     const from = performance.now()
     const bench = { cluster, dataset, generator, progress, quick, against: hash, ...(quick ? QUICK : FULL) }
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
-    write(describe()) // a run that ends early loses only the scenario under way
+    // a run that ends early loses only the scenario under way
+    files = save ? saveRun(describe()) : writeRun(describe())
   }
   progress.clear()
   await generator.stop()
   await cluster.stop()
-  process.stdout.write(`\n${renderRun(describe())}\n\nWritten: ${write(describe()).join(', ')}\n`)
+  process.stdout.write(`\n${renderRun(describe())}\n\nWritten: ${files.join(', ')}\n`)
 }
 
 endServersWithProcess()
