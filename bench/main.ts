@@ -45,7 +45,7 @@ const QUICK = { rounds: 2, warmup: { window: 0.2, most: 0.6 }, seconds: 0.5 }
 
 type Options = { quick: boolean; save: boolean; hash: string | undefined; names: string[] }
 
-/** Without names, all scenarios run, and their figures are saved unless they are quick. `against` is one only with a commit. */
+/** Without names, all scenarios run. Their figures are saved, except in a quick run. `against` needs --against COMMIT. */
 function readOptions(args: string[]): Options {
   const { values, positionals } = parseArgs({
     args,
@@ -62,7 +62,10 @@ function readOptions(args: string[]): Options {
   if (unknown !== undefined) throw new Error(`There is no scenario ${unknown}. ${USAGE}`)
   const names = Object.keys(scenarios).filter(name => positionals.length === 0 || positionals.includes(name))
   const { quick, save } = values
-  if (quick && save) throw new Error(`The figures of a quick run are not saved. ${USAGE}`)
+  if (quick && save)
+    throw new Error(
+      `--quick and --save exclude each other, because a quick run shows no speed. Leave one out. ${USAGE}`,
+    )
   return { quick, save: save || (!quick && positionals.length === 0), hash, names }
 }
 

@@ -22,7 +22,7 @@ export async function checkOut(hash: string): Promise<string> {
   return directory
 }
 
-/** What npm installs. The version of the project itself makes no difference. */
+/** The locked packages, without the version of the project itself: a release changes that, and needs no other packages. */
 function lockedPackages(project: string): string {
   const { packages } = JSON.parse(readFileSync(join(project, 'package-lock.json'), 'utf8'))
   return JSON.stringify({ ...packages, '': { ...packages[''], version: '' } })

@@ -22,7 +22,7 @@ export type Run = {
   results: Named[]
 }
 
-/** What a run measures, and where. Read at its start: a run changes files of the repository. */
+/** The commit, the machine and the Node of a run. Call this before the run writes files, which would count as changed. */
 export function describeOrigin(): Pick<Run, 'commit' | 'changed' | 'at' | 'machine' | 'node'> {
   const processors = cpus()
   return {

@@ -165,7 +165,7 @@ test('a request that was dropped from the queue is forgotten, and its key can us
   expect(admitted.slice(-2)).toEqual(['x', 'y'])
 })
 
-test('with every connection in use, a queue older than half a second holds no burst, although slots are free', () => {
+test('while all connections are in use, a queue older than half a second takes one request for each slot, even if slots are free', () => {
   const { enterAs, pass, inUse, queued, refused } = openSlots(10, 3)
   enterAs(['a'], ...names(10, 'a'))
   enterAs(['b'], 'b')
