@@ -71,7 +71,6 @@ function readOptions(args: string[]): Options {
 
 async function main({ quick, save, hash, names }: Options): Promise<void> {
   const origin = describeOrigin()
-  const began = performance.now()
   const progress = makeProgress()
   progress.begin('postgres')
   const cluster = await startCluster(message => progress.step(message))
@@ -80,10 +79,7 @@ async function main({ quick, save, hash, names }: Options): Promise<void> {
   const dataset = await makeDataset(cluster)
   await fillLedger(dataset, LEAST_ROWS, progress)
   const results: Named[] = []
-  const describe = (): Run => {
-    const seconds = (performance.now() - began) / 1000
-    return { ...origin, postgres: cluster.version, mode: quick ? 'quick' : 'full', seconds, results }
-  }
+  const run: Run = { ...origin, postgres: cluster.version, mode: quick ? 'quick' : 'full', results }
   let files: string[] = []
   for (const name of names) {
     progress.begin(name)
@@ -92,12 +88,12 @@ async function main({ quick, save, hash, names }: Options): Promise<void> {
     const result = await (scenarios[name] as Scenario)(bench)
     results.push({ name, seconds: (performance.now() - from) / 1000, ...result })
     // a run that ends early loses only the scenario under way
-    files = save ? saveRun(describe()) : writeRun(describe())
+    files = save ? saveRun(run) : writeRun(run)
   }
   progress.clear()
   await generator.stop()
   await cluster.stop()
-  process.stdout.write(`\n${renderRun(describe())}\n\nWritten: ${files.join(', ')}\n`)
+  process.stdout.write(`\n${renderRun(run)}\n\nWritten: ${files.join(', ')}\n`)
 }
 
 endServersWithProcess()

@@ -18,7 +18,6 @@ export type Run = {
   node: string
   postgres: string
   mode: 'full' | 'quick'
-  seconds: number
   results: Named[]
 }
 
@@ -27,7 +26,9 @@ export function describeOrigin(): Pick<Run, 'commit' | 'changed' | 'at' | 'machi
   const processors = cpus()
   return {
     commit: git('rev-parse', 'HEAD'),
-    changed: git('status', '--porcelain', '--untracked-files=no').split('\n').filter(Boolean).length,
+    changed: git('status', '--porcelain', '--untracked-files=no', '--', '.', `:!${FOLDER}`, `:!${DOCUMENT}`)
+      .split('\n')
+      .filter(Boolean).length,
     at: new Date().toISOString(),
     machine: {
       cpu: processors[0]?.model.trim() ?? 'unknown',
@@ -83,9 +84,10 @@ export function renderRun(run: Run): string {
   const changed = run.changed > 0 ? ` and ${run.changed} changed files` : ''
   const where = `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGb} GB, ${machine.platform}`
   const names = results.map(({ name }) => `\`${name}\``).join(', ')
+  const seconds = results.reduce((sum, result) => sum + result.seconds, 0)
   const head =
     `Commit \`${run.commit.slice(0, 12)}\`${changed}, ${run.at.slice(0, 10)}; ${where}; ` +
-    `Node ${run.node}, Postgres ${run.postgres}; ${run.mode} run of ${names}, ${Math.round(run.seconds / 6) / 10} minutes.`
+    `Node ${run.node}, Postgres ${run.postgres}; ${run.mode} run of ${names}, ${Math.round(seconds / 6) / 10} minutes.`
   return [head, ...results.map(result => renderResult(result))].join('\n\n')
 }
 

@@ -117,12 +117,15 @@ export function installAdmission(app: Express, { slots, refuse }: Admission): vo
       },
       free: () => slots.freeConnection(entry),
     }
-    // before the response is sent, so that a client that reads slowly holds no slot
+    // After the response is handed to the socket: the next request begins only then. `end` does not wait for a slow reader.
     // Not by `prefinish`: Node does not emit it for a pipelined request whose client has disconnected.
     const end = response.end
     response.end = ((...values: Parameters<typeof end>) => {
-      leave()
-      return end.apply(response, values)
+      try {
+        return end.apply(response, values)
+      } finally {
+        leave()
+      }
     }) as typeof end
     // a running request of a client that has disconnected still holds its database connection, until its response is ready
     response.once('close', () => {

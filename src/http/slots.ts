@@ -6,7 +6,7 @@
  *   every response late.
  * - A burst may queue up to BURST_QUEUE requests per slot, because it ends by itself.
  * - A queue older than BURST_MS counts as sustained load and may hold as many requests as are running.
- * - Refusals for longer than BURST_MS are an overload. For OVERLOAD_MS, half of the slots are used and one request may queue.
+ * - Refusals for longer than BURST_MS are an overload, unless a slot is free. For OVERLOAD_MS, half of the slots are used and one request may queue.
  *   Halving concurrency keeps throughput, because requests contend less. Admitted requests keep their latency.
  *
  * No key takes all slots. A key is a sender, or a dealer or another row that the request names. One locked dealer would otherwise

@@ -9,7 +9,6 @@ const run = (commit: string, ...names: string[]): Run => ({
   node: 'v24.0.0',
   postgres: '18.0',
   mode: 'full',
-  seconds: 1,
   results: names.map(name => ({ name, title: name, seconds: 1, tables: [], targets: [], notes: [] })),
 })
 const scenarios = (runs: Run[]) => runs.map(({ commit, results }) => [commit, ...results.map(r => r.name)])
