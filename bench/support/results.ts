@@ -87,7 +87,7 @@ export function renderRun(run: Run): string {
   const seconds = results.reduce((sum, result) => sum + result.seconds, 0)
   const head =
     `Commit \`${run.commit.slice(0, 12)}\`${changed}, ${run.at.slice(0, 10)}; ${where}; ` +
-    `Node ${run.node}, Postgres ${run.postgres}; ${run.mode} run of ${names}, ${Math.round(seconds / 6) / 10} minutes.`
+    `Node ${run.node}, Postgres ${run.postgres}; ${run.mode} rounds of ${names}, ${Math.round(seconds / 6) / 10} minutes.`
   return [head, ...results.map(result => renderResult(result))].join('\n\n')
 }
 
