@@ -1,5 +1,6 @@
 /** The rate limits in force: the rows of `rate_limit_policies`, read again whenever a DBA changes one. */
 import pg from 'pg'
+import { migrationDifference } from '../database/migrations.ts'
 import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
 import type { Logger } from '../log.ts'
 
@@ -24,7 +25,10 @@ export type Policies = Readonly<{
 
 export type PolicySource = {
   current(): Policies
-  /** Policies may name these fields only from now on. Throws if a policy in force names another field. */
+  /**
+   * Policies may name these fields only from now on, unless the database gets migrations that this build does not know. Throws if a
+   * policy in force names another field.
+   */
   restrictTo(fields: ReadonlySet<string>): void
   stop(): Promise<void>
 }
@@ -57,7 +61,8 @@ export async function watchPolicies(options: Options): Promise<PolicySource> {
     try {
       const loaded = await load(pool)
       if (JSON.stringify(loaded.all) === JSON.stringify(policies.all)) return
-      if (known !== undefined) assertKnown(loaded, known)
+      // during a deployment, newer migrations may bring limits for fields that this build does not have
+      if (known !== undefined && !(await migrationDifference(pool)).isNewer) assertKnown(loaded, known)
       policies = loaded
       options.onLoad(loaded)
       log.info({ policies: loaded.all.length }, 'rate limits changed')

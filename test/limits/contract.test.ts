@@ -187,6 +187,26 @@ test('a policy that names an unknown field fails the start, and a running server
   }
 })
 
+test('a running server follows the limits of a newer release, although it does not have their fields', async () => {
+  await only({ pricing_quote: { max: 40 } })
+  const faults = await metric(one, 'rate_limit_config_errors_total')
+  const { owner } = limited.database
+  await owner.query(
+    "insert into graphile_migrate.migrations (hash, filename) values ('sha1:x', '999999-x.sql')",
+  )
+  try {
+    await setFields('{Query.quoteListing,Query.quoteListings}')
+    await owner.query(
+      "update app_public.rate_limit_policies set max_count = 30 where scope = 'pricing_quote'",
+    )
+    await until('the limit is in force', async () => limitOf(await one.call(`{ ${quotes(1)} }`)) === 30)
+    expect(await metric(one, 'rate_limit_config_errors_total')).toBe(faults)
+  } finally {
+    await setFields('{Query.quoteListing}')
+    await owner.query("delete from graphile_migrate.migrations where hash = 'sha1:x'")
+  }
+})
+
 test('even the owner cannot delete or rename a policy: a limit ends by its mode', async () => {
   const { owner } = limited.database
   for (const sql of [
