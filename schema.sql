@@ -99,9 +99,13 @@ comment on column app_private.rate_limit_outcome.used is 'The used part of the w
 comment on type app_private.rate_limit_outcome is 'The result of a charge.';
 
 create type app_public.consumption_kind as enum (
-  'publication'
+  'publication',
+  'renewal',
+  'premium',
+  'highlight',
+  'reversal'
 );
-comment on type app_public.consumption_kind is 'The action that a ledger row is for.';
+comment on type app_public.consumption_kind is 'The action that a ledger row is for. reversal: what paid for another row is given back.';
 
 create type app_public.consumption_source as enum (
   'free_quota',
@@ -171,6 +175,26 @@ create type app_public.listing_status as enum (
   'expired'
 );
 comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: visible to everybody.';
+
+create type app_public.moderation as enum (
+  'before',
+  'after'
+);
+comment on type app_public.moderation is 'When an admin reviews the listings of a country. before: a listing is shown once it is approved. after: it is shown at once and reviewed later.';
+
+create type app_public.moderation_decision as enum (
+  'approve',
+  'reject'
+);
+comment on type app_public.moderation_decision is 'What an admin decides about a listing.';
+
+create type app_public.moderation_reason as enum (
+  'new',
+  'resubmitted',
+  'edited',
+  'published'
+);
+comment on type app_public.moderation_reason is 'Why a listing stands in the moderation queue. new: it waits for its first approval. resubmitted: it was rejected before. edited: it was changed while it was active. published: its country moderates after publication.';
 
 create type app_public.overage as enum (
   'charge',
@@ -320,17 +344,16 @@ comment on column app_private.dealer_creations.user_id is 'The account.';
 comment on table app_private.dealer_creations is 'The dealers that each account has created, in their order.';
 
 create table app_private.expiry_progress (
-  only_row boolean default true not null,
   expired_until timestamp with time zone,
-  constraint expiry_progress_one_row CHECK (only_row),
-  constraint expiry_progress_pkey PRIMARY KEY (only_row)
+  task text not null,
+  constraint expiry_progress_pkey PRIMARY KEY (task)
 );
 alter table app_private.expiry_progress enable row level security;
 alter table app_private.expiry_progress force row level security;
 create policy all_owner on app_private.expiry_progress for all to owner using (true) with check (true);
-comment on column app_private.expiry_progress.expired_until is 'The last end_at of the last batch, where the next call starts; null: it starts at the oldest end.';
-comment on column app_private.expiry_progress.only_row is 'Always true: the table has one row.';
-comment on table app_private.expiry_progress is 'The position of expire_subscriptions. Without it each call would walk over the dead index entries of all calls before.';
+comment on column app_private.expiry_progress.expired_until is 'The last end of the last batch, where the next call starts; null: it starts at the oldest end.';
+comment on column app_private.expiry_progress.task is 'The task, as in expirable.';
+comment on table app_private.expiry_progress is 'The positions of expire_subscriptions and expire_listings. Without them each call would walk over the dead index entries of all calls before.';
 
 create table app_private.job_runs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -395,6 +418,18 @@ comment on column app_private.ledger_checks.finished_at is 'When the check ended
 comment on column app_private.ledger_checks.id is 'Time-ordered.';
 comment on column app_private.ledger_checks.started_at is 'When the check started.';
 comment on table app_private.ledger_checks is 'Results of the nightly check of the ledger; the last row is the current state.';
+
+create table app_private.listing_steps (
+  from_status app_public.listing_status not null,
+  to_status app_public.listing_status not null,
+  constraint listing_steps_pkey PRIMARY KEY (from_status, to_status)
+);
+alter table app_private.listing_steps enable row level security;
+alter table app_private.listing_steps force row level security;
+create policy all_owner on app_private.listing_steps for all to owner using (true) with check (true);
+comment on column app_private.listing_steps.from_status is 'The status before the step.';
+comment on column app_private.listing_steps.to_status is 'The status after the step.';
+comment on table app_private.listing_steps is 'The steps of a listing. Every other change of its status is refused, whatever the role.';
 
 create table app_private.login_failures (
   email_hash bytea not null,
@@ -597,9 +632,12 @@ create table app_public.country_currencies (
   country text not null,
   currency text not null,
   closed_at timestamp with time zone,
+  moderation app_public.moderation default 'before'::app_public.moderation not null,
+  listing_days integer default 90 not null,
   constraint country_currencies_country_currency_key UNIQUE (country, currency),
   constraint country_currencies_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint country_currencies_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
+  constraint country_currencies_listing_days_range CHECK (((listing_days >= 1) AND (listing_days <= 3660))),
   constraint country_currencies_pkey PRIMARY KEY (country)
 );
 CREATE TRIGGER country_currencies_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.country_currencies FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('country');
@@ -614,6 +652,8 @@ grant select on table app_public.country_currencies to forecourt_visitor;
 comment on column app_public.country_currencies.closed_at is 'Since when no dealer can be created there; null: the country is open.';
 comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
+comment on column app_public.country_currencies.listing_days is 'How long a listing is shown, in days of 24 hours. Existing listings keep theirs.';
+comment on column app_public.country_currencies.moderation is 'Whether listings are reviewed before or after they are shown.';
 comment on constraint country_currencies_country_form on app_public.country_currencies is 'Please enter the country as two capital letters of ISO 3166-1, such as DE.';
 comment on table app_public.country_currencies is 'The countries in which Forecourt sells, each with the currency of its prices and invoices.';
 
@@ -788,6 +828,7 @@ create table app_public.dealers (
   has_free_quota boolean default true not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
+  is_trusted boolean default false not null,
   constraint dealers_company_name_length CHECK (app_private.is_line(company_name, 200)),
   constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
   constraint dealers_pkey PRIMARY KEY (id)
@@ -809,6 +850,7 @@ comment on column app_public.dealers.dealer_type is 'The trade of the dealer.';
 comment on column app_public.dealers.has_free_quota is 'False: no listing is free. Of the dealers that an account creates, only the first has free quota.';
 comment on column app_public.dealers.id is 'Time-ordered.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
+comment on column app_public.dealers.is_trusted is 'True: its listings are active at once, and nobody reviews them.';
 comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
 comment on constraint dealers_company_name_length on app_public.dealers is '@field companyName
 Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
@@ -864,12 +906,13 @@ create table app_public.invoice_items (
   country text not null,
   currency text not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  quantity integer default 1 not null,
   constraint invoice_items_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint invoice_items_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint invoice_items_package_id_fkey FOREIGN KEY (package_id) REFERENCES app_public.dealer_packages(id),
   constraint invoice_items_pkey PRIMARY KEY (id, dealer_id),
   constraint invoice_items_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
-  constraint invoice_items_valid CHECK (app_private.check_invoice_item(price_config_id, package_id, price_version, unit_price_net, discount, net_amount, vat_amount, gross_amount))
+  constraint invoice_items_valid CHECK (app_private.check_invoice_item(price_config_id, package_id, price_version, unit_price_net, discount, quantity, net_amount, vat_amount, gross_amount))
 );
 CREATE INDEX ix_invoice_items_invoice_id_dealer_id ON app_public.invoice_items USING btree (invoice_id, dealer_id);
 CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.invoice_items FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
@@ -889,10 +932,11 @@ comment on column app_public.invoice_items.discount is 'Deducted from the price,
 comment on column app_public.invoice_items.gross_amount is 'Net amount plus VAT.';
 comment on column app_public.invoice_items.id is 'Time-ordered.';
 comment on column app_public.invoice_items.invoice_id is 'The invoice of the item.';
-comment on column app_public.invoice_items.net_amount is 'Price minus discount, rounded to the currency''s minor units.';
+comment on column app_public.invoice_items.net_amount is 'Price minus discount, times the quantity, rounded to the currency''s minor units.';
 comment on column app_public.invoice_items.package_id is 'The package; null for a listing.';
 comment on column app_public.invoice_items.price_config_id is 'The price of the listing; null for a package.';
 comment on column app_public.invoice_items.price_version is 'The version of the price.';
+comment on column app_public.invoice_items.quantity is '1, or -1 where a price is given back.';
 comment on column app_public.invoice_items.unit_price_net is 'The price without VAT, before the discount.';
 comment on column app_public.invoice_items.vat_amount is 'Net amount times VAT rate, rounded half away from zero to the currency''s minor units.';
 comment on column app_public.invoice_items.vat_rate is 'In percent.';
@@ -968,17 +1012,23 @@ create table app_public.listing_consumptions (
   currency text not null,
   created_by uuid not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  number integer default 1 not null,
+  reverses uuid,
+  idempotency_key uuid,
   constraint listing_consumptions_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
   constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
   constraint listing_consumptions_pkey PRIMARY KEY (id, dealer_id),
   constraint listing_consumptions_price_config_id_fkey FOREIGN KEY (price_config_id) REFERENCES app_public.price_configs(id),
+  constraint listing_consumptions_reverses FOREIGN KEY (dealer_id, reverses) REFERENCES app_public.listing_consumptions(dealer_id, id),
   constraint listing_consumptions_subscription FOREIGN KEY (dealer_id, subscription_id) REFERENCES app_public.dealer_subscriptions(dealer_id, id),
-  constraint listing_consumptions_valid CHECK (app_private.check_listing_consumption(source, subscription_id, price_config_id, invoice_item_id, net_amount, vat_amount, gross_amount))
+  constraint listing_consumptions_valid CHECK (app_private.check_listing_consumption(kind, number, source, subscription_id, price_config_id, invoice_item_id, net_amount, vat_amount, gross_amount, reverses))
 );
 CREATE INDEX ix_listing_consumptions_free_dealer_id_created_at ON app_public.listing_consumptions USING btree (dealer_id, created_at) WHERE (source = 'free_quota'::app_public.consumption_source);
+CREATE UNIQUE INDEX ux_listing_consumptions_idempotency_key ON app_public.listing_consumptions USING btree (idempotency_key, dealer_id) WHERE (idempotency_key IS NOT NULL);
+CREATE UNIQUE INDEX ux_listing_consumptions_number ON app_public.listing_consumptions USING btree (dealer_id, listing_id, kind, number) WHERE (listing_id IS NOT NULL);
 CREATE UNIQUE INDEX ux_listing_consumptions_one_per_invoice_item ON app_public.listing_consumptions USING btree (dealer_id, invoice_item_id) WHERE (invoice_item_id IS NOT NULL);
-CREATE UNIQUE INDEX ux_listing_consumptions_one_publication ON app_public.listing_consumptions USING btree (dealer_id, listing_id) WHERE (kind = 'publication'::app_public.consumption_kind);
+CREATE UNIQUE INDEX ux_listing_consumptions_reverses ON app_public.listing_consumptions USING btree (reverses, dealer_id) WHERE (reverses IS NOT NULL);
 CREATE TRIGGER listing_consumptions_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.listing_consumptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
 alter table app_public.listing_consumptions enable row level security;
 alter table app_public.listing_consumptions force row level security;
@@ -994,18 +1044,24 @@ comment on column app_public.listing_consumptions.currency is 'The currency of a
 comment on column app_public.listing_consumptions.dealer_id is 'The dealer that published.';
 comment on column app_public.listing_consumptions.gross_amount is 'Net amount plus VAT.';
 comment on column app_public.listing_consumptions.id is 'Time-ordered.';
+comment on column app_public.listing_consumptions.idempotency_key is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Made of the operation and the key that the client chose; unique per dealer. Null for the first publication, whose key the listing has.';
 comment on column app_public.listing_consumptions.invoice_item_id is 'The line on the monthly invoice.';
 comment on column app_public.listing_consumptions.kind is 'The action that was paid for.';
-comment on column app_public.listing_consumptions.listing_id is 'The listing. It has at most one publication.';
-comment on column app_public.listing_consumptions.net_amount is 'Without VAT; zero unless a price was applied.';
+comment on column app_public.listing_consumptions.listing_id is 'The listing.';
+comment on column app_public.listing_consumptions.net_amount is 'Without VAT; zero unless a price was applied, and negative for a reversal of a price.';
+comment on column app_public.listing_consumptions.number is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Counts the rows of its listing and kind, from 1. For a publication it is one more than those that were given back, so that a listing has at most one that was not.';
 comment on column app_public.listing_consumptions.price_config_id is 'The price that was applied.';
+comment on column app_public.listing_consumptions.reverses is 'The row that a REVERSAL gives back.';
 comment on column app_public.listing_consumptions.source is 'What paid for it.';
 comment on column app_public.listing_consumptions.subscription_id is 'The subscription whose quota was used.';
 comment on column app_public.listing_consumptions.vat_amount is 'Rounded half away from zero to the currency''s minor units.';
 comment on column app_public.listing_consumptions.vat_rate is 'In percent: 19.00 is 19 %.';
-comment on constraint listing_consumptions_listing on app_public.listing_consumptions is '@backwardBehavior +singularRelation:resource:single
+comment on constraint listing_consumptions_listing on app_public.listing_consumptions is '@backwardBehavior +singularRelation:resource:single +singularRelation:resource:connection
 @foreignSingleFieldName consumption
-@backwardDescription What paid for it; null unless you are a member.';
+@foreignFieldName consumptions
+@backwardDescription What paid for it; nothing unless you are a member. `consumption` is its publication.';
 comment on table app_public.listing_consumptions is '@unique dealer_id,listing_id
 The ledger: what paid for each listing. Its rows never change.';
 
@@ -1025,36 +1081,59 @@ create table app_public.listings (
   created_by uuid not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
+  external_id text,
+  listing_days integer default 90 not null,
+  published_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  rejected_at timestamp with time zone,
+  rejection_reason text,
+  moderation_reason app_public.moderation_reason,
+  moderation_since timestamp with time zone,
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
   constraint listings_idempotency_key UNIQUE (idempotency_key, dealer_id),
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
-  constraint listings_valid CHECK (app_private.check_listing(title, description, module, price, attributes, images))
+  constraint listings_valid CHECK (app_private.check_listing(title, description, module, price, attributes, images, external_id, published_at, expires_at, rejected_at, rejection_reason, moderation_reason, moderation_since))
 );
+CREATE INDEX ix_listings_active_expires_at ON app_public.listings USING btree (expires_at) WHERE (status = 'active'::app_public.listing_status);
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
+CREATE INDEX ix_listings_moderation_expression_id ON app_public.listings USING btree (COALESCE(moderation_since, created_at), id) WHERE ((status = 'pending'::app_public.listing_status) OR ((status = 'active'::app_public.listing_status) AND (moderation_since IS NOT NULL)));
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
+CREATE UNIQUE INDEX ux_listings_external_id ON app_public.listings USING btree (external_id, dealer_id) WHERE ((external_id IS NOT NULL) AND ((status = 'pending'::app_public.listing_status) OR (status = 'active'::app_public.listing_status)));
+CREATE TRIGGER listings_state_audited AFTER UPDATE OF status ON app_public.listings FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.listing_status) OR (new.updated_at = old.updated_at) OR (new.updated_at < new.expires_at)))) EXECUTE FUNCTION app_private.audit_state_change('LISTING');
+CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app_private.enforce_listing_step();
 alter table app_public.listings enable row level security;
 alter table app_public.listings force row level security;
 create policy all_owner on app_public.listings for all to owner using (true) with check (true);
 create policy select_admin on app_public.listings for select to forecourt_admin using (true);
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
-create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND app_public.is_open_dealer(dealer_id)));
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_admin;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_dealer;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at) on table app_public.listings to forecourt_visitor;
+create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at IS NULL) OR (expires_at > now())) AND app_public.is_open_dealer(dealer_id)));
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason) on table app_public.listings to forecourt_dealer;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason) on table app_public.listings to forecourt_visitor;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, moderation_reason, moderation_since) on table app_public.listings to forecourt_admin;
 comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
 comment on column app_public.listings.created_at is 'When the listing was published.';
 comment on column app_public.listings.created_by is 'The user who published it.';
 comment on column app_public.listings.currency is 'The currency of the price, ISO 4217.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
+comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public; null until it is active.';
+comment on column app_public.listings.external_id is 'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
 comment on column app_public.listings.id is 'Time-ordered.';
 comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
 comment on column app_public.listings.images is 'URLs of http or https, at most 50.';
+comment on column app_public.listings.listing_days is 'How long it is shown, in days of 24 hours: the setting of the country when it was created.';
+comment on column app_public.listings.moderation_reason is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Why it stands in the moderation queue. Null: it does not, or it has been pending since before release 0.3.';
+comment on column app_public.listings.moderation_since is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Since when it stands in the moderation queue.';
 comment on column app_public.listings.module is 'The section of the marketplace that shows it, such as auto.';
 comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another listing with the same key.';
 comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
+comment on column app_public.listings.published_at is 'When it became active; null: it never was.';
+comment on column app_public.listings.rejected_at is 'When it was rejected; null unless it is.';
+comment on column app_public.listings.rejection_reason is 'Why it was rejected; null unless it is.';
 comment on column app_public.listings.status is 'Its step from publication to removal.';
 comment on column app_public.listings.title is '1 to 200 characters in one line.';
 comment on column app_public.listings.updated_at is 'When the listing last changed.';
@@ -1063,6 +1142,8 @@ This currency is not available. Please enter a code of ISO 4217, such as EUR.';
 comment on constraint listings_dealer on app_public.listings is '@forwardBehavior +singularRelation:resource:single
 @fieldName dealer
 @forwardDescription The dealer that offers it; null unless you are a member.';
+comment on index app_public.ux_listings_external_id is '@field externalId
+Another pending or active listing of this dealer has this reference. Please change one of them.';
 comment on table app_public.listings is '@behavior +query:resource:connection
 A vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
 
@@ -1213,6 +1294,34 @@ comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is 'The co
 comment on constraint vat_rates_rate_range on app_public.vat_rates is 'Please enter the VAT rate in percent, from 0 to 100.';
 comment on constraint vat_rates_rate_scale on app_public.vat_rates is 'Please enter the VAT rate with at most 4 decimal places.';
 comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
+
+create view app_public.moderation_queue (
+  dealer_id /* uuid */,
+  listing_id /* uuid */,
+  reason /* app_public.moderation_reason */,
+  since /* timestamp with time zone */
+) with (security_invoker=true) as
+ SELECT l.dealer_id,
+    l.id AS listing_id,
+    COALESCE(l.moderation_reason, 'new'::app_public.moderation_reason) AS reason,
+    COALESCE(l.moderation_since, l.created_at) AS since
+   FROM (app_public.listings l
+     JOIN app_public.dealers d ON (((d.id = l.dealer_id) AND d.is_active)))
+  WHERE ((l.status = 'pending'::app_public.listing_status) OR ((l.status = 'active'::app_public.listing_status) AND (l.moderation_since IS NOT NULL)));
+grant select on table app_public.moderation_queue to forecourt_admin;
+comment on column app_public.moderation_queue.dealer_id is '@notNull
+The dealer of the listing.';
+comment on column app_public.moderation_queue.listing_id is '@notNull
+The listing.';
+comment on column app_public.moderation_queue.reason is '@notNull
+Why it has to be reviewed.';
+comment on column app_public.moderation_queue.since is '@notNull
+Since when it waits.';
+comment on view app_public.moderation_queue is '@behavior +query:resource:connection
+@connectionField moderationQueue
+@primaryKey since,listing_id
+@foreignKey (dealer_id, listing_id) references app_public.listings (dealer_id, id)|@fieldName listing|@forwardBehavior +singularRelation:resource:single|@forwardDescription The listing to review.
+The listings that an admin has to review with `moderateListing`, oldest first. For admins.';
 
 create view app_public.pricing_gaps (
   country /* text */,
@@ -1396,6 +1505,32 @@ end
 $function$;
 comment on function app_private.announce_rate_limit_policies() is 'Trigger: notifies every API process that the limits have changed, and records who changed them.';
 
+CREATE OR REPLACE FUNCTION app_private.approve_listing(listing app_public.listings, at timestamp with time zone)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing app_public.listings;
+begin
+  if listing.status = 'active' then
+    -- The trigger records changes of status only.
+    perform app_private.write_audit_log(
+      'APPROVE_LISTING', 'listings', listing.id, jsonb_build_object('moderationReason', listing.moderation_reason), null);
+  else
+    listing.published_at := at;
+    listing.expires_at := at + listing.listing_days * interval '24 hours';
+  end if;
+  update app_public.listings as l
+  set status = 'active', published_at = listing.published_at, expires_at = listing.expires_at,
+    moderation_reason = null, moderation_since = null, updated_at = at
+  where l.dealer_id = listing.dealer_id and l.id = listing.id
+  returning l.* into v_listing;
+  return v_listing;
+end
+$function$;
+comment on function app_private.approve_listing(app_public.listings,timestamp with time zone) is 'Approves a listing: a pending one becomes active, and each leaves the moderation queue. The caller holds its lock.';
+
 CREATE OR REPLACE FUNCTION app_private.are_urls(urls text[])
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1465,16 +1600,19 @@ CREATE OR REPLACE FUNCTION app_private.audit_state_change()
 AS $function$
 declare
   v_verb constant text := case new.status::text
-    when 'active' then 'START' when 'expired' then 'EXPIRE' when 'cancelled' then 'CANCEL' when 'paid' then 'PAY' when 'void' then 'VOID' end;
+    when 'active' then case when tg_argv[0] <> 'LISTING' then 'START' when old.status::text = 'expired' then 'RENEW' else 'APPROVE' end
+    when 'expired' then 'EXPIRE' when 'cancelled' then 'CANCEL' when 'paid' then 'PAY' when 'void' then 'VOID'
+    when 'rejected' then 'REJECT' when 'withdrawn' then 'WITHDRAW' when 'sold' then 'SELL' when 'pending' then 'RESUBMIT' end;
 begin
   perform app_private.write_audit_log(
     v_verb || '_' || tg_argv[0], tg_table_name, new.id,
     jsonb_build_object('status', old.status),
-    jsonb_strip_nulls(jsonb_build_object('status', new.status, 'grossTotal', to_jsonb(new) -> 'gross_total')));
+    jsonb_strip_nulls(jsonb_build_object(
+      'status', new.status, 'grossTotal', to_jsonb(new) -> 'gross_total', 'reason', to_jsonb(new) -> 'rejection_reason')));
   return null;
 end
 $function$;
-comment on function app_private.audit_state_change() is 'Trigger: records each new status of a subscription or an invoice, such as START_SUBSCRIPTION or PAY_INVOICE. The trigger''s argument is the noun.';
+comment on function app_private.audit_state_change() is 'Trigger: records each new status of a subscription, an invoice or a listing, such as START_SUBSCRIPTION or PAY_INVOICE. The trigger''s argument is the noun.';
 
 CREATE OR REPLACE FUNCTION app_private.begin_job_run(task text, worker_id text DEFAULT NULL::text)
  RETURNS uuid
@@ -1498,6 +1636,30 @@ begin
 end
 $function$;
 comment on function app_private.begin_job_run(text,text) is 'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
+
+CREATE OR REPLACE FUNCTION app_private.charge_listing(listing app_public.listings, action app_public.consumption_kind, idempotency_key uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+  v_number integer;
+begin
+  select d.* into v_dealer from app_public.dealers as d where d.id = listing.dealer_id;
+  perform app_private.require_publisher(v_dealer);
+  -- A publication that was not given back is not counted: its number is then taken, and the key refuses a second one.
+  select 1 + count(*)::integer into v_number
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind = action
+    and (action <> 'publication' or exists (
+      select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id));
+  perform app_private.record_consumption(
+    app_private.decide_publication(v_dealer.id, v_dealer.country, at, v_dealer.has_free_quota),
+    listing.id, action, app_public.current_user_id(), v_number, charge_listing.idempotency_key);
+end
+$function$;
+comment on function app_private.charge_listing(app_public.listings,app_public.consumption_kind,uuid,timestamp with time zone) is 'Charges the publication or renewal of an existing listing as create_listing charges a new one: one function decides both. The caller holds the locks of the dealer and the listing. Raises what decide_publication and require_publisher raise.';
 
 CREATE OR REPLACE FUNCTION app_private.check_dealer_subscription(status app_public.subscription_status, duration_days integer, start_at timestamp with time zone, end_at timestamp with time zone, included_listing_quota integer, used_listing_quota integer, included_premium_quota integer, used_premium_quota integer, included_highlight_quota integer, used_highlight_quota integer)
  RETURNS boolean
@@ -1543,7 +1705,8 @@ begin
       then app_private.refuse_row('invoices', 'invoices_paid_has_time', 'A paid invoice, and no other, has the time of its payment.')
     when not extract(day from period_start) = 1
       then app_private.refuse_row('invoices', 'invoices_period_starts_month', format('%s is not the first day of a month.', period_start))
-    when not (gross_total = net_total + vat_total and net_total >= 0 and vat_total >= 0)
+    -- A month in which more was given back than charged is negative.
+    when not (gross_total = net_total + vat_total and (kind = 'monthly' or net_total >= 0 and vat_total >= 0))
       then app_private.refuse_row('invoices', 'invoices_totals_add_up',
         format('The totals are negative or do not add up: %s + %s = %s.', net_total, vat_total, gross_total))
     else true
@@ -1552,28 +1715,30 @@ end
 $function$;
 comment on function app_private.check_invoice(app_public.invoice_kind,app_public.invoice_status,date,timestamp with time zone,numeric,numeric,numeric) is 'The rules of an invoice. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 
-CREATE OR REPLACE FUNCTION app_private.check_invoice_item(price_config_id uuid, package_id uuid, price_version integer, unit_price_net numeric, discount numeric, net_amount numeric, vat_amount numeric, gross_amount numeric)
+CREATE OR REPLACE FUNCTION app_private.check_invoice_item(price_config_id uuid, package_id uuid, price_version integer, unit_price_net numeric, discount numeric, quantity integer, net_amount numeric, vat_amount numeric, gross_amount numeric)
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
 AS $function$
 begin
   return case
-    when not (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+    when not (gross_amount = net_amount + vat_amount and net_amount * quantity >= 0 and vat_amount * quantity >= 0)
       then app_private.refuse_row('invoice_items', 'invoice_items_amounts_add_up',
-        format('The amounts are negative or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+        format('The amounts have another sign than the quantity, or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
     when not discount between 0 and unit_price_net
       then app_private.refuse_row('invoice_items', 'invoice_items_discount_within_price',
         format('The discount %s is not between 0 and the price %s.', discount, unit_price_net))
     when not num_nonnulls(price_config_id, package_id) = 1
       then app_private.refuse_row('invoice_items', 'invoice_items_one_origin', 'An item is either for a price or for a package.')
+    when not quantity <> 0
+      then app_private.refuse_row('invoice_items', 'invoice_items_quantity_not_zero', 'An item has a quantity.')
     when not (price_config_id is null) = (price_version is null)
       then app_private.refuse_row('invoice_items', 'invoice_items_version_of_price', 'A price needs its version, and a version its price.')
     else true
   end;
 end
 $function$;
-comment on function app_private.check_invoice_item(uuid,uuid,integer,numeric,numeric,numeric,numeric,numeric) is 'The rules of an invoice item. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+comment on function app_private.check_invoice_item(uuid,uuid,integer,numeric,numeric,integer,numeric,numeric,numeric) is 'The rules of an invoice item. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 
 CREATE OR REPLACE FUNCTION app_private.check_ledger(listings_in_order_since timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_private.ledger_checks
@@ -1608,7 +1773,7 @@ end
 $function$;
 comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
 
-CREATE OR REPLACE FUNCTION app_private.check_listing(title text, description text, module text, price numeric, attributes jsonb, images text[])
+CREATE OR REPLACE FUNCTION app_private.check_listing(title text, description text, module text, price numeric, attributes jsonb, images text[], external_id text, published_at timestamp with time zone, expires_at timestamp with time zone, rejected_at timestamp with time zone, rejection_reason text, moderation_reason app_public.moderation_reason, moderation_since timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
@@ -1619,42 +1784,59 @@ begin
       'Please send the attributes as a JSON object.', 'attributes')
     when not app_private.is_text(description, 10000) then app_private.refuse_row('listings', 'listings_description_length',
       'Please enter a description of at most 10,000 characters, without control characters except line breaks and tabs.', 'description')
+    when not coalesce(expires_at > published_at, expires_at is null and published_at is null) then app_private.refuse_row('listings', 'listings_expires_after_publication',
+      'A listing that was published has an end after that, and no other listing has one.')
+    when not app_private.is_line(external_id, 100) then app_private.refuse_row('listings', 'listings_external_id_length',
+      'Please enter your reference as one line of at most 100 characters, at least one of them visible.', 'externalId')
     when not (images = '{}' or cardinality(images) <= 50 and array_ndims(images) = 1) then app_private.refuse_row('listings', 'listings_images_count',
       'Please send at most 50 images, as a flat list.', 'images')
     when not (images = '{}' or app_private.are_urls(images)) then app_private.refuse_row('listings', 'listings_images_form',
       'Please send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.', 'images')
     when not array_position(images, null) is null then app_private.refuse_row('listings', 'listings_images_present',
       'Please send no image that is null.', 'images')
+    when not (moderation_reason is null) = (moderation_since is null) then app_private.refuse_row('listings', 'listings_moderation_has_time',
+      'A listing in the moderation queue has a reason and a time, and no other listing has one.')
     when not module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$' then app_private.refuse_row('listings', 'listings_module_form',
       'Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.', 'module')
     when not (price >= 0 and price < 1000000000000) then app_private.refuse_row('listings', 'listings_price_range',
       'Please enter a price of at least 0 and below 1,000,000,000,000.', 'price')
     when not scale(price) <= 4 then app_private.refuse_row('listings', 'listings_price_scale',
       'Please enter a price with at most 4 decimal places.', 'price')
+    when not (rejected_at is null) = (rejection_reason is null) then app_private.refuse_row('listings', 'listings_rejected_has_reason',
+      'A rejected listing has a time and a reason, and no other listing has one.')
+    when not (app_private.is_text(rejection_reason, 1000) and rejection_reason ~ '\S') then app_private.refuse_row('listings', 'listings_rejection_reason_length',
+      'Please enter a reason of 1 to 1,000 characters, without control characters except line breaks and tabs.', 'reason')
     when not app_private.is_line(title, 200) then app_private.refuse_row('listings', 'listings_title_length',
       'Please enter a title of 1 to 200 characters, at least one of them visible, in one line.', 'title')
     else true
   end;
 end
 $function$;
-comment on function app_private.check_listing(text,text,text,numeric,jsonb,text[]) is 'The rules of a listing. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+comment on function app_private.check_listing(text,text,text,numeric,jsonb,text[],text,timestamp with time zone,timestamp with time zone,timestamp with time zone,text,app_public.moderation_reason,timestamp with time zone) is 'The rules of a listing. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 
-CREATE OR REPLACE FUNCTION app_private.check_listing_consumption(source app_public.consumption_source, subscription_id uuid, price_config_id uuid, invoice_item_id uuid, net_amount numeric, vat_amount numeric, gross_amount numeric)
+CREATE OR REPLACE FUNCTION app_private.check_listing_consumption(kind app_public.consumption_kind, number integer, source app_public.consumption_source, subscription_id uuid, price_config_id uuid, invoice_item_id uuid, net_amount numeric, vat_amount numeric, gross_amount numeric, reverses uuid)
  RETURNS boolean
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
 AS $function$
 begin
   return case
-    when not (gross_amount = net_amount + vat_amount and net_amount >= 0 and vat_amount >= 0)
+    when not (gross_amount = net_amount + vat_amount
+        and case kind when 'reversal' then net_amount <= 0 and vat_amount <= 0 else net_amount >= 0 and vat_amount >= 0 end)
       then app_private.refuse_row('listing_consumptions', 'listing_consumptions_amounts_add_up',
-        format('The amounts are negative or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+        format('The amounts have the wrong sign or do not add up: %s + %s = %s.', net_amount, vat_amount, gross_amount))
+    when not number > 0
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_number_positive', 'The rows of a kind are counted from 1.')
     when not (source = 'paid_extra' or net_amount = 0)
       then app_private.refuse_row('listing_consumptions', 'listing_consumptions_only_extras_cost',
         format('A %s costs nothing, but its net amount is %s.', source, net_amount))
+    when not (kind = 'reversal') = (reverses is not null)
+      then app_private.refuse_row('listing_consumptions', 'listing_consumptions_reversal_has_row',
+        'A reversal, and no other row, refers to the row that it gives back.')
     when not case source
         when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
-        when 'subscription_quota' then subscription_id is not null and num_nonnulls(price_config_id, invoice_item_id) = 0
+        -- Where the subscription has ended, its reversal gives no quota back and does not name it.
+        when 'subscription_quota' then (subscription_id is not null or kind = 'reversal') and num_nonnulls(price_config_id, invoice_item_id) = 0
         when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
       end
       then app_private.refuse_row('listing_consumptions', 'listing_consumptions_source_has_proof',
@@ -1663,7 +1845,7 @@ begin
   end;
 end
 $function$;
-comment on function app_private.check_listing_consumption(app_public.consumption_source,uuid,uuid,uuid,numeric,numeric,numeric) is 'The rules of a ledger row. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+comment on function app_private.check_listing_consumption(app_public.consumption_kind,integer,app_public.consumption_source,uuid,uuid,uuid,numeric,numeric,numeric,uuid) is 'The rules of a ledger row. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -1702,7 +1884,7 @@ declare
   v_decision app_private.publication_decision;
   v_vat_rates numeric[];
   v_free_listings integer;
-  v_free_days integer;
+  v_since timestamptz;
   v_subscription app_public.dealer_subscriptions;
   v_first app_public.dealer_subscriptions;
   v_remaining integer;
@@ -1710,9 +1892,9 @@ declare
   v_running integer := 0;
   v_price app_public.price_configs;
 begin
-  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units::integer, q.quota_amount, q.period_days,
+  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units::integer, q.quota_amount, decide_publication.at - q.period_days * interval '24 hours', 0,
     array(select r.rate from app_public.vat_rates as r where r.country = cc.country and r.valid @> decide_publication.at)
-  into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_free_days, v_vat_rates
+  into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_since, v_decision.free_remaining, v_vat_rates
   from app_public.country_currencies as cc
   join app_public.currencies as c on c.code = cc.currency
   left join app_public.free_quota_configs as q on q.country = cc.country and q.segment = 'dealer' and q.valid @> decide_publication.at
@@ -1720,10 +1902,10 @@ begin
   if cardinality(v_vat_rates) is distinct from 1 then
     perform app_private.pass_pricing_gate(decide_publication.country, 'dealer', 'pay_per_listing', decide_publication.at);
   end if;
-  v_decision.free_remaining := 0;
   if v_free_listings > 0 and decide_publication.has_free_quota then
-    select greatest(v_free_listings - count(*)::integer, 0) into v_decision.free_remaining from app_public.listing_consumptions as lc
-    where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > decide_publication.at - v_free_days * interval '24 hours';
+    select greatest(v_free_listings - coalesce(sum(case when lc.reverses is null then 1 else -(
+      select count(*)::integer from app_public.listing_consumptions as o where o.id = lc.reverses and o.dealer_id = lc.dealer_id and o.created_at > v_since) end), 0)::integer, 0)
+    into v_decision.free_remaining from app_public.listing_consumptions as lc where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > v_since;
   end if;
   -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
   -- start has no times. Pending ones have none either: the oldest is used if no running one has quota left.
@@ -1762,7 +1944,7 @@ begin
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next listing at a moment: the pricing gate, then free quota, subscription, price. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
@@ -1793,40 +1975,74 @@ end
 $function$;
 comment on function app_private.drop_audit_partition(date,text) is 'The only way to remove rows from the audit trail: drops the partition of a month that has ended, returns the number of its rows, and records the caller and the reason as DROP_AUDIT_LOGS. For the retention job and the database owner. Raises FC010 for a month that has not ended or without a reason, FC004 if there is no such partition.';
 
-CREATE OR REPLACE FUNCTION app_private.end_expiry(is_complete boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION app_private.end_expiry(is_complete boolean DEFAULT false, task text DEFAULT 'expire_subscriptions'::text)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
-  v_is_left boolean := false;
+  v_source record := app_private.expirable(task);
+  v_is_left boolean;
 begin
-  perform app_private.activate_pending_subscriptions();
+  if task = 'expire_subscriptions' then
+    perform app_private.activate_pending_subscriptions();
+  end if;
   if not is_complete then
     -- ORDER BY and LIMIT make the planner use the index; without them it reads the table when it expects many rows.
-    perform from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at <= v_now
-    order by s.end_at
-    limit 1;
-    v_is_left := found;
+    execute format($sql$
+      select true from app_public.%1$I as t where t.status = 'active' and t.%2$I <= $1 order by t.%2$I limit 1
+      $sql$, v_source.table_name, v_source.end_column)
+    into v_is_left using v_now;
   end if;
-  if not v_is_left then
-    perform from app_public.dealer_subscriptions as p
+  if v_is_left is null and task = 'expire_subscriptions' then
+    select true into v_is_left
+    from app_public.dealer_subscriptions as p
     where p.status = 'pending' and not exists (
       select from app_public.dealer_subscriptions as other
       where other.dealer_id = p.dealer_id
         and (other.status = 'active' or other.status = 'cancelled' and other.end_at > v_now))
     limit 1;
-    v_is_left := found;
   end if;
   if v_is_left then
-    perform graphile_worker.add_job(
-      'expire_subscriptions', run_at := v_now + interval '5 seconds', job_key := 'expire_subscriptions:skipped');
+    perform graphile_worker.add_job(task, run_at := v_now + interval '5 seconds', job_key := task || ':skipped');
   end if;
 end
 $function$;
-comment on function app_private.end_expiry(boolean) is 'Ends an expiry run: starts the pending subscriptions that can start. If a publication still holds a subscription that is due or could start, the worker looks again 5 seconds later. `is_complete`: all due subscriptions were expired, so none is searched for. The search would walk over a million dead index entries, which takes a second.';
+comment on function app_private.end_expiry(boolean,text) is 'Ends an expiry run: starts the pending subscriptions that can start. If another transaction still holds a row that is due or could start, the worker looks again 5 seconds later. `is_complete`: all due rows were expired, so none is searched for. The search would walk over a million dead index entries, which takes a second.';
+
+CREATE OR REPLACE FUNCTION app_private.end_listing(listing_id uuid, to_status app_public.listing_status)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing app_public.listings := app_private.lock_listing(listing_id);
+begin
+  if v_listing.status = end_listing.to_status then
+    return v_listing;
+  end if;
+  perform app_private.require_listing_step(v_listing.status, end_listing.to_status);
+  update app_public.listings as l
+  set status = end_listing.to_status, moderation_reason = null, moderation_since = null, updated_at = clock_timestamp()
+  where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
+  returning l.* into v_listing;
+  return v_listing;
+end
+$function$;
+comment on function app_private.end_listing(uuid,app_public.listing_status) is 'Ends a listing of the caller''s dealer for good: withdrawn or sold. A repeated call changes nothing. Raises FC008 if its status forbids the step.';
+
+CREATE OR REPLACE FUNCTION app_private.enforce_listing_step()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform app_private.require_listing_step(old.status, new.status);
+  return new;
+end
+$function$;
+comment on function app_private.enforce_listing_step() is 'Trigger: refuses a step that listing_steps does not have, for every role.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_price_versions()
  RETURNS trigger
@@ -1865,6 +2081,70 @@ end
 $function$;
 comment on function app_private.enforce_subscription_state() is 'Trigger: refuses a forbidden change of a subscription, for every role. The rule is in the trigger''s WHEN clause, which costs an allowed change a fraction of a function call.';
 
+CREATE OR REPLACE FUNCTION app_private.expirable(task text, OUT table_name text, OUT end_column text)
+ RETURNS record
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+ SELECT e.table_name,
+     e.end_column
+    FROM ( VALUES ('expire_subscriptions'::text,'dealer_subscriptions'::text,'end_at'::text), ('expire_listings'::text,'listings'::text,'expires_at'::text)) e(task, table_name, end_column)
+   WHERE (e.task = expirable.task);
+END;
+comment on function app_private.expirable(text) is 'The users of the expiry: the table of app_public whose active rows a task expires, and the column with their end. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
+
+CREATE OR REPLACE FUNCTION app_private.expire_due(task text, batch_size integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_source record := app_private.expirable(task);
+  v_from timestamptz := coalesce((select p.expired_until from app_private.expiry_progress as p where p.task = expire_due.task), '-infinity');
+  v_is_left boolean;
+  v_tids tid[];
+  v_last_end_at timestamptz;
+begin
+  if batch_size is null or batch_size < 1 then
+    raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
+  end if;
+  loop
+    execute format($sql$
+      select array_agg(d.ctid), max(d.ends_at)
+      from (
+        select t.ctid, t.%2$I as ends_at
+        from app_public.%1$I as t
+        where t.status = 'active' and t.%2$I >= $1 and t.%2$I <= $2
+        order by t.%2$I
+        limit $3
+        for update skip locked
+      ) as d
+      $sql$, v_source.table_name, v_source.end_column)
+    into v_tids, v_last_end_at using v_from, v_now, batch_size;
+    exit when v_tids is not null or v_from = '-infinity';
+    -- Restart from -infinity once, for rows that were skipped or got an earlier end. Probe without locks first: the walk over
+    -- the dead index entries takes a while.
+    execute format($sql$
+      select true from app_public.%1$I as t where t.status = 'active' and t.%2$I <= $1 order by t.%2$I limit 1
+      $sql$, v_source.table_name, v_source.end_column)
+    into v_is_left using v_now;
+    exit when v_is_left is null;
+    v_from := '-infinity';
+  end loop;
+  -- SKIP LOCKED: of two calls at once one stores its progress, and neither waits.
+  update app_private.expiry_progress as p set expired_until = v_last_end_at
+  from (select e.task from app_private.expiry_progress as e where e.task = expire_due.task for update skip locked) as free
+  where p.task = free.task;
+  if v_tids is null then
+    perform app_private.end_expiry(task => expire_due.task);
+    return 0;
+  end if;
+  return app_private.expire_rows(v_tids, task);
+end
+$function$;
+comment on function app_private.expire_due(text,integer) is 'Expires up to `batch_size` active rows of a task whose end has passed, oldest end first; expiry_progress stores the position. Rows that another transaction has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
+
 CREATE OR REPLACE FUNCTION app_private.expire_ended_subscription(dealer_id uuid, at timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -1884,91 +2164,68 @@ end
 $function$;
 comment on function app_private.expire_ended_subscription(uuid,timestamp with time zone) is 'Expires the dealer''s active subscription if it has ended and no expiry run has recorded that yet, so that it does not delay the next one. Writes one SYSTEM_EXPIRE audit row. The caller holds the dealer''s lock.';
 
-CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[])
+CREATE OR REPLACE FUNCTION app_private.expire_listings(batch_size integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select app_private.expire_due('expire_listings', batch_size)
+$function$;
+comment on function app_private.expire_listings(integer) is 'Expires up to `batch_size` active listings whose end has passed, oldest end first. From its end on a listing is not shown anyway; this records it. Writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own. Raises FC010 for a batch size below 1.';
+
+CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[], task text DEFAULT 'expire_subscriptions'::text)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
- SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
+  v_table constant text := (select e.table_name from app_private.expirable(task) as e);
   v_ids uuid[];
   v_dealer_ids uuid[];
 begin
-  with due as (
-    select s.dealer_id, s.ctid
-    from app_public.dealer_subscriptions as s
-    -- A ctid is a hint: check the status again.
-    where s.ctid = any (tids) and s.status = 'active' and s.end_at <= v_now
-    for update skip locked
-  ), changed as (
-    update app_public.dealer_subscriptions as s
-    -- updated_at after the end tells the audit trigger that this row is in the entry below.
-    set status = 'expired', updated_at = v_now
-    from due
-    -- The lock keeps the ctid stable, so no index look-up is needed.
-    where s.dealer_id = due.dealer_id and s.ctid = due.ctid
-    returning s.dealer_id, s.id
-  )
-  select array_agg(c.id), array_agg(c.dealer_id) into v_ids, v_dealer_ids from changed as c;
+  execute format($sql$
+    with due as (
+      select t.dealer_id, t.ctid
+      from app_public.%1$I as t
+      -- A ctid is a hint: check the status again. The sub-select hides the number of ctids from the planner, which would
+      -- otherwise read a small table in full, or the index of ends, for each batch.
+      where t.ctid = any ((select $1)::tid[]) and t.status = 'active' and t.%2$I <= $2
+      for update skip locked
+    ), changed as (
+      update app_public.%1$I as t
+      -- updated_at after the end tells the audit trigger that this row is in the entry below.
+      set status = 'expired', updated_at = $2
+      from due
+      -- The lock keeps the ctid stable, so no index look-up is needed.
+      where t.dealer_id = due.dealer_id and t.ctid = due.ctid
+      returning t.dealer_id, t.id
+    )
+    select array_agg(c.id), array_agg(c.dealer_id) from changed as c
+    $sql$, v_table, (select e.end_column from app_private.expirable(task) as e))
+  into v_ids, v_dealer_ids
+  using tids, v_now;
   if v_ids is null then
     return 0;
   end if;
   perform app_private.write_audit_log(
-    'SYSTEM_EXPIRE', 'dealer_subscriptions', null, null,
-    jsonb_build_object('count', cardinality(v_ids), 'ids', to_jsonb(v_ids)));
-  perform app_private.activate_pending_subscriptions(v_dealer_ids);
+    'SYSTEM_EXPIRE', v_table, null, null, jsonb_build_object('count', cardinality(v_ids), 'ids', to_jsonb(v_ids)));
+  if task = 'expire_subscriptions' then
+    perform app_private.activate_pending_subscriptions(v_dealer_ids);
+  end if;
   return cardinality(v_ids);
 end
 $function$;
-comment on function app_private.expire_rows(tid[]) is 'Expires the active subscriptions with these ctids whose end has passed, except those that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired subscriptions.';
+comment on function app_private.expire_rows(tid[],text) is 'Expires the active rows with these ctids whose end has passed, except those that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired rows.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
  RETURNS integer
- LANGUAGE plpgsql
+ LANGUAGE sql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_now constant timestamptz := clock_timestamp();
-  v_from timestamptz := coalesce((select p.expired_until from app_private.expiry_progress as p), '-infinity');
-  v_tids tid[];
-  v_last_end_at timestamptz;
-begin
-  if batch_size is null or batch_size < 1 then
-    raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
-  end if;
-  loop
-    select array_agg(d.ctid), max(d.end_at) into v_tids, v_last_end_at
-    from (
-      select s.ctid, s.end_at
-      from app_public.dealer_subscriptions as s
-      where s.status = 'active' and s.end_at >= v_from and s.end_at <= v_now
-      order by s.end_at
-      limit batch_size
-      for update skip locked
-    ) as d;
-    exit when v_tids is not null or v_from = '-infinity';
-    -- Restart from -infinity once, for rows that were skipped or got an earlier end. Probe without locks first: the walk over
-    -- the dead index entries takes a while.
-    perform from app_public.dealer_subscriptions as s
-    where s.status = 'active' and s.end_at <= v_now
-    order by s.end_at
-    limit 1;
-    exit when not found;
-    v_from := '-infinity';
-  end loop;
-  -- SKIP LOCKED: of two calls at once one stores its progress, and neither waits.
-  update app_private.expiry_progress as p set expired_until = v_last_end_at
-  from (select e.only_row from app_private.expiry_progress as e for update skip locked) as free
-  where p.only_row = free.only_row;
-  if v_tids is null then
-    perform app_private.end_expiry();
-    return 0;
-  end if;
-  return app_private.expire_rows(v_tids);
-end
+  select app_private.expire_due('expire_subscriptions', batch_size)
 $function$;
-comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own; expiry_progress stores the position. Rows that a publication has locked are skipped; the last call adds a job that looks again a few seconds later. Raises FC010 for a batch size below 1.';
+comment on function app_private.expire_subscriptions(integer) is 'Expires up to `batch_size` active subscriptions whose end has passed, oldest end first. Starts the subscriptions that waited for them and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own. Raises FC010 for a batch size below 1.';
 
 CREATE OR REPLACE FUNCTION app_private.expiry_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -1979,43 +2236,51 @@ AS $function$
 begin
   return query
   with runs as (
-    select max(r.finished_at) filter (where r.error is null) as succeeded_at, sum(r.counted) as expired
-    from app_private.job_runs as r
-    where r.task = 'expire_subscriptions'
+    select t.noun, max(r.finished_at) filter (where r.error is null) as succeeded_at, sum(r.counted) as expired
+    from (values ('expire_subscriptions', 'subscription'), ('expire_listings', 'listing')) as t (task, noun)
+    left join app_private.job_runs as r on r.task = t.task
+    group by t.noun
   )
-  select 'subscription_expiry_last_success_timestamp_seconds'::text, '{}'::jsonb,
-    extract(epoch from r.succeeded_at)::double precision
+  select r.noun || '_expiry_last_success_timestamp_seconds', '{}'::jsonb, extract(epoch from r.succeeded_at)::double precision
   from runs as r
   where r.succeeded_at is not null
   union all
-  select 'subscriptions_expired_total', '{}', coalesce(r.expired, 0)::double precision from runs as r;
+  select r.noun || 's_expired_total', '{}', coalesce(r.expired, 0)::double precision from runs as r;
 end
 $function$;
-comment on function app_private.expiry_metrics() is 'When an expiry run last succeeded, in Unix seconds (no row before the first one), and how many subscriptions all runs have expired. See operation_metrics.';
+comment on function app_private.expiry_metrics() is 'When an expiry run of subscriptions and one of listings last succeeded, in Unix seconds (no row before the first one), and how many rows all runs have expired. See operation_metrics.';
 
-CREATE OR REPLACE FUNCTION app_private.find_due_batches(from_at timestamp with time zone, until_at timestamp with time zone, batch_size integer, batches integer)
+CREATE OR REPLACE FUNCTION app_private.find_due_batches(from_at timestamp with time zone, until_at timestamp with time zone, batch_size integer, batches integer, task text DEFAULT 'expire_subscriptions'::text)
  RETURNS TABLE(tids tid[], last_end_at timestamp with time zone)
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
  SET enable_sort TO 'off'
  SET jit TO 'off'
 AS $function$
-  select array_agg(b.tid order by b.tid), max(max(b.end_at)) over ()
-  from (
-    select d.tid, d.end_at, (row_number() over (order by d.tid) - 1) / batch_size as number
+declare
+  v_source record := app_private.expirable(task);
+begin
+  -- @plpgsql_check_options: extra_warnings = off
+  return query execute format($sql$
+    select array_agg(b.tid order by b.tid), max(max(b.ends_at)) over ()
     from (
-      select s.ctid as tid, s.end_at
-      from app_public.dealer_subscriptions as s
-      where s.status = 'active' and s.end_at >= from_at and s.end_at <= until_at
-      order by s.end_at
-      limit batch_size * batches
-    ) as d
-  ) as b
-  group by b.number
-  order by b.number
+      select d.tid, d.ends_at, (row_number() over (order by d.tid) - 1) / $3 as number
+      from (
+        select t.ctid as tid, t.%2$I as ends_at
+        from app_public.%1$I as t
+        where t.status = 'active' and t.%2$I >= $1 and t.%2$I <= $2
+        order by t.%2$I
+        limit $3 * $4
+      ) as d
+    ) as b
+    group by b.number
+    order by b.number
+    $sql$, v_source.table_name, v_source.end_column)
+  using from_at, until_at, batch_size, batches;
+end
 $function$;
-comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer) is 'Finds active subscriptions whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
+comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer,text) is 'Finds active rows whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -2121,12 +2386,42 @@ end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 
+CREATE OR REPLACE FUNCTION app_private.hash_listing(title text, module text, price numeric, currency text, description text, attributes jsonb, images text[], external_id text)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN sha256(convert_to((CASE WHEN (external_id IS NULL) THEN jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images)) ELSE jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images), external_id) END)::text, 'UTF8'::name));
+comment on function app_private.hash_listing(text,text,numeric,text,text,jsonb,text[],text) is 'SHA-256 of the input of createListing. It distinguishes a retry from another listing with the same key.';
+
 CREATE OR REPLACE FUNCTION app_private.invisible_characters()
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN '\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ue000-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff'::text;
 comment on function app_private.invisible_characters() is 'For the brackets of a regular expression: blanks, control and format characters, private use, and whatever else Unicode shows as nothing. Written out, because the classes of Postgres depend on the locale.';
+
+CREATE OR REPLACE FUNCTION app_private.is_charged(listing app_public.listings, idempotency_key uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing_id uuid;
+begin
+  select lc.listing_id into v_listing_id
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = listing.dealer_id and lc.idempotency_key = is_charged.idempotency_key;
+  if v_listing_id <> listing.id then
+    raise exception using
+      errcode = 'FC007',
+      message = 'This idempotency key was used for another listing. Use a new key for each listing.',
+      detail = jsonb_build_object('field', 'idempotencyKey')::text;
+  end if;
+  return v_listing_id is not null;
+end
+$function$;
+comment on function app_private.is_charged(app_public.listings,uuid) is 'Whether the listing was charged with this operation_key before, so that the call is a retry. Raises FC007 if another listing of the dealer was.';
 
 CREATE OR REPLACE FUNCTION app_private.is_email(value text)
  RETURNS boolean
@@ -2243,6 +2538,24 @@ end
 $function$;
 comment on function app_private.ledger_metrics() is 'Result and time of the last ledger check; no row before the first one. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.listing_metrics()
+ RETURNS TABLE(metric text, labels jsonb, value double precision)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  select 'listings_due'::text, '{}'::jsonb, count(*)::double precision
+  from (
+    select from app_public.listings as l
+    where l.status = 'active' and l.expires_at <= statement_timestamp()
+    limit 100000
+  ) as due;
+end
+$function$;
+comment on function app_private.listing_metrics() is 'Number of active listings whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
@@ -2265,6 +2578,35 @@ begin
 end
 $function$;
 comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks the dealer''s row, then its running and pending subscriptions. The caller must read again all that it read before, including the clock.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_listing(listing_id uuid, by_member boolean DEFAULT true)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer_id uuid;
+  v_listing app_public.listings;
+begin
+  select l.dealer_id into v_dealer_id from app_public.listings as l where l.id = lock_listing.listing_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no listing with this id. Please check it.',
+      detail = jsonb_build_object('field', 'listingId')::text;
+  elsif by_member then
+    perform app_private.require_member(v_dealer_id);
+  end if;
+  perform app_private.lock_dealer(v_dealer_id);
+  -- The dealer's lock keeps off other requests, this one keeps off an expiry run.
+  select l.* into v_listing
+  from app_public.listings as l
+  where l.dealer_id = v_dealer_id and l.id = lock_listing.listing_id
+  for update;
+  return v_listing;
+end
+$function$;
+comment on function app_private.lock_listing(uuid,boolean) is 'The first step of every write for a listing: locks its dealer, then the listing, and returns it as it is under these locks. Raises FC004 if there is no such listing, and what require_member raises unless `by_member` is false.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -2444,6 +2786,13 @@ end
 $function$;
 comment on function app_private.open_subscriptions(uuid,timestamp with time zone) is 'The dealer''s subscriptions that have not ended at a moment, running and pending, oldest first, without a lock: for a quote.';
 
+CREATE OR REPLACE FUNCTION app_private.operation_key(operation text, idempotency_key uuid)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (encode(substr(sha256(convert_to(((operation || ' '::text) || idempotency_key), 'UTF8'::name)), 1, 16), 'hex'::text))::uuid;
+comment on function app_private.operation_key(text,uuid) is 'The key under which the ledger keeps a client''s key of an operation: each operation has keys of its own.';
+
 CREATE OR REPLACE FUNCTION app_private.operation_retention()
  RETURNS interval
  LANGUAGE sql
@@ -2498,24 +2847,27 @@ end
 $function$;
 comment on function app_private.pass_pricing_gate(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Returns currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even for free. `segment` and `pricing_type` (null: a package) only describe the request in the error. Raises FC005 if one is missing, FC006 if several VAT rates are valid.';
 
-CREATE OR REPLACE FUNCTION app_private.plan_expiry(OUT due bigint, OUT middle timestamp with time zone, OUT until_at timestamp with time zone)
+CREATE OR REPLACE FUNCTION app_private.plan_expiry(task text DEFAULT 'expire_subscriptions'::text, OUT due bigint, OUT middle timestamp with time zone, OUT until_at timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
+declare
+  v_source record := app_private.expirable(task);
 begin
   until_at := clock_timestamp();
-  select count(*) into due
-  from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= until_at;
-  select s.end_at into middle
-  from app_public.dealer_subscriptions as s where s.status = 'active' and s.end_at <= until_at
-  order by s.end_at
-  offset due / 2
-  limit 1;
+  execute format($sql$
+    select count(*) from app_public.%1$I as t where t.status = 'active' and t.%2$I <= $1
+    $sql$, v_source.table_name, v_source.end_column)
+  into due using until_at;
+  execute format($sql$
+    select t.%2$I from app_public.%1$I as t where t.status = 'active' and t.%2$I <= $1 order by t.%2$I offset $2 / 2 limit 1
+    $sql$, v_source.table_name, v_source.end_column)
+  into middle using until_at, due;
 end
 $function$;
-comment on function app_private.plan_expiry() is 'How many subscriptions are due at `until_at`, the present time, and the median of their ends; null if none is due.';
+comment on function app_private.plan_expiry(text) is 'How many rows of a task are due at `until_at`, the present time, and the median of their ends; null if none is due.';
 
 CREATE OR REPLACE FUNCTION app_private.price_item(unit_price_net numeric, gate app_private.pricing_gate)
  RETURNS app_public.invoice_items
@@ -2527,6 +2879,7 @@ declare
   v_item app_public.invoice_items;
 begin
   v_item.unit_price_net := app_private.money(price_item.unit_price_net, gate.minor_units);
+  v_item.quantity := 1;
   v_item.discount := app_private.money(0, gate.minor_units);
   v_item.net_amount := round(price_item.unit_price_net, gate.minor_units);
   v_item.vat_rate := gate.vat_rate;
@@ -2625,12 +2978,13 @@ AS $function$
 $function$;
 comment on function app_private.record_alert_delivery(uuid,text,text) is 'Records the worker''s attempt to send an alert on a channel. `error` says why it failed; null: the alert was delivered.';
 
-CREATE OR REPLACE FUNCTION app_private.record_consumption(decision app_private.publication_decision, listing_id uuid, action app_public.consumption_kind, user_id uuid)
+CREATE OR REPLACE FUNCTION app_private.record_consumption(decision app_private.publication_decision, listing_id uuid, action app_public.consumption_kind, user_id uuid, number integer DEFAULT 1, idempotency_key uuid DEFAULT NULL::uuid, reverses uuid DEFAULT NULL::uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
+  v_quantity constant integer := case action when 'reversal' then -1 else 1 end;
   v_period_start date;
   v_invoice_id uuid;
   v_item_id uuid;
@@ -2640,7 +2994,7 @@ begin
       perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
     update app_public.dealer_subscriptions as s
-    set used_listing_quota = s.used_listing_quota + 1, updated_at = decision.at
+    set used_listing_quota = s.used_listing_quota + v_quantity, updated_at = decision.at
     where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
   elsif decision.source = 'paid_extra' then
     v_period_start := (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date;
@@ -2660,23 +3014,24 @@ begin
     end if;
     v_item_id := app_private.time_ordered_uuid();
     insert into app_public.invoice_items (
-      dealer_id, id, invoice_id, description, price_config_id, price_version, unit_price_net, discount,
+      dealer_id, id, invoice_id, description, price_config_id, price_version, unit_price_net, discount, quantity,
       net_amount, vat_rate, vat_amount, gross_amount, country, currency, created_at)
     values (
-      decision.dealer_id, v_item_id, v_invoice_id, 'Listing ' || record_consumption.listing_id, decision.price_config_id,
-      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), decision.net_amount,
+      decision.dealer_id, v_item_id, v_invoice_id, case action when 'publication' then 'Listing ' else initcap(action::text collate "C") || ' of listing ' end || record_consumption.listing_id, decision.price_config_id,
+      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), v_quantity, decision.net_amount,
       decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.country, decision.currency, decision.at);
   end if;
   insert into app_public.listing_consumptions (
-    dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
+    dealer_id, listing_id, kind, number, idempotency_key, reverses, source, subscription_id, price_config_id, invoice_item_id,
     net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
   values (
-    decision.dealer_id, record_consumption.listing_id, record_consumption.action, decision.source, decision.subscription_id,
+    decision.dealer_id, record_consumption.listing_id, record_consumption.action, record_consumption.number,
+    record_consumption.idempotency_key, record_consumption.reverses, decision.source, decision.subscription_id,
     decision.price_config_id, v_item_id, decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount,
     decision.currency, record_consumption.user_id, decision.at);
 end
 $function$;
-comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. The caller holds the dealer''s lock.';
+comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid,integer,uuid,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. A reversal does the opposite, with negative amounts. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -2690,6 +3045,21 @@ begin
 end
 $function$;
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
+
+CREATE OR REPLACE FUNCTION app_private.refuse_listing_status(status app_public.listing_status, sentence text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  raise exception using
+    errcode = 'FC008',
+    message = format('This listing is %s. %s', refuse_listing_status.status, refuse_listing_status.sentence),
+    detail = jsonb_build_object('field', 'listingId', 'status', upper(refuse_listing_status.status::text collate "C"))::text;
+end
+$function$;
+comment on function app_private.refuse_listing_status(app_public.listing_status,text) is 'Raises FC008 with the present status of a listing, which forbids the step. `sentence` says what the caller can do.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_overage(country text)
  RETURNS void
@@ -2722,6 +3092,29 @@ begin
 end
 $function$;
 comment on function app_private.refuse_row(text,text,text,text) is 'Refuses a row of app_public as a constraint with the name of the rule would. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message.';
+
+CREATE OR REPLACE FUNCTION app_private.reject_listing(listing app_public.listings, reason text, at timestamp with time zone)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing app_public.listings;
+begin
+  if listing.status = 'pending' then
+    perform app_private.reverse_consumption(listing, at);
+  end if;
+  update app_public.listings as l
+  -- A listing that was active before release 0.3 has no times.
+  set status = 'rejected', published_at = case listing.status when 'active' then coalesce(l.published_at, l.created_at) else l.published_at end,
+    expires_at = case listing.status when 'active' then coalesce(l.expires_at, at) else l.expires_at end, rejected_at = at,
+    rejection_reason = reason, moderation_reason = null, moderation_since = null, updated_at = at
+  where l.dealer_id = listing.dealer_id and l.id = listing.id
+  returning l.* into v_listing;
+  return v_listing;
+end
+$function$;
+comment on function app_private.reject_listing(app_public.listings,text,timestamp with time zone) is 'Rejects a pending listing and gives back what paid for it, or takes an active one down and gives nothing back. The caller holds its lock.';
 
 CREATE OR REPLACE FUNCTION app_private.release_dead_workers()
  RETURNS void
@@ -2873,6 +3266,23 @@ end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
+CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_private.listing_steps as s
+  where s.from_status = require_listing_step.from_status and s.to_status = require_listing_step.to_status;
+  if not found then
+    perform app_private.refuse_listing_status(
+      require_listing_step.from_status, format('It cannot become %s.', require_listing_step.to_status));
+  end if;
+end
+$function$;
+comment on function app_private.require_listing_step(app_public.listing_status,app_public.listing_status) is 'Raises FC008 with the present status unless listing_steps has the step.';
+
 CREATE OR REPLACE FUNCTION app_private.require_member(dealer_id uuid)
  RETURNS uuid
  LANGUAGE plpgsql
@@ -2937,6 +3347,48 @@ end
 $function$;
 comment on function app_private.restrict_database() is 'Lets only the owner and the API''s login connect to this database, and only the owner make temporary tables. The first migration calls it. Call it again in a database that was restored or cloned, because neither copies these rights.';
 
+CREATE OR REPLACE FUNCTION app_private.reverse_consumption(listing app_public.listings, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_paid app_public.listing_consumptions;
+  v_reversal app_private.publication_decision;
+  v_number integer;
+begin
+  select lc.* into strict v_paid
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind in ('publication', 'renewal')
+  order by lc.created_at desc, lc.id desc
+  limit 1;
+  v_reversal.dealer_id := v_paid.dealer_id;
+  v_reversal.at := at;
+  v_reversal.source := v_paid.source;
+  v_reversal.price_config_id := v_paid.price_config_id;
+  v_reversal.net_amount := -v_paid.net_amount;
+  v_reversal.vat_rate := v_paid.vat_rate;
+  v_reversal.vat_amount := -v_paid.vat_amount;
+  v_reversal.gross_amount := -v_paid.gross_amount;
+  v_reversal.currency := v_paid.currency;
+  -- An ended subscription gets nothing back, and its reversal does not name it.
+  select s.id into v_reversal.subscription_id
+  from app_public.dealer_subscriptions as s
+  where s.dealer_id = v_paid.dealer_id and s.id = v_paid.subscription_id and s.status <> 'expired' and at < s.end_at;
+  select it.country, it.price_version, it.unit_price_net, c.minor_units::integer
+  into v_reversal.country, v_reversal.price_version, v_reversal.unit_price_net, v_reversal.minor_units
+  from app_public.invoice_items as it
+  join app_public.currencies as c on c.code = it.currency
+  where it.dealer_id = v_paid.dealer_id and it.id = v_paid.invoice_item_id;
+  select 1 + count(*)::integer into v_number
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind = 'reversal';
+  perform app_private.record_consumption(
+    v_reversal, listing.id, 'reversal', app_public.current_user_id(), v_number, reverses => v_paid.id);
+end
+$function$;
+comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
+
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
  LANGUAGE plpgsql
@@ -2947,14 +3399,15 @@ begin
   perform set_config('synchronous_commit', 'off', true);
   -- Write evicted pages back bit by bit: a burst of writes would hold up the commits of others.
   perform set_config('backend_flush_after', '256kB', true);
-  expired := app_private.expire_rows(tids);
+  expired := app_private.expire_rows(
+    tids, coalesce((select r.task from app_private.job_runs as r where r.id = run_expiry_batch.run_id), 'expire_subscriptions'));
   update app_private.job_runs as r set counted = r.counted + run_expiry_batch.expired
   where r.id = run_expiry_batch.run_id and run_expiry_batch.expired > 0;
   is_publishing := coalesce(
     (select l.created_at from app_public.listings as l order by l.id desc limit 1) > clock_timestamp() - interval '1 second', false);
 end
 $function$;
-comment on function app_private.run_expiry_batch(uuid,tid[]) is 'Expires one batch of a run and counts it in job_runs, in one transaction, so that the count is exact even if the worker dies. Returns how many subscriptions expired, and whether a listing was created within the last second; the run slows down then.';
+comment on function app_private.run_expiry_batch(uuid,tid[]) is 'Expires one batch of a run and counts it in job_runs, in one transaction, so that the count is exact even if the worker dies. The run names the task. Returns how many rows expired, and whether a listing was created within the last second; the run slows down then.';
 
 CREATE OR REPLACE FUNCTION app_private.schedule_expiry(dealer_id uuid, at timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2981,9 +3434,10 @@ AS $function$
 begin
   perform app_private.release_dead_workers();
   perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
+  perform graphile_worker.add_job('expire_listings', job_key := 'expire_listings:missed');
 end
 $function$;
-comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run; a run without due work costs a few index reads.';
+comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run of subscriptions and one of listings. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run of each; a run without due work costs a few index reads.';
 
 CREATE OR REPLACE FUNCTION app_private.send_alert(kind text, key text, message text, details jsonb DEFAULT '{}'::jsonb)
  RETURNS boolean
@@ -3294,6 +3748,7 @@ begin
     return query select * from app_private.verify_listings();
   end if;
   return query select * from app_private.verify_subscriptions();
+  return query select * from app_private.verify_reversals();
   return query select * from app_private.verify_paid_extras();
   return query select * from app_private.verify_invoices();
   return query select * from app_private.verify_purchases();
@@ -3310,25 +3765,37 @@ AS $function$
   -- Both sides come in order from an index alone, without reading the tables. A join would be planned by the
   -- statistics, and where these are wrong it reads a whole table for each range.
   with differing as materialized (
-    select coalesce(l.dealer_id, p.dealer_id) as dealer_id, coalesce(l.id, p.listing_id) as id,
-      l.id is not null as is_listing, coalesce(p.publications, 0) as publications
+    select coalesce(l.dealer_id, p.dealer_id) as dealer_id, coalesce(l.id, p.listing_id) as id, l.id is not null as is_listing
     from (
       select dealer_id, id from app_public.listings where dealer_id between first_dealer_id and last_dealer_id
     ) as l
     full join (
-      select dealer_id, listing_id, count(*) as publications
+      select dealer_id, listing_id, count(*) filter (where kind = 'publication') as publications, bool_or(kind = 'reversal') as is_reversed
       from app_public.listing_consumptions
-      where kind = 'publication' and dealer_id between first_dealer_id and last_dealer_id
+      where dealer_id between first_dealer_id and last_dealer_id
+        -- Each id is. The condition lets the database use the partial index; IS NOT NULL would be removed before that.
+        and listing_id >= '00000000-0000-0000-0000-000000000000'
       group by dealer_id, listing_id
     ) as p on p.dealer_id = l.dealer_id and p.listing_id = l.id
-    where l.id is null or p.publications is distinct from 1
+    where l.id is null or p.publications is distinct from 1 or p.is_reversed
   )
+  -- Few listings are left, and their rows are read.
   select
     case when d.is_listing then 'a listing does not have exactly one publication in the ledger' else 'a publication in the ledger has no listing' end,
-    d.dealer_id, d.id, jsonb_build_object('publications', d.publications)
+    d.dealer_id, d.id, jsonb_build_object('publications', p.standing)
   from differing as d
+  cross join lateral (
+    select count(*) filter (where r.id is null) as standing, count(*) as publications
+    from app_public.listing_consumptions as lc
+    left join app_public.listing_consumptions as r on r.dealer_id = lc.dealer_id and r.reverses = lc.id
+    where lc.dealer_id = d.dealer_id and lc.listing_id = d.id and lc.kind = 'publication'
+  ) as p
+  where not d.is_listing or p.standing <> 1 and not exists (
+    select from app_public.listings as l
+    where l.dealer_id = d.dealer_id and l.id = d.id and p.standing = 0 and p.publications > 0
+      and l.status = 'rejected' and l.published_at is null)
 $function$;
-comment on function app_private.verify_listings(uuid,uuid) is 'Finds listings that do not have exactly one publication in the ledger, and publications without a listing, for all dealers or a range of dealer ids. `id` is the listing''s.';
+comment on function app_private.verify_listings(uuid,uuid) is 'Finds listings that do not have exactly one publication in the ledger that was not given back (none if the listing was rejected before it was ever active), and publications without a listing, for all dealers or a range of dealer ids. `id` is the listing''s.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_listings_from(first_dealer_id uuid, size integer DEFAULT 10000, OUT in_order boolean, OUT next_dealer_id uuid)
  RETURNS record
@@ -3419,6 +3886,29 @@ AS $function$
 $function$;
 comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
 
+CREATE OR REPLACE FUNCTION app_private.verify_reversals()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select 'a reversal is not the opposite of the row that it gives back', r.dealer_id, r.id, jsonb_build_object('reverses', r.reverses)
+  from app_public.listing_consumptions as r
+  left join app_public.listing_consumptions as o on o.dealer_id = r.dealer_id and o.id = r.reverses
+  where r.reverses is not null and (
+    o.kind is null or o.kind = 'reversal' or r.created_at < o.created_at
+    or r.subscription_id <> o.subscription_id
+    or (r.listing_id, r.source, r.currency, r.vat_rate, r.net_amount, r.vat_amount, r.gross_amount, r.price_config_id)
+      is distinct from (o.listing_id, o.source, o.currency, o.vat_rate, -o.net_amount, -o.vat_amount, -o.gross_amount, o.price_config_id))
+  union all
+  select 'what paid for a rejected listing was not given back', l.dealer_id, l.id, jsonb_build_object('consumption', lc.id)
+  from app_public.listings as l
+  join app_public.listing_consumptions as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id and lc.kind <> 'reversal'
+  where l.status = 'rejected' and l.rejected_at is not null and l.published_at is null
+    and not exists (select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id)
+$function$;
+comment on function app_private.verify_reversals() is 'Finds reversals that are not the opposite of the row that they give back (`id` is the reversal''s), and listings that were rejected before they were ever active and not given back (`id` is the listing''s).';
+
 CREATE OR REPLACE FUNCTION app_private.verify_subscriptions()
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE sql
@@ -3436,16 +3926,16 @@ AS $function$
     jsonb_build_object('used', s.used_listing_quota, 'included', s.included_listing_quota, 'ledger_rows', coalesce(lc.ledger_rows, 0))
   from app_public.dealer_subscriptions as s
   full join (
-    select dealer_id, subscription_id, count(*) as ledger_rows
+    select dealer_id, subscription_id, sum(case kind when 'reversal' then -1 else 1 end) as ledger_rows
     from app_public.listing_consumptions
-    where source = 'subscription_quota'
+    where source = 'subscription_quota' and subscription_id is not null
     group by dealer_id, subscription_id
   ) as lc on lc.dealer_id = s.dealer_id and lc.subscription_id = s.id
   where s.id is null
     or s.used_listing_quota <> coalesce(lc.ledger_rows, 0)
     or s.used_listing_quota not between 0 and s.included_listing_quota
 $function$;
-comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
+comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows that were not given back, or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
 
 CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_type text, resource_id uuid, old_values jsonb, new_values jsonb, ip inet DEFAULT (NULLIF(current_setting('forecourt.client_ip'::text, true), ''::text))::inet)
  RETURNS void
@@ -3706,12 +4196,14 @@ begin
   select lc.*
   from app_public.listing_consumptions as lc
   where lc.dealer_id = consumption_of_listing.dealer_id and lc.listing_id = consumption_of_listing.listing_id
-    and lc.kind = 'publication';
+    and lc.kind = 'publication'
+  order by lc.number desc
+  limit 1;
 end
 $function$;
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_admin;
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
-comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger row of a listing''s publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
+comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger row of a listing''s last publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type, idempotency_key uuid DEFAULT NULL::uuid)
  RETURNS app_public.dealers
@@ -3766,7 +4258,7 @@ comment on function app_public.create_dealer(text,text,app_public.dealer_type,uu
 @resultFieldName dealer
 Creates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
 
-CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[])
+CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], external_id text DEFAULT NULL::text)
  RETURNS app_public.listings
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -3774,8 +4266,9 @@ CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  v_payload_hash constant bytea := sha256(convert_to(
-    jsonb_build_array(title, module, trim_scale(price), currency, description, attributes, to_jsonb(images))::text, 'UTF8'));
+  v_external_id constant text := nullif(app_private.to_nfc(btrim(external_id)), '');
+  v_payload_hash constant bytea := app_private.hash_listing(
+    title, module, price, currency, description, attributes, images, v_external_id);
   v_user_id constant uuid := app_public.current_user_id();
   v_dealer app_public.dealers;
   v_subscriptions app_public.dealer_subscriptions[];
@@ -3795,14 +4288,16 @@ begin
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
   -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
-  select l.id, array(
+  select l.id, cc.listing_days, case when v_dealer.is_trusted or cc.moderation = 'after' then 'active' else 'pending' end::app_public.listing_status,
+    case when not v_dealer.is_trusted then case cc.moderation when 'after' then 'published' else 'new' end end::app_public.moderation_reason, array(
     select s from app_public.dealer_subscriptions as s
     where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'
       and (s.end_at is null or s.status = 'active' or s.end_at > now())
     order by s.id
     for update)
-  into v_listing.id, v_subscriptions
+  into v_listing.id, v_listing.listing_days, v_listing.status, v_listing.moderation_reason, v_subscriptions
   from (values (true)) as always
+  left join app_public.country_currencies as cc on cc.country = v_dealer.country
   left join app_public.listings as l on l.dealer_id = create_listing.dealer_id and l.idempotency_key = create_listing.idempotency_key;
   if v_listing.id is not null then
     return app_private.replay_listing(create_listing.dealer_id, create_listing.idempotency_key, v_payload_hash);
@@ -3812,20 +4307,18 @@ begin
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
   v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota, v_subscriptions);
-  if create_listing.currency = v_decision.currency then
-    v_minor_units := v_decision.minor_units;
-  else
-    -- Unknown currency: keep the amount as it is; the foreign key refuses the row.
+  v_minor_units := v_decision.minor_units;
+  if create_listing.currency <> v_decision.currency then
+    -- Unknown currency: keep the amount as it is; the foreign key refuses the row. Not in the insert, which would then be planned each time.
     select c.minor_units::integer into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
   end if;
-  insert into app_public.listings (
-    dealer_id, title, module, price, currency, description, attributes, images,
-    idempotency_key, payload_hash, created_by, created_at, updated_at)
-  values (
-    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
-    app_private.money(create_listing.price, v_minor_units), create_listing.currency,
-    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
-    coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'),
+  insert into app_public.listings (dealer_id, status, title, module, price, currency, description, attributes, images, external_id, listing_days, published_at, expires_at,
+    moderation_reason, moderation_since, idempotency_key, payload_hash, created_by, created_at, updated_at)
+  values (v_dealer.id, v_listing.status, app_private.to_nfc(btrim(create_listing.title)), create_listing.module, app_private.money(create_listing.price, v_minor_units),
+    create_listing.currency, app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
+    coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'), v_external_id, v_listing.listing_days,
+    case v_listing.status when 'active' then v_at end, case v_listing.status when 'active' then v_at + v_listing.listing_days * interval '24 hours' end,
+    v_listing.moderation_reason, case when v_listing.moderation_reason is not null then v_at end,
     create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
   -- The API reads the setting in the same statement and counts the publication by it. A replay does not set it.
@@ -3834,11 +4327,11 @@ begin
   return v_listing;
 end
 $function$;
-grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) to forecourt_admin;
-grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) to forecourt_dealer;
-comment on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[]) is '@behavior +mutationField
+grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[],text) to forecourt_admin;
+grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[],text) to forecourt_dealer;
+comment on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[],text) is '@behavior +mutationField
 @resultFieldName listing
-Publishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates a PENDING listing, in one transaction. The same idempotency key with the same input returns the same listing.';
+Publishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates the listing, in one transaction. It is PENDING until an admin approves it; it is ACTIVE at once for a trusted dealer, and in a country that moderates afterwards. The same idempotency key with the same input returns the same listing.';
 
 CREATE OR REPLACE FUNCTION app_public.current_dealer_ids()
  RETURNS uuid[]
@@ -3890,6 +4383,60 @@ grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
 comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings calls it with a row''s own dealer_id.';
 
+CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  return app_private.end_listing(listing_id, 'sold');
+end
+$function$;
+grant execute on function app_public.mark_listing_sold(uuid) to forecourt_admin;
+grant execute on function app_public.mark_listing_sold(uuid) to forecourt_dealer;
+comment on function app_public.mark_listing_sold(uuid) is '@behavior +mutationField
+@resultFieldName listing
+Marks an active listing of one of the caller''s dealers as sold, so that it is no longer shown. Nothing is given back. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.moderate_listing(listing_id uuid, decision app_public.moderation_decision, reason text DEFAULT NULL::text, updated_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason constant text := nullif(app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n'))), '');
+  v_listing app_public.listings;
+begin
+  if moderate_listing.decision = 'reject' and v_reason is null then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please say why the listing is rejected. The dealer reads the reason.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  v_listing := app_private.lock_listing(moderate_listing.listing_id, by_member => false);
+  if moderate_listing.decision = 'approve' and v_listing.status = 'active' and v_listing.moderation_since is null
+    or moderate_listing.decision = 'reject' and v_listing.status = 'rejected'
+  then
+    return v_listing;
+  elsif v_listing.status not in ('pending', 'active') then
+    perform app_private.refuse_listing_status(v_listing.status, 'Only a pending or active listing can be reviewed.');
+  elsif v_listing.updated_at <> moderate_listing.updated_at then
+    perform app_private.refuse_listing_status(v_listing.status, 'It has changed since you read it. Please read it again.');
+  elsif moderate_listing.decision = 'approve' then
+    return app_private.approve_listing(v_listing, clock_timestamp());
+  end if;
+  return app_private.reject_listing(v_listing, v_reason, clock_timestamp());
+end
+$function$;
+grant execute on function app_public.moderate_listing(uuid,app_public.moderation_decision,text,timestamp with time zone) to forecourt_admin;
+comment on function app_public.moderate_listing(uuid,app_public.moderation_decision,text,timestamp with time zone) is '@behavior +mutationField
+@resultFieldName listing
+For admins: approves or rejects a pending or active listing, and takes it out of the moderation queue. REJECT needs a `reason`, which the dealer reads. With `updatedAt`, a listing that has changed since then is refused (409). The same decision again changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.oldest_release()
  RETURNS text
  LANGUAGE sql
@@ -3907,6 +4454,7 @@ CREATE OR REPLACE FUNCTION app_public.operation_metrics()
 AS $function$
 begin
   return query select m.* from app_private.subscription_metrics() as m;
+  return query select m.* from app_private.listing_metrics() as m;
   return query select m.* from app_private.expiry_metrics() as m;
   return query select m.* from app_private.ledger_metrics() as m;
   return query select m.* from app_private.job_metrics() as m;
@@ -4026,6 +4574,79 @@ $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_key constant uuid := app_private.operation_key('renewListing', idempotency_key);
+  v_listing app_public.listings := app_private.lock_listing(listing_id);
+  v_at constant timestamptz := clock_timestamp();
+  -- An ended listing that no expiry run has recorded yet is expired already.
+  v_has_ended constant boolean := v_listing.status = 'expired' or v_listing.status = 'active' and v_listing.expires_at <= v_at;
+begin
+  if app_private.is_charged(v_listing, v_key) then
+    return v_listing;
+  elsif v_listing.status not in ('active', 'expired') then
+    perform app_private.refuse_listing_status(v_listing.status, 'Only an active or expired listing can be renewed.');
+  elsif v_has_ended and v_listing.expires_at + interval '4320 hours' > v_at is not true then
+    perform app_private.refuse_listing_status(v_listing.status, 'It ended more than 180 days ago. Please publish it as a new listing.');
+  elsif v_has_ended is not true and v_listing.expires_at - interval '720 hours' <= v_at is not true then
+    perform app_private.refuse_listing_status(v_listing.status, 'It can be renewed in its last 30 days.');
+  end if;
+  perform app_private.charge_listing(v_listing, 'renewal', v_key, v_at);
+  update app_public.listings as l
+  set status = 'active', published_at = case when v_has_ended then v_at else l.published_at end,
+    expires_at = case when v_has_ended then v_at else l.expires_at end + l.listing_days * interval '24 hours', updated_at = v_at
+  where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
+  returning l.* into v_listing;
+  return v_listing;
+end
+$function$;
+grant execute on function app_public.renew_listing(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.renew_listing(uuid,uuid) to forecourt_dealer;
+comment on function app_public.renew_listing(uuid,uuid) is '@behavior +mutationField
+@resultFieldName listing
+Charges a listing like a new one, and shows it for another period. In its last 30 days that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.resubmit_listing(listing_id uuid, idempotency_key uuid)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_key constant uuid := app_private.operation_key('resubmitListing', idempotency_key);
+  v_listing app_public.listings := app_private.lock_listing(listing_id);
+  v_at constant timestamptz := clock_timestamp();
+begin
+  if app_private.is_charged(v_listing, v_key) then
+    return v_listing;
+  end if;
+  perform app_private.require_listing_step(v_listing.status, 'pending');
+  if v_listing.rejected_at + interval '720 hours' > v_at is not true then
+    perform app_private.refuse_listing_status(v_listing.status, 'More than 30 days have passed since. Please publish it as a new listing.');
+  end if;
+  -- The publication of a listing that was taken down stays in the ledger, so its second time is a renewal.
+  perform app_private.charge_listing(
+    v_listing, case when v_listing.published_at is null then 'publication' else 'renewal' end::app_public.consumption_kind, v_key, v_at);
+  update app_public.listings as l
+  set status = 'pending', rejected_at = null, rejection_reason = null, moderation_reason = 'resubmitted', moderation_since = v_at, updated_at = v_at
+  where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
+  returning l.* into v_listing;
+  return v_listing;
+end
+$function$;
+grant execute on function app_public.resubmit_listing(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.resubmit_listing(uuid,uuid) to forecourt_dealer;
+comment on function app_public.resubmit_listing(uuid,uuid) is '@behavior +mutationField
+@resultFieldName listing
+Submits a listing again that was rejected in the last 30 days: charges it like a new one, and makes it PENDING. The same idempotency key for the same listing changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
  LANGUAGE plpgsql
@@ -4131,3 +4752,73 @@ end
 $function$;
 grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
 comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.update_listing(listing_id uuid, title text DEFAULT NULL::text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], price numeric DEFAULT NULL::numeric, external_id text DEFAULT NULL::text)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_old constant app_public.listings := app_private.lock_listing(listing_id);
+  v_new app_public.listings := v_old;
+  v_dealer app_public.dealers;
+begin
+  select d.* into v_dealer from app_public.dealers as d where d.id = v_old.dealer_id;
+  if not v_dealer.is_active then
+    perform app_private.require_publisher(v_dealer);
+  elsif v_old.status not in ('pending', 'active', 'rejected') then
+    perform app_private.refuse_listing_status(v_old.status, 'It can no longer be changed.');
+  end if;
+  v_new.title := coalesce(app_private.to_nfc(btrim(update_listing.title)), v_old.title);
+  -- An empty text clears the column.
+  v_new.description := nullif(coalesce(app_private.to_nfc(replace(update_listing.description, E'\r\n', E'\n')), v_old.description), '');
+  v_new.external_id := nullif(coalesce(app_private.to_nfc(btrim(update_listing.external_id)), v_old.external_id), '');
+  v_new.attributes := coalesce(update_listing.attributes, v_old.attributes);
+  v_new.images := coalesce(update_listing.images, v_old.images);
+  v_new.price := coalesce(
+    app_private.money(update_listing.price, (
+      select c.minor_units::integer from app_public.currencies as c where c.code = v_old.currency)),
+    v_old.price);
+  if v_new is not distinct from v_old then
+    return v_old;
+  end if;
+  if v_old.status = 'active' and v_old.moderation_since is null and not v_dealer.is_trusted
+    and (v_new.title, v_new.description, v_new.attributes, v_new.images)
+      is distinct from (v_old.title, v_old.description, v_old.attributes, v_old.images)
+  then
+    v_new.moderation_reason := 'edited';
+    v_new.moderation_since := clock_timestamp();
+  end if;
+  update app_public.listings as l
+  set title = v_new.title, description = v_new.description, attributes = v_new.attributes, images = v_new.images, price = v_new.price,
+    external_id = v_new.external_id, moderation_reason = v_new.moderation_reason, moderation_since = v_new.moderation_since,
+    updated_at = clock_timestamp()
+  where l.dealer_id = v_old.dealer_id and l.id = v_old.id
+  returning l.* into v_new;
+  return v_new;
+end
+$function$;
+grant execute on function app_public.update_listing(uuid,text,text,jsonb,text[],numeric,text) to forecourt_admin;
+grant execute on function app_public.update_listing(uuid,text,text,jsonb,text[],numeric,text) to forecourt_dealer;
+comment on function app_public.update_listing(uuid,text,text,jsonb,text[],numeric,text) is '@behavior +mutationField
+@resultFieldName listing
+Changes a pending, active or rejected listing of one of the caller''s dealers. A field that is absent or null stays; an empty text clears `description` and `externalId`. An active listing stays active. A change of more than its price and its reference puts it into the moderation queue, unless the dealer is trusted.';
+
+CREATE OR REPLACE FUNCTION app_public.withdraw_listing(listing_id uuid)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  return app_private.end_listing(listing_id, 'withdrawn');
+end
+$function$;
+grant execute on function app_public.withdraw_listing(uuid) to forecourt_admin;
+grant execute on function app_public.withdraw_listing(uuid) to forecourt_dealer;
+comment on function app_public.withdraw_listing(uuid) is '@behavior +mutationField
+@resultFieldName listing
+Takes a pending or active listing of one of the caller''s dealers down for good. Nothing is given back. A second call changes nothing.';

@@ -78,11 +78,15 @@ export function makeFreshRowsPlugin(onPublished: (source: string) => void): Grap
   )
 }
 
-/** A listing may have several ledger rows, but one publication. The condition also lets the database use the partial index. */
+/** A listing may have several ledger rows. Its last publication is the one that was not given back, if there is one. */
 function publicationOnly<T>($consumption: T): T {
   if ($consumption instanceof PgSelectSingleStep) {
     const $rows = $consumption.getClassStep() as PgSelectStep<Resource>
-    $rows.where(sql`${$rows.alias}.kind = 'publication'`)
+    const row = $rows.alias
+    $rows.where(sql`${row}.kind = 'publication' and not exists (
+      select from app_public.listing_consumptions as later
+      where later.dealer_id = ${row}.dealer_id and later.listing_id = ${row}.listing_id
+        and later.kind = 'publication' and later.number > ${row}.number)`)
   }
   return $consumption
 }

@@ -22,12 +22,16 @@ export async function installGraphql(
   await instance.createServ(grafserv).addTo(app, server)
 }
 
-/** The messages for violated constraints: comments on constraints that begin with `@field name`. */
+/** The messages for violated constraints: comments on constraints and partial unique indexes that begin with `@field name`. */
 export async function readConstraintMessages(pool: pg.Pool): Promise<ConstraintMessages> {
   const { rows } = await pool.query<{ name: string; comment: string }>(`
     select c.conname as name, obj_description(c.oid, 'pg_constraint') as comment
     from pg_constraint as c
     where c.connamespace = 'app_public'::regnamespace and obj_description(c.oid, 'pg_constraint') like '@field %'
+    union all
+    select c.relname, obj_description(c.oid, 'pg_class')
+    from pg_class as c
+    where c.relnamespace = 'app_public'::regnamespace and c.relkind = 'i' and obj_description(c.oid, 'pg_class') like '@field %'
   `)
   return new Map(
     rows.map(({ name, comment }) => {

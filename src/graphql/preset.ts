@@ -148,7 +148,7 @@ const OptInPlugin: GraphileConfig.Plugin = {
   },
 }
 
-/** `id` stays `id`, and the values of an enum are UPPER_CASE. */
+/** `id` stays `id`, the values of an enum are UPPER_CASE, and `@connectionField` names the rows of a view. */
 const NamesPlugin: GraphileConfig.Plugin = {
   name: 'NamesPlugin',
   version: '1.0.0',
@@ -156,6 +156,10 @@ const NamesPlugin: GraphileConfig.Plugin = {
     replace: {
       _attributeName(previous, _options, details) {
         return previous?.({ ...details, skipRowId: true }) ?? details.attributeName
+      },
+      allRowsConnection(previous, _options, resource) {
+        const name = resource.extensions?.tags?.connectionField
+        return typeof name === 'string' ? name : (previous?.(resource) ?? resource.name)
       },
       enumValue(previous, _options, value, codec) {
         return (previous?.(value, codec) ?? value).toUpperCase()

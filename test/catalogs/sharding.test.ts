@@ -30,6 +30,7 @@ const SHARED = [
   'app_private.ledger_checks',
   'app_private.pricing_conflicts',
   'app_private.job_runs',
+  'app_private.listing_steps',
   'app_private.operation_settings',
   'app_private.rate_limit_counters',
   'app_public.audit_logs',

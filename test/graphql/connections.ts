@@ -12,7 +12,7 @@ import {
 } from 'graphql'
 
 /** The columns that tell the rows of a type apart, best first. */
-const KEYS = ['id', 'key', 'scope']
+const KEYS = ['id', 'key', 'scope', 'listingId']
 /** Orders of no column. */
 const WHOLE = ['NATURAL', 'PRIMARY_KEY']
 

@@ -26,10 +26,18 @@ select key, country, '{"en": "Test"}', 49, 'EUR', 30, 10
 from unnest(array['basic', 'premium']) as key, unnest(array['AA', 'AB']) as country;
 
 insert into app_public.listings (
-  dealer_id, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at)
+  dealer_id, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, moderation_reason,
+  moderation_since)
 select md5('dealer ' || 1 + n % 2)::uuid, 'active', 'A car', 'auto', 9900, 'EUR', gen_random_uuid(), '', gen_random_uuid(),
+  date_trunc('day', now()) - interval '1 hour' * (n / 2), case when n < 2 then 'edited' else 'published' end::app_public.moderation_reason,
   date_trunc('day', now()) - interval '1 hour' * (n / 2)
 from generate_series(0, 3) as n;
+
+insert into app_public.listing_consumptions (
+  dealer_id, listing_id, kind, number, reverses, source, net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+select l.dealer_id, l.id, case when n < 3 then 'renewal' else 'reversal' end::app_public.consumption_kind, n,
+  case when n > 2 then gen_random_uuid() end, 'free_quota', 0, 19, 0, 0, 'EUR', gen_random_uuid(), date_trunc('day', now()) - interval '1 hour' * (n / 2)
+from (select * from app_public.listings order by id limit 1) as l, generate_series(1, 4) as n;
 
 insert into app_public.invoices (dealer_id, id, kind, country, currency)
 select md5('dealer ' || 1 + n % 2)::uuid, md5('invoice ' || n)::uuid, 'package', 'AA', 'EUR' from generate_series(0, 3) as n;

@@ -17,6 +17,7 @@ import {
 import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { buyPackage, register } from '../support/graphqlOperations.ts'
+import { makeListing, type Status } from '../support/listings.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
 
@@ -63,6 +64,28 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     },
     also: 'listing { consumption { source netAmount vatRate grossAmount currency } }',
   }),
+  updateListing: async world => ({
+    input: {
+      listingId: await newListing(world),
+      title: 'Another title',
+      price: '9800',
+      externalId: randomUUID(),
+    },
+  }),
+  withdrawListing: async world => ({ input: { listingId: await newListing(world) } }),
+  markListingSold: async world => ({ input: { listingId: await newListing(world, 'ACTIVE') } }),
+  renewListing: async world => ({
+    input: { listingId: await newListing(world, 'EXPIRED'), idempotencyKey: randomUUID() },
+    also: 'listing { consumption { source netAmount vatRate grossAmount currency } }',
+  }),
+  resubmitListing: async world => ({
+    input: { listingId: await newListing(world, 'REJECTED'), idempotencyKey: randomUUID() },
+    also: 'listing { consumption { source netAmount vatRate grossAmount currency } }',
+  }),
+  moderateListing: async world => ({
+    token: world.admin,
+    input: { listingId: await newListing(world), decision: 'APPROVE' },
+  }),
   buyPackage: async ({ database, server }) => {
     const { token, dealerId, country } = await makeSeller(database, server)
     const packageId = await makePackage(database.owner, { country })
@@ -90,10 +113,14 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   quoteListing: ({ seller }) => ({ args: { dealerId: seller.dealerId } }),
   dealerPackages: ({ seller }) => ({ args: { condition: { country: seller.country } } }),
   listings: () => ({ args: { first: 20, orderBy: ['CREATED_AT_DESC'] } }),
+  moderationQueue: ({ admin }) => ({ token: admin }),
   auditLogs: ({ admin }) => ({ token: admin }),
   pricingGaps: ({ admin }) => ({ token: admin }),
   rateLimitPolicies: ({ admin }) => ({ token: admin }),
 }
+
+const newListing = ({ database, seller }: SampleWorld, status?: Status) =>
+  makeListing(database.owner, seller, status)
 
 const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
 

@@ -136,8 +136,15 @@ test('listings are reached by the fields below alone', async () => {
     'ListingConnection.edges',
     'ListingConnection.nodes',
     'ListingEdge.node',
+    'MarkListingSoldPayload.listing',
+    'ModerateListingPayload.listing',
+    'ModerationQueue.listing',
     'Query.listing',
     'Query.listings',
+    'RenewListingPayload.listing',
+    'ResubmitListingPayload.listing',
+    'UpdateListingPayload.listing',
+    'WithdrawListingPayload.listing',
   ])
 })
 

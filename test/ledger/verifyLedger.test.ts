@@ -74,7 +74,7 @@ const ALLOW_ANY_QUOTA =
   'alter table app_public.dealer_subscriptions drop constraint dealer_subscriptions_valid'
 
 const DUPLICATE_LEDGER_ROW = [
-  'drop index app_public.ux_listing_consumptions_one_publication',
+  'drop index app_public.ux_listing_consumptions_number',
   `insert into app_public.listing_consumptions
    select again.* from app_public.listing_consumptions as free,
      jsonb_populate_record(free, jsonb_build_object('id', gen_random_uuid())) as again

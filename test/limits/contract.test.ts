@@ -232,6 +232,7 @@ test('only an admin reads the policies in GraphQL', async () => {
     'auth_register',
     'checkout_init',
     'listing_create',
+    'listing_write',
     'pricing_quote',
     'public_read',
     'user_read',

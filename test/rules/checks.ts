@@ -32,7 +32,6 @@ export const SYSTEM_CHECKS: Record<string, Check> = {
     [0, -1],
     [1, null],
   ),
-  'app_private.expiry_progress expiry_progress_one_row': ONE_ROW,
   'app_private.job_runs job_runs_counted_not_negative': check('counted', [-1], [0, 1]),
   'app_private.job_runs job_runs_error_has_end': {
     refused: [{ error: 'failed', finished_at: null }],
@@ -129,6 +128,11 @@ export const ACCOUNT_CHECKS: Record<string, Check> = {
 export const PRICING_CHECKS: Record<string, Check> = {
   'app_public.currencies currencies_code_form': check('code', ['EU', 'EURO', 'eur', 'EU1'], ['AAA', 'ZZZ']),
   'app_public.currencies currencies_minor_units_range': check('minor_units', [-1, 5], [0, 4]),
+  'app_public.country_currencies country_currencies_listing_days_range': check(
+    'listing_days',
+    [0, 3661],
+    [1, 3660],
+  ),
   'app_public.country_currencies country_currencies_country_form': COUNTRY,
   'app_public.vat_rates vat_rates_country_form': COUNTRY,
   'app_public.vat_rates vat_rates_rate_range': check('rate', ['-0.0001', '100.0001', 'NaN'], ['0', '100']),

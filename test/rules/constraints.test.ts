@@ -7,9 +7,10 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { ACCOUNT_CHECKS, PRICING_CHECKS, SYSTEM_CHECKS } from './checks.ts'
 import { acceptedChanges, FOREIGN_KEYS, type ForeignKey, refusedChanges, UNIQUE_KEYS } from './keys.ts'
+import { LISTING_CHECKS } from './listingChecks.ts'
 import { rowRules } from './rowRules.ts'
 import { isolate, plant, planting, type Row } from './rows.ts'
-import { BILLING_CHECKS, LISTING_CHECKS, SUBSCRIPTION_CHECKS } from './salesChecks.ts'
+import { BILLING_CHECKS, SUBSCRIPTION_CHECKS } from './salesChecks.ts'
 import { type Seeded, seedDatabase } from './seed.ts'
 
 const CHECKS = Object.entries({
@@ -35,8 +36,10 @@ const NULLABLE: Record<string, string> = {
   'app_public.dealer_subscriptions': 'end_at invoice_id start_at',
   'app_public.invoice_items': 'package_id price_config_id price_version',
   'app_public.invoices': 'paid_at period_start',
-  'app_public.listing_consumptions': 'invoice_item_id price_config_id subscription_id',
-  'app_public.listings': 'description',
+  'app_public.listing_consumptions':
+    'idempotency_key invoice_item_id price_config_id reverses subscription_id',
+  'app_public.listings':
+    'description expires_at external_id moderation_reason moderation_since published_at rejected_at rejection_reason',
 }
 
 const TABLES = `
@@ -102,11 +105,13 @@ test.each(FOREIGN_KEYS)(
   key =>
     planting(seeded.database, async client => {
       await isolate(client, key.table, key.name)
+      // the key of a table that refers to itself is still there
+      const other = key.target === key.table ? { id: randomUUID() } : {}
       const where = `${key.columns.at(-1)} is not null`
       for (const changes of await strangers(client, key)) {
-        expect(await plant(client, key.table, changes, where)).toBe(`23503 ${key.name}`)
+        expect(await plant(client, key.table, { ...changes, ...other }, where)).toBe(`23503 ${key.name}`)
       }
-      expect(await plant(client, key.table, {}, where)).toBe('accepted')
+      expect(await plant(client, key.table, other, where)).toBe('accepted')
       const remove = `delete from ${key.target} where (${key.targetColumns}) in (select ${key.columns} from ${key.table})`
       await client.query(`alter table ${key.target} disable trigger user`)
       await expect(client.query(remove)).rejects.toMatchObject({ code: '23503' })

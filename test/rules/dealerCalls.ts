@@ -21,6 +21,7 @@ export const READING: Record<string, string> = {
   open_subscriptions: `select array(select s.id from unnest(app_private.open_subscriptions($1, ${NOW})) as s) as found`,
   decide_publication: `select r.source, r.subscription_id, r.starts_subscription, r.free_remaining, r.subscription_remaining
     from app_private.decide_publication($1, 'DE', ${NOW}, false) as r`,
+  is_charged: `select app_private.is_charged(l, '${KEY}') as found from app_public.listings as l where l.dealer_id = $1 and l.id = $listing`,
   consumption_of_listing:
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
   is_open_dealer: 'select app_public.is_open_dealer($1)',
@@ -68,6 +69,22 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
     call: "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')",
     changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
   },
+  approve_listing: {
+    call: `select app_private.approve_listing(l, ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.status = 'pending'`,
+    changed: ['listings'],
+  },
+  charge_listing: {
+    call: `select app_private.charge_listing(l, 'renewal', gen_random_uuid(), ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.status = 'active'`,
+    changed: ['dealer_subscriptions', 'listing_consumptions'],
+  },
+  reverse_consumption: {
+    call: `select app_private.reverse_consumption(l, ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.moderation_reason = 'resubmitted'`,
+    changed: ['invoices', 'invoice_items', 'listing_consumptions'],
+  },
+  reject_listing: {
+    call: `select app_private.reject_listing(l, 'A test.', ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.status = 'active'`,
+    changed: ['listings'],
+  },
   // one by a subscription and one by a price
   record_consumption: {
     call: `select app_private.record_consumption(charge.d, l.id, 'publication', l.created_by)
@@ -78,7 +95,7 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
       join app_public.listings as l on l.dealer_id = $1 and l.title = charge.title`,
     changed: ['invoices', 'invoice_items', 'dealer_subscriptions', 'listing_consumptions'],
     prepare: `insert into app_public.listings select (jsonb_populate_record(l, jsonb_build_object(
-        'id', gen_random_uuid(), 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
+        'id', gen_random_uuid(), 'external_id', null, 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
       from app_public.listings as l, (values ('Included'), ('Extra')) as t (title) where l.dealer_id = $1 and l.status = 'active'`,
   },
 }
@@ -94,6 +111,14 @@ export const SHARED = [
 /** Tried in the tests below. */
 export const BY_ID = [
   'cancel_subscription',
+  'end_listing',
+  'lock_listing',
+  'mark_listing_sold',
+  'moderate_listing',
+  'renew_listing',
+  'resubmit_listing',
+  'update_listing',
+  'withdraw_listing',
   'pay_invoice',
   'replay_dealer',
   'require_member',

@@ -65,6 +65,11 @@ export const FOREIGN_KEYS: ForeignKey[] = [
     'invoice_item_id',
     'app_public.invoice_items',
   ),
+  toOwn(
+    'app_public.listing_consumptions listing_consumptions_reverses',
+    'reverses',
+    'app_public.listing_consumptions',
+  ),
   toPrice('app_public.listing_consumptions listing_consumptions_price_config_id_fkey'),
   toCurrency('app_public.listing_consumptions listing_consumptions_currency_fkey'),
 ]
@@ -112,6 +117,8 @@ export const OTHER: Row = {
   dealer_id: UNKNOWN,
   email: 'other@example.com',
   email_hash: '\\x02',
+  external_id: 'other',
+  from_status: 'sold',
   id: UNKNOWN,
   idempotency_key: UNKNOWN,
   invoice_id: UNKNOWN,
@@ -123,20 +130,24 @@ export const OTHER: Row = {
   period_start: '2001-01-01',
   price_version: 99,
   pricing_type: 'premium_fee',
+  reverses: UNKNOWN,
   scope: 'other_scope',
   segment: 'individual',
+  task: 'other',
+  to_status: 'sold',
   user_id: UNKNOWN,
+  'app_public.listing_consumptions.kind': 'renewal',
   'app_private.rate_limit_counters.key': '\\x02',
   'app_private.pricing_conflicts.code': 'pricing_config_ambiguous',
 }
 
 /** Tables of one row: their key is a column with one possible value, so no neighbour is valid. */
-const ONE_ROW = ['app_private.account_keys', 'app_private.operation_settings', 'app_private.expiry_progress']
+const ONE_ROW = ['app_private.account_keys', 'app_private.operation_settings']
 
 export const UNIQUE_KEYS: UniqueKey[] = [
   unique('app_private.account_keys account_keys_pkey', 'id'),
   unique('app_private.operation_settings operation_settings_pkey', 'only_row'),
-  unique('app_private.expiry_progress expiry_progress_pkey', 'only_row'),
+  unique('app_private.expiry_progress expiry_progress_pkey', 'task'),
   unique('app_private.alerts alerts_pkey', 'id'),
   unique('app_private.alerts alerts_kind_key_key', 'kind key'),
   unique('app_private.alert_deliveries alert_deliveries_pkey', 'alert_id channel'),
@@ -201,10 +212,34 @@ export const UNIQUE_KEYS: UniqueKey[] = [
       { status: 'cancelled' },
     ],
   }),
+  unique('app_private.listing_steps listing_steps_pkey', 'from_status to_status'),
   unique('app_public.listings listings_pkey', 'dealer_id id'),
+  unique('app_public.listings ux_listings_external_id', 'external_id dealer_id', {
+    where: 'external_id is not null',
+    accepted: [
+      { external_id: null },
+      ...['rejected', 'withdrawn', 'sold', 'expired'].map(status => ({ status })),
+    ],
+    refused: [{ status: 'pending' }, { status: 'active' }],
+  }),
   unique('app_public.listings listings_idempotency_key', 'idempotency_key dealer_id'),
   unique('app_public.listing_consumptions listing_consumptions_pkey', 'id dealer_id'),
-  unique('app_public.listing_consumptions ux_listing_consumptions_one_publication', 'dealer_id listing_id'),
+  unique(
+    'app_public.listing_consumptions ux_listing_consumptions_number',
+    'dealer_id listing_id kind number',
+  ),
+  unique('app_public.listing_consumptions ux_listing_consumptions_reverses', 'reverses dealer_id', {
+    where: 'reverses is not null',
+    accepted: [{ reverses: null }],
+  }),
+  unique(
+    'app_public.listing_consumptions ux_listing_consumptions_idempotency_key',
+    'idempotency_key dealer_id',
+    {
+      where: 'idempotency_key is not null',
+      accepted: [{ idempotency_key: null }],
+    },
+  ),
   unique(
     'app_public.listing_consumptions ux_listing_consumptions_one_per_invoice_item',
     'dealer_id invoice_item_id',

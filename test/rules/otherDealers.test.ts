@@ -164,6 +164,18 @@ const STRANGE: [string, string][] = [
   ],
   ['FC003', 'select app_public.quote_listing($1)'],
   ['FC003', "select app_public.cancel_subscription((select id from ids where name = 'subscription'))"],
+  ['FC003', "select app_public.update_listing((select id from ids where name = 'listing'), title => 'Mine')"],
+  ['FC003', "select app_public.withdraw_listing((select id from ids where name = 'listing'))"],
+  ['FC003', "select app_public.mark_listing_sold((select id from ids where name = 'listing'))"],
+  [
+    'FC003',
+    "select app_public.renew_listing((select id from ids where name = 'listing'), gen_random_uuid())",
+  ],
+  [
+    'FC003',
+    "select app_public.resubmit_listing((select id from ids where name = 'listing'), gen_random_uuid())",
+  ],
+  ['42501', "select app_public.moderate_listing((select id from ids where name = 'listing'), 'approve')"],
   ['42501', "select app_public.pay_invoice((select id from ids where name = 'invoice'))"],
 ]
 
@@ -174,6 +186,7 @@ test.each(STRANGE)('a stranger with the ids of a dealer gets %s: %s', (code, sql
     await client.query(
       `create temporary table ids as
        select 'subscription' as name, id from app_public.dealer_subscriptions where dealer_id = '${victim.dealerId}'
+       union all select 'listing', id from app_public.listings where dealer_id = '${victim.dealerId}' and status = 'active'
        union all select 'invoice', id from app_public.invoices where dealer_id = '${victim.dealerId}' and status = 'draft' and kind = 'package'`,
     )
     await client.query('grant select on ids to public')

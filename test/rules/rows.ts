@@ -24,10 +24,14 @@ export async function planting<Value>(
 const OTHER_RULES = `
   select format('alter table %s disable trigger user', $1::regclass) as drop, 0 as number
   union all
-  select format('alter table %s drop constraint %I cascade', conrelid::regclass, conname), 1
+  -- foreign keys first: the cascade of a key also drops those that refer to it
+  select format('alter table %s drop constraint %I cascade', conrelid::regclass, conname), case contype when 'f' then 1 else 2 end
   from pg_constraint where conrelid = $1::regclass and contype in ('c', 'f', 'p', 'u', 'x') and conname <> $2
+    -- a foreign key to its own table needs the key that it refers to
+    and not exists (select from pg_constraint as f where f.conrelid = $1::regclass and f.conname = $2 and f.contype = 'f'
+      and f.confrelid = f.conrelid and f.conindid = pg_constraint.conindid and pg_constraint.contype in ('p', 'u'))
   union all
-  select format('drop index %s cascade', i.indexrelid::regclass), 2
+  select format('drop index %s cascade', i.indexrelid::regclass), 3
   from pg_index as i join pg_class as c on c.oid = i.indexrelid
   where i.indrelid = $1::regclass and i.indisunique and c.relname <> $2
     and not exists (select from pg_constraint where conindid = i.indexrelid and contype in ('p', 'u', 'x'))

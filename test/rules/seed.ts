@@ -1,5 +1,5 @@
 /** A database with at least one row in every table: two dealers with sales of their own, and the rows of the system. */
-import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { become, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyAndCommit, payAndCommit } from '../support/purchases.ts'
 import { makeCountry, makePackage, makeUser, publish, single } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
@@ -60,10 +60,16 @@ async function sell(database: TestDatabase, packageId: string): Promise<Seller> 
   await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
   await committed(database, { dealer: userId }, async client => {
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
+    // a fourth one was rejected, given back, and submitted again
+    const id = await publish(client, dealerId)
+    await become(client, { admin: userId })
+    await client.query("select app_public.moderate_listing($1, 'reject', 'A test.')", [id])
+    await become(client, { dealer: userId })
+    await client.query('select app_public.resubmit_listing($1, gen_random_uuid())', [id])
   })
   await buyAndCommit(database, userId, dealerId, packageId)
   await database.owner.query(
-    `update app_public.listings as l set status = 'active' from app_public.listing_consumptions as lc
+    `update app_public.listings as l set status = 'active', external_id = 'A-1', published_at = now(), expires_at = now() + interval '90 days' from app_public.listing_consumptions as lc
      where lc.listing_id = l.id and lc.source = 'free_quota' and l.dealer_id = $1`,
     [dealerId],
   )

@@ -43,12 +43,30 @@ export const REFUSED: Record<string, string[]> = {
   ],
 }
 
+/** What the trigger refuses as a conflict with the present status, as the API reports it. */
+export const CONFLICTS: Record<string, string[]> = {
+  'app_public.listings listings_step': [
+    "update app_public.listings set status = 'sold' where status = 'pending'",
+    "update app_public.listings set status = 'expired' where status = 'pending'",
+    "update app_public.listings set status = 'pending' where status = 'active'",
+  ],
+}
+
 function removal(table: string): string[] {
   return [`delete from ${table}`, `truncate ${table} cascade`]
 }
 
 function anyChange(table: string, change: string): string[] {
   return [`update ${table} set ${change}`, ...removal(table)]
+}
+
+/** A step of one listing of the dealer. */
+function step(change: string, where: string, action: string): [sql: string, action: string] {
+  return [
+    `update app_public.listings set ${change} where id = (
+       select id from app_public.listings where dealer_id = $dealer and ${where} order by id limit 1)`,
+    action,
+  ]
 }
 
 /** What the trigger records: a statement on one row, and the action of its entry. Null: no entry. */
@@ -165,6 +183,36 @@ export const RECORDED: Record<string, [sql: string, action: string | null][]> = 
       "update app_public.invoices set status = 'void' where kind = 'package' and status = 'draft' and dealer_id = $dealer",
       'VOID_INVOICE',
     ],
+  ],
+  'app_public.listings listings_state_audited': [
+    ['update app_public.listings set updated_at = now() where dealer_id = $dealer', null],
+    step("status = 'withdrawn'", "title = 'A car' and status = 'pending'", 'WITHDRAW_LISTING'),
+    step("status = 'active'", "status = 'pending'", 'APPROVE_LISTING'),
+    step(
+      "status = 'rejected', rejected_at = now(), rejection_reason = 'a'",
+      "status = 'active'",
+      'REJECT_LISTING',
+    ),
+    step(
+      "status = 'pending', rejected_at = null, rejection_reason = null",
+      "status = 'rejected'",
+      'RESUBMIT_LISTING',
+    ),
+    step(
+      "status = 'active', published_at = now(), expires_at = now() + interval '1 day'",
+      "status = 'pending'",
+      'APPROVE_LISTING',
+    ),
+    // expired by hand: the time of the update is missing, or is before the end
+    step("status = 'expired'", "status = 'active'", 'EXPIRE_LISTING'),
+    step("status = 'active', updated_at = now()", "status = 'expired'", 'RENEW_LISTING'),
+    step(
+      "status = 'expired', updated_at = expires_at - interval '1 microsecond'",
+      "status = 'active'",
+      'EXPIRE_LISTING',
+    ),
+    step("status = 'active'", "status = 'expired'", 'RENEW_LISTING'),
+    step("status = 'sold'", "status = 'active'", 'SELL_LISTING'),
   ],
   'app_public.invoices invoices_of_admin_audited': [
     [

@@ -7,7 +7,7 @@ import type pg from 'pg'
 import { refusal } from '../support/database.ts'
 import { planting } from './rows.ts'
 import { type Seeded, seedDatabase } from './seed.ts'
-import { APPEND_ONLY, RECORDED, REFUSED, TRUNCATED, WRITING } from './triggerCases.ts'
+import { APPEND_ONLY, CONFLICTS, RECORDED, REFUSED, TRUNCATED, WRITING } from './triggerCases.ts'
 
 let seeded: Seeded
 
@@ -32,15 +32,16 @@ async function recorded(client: pg.ClientBase, sql: string, table: string): Prom
   return rows.map(({ action }) => action)
 }
 
-test.each(Object.entries(REFUSED))(
-  'a trigger refuses the change, even to a superuser: %s',
-  (_label, statements) =>
-    planting(seeded.database, async client => {
-      for (const role of ['none', 'forecourt_test_owner']) {
-        await client.query(`set local role ${role}`)
-        for (const sql of statements) expect([sql, await refusal(client, sql)]).toEqual([sql, '55000'])
-      }
-    }),
+test.each([
+  ...Object.entries(REFUSED).map(([label, statements]) => [label, '55000', statements] as const),
+  ...Object.entries(CONFLICTS).map(([label, statements]) => [label, 'FC008', statements] as const),
+])('a trigger refuses the change, even to a superuser: %s', (_label, code, statements) =>
+  planting(seeded.database, async client => {
+    for (const role of ['none', 'forecourt_test_owner']) {
+      await client.query(`set local role ${role}`)
+      for (const sql of statements) expect([sql, await refusal(client, sql)]).toEqual([sql, code])
+    }
+  }),
 )
 
 test.each(Object.entries(RECORDED))('a trigger records the change: %s', (label, statements) =>
@@ -136,7 +137,7 @@ test('every trigger is tried here', async () => {
      where not t.tgisinternal and c.relnamespace in ('app_public'::regnamespace, 'app_private'::regnamespace)`,
   )
   const tried = [
-    ...Object.keys({ ...REFUSED, ...RECORDED, ...WRITING }),
+    ...Object.keys({ ...REFUSED, ...CONFLICTS, ...RECORDED, ...WRITING }),
     ...TRUNCATED.map(table => `${table} ${table.slice(table.indexOf('.') + 1)}_truncation_audited`),
   ]
   expect(rows.map(({ label }) => label).sort()).toEqual(tried.sort())

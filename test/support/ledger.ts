@@ -13,6 +13,16 @@ export async function readCharges(db: Queryable, dealerId: string): Promise<stri
   return rows.map(({ line }) => line)
 }
 
+/** The rows of a listing in the order in which they were written, each as `kind source gross`. */
+export async function readLedger(db: Queryable, listingId: string): Promise<string[]> {
+  const { rows } = await db.query<{ line: string }>(
+    `select concat_ws(' ', kind, source, gross_amount) as line from app_public.listing_consumptions
+     where listing_id = $1 order by created_at, id`,
+    [listingId],
+  )
+  return rows.map(({ line }) => line)
+}
+
 /** How many of the dealer's listings each source paid for. */
 export async function countSources(db: Queryable, dealerId: string): Promise<Record<string, number>> {
   const { rows } = await db.query<{ source: string; count: number }>(
