@@ -9,8 +9,8 @@ const MINUTE = 60_000
 const GRACE_PERIOD = 15 * MINUTE
 /** No task of the crontab runs less often than once a month. */
 const LONGEST_GAP = 32 * 24 * 60 * MINUTE
-/** The worker makes up for this task after a gap of any length: `app_private.schedule_missed_expiry`. */
-const ALWAYS_MADE_UP = 'expire_subscriptions'
+/** The worker makes up for these tasks after a gap of any length: `app_private.schedule_missed_expiry`. */
+const ALWAYS_MADE_UP = ['expire_subscriptions', 'expire_listings']
 
 type Known = { identifier: string; since: Date; last: Date | null }
 
@@ -37,7 +37,8 @@ function judge(item: ParsedCronItem, known: Known | undefined, now: number): Fin
   const last = known.last ?? known.since
   // slots before known_since are not missed
   if (due === undefined || last.getTime() >= due) return undefined
-  const isLost = item.identifier !== ALWAYS_MADE_UP && now - last.getTime() > item.options.backfillPeriod
+  const isLost =
+    !ALWAYS_MADE_UP.includes(item.identifier) && now - last.getTime() > item.options.backfillPeriod
   const madeUp = isLost
     ? 'the worker does not make up for the missed slots'
     : 'the worker makes up for it when it starts'

@@ -1,4 +1,4 @@
-/** Metrics that the database reports with one function call: subscriptions, jobs and runs of the worker, ledger, locks. */
+/** Metrics that the database reports with one function call: subscriptions, listings, jobs and runs of the worker, ledger, locks. */
 import type pg from 'pg'
 import { Counter, Gauge, type Registry } from 'prom-client'
 
@@ -19,6 +19,16 @@ const DEFINITIONS: readonly { name: string; help: string; labelNames?: string[];
   {
     name: 'subscriptions_expired_total',
     help: 'Subscriptions that expiry runs have expired, over all workers.',
+    counts: true,
+  },
+  { name: 'listings_due', help: 'Active listings past their end; at most 100,000.' },
+  {
+    name: 'listing_expiry_last_success_timestamp_seconds',
+    help: 'When an expiry run of listings last succeeded, in Unix seconds; missing before the first run.',
+  },
+  {
+    name: 'listings_expired_total',
+    help: 'Listings that expiry runs have expired, over all workers.',
     counts: true,
   },
   { name: 'worker_jobs_due', help: 'Jobs that wait for a worker; at most 100,000.' },

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Logger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker'
 import type pg from 'pg'
 import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
+import expireListings from '../../tasks/expire_listings.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import maintainAuditLogs from '../../tasks/maintain_audit_logs.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
@@ -20,6 +21,7 @@ const crontabFile = fileURLToPath(new URL('../../tasks/crontab', import.meta.url
 export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
   return {
     alert_pricing_gaps: alertPricingGaps,
+    expire_listings: expireListings,
     expire_subscriptions: expireSubscriptions,
     maintain_audit_logs: maintainAuditLogs,
     remove_idle_rate_limit_counters: removeIdleRateLimitCounters,

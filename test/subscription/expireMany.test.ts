@@ -90,7 +90,8 @@ test.each(['force_custom_plan', 'force_generic_plan'])(
         /dealer_subscriptions[\s\S]*skip locked/.test(text),
       )
       expect(stepsFrom(taken, limited)).toEqual(['Limit', 'LockRows', byIndex])
-      expect(stepsFrom(rows, due)).toEqual(['LockRows', 'Tid Scan'])
+      // the result is the sub-select that returns the parameter
+      expect(stepsFrom(rows, due)).toEqual(['LockRows', 'Result', 'Tid Scan'])
       const reads = stepsFrom(rows, () => true).filter(step => / Scan/.test(step) && step !== 'CTE Scan')
       expect(reads).toEqual(['Tid Scan', 'Tid Scan'])
     } finally {

@@ -121,7 +121,7 @@ test('a run expires a subscription exactly at its end, but not a microsecond bef
     await client.query('reset role')
     const { rows } = await client.query(
       `select pg_get_functiondef(f) as text
-       from unnest('{app_private.expire_subscriptions,app_private.expire_rows}'::regproc[]) as f`,
+       from unnest('{app_private.expire_due,app_private.expire_rows}'::regproc[]) as f`,
     )
     for (const { text } of rows) {
       await client.query(text.replaceAll('clock_timestamp()', "current_setting('test.now')::timestamptz"))

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { startWorkerRole } from '../../src/worker/role.ts'
-import { makeProgress, progressLine } from '../../tasks/expire_subscriptions.ts'
+import { makeProgress, progressLine } from '../../tasks/support/expiry.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import {
   expiryAuditFaults,
@@ -263,15 +263,15 @@ test('a starting worker looks for due subscriptions even if a run has succeeded 
   await untilNoJob()
 })
 
-test('several starting workers queue one run', async () => {
+test('several starting workers queue one run of subscriptions and one of listings', async () => {
   for (let number = 1; number <= 3; number += 1) {
     await database.owner.query('select app_private.schedule_missed_expiry()')
   }
-  expect(await countJobs()).toBe(1)
+  expect(await countJobs()).toBe(2)
 })
 
 test('a failed run records its error', async () => {
-  await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
+  await database.superuser.query('alter function app_private.plan_expiry rename to plan_expiry_gone')
   await startWorker()
   await until('the run has failed', async () => (await readExpiryRuns(database))[0]?.error != null)
   expect(await readExpiryRuns(database)).toEqual([
@@ -282,7 +282,7 @@ test('a failed run records its error', async () => {
 test('progress is logged at most once in five seconds and counts every expired subscription', () => {
   let time = 0
   const lines: string[] = []
-  const progress = makeProgress(2_000, { info: line => void lines.push(line) }, () => time)
+  const progress = makeProgress(2_000, 'subscriptions', { info: line => void lines.push(line) }, () => time)
   for (time of [1_000, 4_999, 5_000, 9_999]) progress.count(500)
   expect(lines).toEqual([expect.stringMatching(/^expired 1500 subscriptions, 500 left, 300\/s, /)])
   expect(progress.done()).toBe(2_000)
@@ -290,7 +290,7 @@ test('progress is logged at most once in five seconds and counts every expired s
 
 test('a progress line has the number done, the number left, the rate and the expected end', () => {
   const noon = Date.UTC(2026, 0, 1, 12)
-  expect(progressLine(50_000, 100_000, 5, noon)).toBe(
+  expect(progressLine('subscriptions', 50_000, 100_000, 5, noon)).toBe(
     'expired 50000 subscriptions, 100000 left, 10000/s, done at about 2026-01-01T12:00:10.000Z',
   )
 })

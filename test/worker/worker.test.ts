@@ -82,6 +82,7 @@ test('the crontab runs every task except the event-driven one, each at its time'
   const times = lines.filter(line => /^[\d*]/.test(line)).map(line => line.split(' '))
   expect(Object.fromEntries(times.map(([min, hour, , , , task]) => [task, `${hour}:${min}`]))).toEqual({
     expire_subscriptions: '0:0',
+    expire_listings: '0:15',
     remove_idle_rate_limit_counters: '*:7',
     maintain_audit_logs: '0:20',
     verify_ledger: '2:30',
@@ -115,9 +116,12 @@ test.each([
   expect(recorded.lines.filter(({ level }) => Number(level) >= 50)).toEqual([])
 })
 
-test('the crontab starts one expiry run daily at 00:00 UTC, in a serial queue, with backfill', async () => {
+test.each([
+  ['expire_subscriptions', 0],
+  ['expire_listings', 15],
+])('the crontab starts one expiry run daily, in a serial queue, with backfill: %s', async (name, minute) => {
   const items = parseCrontab(await readFile(new URL('crontab', tasks), 'utf8'))
-  const daily = items.filter(({ task }) => task === 'expire_subscriptions')
+  const daily = items.filter(({ task }) => task === name)
   expect(daily).toHaveLength(1)
   const days = Array.from({ length: 7 * 24 * 60 }, (_, minute) => ({
     min: minute % 60,
@@ -127,9 +131,9 @@ test('the crontab starts one expiry run daily at 00:00 UTC, in a serial queue, w
     dow: Math.floor(minute / 1440),
   }))
   const times = days.filter(time => daily[0]?.match(time)).map(({ hour, min, dow }) => [dow, hour, min])
-  expect(times).toEqual([0, 1, 2, 3, 4, 5, 6].map(dow => [dow, 0, 0]))
+  expect(times).toEqual([0, 1, 2, 3, 4, 5, 6].map(dow => [dow, 0, minute]))
   expect(daily[0]?.options.backfillPeriod).toBeGreaterThanOrEqual(86_400_000)
-  expect(daily[0]?.options.queueName).toBe('expire_subscriptions')
+  expect(daily[0]?.options.queueName).toBe(name)
 })
 
 test('every task that a database function adds exists in the worker', async () => {
@@ -205,18 +209,19 @@ test('a starting worker catches up on a missed run', async () => {
 })
 
 test('a failed job is kept with its error and retried', async () => {
-  await database.superuser.query('alter function app_private.plan_expiry() rename to plan_expiry_gone')
-  // the run that each worker asks for at its start
+  await database.superuser.query('alter function app_private.plan_expiry rename to plan_expiry_gone')
+  // the two runs that each worker asks for at its start
   await withWorker(async () => {
-    await until('the job has failed', async () => {
-      const [job] = (await remainingJobs()) as { last_error: string | null; locked: boolean }[]
-      return job?.last_error !== null && job?.locked === false
+    await until('the jobs have failed', async () => {
+      const jobs = (await remainingJobs()) as { last_error: string | null; locked: boolean }[]
+      return jobs.length > 0 && jobs.every(job => job.last_error !== null && !job.locked)
     })
-    expect(await remainingJobs()).toMatchObject([{ attempts: 1, locked: false }])
+    const failed = { attempts: 1, locked: false }
+    expect(await remainingJobs()).toMatchObject([failed, failed])
     expect(
       recorded.lines.some(({ level, msg }) => level === 50 && msg.includes('expire_subscriptions')),
     ).toBe(true)
-    await database.superuser.query('alter function app_private.plan_expiry_gone() rename to plan_expiry')
+    await database.superuser.query('alter function app_private.plan_expiry_gone rename to plan_expiry')
     await untilExpired()
     await untilDone()
   })
