@@ -15,7 +15,7 @@ import { clientOf, createListing, jwtSecret, type TestServer } from '../support/
 import { killLeftOvers, type Running, start, untilReady } from '../support/commandProcess.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeSeller } from '../support/seller.ts'
-import { until } from '../support/waits.ts'
+import { type Load, startLoad, type Work } from './load.ts'
 
 type Api = TestServer & { running: Running }
 
@@ -66,42 +66,13 @@ async function startApi(directory: string): Promise<Api> {
   return { ...clientOf(await untilReady(running)), running, stop }
 }
 
-/** Sends requests until `stop`, each to the next API. A request that found no API is sent to the next one, as a load balancer does. */
-function startLoad(token: string, dealerId: string) {
-  const answers: string[] = []
-  let isOver = false
-  let turn = 0
-  const send = async (work: (api: Api) => Promise<{ status: number; text: string }>) => {
-    for (;;) {
-      const api = apis[turn++ % apis.length] as Api
-      try {
-        const { status, text } = await work(api)
-        answers.push(status < 500 ? String(status) : `${status} ${text}`)
-        return
-      } catch (error) {
-        // of fetch: the process is stopping and has closed the connection
-        if ((error as Error).name !== 'TypeError' || isOver) throw error
-        await sleep(5)
-      }
-    }
+function clientsOf(token: string, dealerId: string): (() => Work)[] {
+  const publish = () => {
+    const idempotencyKey = randomUUID()
+    return (api: TestServer) => createListing(api, token, dealerId, { idempotencyKey })
   }
-  const loop = async (work: (api: Api, key: string) => Promise<{ status: number; text: string }>) => {
-    while (!isOver) {
-      const key = randomUUID()
-      await send(api => work(api, key))
-    }
-  }
-  const publish = (api: Api, idempotencyKey: string) =>
-    createListing(api, token, dealerId, { idempotencyKey })
-  const read = (api: Api) => api.call('{ listings(first: 5) { totalCount nodes { id title } } }')
-  const loops = [loop(publish), loop(publish), loop(read), loop(read)]
-  return {
-    answers,
-    async stop() {
-      isOver = true
-      await Promise.allSettled(loops)
-    },
-  }
+  const read = () => (api: TestServer) => api.call('{ listings(first: 5) { totalCount nodes { id title } } }')
+  return [publish, publish, read, read]
 }
 
 /** Asks every API for its readiness again and again. Counts the moments in which none was ready. */
@@ -127,28 +98,22 @@ function watchReadiness() {
   }
 }
 
-/** Returns once the APIs have answered further requests. */
-async function serveFurther({ answers }: { answers: string[] }): Promise<void> {
-  const before = answers.length
-  await until('the APIs have answered', () => answers.length > before + 60)
-}
-
-async function deploy(load: { answers: string[] }): Promise<void> {
-  await serveFurther(load)
+async function deploy(load: Load): Promise<void> {
+  await load.further()
   const migration = start('migrate', env(), next.directory)
   if ((await migration.ended) !== 0) throw new Error(migration.output())
-  await serveFurther(load)
+  await load.further()
   for (const old of [...apis]) {
     apis.push(await startApi(next.directory))
     await old.stop()
     apis = apis.filter(api => api !== old)
-    await serveFurther(load)
+    await load.further()
   }
 }
 
 test('an additive migration and the replacement of each API cause no 5xx, and an API is always ready', async () => {
   const { token, dealerId } = await makeSeller(database, apis[0] as Api)
-  const load = startLoad(token, dealerId)
+  const load = startLoad(() => apis, clientsOf(token, dealerId))
   const readiness = watchReadiness()
   try {
     await deploy(load)

@@ -8,15 +8,16 @@ import type { TestDatabase } from './database.ts'
 import { type RecordedLog, recordLog } from './recordedLog.ts'
 import { until } from './waits.ts'
 
-/** Starts an API process on a free port. Its log lines go to `log`; `stop` ends it like Ctrl-C. */
+/** Starts an API process on a free port, of this project or of a copy. Its log lines go to `log`; `stop` ends it like Ctrl-C. */
 export async function startApiProcess(
   database: Pick<TestDatabase, 'ownerUrl'>,
   env: Record<string, string> = {},
   log: RecordedLog = recordLog(),
+  directory = projectDirectory,
 ): Promise<TestServer> {
   const { PATH = '', HOME = '' } = process.env
   const child = spawn(process.execPath, argumentsOf('api'), {
-    cwd: projectDirectory,
+    cwd: directory,
     env: {
       PATH,
       HOME,
