@@ -88,6 +88,14 @@ comment on column app_private.publication_decision.vat_amount is 'Of the net amo
 comment on column app_private.publication_decision.vat_rate is 'In percent: 19.00 is 19 %.';
 comment on type app_private.publication_decision is 'What pays for a dealer''s next listing, its amounts, and the quotas that were left before it. Flat, because rows within a row cost more to build and to read.';
 
+create type app_private.purchase_decision as (
+  package app_public.dealer_packages,
+  item app_public.invoice_items
+);
+comment on column app_private.purchase_decision.item is 'The amounts of its invoice item. buy_package fills in the other columns.';
+comment on column app_private.purchase_decision.package is 'The package as it is on sale.';
+comment on type app_private.purchase_decision is 'What a dealer buys, and for which amounts.';
+
 create type app_private.rate_limit_outcome as (
   used double precision,
   reset_at double precision,
@@ -97,6 +105,14 @@ comment on column app_private.rate_limit_outcome.reset_at is 'In Unix seconds: w
 comment on column app_private.rate_limit_outcome.retry_after is 'Seconds until a refused charge would pass; null: the charge was taken.';
 comment on column app_private.rate_limit_outcome.used is 'The used part of the window, including this charge; null: the charge was refused.';
 comment on type app_private.rate_limit_outcome is 'The result of a charge.';
+
+create type app_public.checkout_status as enum (
+  'open',
+  'paid',
+  'cancelled',
+  'expired'
+);
+comment on type app_public.checkout_status is 'open: waits for its payment. paid: its subscription exists. cancelled: voided before the end of the offer. expired: the offer has ended, and the next purchase voids the invoice.';
 
 create type app_public.consumption_kind as enum (
   'publication',
@@ -201,6 +217,25 @@ create type app_public.overage as enum (
   'block'
 );
 comment on type app_public.overage is 'How listings beyond the quota are handled. charge: a price per listing. block: they are refused.';
+
+create type app_public.package_quote as (
+  net_amount numeric,
+  vat_rate numeric,
+  vat_amount numeric,
+  gross_amount numeric,
+  currency text
+);
+comment on column app_public.package_quote.currency is '@notNull
+ISO 4217.';
+comment on column app_public.package_quote.gross_amount is '@notNull
+Net amount plus VAT: the amount to pay.';
+comment on column app_public.package_quote.net_amount is '@notNull
+Without VAT.';
+comment on column app_public.package_quote.vat_amount is '@notNull
+Net amount times VAT rate, rounded half away from zero to the currency''s minor units.';
+comment on column app_public.package_quote.vat_rate is '@notNull
+In percent: 19.00 is 19 %.';
+comment on type app_public.package_quote is 'The price of a package for a dealer at this moment.';
 
 create type app_public.pricing_type as enum (
   'pay_per_listing',
@@ -624,6 +659,9 @@ Please enter a URL that starts with https:// or http:// and has at most 2000 cha
 comment on constraint checkouts_invoice on app_public.checkouts is '@forwardBehavior +singularRelation:resource:single
 @fieldName invoice
 @forwardDescription The invoice to pay.';
+comment on constraint checkouts_package_id_fkey on app_public.checkouts is '@forwardBehavior +singularRelation:resource:single
+@fieldName package
+@forwardDescription The package; null if it is no longer on sale.';
 comment on constraint checkouts_success_url_form on app_public.checkouts is '@field successUrl
 Please enter a URL that starts with https:// or http:// and has at most 2000 characters.';
 comment on table app_public.checkouts is 'A started purchase: its invoice, where to pay, and a snapshot of the package.';
@@ -1852,27 +1890,13 @@ CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_open app_public.checkouts;
 begin
-  select c.* into v_open
+  perform app_private.void_checkout(c.dealer_id, c.invoice_id, close_expired_checkout.at)
   from app_public.checkouts as c
-  where c.dealer_id = close_expired_checkout.dealer_id and c.closed_at is null;
-  if not found then
-    return;
-  elsif v_open.expires_at > close_expired_checkout.at then
-    raise exception using
-      errcode = 'FC008',
-      message = 'Another purchase of this dealer is waiting for its payment. Pay that invoice first, or wait until the offer has expired.',
-      detail = jsonb_build_object('invoiceId', v_open.invoice_id, 'expiresAt', v_open.expires_at)::text;
-  end if;
-  update app_public.invoices as i set status = 'void', updated_at = close_expired_checkout.at
-  where i.dealer_id = v_open.dealer_id and i.id = v_open.invoice_id;
-  update app_public.checkouts as c set closed_at = close_expired_checkout.at
-  where c.dealer_id = v_open.dealer_id and c.invoice_id = v_open.invoice_id;
+  where c.dealer_id = close_expired_checkout.dealer_id and c.closed_at is null and c.expires_at <= close_expired_checkout.at;
 end
 $function$;
-comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start. Raises FC008 while the offer is open.';
+comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone, has_free_quota boolean DEFAULT true, subscriptions app_public.dealer_subscriptions[] DEFAULT NULL::app_public.dealer_subscriptions[])
  RETURNS app_private.publication_decision
@@ -1945,6 +1969,40 @@ begin
 end
 $function$;
 comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+
+CREATE OR REPLACE FUNCTION app_private.decide_purchase(dealer app_public.dealers, package_id uuid, at timestamp with time zone)
+ RETURNS app_private.purchase_decision
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_gate app_private.pricing_gate;
+  v_open app_public.checkouts;
+  v_decision app_private.purchase_decision;
+begin
+  if not dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  v_gate := app_private.pass_pricing_gate(dealer.country, 'dealer', null, decide_purchase.at);
+  v_decision.package := app_private.find_package(decide_purchase.package_id, dealer.country);
+  select c.* into v_open
+  from app_public.checkouts as c
+  where c.dealer_id = dealer.id and c.closed_at is null and c.expires_at > decide_purchase.at;
+  if found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'Another purchase of this dealer is waiting for its payment. Pay that invoice, or cancel that checkout.',
+      detail = jsonb_build_object('checkoutId', v_open.invoice_id, 'invoiceId', v_open.invoice_id, 'expiresAt', v_open.expires_at)::text;
+  end if;
+  v_decision.item := app_private.price_item((v_decision.package).price_net, v_gate);
+  return v_decision;
+end
+$function$;
+comment on function app_private.decide_purchase(app_public.dealers,uuid,timestamp with time zone) is 'Decides whether a dealer can buy a package at a moment, and for which amounts. Only reads, so quote_package and buy_package both call it and a quote equals its charge. Raises FC003 for a closed dealer, FC005 and FC006 by the pricing gate, FC004 and FC010 for the package, FC008 while another checkout is open.';
 
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
@@ -2343,6 +2401,27 @@ begin
 end
 $function$;
 comment on function app_private.find_price(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Returns the price that is valid at a moment. Raises FC005 if there is none, FC006 if several are valid.';
+
+CREATE OR REPLACE FUNCTION app_private.find_pricing_gate(country text, at timestamp with time zone)
+ RETURNS app_private.pricing_gate
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_gate app_private.pricing_gate;
+begin
+  select c.code, c.minor_units, max(r.rate) into v_gate
+  from app_public.country_currencies as cc
+  join app_public.currencies as c on c.code = cc.currency
+  join app_public.vat_rates as r on r.country = cc.country and r.valid @> find_pricing_gate.at
+  where cc.country = find_pricing_gate.country
+  group by c.code
+  having count(*) = 1;
+  return v_gate;
+end
+$function$;
+comment on function app_private.find_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment; all columns are null if one is missing or several VAT rates are valid.';
 
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
@@ -2807,18 +2886,12 @@ CREATE OR REPLACE FUNCTION app_private.pass_pricing_gate(country text, segment a
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_gate app_private.pricing_gate;
-  v_vat_rates integer;
+  v_gate constant app_private.pricing_gate := app_private.find_pricing_gate(pass_pricing_gate.country, pass_pricing_gate.at);
 begin
-  select c.code, c.minor_units, v.rates, v.rate into v_gate.currency, v_gate.minor_units, v_vat_rates, v_gate.vat_rate
-  from app_public.country_currencies as cc
-  join app_public.currencies as c on c.code = cc.currency
-  cross join lateral (
-    select count(*)::integer as rates, max(r.rate) as rate
-    from app_public.vat_rates as r
-    where r.country = cc.country and r.valid @> pass_pricing_gate.at
-  ) as v
-  where cc.country = pass_pricing_gate.country;
+  if v_gate.currency is not null then
+    return v_gate;
+  end if;
+  perform from app_public.country_currencies as cc where cc.country = pass_pricing_gate.country;
   if not found then
     raise exception using
       errcode = 'FC005',
@@ -2827,22 +2900,21 @@ begin
         pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
       hint = 'Insert it into country_currencies.';
   end if;
-  if v_vat_rates = 0 then
+  perform from app_public.vat_rates as r where r.country = pass_pricing_gate.country and r.valid @> pass_pricing_gate.at;
+  if not found then
     raise exception using
       errcode = 'FC005',
       message = format('No VAT rate is configured for %s, so nothing can be published or sold there yet. Please contact support.', pass_pricing_gate.country),
       detail = (jsonb_build_object('missing', 'vat_rate') || app_private.pricing_detail(
         pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
       hint = 'Insert it into vat_rates.';
-  elsif v_vat_rates > 1 then
-    raise exception using
-      errcode = 'FC006',
-      message = format('More than one VAT rate applies in %s. Please contact support.', pass_pricing_gate.country),
-      detail = (jsonb_build_object('ambiguous', 'vat_rate') || app_private.pricing_detail(
-        pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
-      hint = 'End all but one in vat_rates.';
   end if;
-  return v_gate;
+  raise exception using
+    errcode = 'FC006',
+    message = format('More than one VAT rate applies in %s. Please contact support.', pass_pricing_gate.country),
+    detail = (jsonb_build_object('ambiguous', 'vat_rate') || app_private.pricing_detail(
+      pass_pricing_gate.country, pass_pricing_gate.segment, pass_pricing_gate.pricing_type, pass_pricing_gate.at))::text,
+    hint = 'End all but one in vat_rates.';
 end
 $function$;
 comment on function app_private.pass_pricing_gate(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'Returns currency and VAT rate of a country at a moment. Nothing is published or sold without both, not even for free. `segment` and `pricing_type` (null: a package) only describe the request in the error. Raises FC005 if one is missing, FC006 if several VAT rates are valid.';
@@ -3937,6 +4009,24 @@ AS $function$
 $function$;
 comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows that were not given back, or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
 
+CREATE OR REPLACE FUNCTION app_private.void_checkout(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
+ RETURNS app_public.checkouts
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_checkout app_public.checkouts;
+begin
+  update app_public.invoices as i set status = 'void', updated_at = void_checkout.at
+  where i.dealer_id = void_checkout.dealer_id and i.id = void_checkout.invoice_id;
+  update app_public.checkouts as c set closed_at = void_checkout.at
+  where c.dealer_id = void_checkout.dealer_id and c.invoice_id = void_checkout.invoice_id
+  returning c.* into v_checkout;
+  return v_checkout;
+end
+$function$;
+comment on function app_private.void_checkout(uuid,uuid,timestamp with time zone) is 'Closes an open checkout without a payment, and voids its invoice. The caller holds the dealer''s lock.';
+
 CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_type text, resource_id uuid, old_values jsonb, new_values jsonb, ip inet DEFAULT (NULLIF(current_setting('forecourt.client_ip'::text, true), ''::text))::inet)
  RETURNS void
  LANGUAGE plpgsql
@@ -4051,7 +4141,7 @@ AS $function$
 declare
   v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(package_id, success_url, cancel_url)::text, 'UTF8'));
   v_dealer app_public.dealers;
-  v_gate app_private.pricing_gate;
+  v_decision app_private.purchase_decision;
   v_package app_public.dealer_packages;
   v_checkout app_public.checkouts;
   v_item app_public.invoice_items;
@@ -4063,20 +4153,13 @@ begin
   if v_checkout.invoice_id is not null then
     return v_checkout;
   end if;
-  if not v_dealer.is_active then
-    raise exception using
-      errcode = 'FC003',
-      message = 'This dealer is closed. Please contact support.',
-      detail = jsonb_build_object('field', 'dealerId')::text;
-  end if;
   v_at := clock_timestamp();
-  v_gate := app_private.pass_pricing_gate(v_dealer.country, 'dealer', null, v_at);
-  v_package := app_private.find_package(buy_package.package_id, v_dealer.country);
+  v_decision := app_private.decide_purchase(v_dealer, buy_package.package_id, v_at);
   perform app_private.close_expired_checkout(buy_package.dealer_id, v_at);
-
-  v_item := app_private.price_item(v_package.price_net, v_gate);
+  v_package := v_decision.package;
+  v_item := v_decision.item;
   insert into app_public.invoices (dealer_id, kind, country, currency, net_total, vat_total, gross_total, created_at, updated_at)
-  values (v_dealer.id, 'package', v_dealer.country, v_gate.currency, v_item.net_amount, v_item.vat_amount, v_item.gross_amount, v_at, v_at)
+  values (v_dealer.id, 'package', v_dealer.country, v_item.currency, v_item.net_amount, v_item.vat_amount, v_item.gross_amount, v_at, v_at)
   returning id into v_item.invoice_id;
   v_item.id := app_private.time_ordered_uuid();
   v_item.dealer_id := v_dealer.id;
@@ -4101,6 +4184,52 @@ grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to fo
 comment on function app_public.buy_package(uuid,uuid,uuid,text,text) is '@behavior +mutationField
 @resultFieldName checkout
 Starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
+
+CREATE OR REPLACE FUNCTION app_public.cancel_checkout(checkout_id uuid)
+ RETURNS app_public.checkouts
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_checkout app_public.checkouts;
+  v_status app_public.checkout_status;
+  v_at timestamptz;
+begin
+  -- A checkout has the id of its invoice.
+  select c.* into v_checkout from app_public.checkouts as c where c.invoice_id = cancel_checkout.checkout_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no checkout with this id. Please check it.',
+      detail = jsonb_build_object('field', 'checkoutId')::text;
+  end if;
+  perform app_private.require_member(v_checkout.dealer_id);
+  perform app_private.lock_dealer(v_checkout.dealer_id);
+  v_at := clock_timestamp();
+  v_status := app_public.status_of_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
+  if v_status = 'open' then
+    return app_private.void_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
+  elsif v_status <> 'cancelled' then
+    raise exception using
+      errcode = 'FC008',
+      message = case v_status
+        when 'paid' then 'This checkout is paid, so it cannot be cancelled. You can cancel its subscription.'
+        else 'The offer of this checkout has expired. You need not cancel it: please start a new purchase.' end,
+      detail = jsonb_build_object('field', 'checkoutId', 'status', upper(v_status::text collate "C"))::text;
+  end if;
+  select c.* into v_checkout
+  from app_public.checkouts as c
+  where c.dealer_id = v_checkout.dealer_id and c.invoice_id = v_checkout.invoice_id;
+  return v_checkout;
+end
+$function$;
+grant execute on function app_public.cancel_checkout(uuid) to forecourt_admin;
+grant execute on function app_public.cancel_checkout(uuid) to forecourt_dealer;
+comment on function app_public.cancel_checkout(uuid) is '@behavior +mutationField
+@resultFieldName checkout
+Cancels an open checkout of one of the caller''s dealers and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_subscription(subscription_id uuid)
  RETURNS app_public.dealer_subscriptions
@@ -4358,6 +4487,41 @@ grant execute on function app_public.current_user_id() to forecourt_dealer;
 grant execute on function app_public.current_user_id() to forecourt_visitor;
 comment on function app_public.current_user_id() is 'The verified user of this transaction; null for a visitor. The API sets `forecourt.user_id` from the access token.';
 
+CREATE OR REPLACE FUNCTION app_public.dealer_packages_price_gross(dealer_package app_public.dealer_packages)
+ RETURNS numeric
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_gate constant app_private.pricing_gate := app_private.find_pricing_gate(dealer_package.country, now());
+begin
+  -- Null without a gate, as every amount that is computed from nulls.
+  return (app_private.price_item(dealer_package.price_net, v_gate)).gross_amount;
+end
+$function$;
+grant execute on function app_public.dealer_packages_price_gross(app_public.dealer_packages) to forecourt_admin;
+grant execute on function app_public.dealer_packages_price_gross(app_public.dealer_packages) to forecourt_dealer;
+grant execute on function app_public.dealer_packages_price_gross(app_public.dealer_packages) to forecourt_visitor;
+comment on function app_public.dealer_packages_price_gross(app_public.dealer_packages) is '@behavior +typeField
+The price with VAT, as buyPackage would charge it now. Null if the VAT rate of the country is missing or ambiguous; the package cannot be bought then.';
+
+CREATE OR REPLACE FUNCTION app_public.dealer_packages_vat_rate(dealer_package app_public.dealer_packages)
+ RETURNS numeric
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return (app_private.find_pricing_gate(dealer_package.country, now())).vat_rate;
+end
+$function$;
+grant execute on function app_public.dealer_packages_vat_rate(app_public.dealer_packages) to forecourt_admin;
+grant execute on function app_public.dealer_packages_vat_rate(app_public.dealer_packages) to forecourt_dealer;
+grant execute on function app_public.dealer_packages_vat_rate(app_public.dealer_packages) to forecourt_visitor;
+comment on function app_public.dealer_packages_vat_rate(app_public.dealer_packages) is '@behavior +typeField
+The VAT rate of the country now, in percent: 19.00 is 19 %. Null if it is missing or ambiguous; the package cannot be bought then.';
+
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users
  LANGUAGE sql
@@ -4513,6 +4677,27 @@ grant execute on function app_public.quote_listing(uuid) to forecourt_dealer;
 comment on function app_public.quote_listing(uuid) is '@behavior +queryField
 What the dealer''s next listing would cost now: the decision of createListing without its writes. For members of the dealer.';
 
+CREATE OR REPLACE FUNCTION app_public.quote_package(dealer_id uuid, package_id uuid)
+ RETURNS app_public.package_quote
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+  v_item app_public.invoice_items;
+begin
+  perform app_private.require_member(quote_package.dealer_id);
+  select d.* into v_dealer from app_public.dealers as d where d.id = quote_package.dealer_id;
+  v_item := (app_private.decide_purchase(v_dealer, quote_package.package_id, clock_timestamp())).item;
+  return (v_item.net_amount, v_item.vat_rate, v_item.vat_amount, v_item.gross_amount, v_item.currency);
+end
+$function$;
+grant execute on function app_public.quote_package(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.quote_package(uuid,uuid) to forecourt_dealer;
+comment on function app_public.quote_package(uuid,uuid) is '@behavior +queryField
+What buyPackage would charge the dealer for a package now: its decision without the writes, with the same refusals. For members of the dealer.';
+
 CREATE OR REPLACE FUNCTION app_public.record_pricing_conflicts(conflicts jsonb)
  RETURNS void
  LANGUAGE plpgsql
@@ -4666,6 +4851,32 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.status_of_checkout(dealer_id uuid, invoice_id uuid, at timestamp with time zone DEFAULT clock_timestamp())
+ RETURNS app_public.checkout_status
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_status app_public.checkout_status;
+begin
+  -- Volatile although it only reads: a stable function would not see the rows that the calling statement has just written.
+  -- @plpgsql_check_options: performance_warnings = off
+  select case
+    when i.status = 'paid' then 'paid'
+    when coalesce(c.closed_at, status_of_checkout.at) >= c.expires_at then 'expired'
+    when i.status = 'void' then 'cancelled'
+    else 'open'
+  end::app_public.checkout_status into v_status
+  from app_public.checkouts as c
+  join app_public.invoices as i on i.dealer_id = c.dealer_id and i.id = c.invoice_id
+  where c.dealer_id = status_of_checkout.dealer_id and c.invoice_id = status_of_checkout.invoice_id;
+  return v_status;
+end
+$function$;
+grant execute on function app_public.status_of_checkout(uuid,uuid,timestamp with time zone) to forecourt_admin;
+grant execute on function app_public.status_of_checkout(uuid,uuid,timestamp with time zone) to forecourt_dealer;
+comment on function app_public.status_of_checkout(uuid,uuid,timestamp with time zone) is 'The status of a checkout at a moment, with the caller''s own rights. Follows from its times and its invoice: one that was voided before the end of its offer was cancelled. Not a field of GraphQL: `Checkout.status` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.take_rate_limit(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision DEFAULT date_part('epoch'::text, clock_timestamp()), OUT outcome app_private.rate_limit_outcome)
  RETURNS app_private.rate_limit_outcome

@@ -4,7 +4,7 @@ export const examples = `# Choose one with the arrow of the Run button.
 # Everybody may read these.
 query Packages {
   dealerPackages(condition: { country: "DE" }) {
-    nodes { id key name priceNet currency durationDays listingLimit }
+    nodes { id key name priceNet vatRate priceGross currency durationDays listingLimit }
     totalCount
   }
 }

@@ -1,14 +1,17 @@
 /**
  * Fields that find a row by one id.
  *
- * - `listing(id:)` and `dealer(id:)`. PostGraphile only offers look-ups by unique keys, and the key of a dealer's table starts
- *   with the dealer. A row that does not exist or that the caller may not see is `not_found`. Without a token, `dealer` is
- *   `unauthenticated` instead, because no visitor may see a dealer.
+ * - `listing(id:)`, `dealer(id:)` and `checkout(id:)`. PostGraphile only offers look-ups by unique keys, and the key of a
+ *   dealer's table has the dealer in it. A row that does not exist or that the caller may not see is `not_found`. Without a
+ *   token, `dealer` and `checkout` are `unauthenticated` instead, because no visitor may see them.
  * - `Listing.seller`. It calls a function with the dealer's id. A function of the listing's row would need the right to read all
  *   columns of the listing.
+ * - `Checkout.id` and `Checkout.status`. A checkout has the id of its invoice. Its status follows from several rows, so it is
+ *   another such function.
  */
 import { context, type FieldArgs, first, lambda, type Step } from 'grafast'
 import type { PgSelectSingleStep } from 'postgraphile/@dataplan/pg'
+import { sql } from 'postgraphile/pg-sql2'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { ApiError } from '../request/errors.ts'
 
@@ -18,10 +21,18 @@ const typeDefs = gql`
     listing(id: UUID!): Listing
     "One dealer. The error is \`not_found\` if it does not exist or you may not see it."
     dealer(id: UUID!): Dealer
+    "One checkout of a dealer of yours. The error is \`not_found\` if it does not exist or you may not see it."
+    checkout(id: UUID!): Checkout
   }
   extend type Listing {
     "The dealer that offers it, as everybody may see it."
     seller: Seller!
+  }
+  extend type Checkout {
+    "The id of its invoice."
+    id: UUID!
+    "Whether it waits for its payment, and how it ended."
+    status: CheckoutStatus!
   }
 `
 
@@ -31,24 +42,58 @@ export const LookupsPlugin: GraphileConfig.Plugin = extendSchema(build => {
     return new ApiError('not_found', 'The listing does not exist, or you may not see it.')
   })
   const dealer = lookUp(build, 'dealers', isVisitor => {
-    if (isVisitor) return new ApiError('unauthenticated', 'Please log in and send the access token.')
+    if (isVisitor) return loginNeeded()
     return new ApiError('not_found', 'The dealer does not exist, or you may not see it.')
   })
+  const checkout = lookUp(
+    build,
+    'checkouts',
+    isVisitor => {
+      if (isVisitor) return loginNeeded()
+      return new ApiError('not_found', 'The checkout does not exist, or you may not see it.')
+    },
+    'invoice_id',
+  )
   const sellers = build.pgResources.seller_of_listing
   if (!sellers) throw new Error('No role of the API may execute seller_of_listing')
   const seller = ($listing: PgSelectSingleStep) => sellers.execute([{ step: $listing.get('dealer_id') }])
-  return { typeDefs, objects: { Query: { plans: { listing, dealer } }, Listing: { plans: { seller } } } }
+  return {
+    typeDefs,
+    objects: {
+      Query: { plans: { listing, dealer, checkout } },
+      Listing: { plans: { seller } },
+      Checkout: { plans: { id: $checkout => $checkout.get('invoice_id'), status: statusOfCheckout(build) } },
+    },
+  }
 }, 'LookupsPlugin')
+
+function loginNeeded(): ApiError {
+  return new ApiError('unauthenticated', 'Please log in and send the access token.')
+}
+
+/** An expression of the statement that reads or writes the checkout, so that it is no statement of its own. */
+function statusOfCheckout({ pgResources }: GraphileBuild.Build) {
+  const status = pgResources.status_of_checkout
+  if (!status) throw new Error('No role of the API may execute status_of_checkout')
+  return ($checkout: PgSelectSingleStep) => {
+    const { alias } = $checkout.getClassStep()
+    return $checkout.select(
+      sql`app_public.status_of_checkout(${alias}.dealer_id, ${alias}.invoice_id)`,
+      status.codec,
+    )
+  }
+}
 
 function lookUp(
   { pgResources }: GraphileBuild.Build,
   table: string,
   refusal: (isVisitor: boolean) => ApiError,
+  column = 'id',
 ) {
   const resource = pgResources[table]
   if (!resource) throw new Error(`No role of the API may read the table ${table}`)
   return (_$root: Step, args: FieldArgs) => {
-    const $rows = resource.find({ id: args.getRaw('id') })
+    const $rows = resource.find({ [column]: args.getRaw('id') })
     $rows.setUnique(true)
     const $found = lambda([first($rows), context().get('request')] as const, ([row, request]) => {
       if (row == null) throw refusal(request?.identity === undefined)

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type As, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules, countDealerRows } from '../support/ledger.ts'
-import { BUY, buyAndCommit, PAY } from '../support/purchases.ts'
+import { BUY, buyAndCommit, CANCEL_CHECKOUT, PAY } from '../support/purchases.ts'
 import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
 import { committed, interleave, sqlstate } from '../support/transactions.ts'
 
@@ -71,6 +71,7 @@ test('a function that waits 3 seconds for a lock fails with 55P03 and writes not
       run(dealer, BUY, [buyer.dealerId, packageId, randomUUID()]),
       run(dealer, CANCEL, [canceller.subscriptionId]),
       run({ admin: randomUUID() }, PAY, [invoiceId]),
+      run(dealer, CANCEL_CHECKOUT, [invoiceId]),
       run('authenticator', BEGIN, [emails[0]]),
       run('authenticator', COMPLETE, [emails[1], keys[0].account_key]),
     ]

@@ -51,10 +51,14 @@ const operations: Record<string, (world: World) => Statement[]> = {
   'publish for a price': ({ dealers }) => [publish(dealers.paying)],
   'publish again with the same key': ({ dealers }) => twice(publish(dealers.paying)),
   'quote a price': ({ dealers }) => [asMember('select app_public.quote_listing($1)', dealers.paying)],
+  'quote a package': ({ dealers, packageId }) => [
+    asMember('select app_public.quote_package($1, $2)', dealers.paying, packageId),
+  ],
   'buy a package again with the same key': ({ dealers, packageId }) => twice(buy(dealers.paying, packageId)),
   'pay an invoice': ({ invoiceId }) => [
     { as: { admin: randomUUID() }, sql: 'select app_public.pay_invoice($1)', values: [invoiceId] },
   ],
+  'cancel a checkout': ({ invoiceId }) => [asMember('select app_public.cancel_checkout($1)', invoiceId)],
   'cancel a subscription': ({ subscriptionId }) => [
     asMember('select app_public.cancel_subscription($1)', subscriptionId),
   ],

@@ -95,15 +95,21 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
       also: 'checkout { invoice { id status } }',
     }
   },
+  cancelCheckout: async world => {
+    const { token, checkoutId } = await startCheckout(world)
+    return { token, input: { checkoutId } }
+  },
   cancelSubscription: async ({ database, server }) => {
     const { token, dealerId, country } = await makeSeller(database, server)
     return { token, input: { subscriptionId: await makeSubscription(database.owner, dealerId, { country }) } }
   },
-  payInvoice: async ({ database, server, admin }) => {
-    const { token, dealerId, country } = await makeSeller(database, server)
-    const packageId = await makePackage(database.owner, { country })
-    const { data } = await buyPackage(server, token, { dealerId, packageId })
-    return { token: admin, input: { invoiceId: data.buyPackage?.checkout.invoice.id } }
+  payInvoice: async world => {
+    const { checkoutId: invoiceId } = await startCheckout(world)
+    return { token: world.admin, input: { invoiceId } }
+  },
+  checkout: async world => {
+    const { token, checkoutId } = await startCheckout(world)
+    return { token, args: { id: checkoutId } }
   },
   dealer: ({ seller }) => ({ args: { id: seller.dealerId } }),
   listing: async ({ server, seller }) => {
@@ -111,7 +117,13 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     return { args: { id: data.createListing?.listing.id } }
   },
   quoteListing: ({ seller }) => ({ args: { dealerId: seller.dealerId } }),
-  dealerPackages: ({ seller }) => ({ args: { condition: { country: seller.country } } }),
+  quotePackage: async ({ database, seller: { dealerId, country } }) => ({
+    args: { dealerId, packageId: await makePackage(database.owner, { country }) },
+  }),
+  dealerPackages: async ({ database, seller: { country } }) => {
+    await makePackage(database.owner, { country })
+    return { args: { condition: { country } } }
+  },
   listings: () => ({ args: { first: 20, orderBy: ['CREATED_AT_DESC'] } }),
   moderationQueue: ({ admin }) => ({ token: admin }),
   auditLogs: ({ admin }) => ({ token: admin }),
@@ -177,6 +189,14 @@ function selectionOf(type: GraphQLNamedType, levels: number): string {
 
 function rootsOf(of: GraphQLSchema): GraphQLObjectType[] {
   return [of.getQueryType(), of.getMutationType()].filter(type => type != null)
+}
+
+/** A new dealer buys a package. The checkout has the id of its invoice. */
+async function startCheckout({ database, server }: SampleWorld) {
+  const { token, dealerId, country } = await makeSeller(database, server)
+  const packageId = await makePackage(database.owner, { country })
+  const { data } = await buyPackage(server, token, { dealerId, packageId })
+  return { token, checkoutId: data.buyPackage?.checkout.invoice.id }
 }
 
 function newEmail(): string {

@@ -107,6 +107,7 @@ const promised: Record<string, [required: string, optional: string, payload: str
   resubmitListing: ['listingId idempotencyKey', '', 'listing'],
   moderateListing: ['listingId decision', 'reason updatedAt', 'listing'],
   buyPackage: ['dealerId packageId idempotencyKey', 'successUrl cancelUrl', 'checkout'],
+  cancelCheckout: ['checkoutId', '', 'checkout'],
   cancelSubscription: ['subscriptionId', '', 'subscription'],
   payInvoice: ['invoiceId', '', 'invoice'],
 }
@@ -138,9 +139,11 @@ test('every type has the fields that clients read', () => {
       'id status title consumption seller externalId publishedAt expiresAt rejectionReason consumptions',
     Seller: 'id companyName country dealerType',
     ListingConsumption: 'kind source netAmount vatRate grossAmount currency',
-    Checkout: 'invoice url',
+    Checkout: 'id status invoice url expiresAt package',
     Invoice: 'id status grossTotal',
     DealerSubscription: 'id status endAt',
+    DealerPackage: 'id key priceNet priceGross vatRate currency',
+    PackageQuote: 'netAmount vatRate vatAmount grossAmount currency',
     ListingQuote: 'source netAmount vatRate grossAmount currency freeRemaining subscriptionRemaining',
   }
   for (const [type, fields] of Object.entries(named)) {

@@ -178,6 +178,11 @@ test('with two valid VAT rates or prices, every quote, publication and purchase 
     const buy = 'select app_public.buy_package($1, $2, $3)'
     const values = [dealerId, await makePackage(client), randomUUID()]
     expect(await refusalDetail(client, buy, values)).toEqual({ code: 'FC006', ambiguous: 'vat_rate' })
+    const quote = 'select app_public.quote_package($1, $2)'
+    expect(await refusalDetail(client, quote, values.slice(0, 2))).toEqual({
+      code: 'FC006',
+      ambiguous: 'vat_rate',
+    })
     const { rows } = await client.query('select from app_public.invoices')
     expect(rows).toEqual([])
   }))

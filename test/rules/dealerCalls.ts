@@ -25,6 +25,7 @@ export const READING: Record<string, string> = {
   consumption_of_listing:
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
   is_open_dealer: 'select app_public.is_open_dealer($1)',
+  status_of_checkout: 'select app_public.status_of_checkout($1, $invoice)',
   seller_of_listing: 'select r.id from app_public.seller_of_listing($1) as r',
   quote_listing:
     'select r.source, r.free_remaining, r.subscription_remaining from app_public.quote_listing($1) as r',
@@ -36,6 +37,10 @@ const START = ['dealer_subscriptions']
 export const WRITING: Record<string, { call: string; changed: string[]; prepare?: string }> = {
   close_expired_checkout: {
     call: `select app_private.close_expired_checkout($1, ${LATER})`,
+    changed: ['invoices', 'checkouts'],
+  },
+  void_checkout: {
+    call: `select app_private.void_checkout($1, $invoice, ${NOW})`,
     changed: ['invoices', 'checkouts'],
   },
   settle_invoice: {
@@ -110,7 +115,9 @@ export const SHARED = [
 ]
 /** Tried in the tests below. */
 export const BY_ID = [
+  'cancel_checkout',
   'cancel_subscription',
+  'decide_purchase',
   'end_listing',
   'lock_listing',
   'mark_listing_sold',
@@ -120,6 +127,7 @@ export const BY_ID = [
   'update_listing',
   'withdraw_listing',
   'pay_invoice',
+  'quote_package',
   'replay_dealer',
   'require_member',
   'schedule_expiry',

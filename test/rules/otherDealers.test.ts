@@ -163,7 +163,12 @@ const STRANGE: [string, string][] = [
     'select app_public.buy_package($1, (select min(id::text)::uuid from app_public.dealer_packages), gen_random_uuid())',
   ],
   ['FC003', 'select app_public.quote_listing($1)'],
+  [
+    'FC003',
+    'select app_public.quote_package($1, (select min(id::text)::uuid from app_public.dealer_packages))',
+  ],
   ['FC003', "select app_public.cancel_subscription((select id from ids where name = 'subscription'))"],
+  ['FC003', "select app_public.cancel_checkout((select id from ids where name = 'invoice'))"],
   ['FC003', "select app_public.update_listing((select id from ids where name = 'listing'), title => 'Mine')"],
   ['FC003', "select app_public.withdraw_listing((select id from ids where name = 'listing'))"],
   ['FC003', "select app_public.mark_listing_sold((select id from ids where name = 'listing'))"],
@@ -194,6 +199,15 @@ test.each(STRANGE)('a stranger with the ids of a dealer gets %s: %s', (code, sql
     expect(await refusal(client, sql, sql.includes('$1') ? [victim.dealerId] : [])).toBe(code)
   }),
 )
+
+test('an open checkout refuses the quotes of its own dealer, and of no other dealer', () =>
+  rolledBack(seeded.database, async client => {
+    const [seller] = seeded.sellers
+    await prepare(client, seller)
+    const quote = `select gross_amount from app_public.quote_package($1, (select id from app_public.dealer_packages where is_active))`
+    expect(await refusal(client, quote, [seller.dealerId])).toBe('FC008')
+    expect(await read(client, quote, BYSTANDER.dealerId)).toHaveLength(1)
+  }))
 
 test('a stranger cannot read the consumption of a listing', () =>
   rolledBack(seeded.database, async client => {

@@ -7,6 +7,7 @@ import { committed } from './transactions.ts'
 
 export const BUY = 'select * from app_public.buy_package($1, $2, $3)'
 export const PAY = 'select * from app_public.pay_invoice($1)'
+export const CANCEL_CHECKOUT = 'select * from app_public.cancel_checkout($1)'
 export const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
 
 type Queryable = { query(sql: string, values?: unknown[]): Promise<pg.QueryResult> }
@@ -57,6 +58,16 @@ export function makeBuyer(database: TestDatabase, userId: string): Buyer {
         await committed(database, { dealer: userId }, client => client.query(PUBLISH, [dealerId]))
     },
   }
+}
+
+/** The status of a checkout and that of its invoice. */
+export async function checkoutStatuses(db: Queryable, id: string): Promise<[string, string]> {
+  const { rows } = await db.query(
+    `select app_public.status_of_checkout(i.dealer_id, i.id) as checkout, i.status as invoice
+     from app_public.invoices as i where i.id = $1`,
+    [id],
+  )
+  return [rows[0].checkout, rows[0].invoice]
 }
 
 /** The statuses of the dealer's subscriptions, oldest subscription first. */

@@ -1,5 +1,5 @@
---! Previous: sha1:bc88202f8540332f7be25a2519fe4dd9de730fea
---! Hash: sha1:a932828494e3c114c4ef3a64cf691bd60e6ba5f8
+--! Previous: sha1:2911d3c86f7c9e030885fead3ec70bf284e12e27
+--! Hash: sha1:0b81d1f3bcb361aa1fdb55f5f8412cf9b8f185cf
 --! Message: expire listings
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:ce673fdde5562b227be6476fc51d4865221efa54
---! Hash: sha1:bc88202f8540332f7be25a2519fe4dd9de730fea
+--! Previous: sha1:b62e7ae63f9d6aea11e7a28dfb8bd279f11eeb8d
+--! Hash: sha1:2911d3c86f7c9e030885fead3ec70bf284e12e27
 --! Message: listing life
 
 set local lock_timeout to '2s';

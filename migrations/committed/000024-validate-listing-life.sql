@@ -1,5 +1,5 @@
---! Previous: sha1:a932828494e3c114c4ef3a64cf691bd60e6ba5f8
---! Hash: sha1:21221605e9c048d32f8d8a716dc4f65bdf293dd3
+--! Previous: sha1:0b81d1f3bcb361aa1fdb55f5f8412cf9b8f185cf
+--! Hash: sha1:4fbf01f91ec6e3b666be46d8ff170b92fedb05f0
 --! Message: validate listing life
 
 set local lock_timeout to '2s';
