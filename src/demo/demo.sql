@@ -39,6 +39,7 @@ begin
       values (v_country.country, 'dealer', v_country.free_listings, 30, tstzrange(v_since, null));
     end if;
   end loop;
+  update app_public.country_currencies as cc set moderation = 'after' where cc.country = 'CH';
 
   insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, premium_quota)
   select p.key, cc.country, p.name, p.price_net, cc.currency, 30, p.listing_limit, p.premium_quota
@@ -53,7 +54,7 @@ begin
   -- subscriptions: active, nearly used up, expired, none; then the two countries with missing configuration
   for v_demo in
     select * from (values
-      ('Autohaus Berlin', 'DE', 'pro', 5, false), ('Autohaus Wien', 'AT', 'basic', 9, false),
+      ('Autohaus Berlin', 'DE', 'pro', 10, false), ('Autohaus Wien', 'AT', 'basic', 9, false),
       ('Garage Lyon', 'FR', 'basic', 3, true), ('Garage Zürich', 'CH', null, 1, false),
       ('Autosalone Milano', 'IT', null, 0, false), ('Coches Madrid', 'ES', null, 0, false)
     ) as d (company_name, country, package_key, listings, has_expired)
@@ -76,10 +77,41 @@ begin
       where s.dealer_id = v_dealer_id;
     end if;
   end loop;
-  -- moderation has approved most of them
-  perform set_config('forecourt.user_id', v_admin_id::text, true);
-  perform app_public.moderate_listing(l.id, 'approve') from app_public.listings as l where l.title not like 'Demo car 1 %';
+end
+$$;
+
+-- The listings of Autohaus Berlin have every status, one ends tomorrow, and the moderation queue has every reason.
+do $$
+declare
+  v_cars constant uuid[] := array(
+    select l.id
+    from app_public.listings as l
+    join app_public.dealers as d on d.id = l.dealer_id
+    where d.company_name = 'Autohaus Berlin'
+    order by l.price);
+begin
+  perform set_config('forecourt.user_id', (select u.id::text from app_public.users as u where u.email = 'admin@example.com'), true);
+  perform app_public.moderate_listing(v_cars[2], 'reject', 'The pictures show another car.');
+  perform app_public.moderate_listing(v_cars[3], 'reject', 'Please add the mileage.');
+  -- the first car of each dealer waits for its review
+  perform app_public.moderate_listing(l.id, 'approve')
+  from app_public.listings as l
+  where l.status = 'pending' and l.title not like 'Demo car 1 %';
+
+  perform set_config('forecourt.user_id', (select u.id::text from app_public.users as u where u.email = 'dealer@example.com'), true);
+  perform app_public.update_listing(v_cars[3], description => 'Mileage: 48,000 km');
+  perform app_public.resubmit_listing(v_cars[3], gen_random_uuid());
+  perform app_public.update_listing(v_cars[4], description => 'With winter tyres');
+  perform app_public.withdraw_listing(v_cars[5]);
+  perform app_public.mark_listing_sold(v_cars[6]);
+
+  -- only time ends a listing, so these two were published earlier
+  update app_public.listings as l
+  set created_at = l.created_at - past.age, published_at = l.published_at - past.age, expires_at = l.expires_at - past.age
+  from (values (v_cars[7], interval '89 days'), (v_cars[8], interval '91 days')) as past (id, age)
+  where l.id = past.id;
   perform set_config('forecourt.user_id', '', true);
   perform app_private.expire_subscriptions();
+  perform app_private.expire_listings();
 end
 $$;

@@ -1,4 +1,4 @@
-/** Demo data for the embedded database: accounts, countries, packages, dealers in every state. */
+/** Demo data for the embedded database: accounts, countries, packages, dealers and listings in every state. */
 import { readFile } from 'node:fs/promises'
 import pg from 'pg'
 

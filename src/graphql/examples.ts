@@ -23,7 +23,7 @@ mutation Login {
   }
 }
 
-# These need the token. Copy the dealer's id for the operations below.
+# These need the token. Copy the id of a dealer for the operations below.
 query Subscriptions {
   currentUser { email }
   dealerSubscriptions {
@@ -50,6 +50,55 @@ mutation Publish($dealerId: UUID!, $idempotencyKey: UUID!) {
     }
   ) {
     listing { id status consumption { source grossAmount currency } }
+  }
+}
+
+# Copy the id of one of these listings for the next two operations.
+query Stock($dealerId: UUID!) {
+  listings(condition: { dealerId: $dealerId }) {
+    nodes { id title price status publishedAt expiresAt rejectionReason consumptions { nodes { kind source } } }
+  }
+}
+
+# A pending, active or rejected listing can be edited. An active one is reviewed again, unless only its price changes.
+mutation Edit($listingId: UUID!) {
+  updateListing(input: { listingId: $listingId, description: "Full service history", price: "20900" }) {
+    listing { id status description price updatedAt }
+  }
+}
+
+# A listing that has expired or ends within 30 days can be renewed. It costs as much as a new one.
+mutation Renew($listingId: UUID!, $idempotencyKey: UUID!) {
+  renewListing(input: { listingId: $listingId, idempotencyKey: $idempotencyKey }) {
+    listing { id status publishedAt expiresAt }
+  }
+}
+
+# Put the token of the admin into the tab Headers for the operations below.
+mutation LoginAsAdmin {
+  login(input: { email: "admin@example.com", password: "forecourt-demo" }) {
+    session { accessToken }
+  }
+}
+
+query ModerationQueue {
+  moderationQueue {
+    nodes { reason since listing { id title description status updatedAt seller { companyName } } }
+  }
+}
+
+# Send the updatedAt that you have read: a listing that was edited since then is not approved.
+mutation Approve($listingId: UUID!, $updatedAt: Datetime) {
+  moderateListing(input: { listingId: $listingId, decision: APPROVE, updatedAt: $updatedAt }) {
+    listing { id status publishedAt expiresAt }
+  }
+}
+
+mutation Reject($listingId: UUID!) {
+  moderateListing(
+    input: { listingId: $listingId, decision: REJECT, reason: "The pictures show another car." }
+  ) {
+    listing { id status rejectionReason }
   }
 }
 `

@@ -1,3 +1,4 @@
+/** The demo data, and the operations of GraphiQL that run on it. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Kind, parse, print } from 'graphql'
 import { demoPassword, makeDemoData } from '../../src/demo/demo.ts'
@@ -44,21 +45,75 @@ test('demo data has a country without a VAT rate and one without a price', async
   expect(gaps).toEqual(['ES package', 'ES price', 'IT package', 'IT vat_rate'])
 })
 
+type Row = { id: string; status: string; expiresAt: string | null; updatedAt: string }
+
+/** The listings of Autohaus Berlin, as its owner reads them, and the id of that dealer. */
+async function readStock(token: string): Promise<{ dealerId: string; rows: Row[] }> {
+  type Owned = { dealerSubscriptions: { nodes: { dealer: { id: string; companyName: string } }[] } }
+  const owned = await server.call<Owned>('{ dealerSubscriptions { nodes { dealer { id companyName } } } }', {
+    token,
+  })
+  const dealers = owned.data.dealerSubscriptions.nodes.map(({ dealer }) => dealer)
+  const dealerId = dealers.find(({ companyName }) => companyName === 'Autohaus Berlin')?.id ?? ''
+  const { data } = await server.call<{ listings: { nodes: Row[] } }>(
+    'query ($dealerId: UUID!) { listings(condition: { dealerId: $dealerId }) { nodes { id status expiresAt updatedAt } } }',
+    { token, variables: { dealerId } },
+  )
+  return { dealerId, rows: data.listings.nodes }
+}
+
+test('demo data has listings in every status, and one that ends tomorrow', async () => {
+  const { rows } = await readStock(await tokenOf('dealer@example.com'))
+  expect(new Set(rows.map(({ status }) => status))).toEqual(
+    new Set(['PENDING', 'ACTIVE', 'REJECTED', 'WITHDRAWN', 'SOLD', 'EXPIRED']),
+  )
+  const days = (end: string) => (Date.parse(end) - Date.now()) / 86_400_000
+  const tomorrow = rows.filter(
+    ({ status, expiresAt }) => status === 'ACTIVE' && expiresAt !== null && days(expiresAt) < 1,
+  )
+  expect(tomorrow).toHaveLength(1)
+  expect(days(tomorrow[0]?.expiresAt ?? '')).toBeGreaterThan(0.9)
+})
+
+test('the moderation queue of the demo data has every reason', async () => {
+  const { data } = await server.call<{ moderationQueue: { nodes: { reason: string }[] } }>(
+    '{ moderationQueue { nodes { reason } } }',
+    { token: await tokenOf('admin@example.com') },
+  )
+  const reasons = new Set(data.moderationQueue.nodes.map(({ reason }) => reason))
+  expect(reasons).toEqual(new Set(['NEW', 'RESUBMITTED', 'EDITED', 'PUBLISHED']))
+})
+
+/** The operations of an admin. Every other operation runs as the demo dealer. */
+const ADMINS = ['ModerationQueue', 'Approve', 'Reject']
+
+/** For each operation that takes a listing, the status of one that it accepts. */
+const STATUSES: Record<string, string> = {
+  Edit: 'ACTIVE',
+  Renew: 'EXPIRED',
+  Approve: 'PENDING',
+  Reject: 'PENDING',
+}
+
 test('each operation in GraphiQL runs on the demo data', async () => {
   const token = await tokenOf('dealer@example.com')
-  const { data } = await server.call<{ dealerSubscriptions: { nodes: { dealer: { id: string } }[] } }>(
-    '{ dealerSubscriptions { nodes { dealer { id } } } }',
-    { token },
-  )
-  const dealerId = data.dealerSubscriptions.nodes[0]?.dealer.id
+  const admin = await tokenOf('admin@example.com')
+  const { dealerId, rows } = await readStock(token)
   const idempotencyKey = '7d0f6f3e-6c0c-4a6f-9a59-0d3c3d1c8f10'
-  const operations = parse(examples).definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION)
+  const operations = parse(examples).definitions.flatMap(definition =>
+    definition.kind === Kind.OPERATION_DEFINITION ? [definition] : [],
+  )
   const errors = []
   for (const operation of operations) {
-    const response = await server.call(print(operation), { token, variables: { dealerId, idempotencyKey } })
-    errors.push(...response.errors.map(({ message }) => message))
+    const name = operation.name?.value ?? ''
+    const listing = rows.find(({ status }) => status === STATUSES[name])
+    const response = await server.call(print(operation), {
+      token: ADMINS.includes(name) ? admin : token,
+      variables: { dealerId, idempotencyKey, listingId: listing?.id, updatedAt: listing?.updatedAt },
+    })
+    errors.push(...response.errors.map(({ message }) => `${name}: ${message}`))
   }
-  expect(operations.length).toBeGreaterThan(5)
+  expect(operations.length).toBeGreaterThan(10)
   expect(errors).toEqual([])
 })
 

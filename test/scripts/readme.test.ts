@@ -1,0 +1,51 @@
+/** The five minutes of README.md, followed by a newcomer: each curl runs on the demo data and gets the documented response. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { makeDemoData } from '../../src/demo/demo.ts'
+import { startServer, type TestServer } from '../support/apiServer.ts'
+import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { runScript } from '../support/shell.ts'
+import { blocksOf } from './guide.ts'
+
+const home = mkdtempSync(join(tmpdir(), 'forecourt-readme-'))
+const hasCurl = spawnSync('curl', ['--version']).status === 0
+
+let database: TestDatabase
+let server: TestServer
+
+beforeAll(async () => {
+  database = await cloneDatabase()
+  await makeDemoData(database.ownerUrl)
+  server = await startServer(database)
+})
+
+afterAll(async () => {
+  await server.stop()
+  await database.drop()
+  rmSync(home, { recursive: true })
+})
+
+/** Matches a documented response, in which `…` stands for any value. */
+function patternOf(json: string): RegExp {
+  const text = JSON.stringify(JSON.parse(json)).replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  return new RegExp(text.replaceAll('…', '[^"]+'))
+}
+
+const testWithCurl = hasCurl ? test : test.skip
+
+testWithCurl('the first five minutes end with a listing that the public sees', async () => {
+  const blocks = blocksOf(await readFile('README.md', 'utf8'), 'Five minutes to the first listing')
+  const commands = blocks.filter(({ language, text }) => language === 'sh' && text.includes('curl'))
+  // the blocks share the variables of one shell
+  const script = commands.map(({ text }) => text).join('\n')
+  const { status, output } = await runScript(script.replaceAll('http://127.0.0.1:5080', server.url), {}, home)
+  expect([status, output]).toEqual([0, expect.not.stringContaining('"errors"')])
+  const documented = blocks.filter(({ language }) => language === 'json')
+  expect(documented.length).toBeGreaterThan(1)
+  for (const { text } of documented) expect(output).toMatch(patternOf(text))
+  expect(documented.at(-1)?.text).toContain('ACTIVE')
+})
