@@ -190,7 +190,6 @@ test('the amounts of invoices and items must add up, and a period must start on 
   withMonthlyDraft(async client => {
     const change = (set: string) => refusal(client, `update app_public.invoices set ${set}`)
     expect(await change('gross_total = gross_total + 0.01')).toBe('23514')
-    expect(await change('net_total = -1, gross_total = vat_total - 1')).toBe('23514')
     expect(await change("period_start = '2026-01-02'")).toBe('23514')
     expect(await change('period_start = null')).toBe('23514')
     expect(await change("status = 'paid'")).toBe('23514')
@@ -207,6 +206,20 @@ test('the amounts of invoices and items must add up, and a period must start on 
     expect(await item({ price_version: null })).toBe('23514')
     expect(await item({ price_config_id: null })).toBe('23514')
     expect(await item({ invoice_id: randomUUID() })).toBe('23503')
+  }))
+
+test('the totals of a package are never negative, and those of a month can be', () =>
+  withMonthlyDraft(async (client, dealerId, userId) => {
+    const packageId = await makePackage(client)
+    await become(client, { dealer: userId })
+    await buy(client, dealerId, packageId)
+    await become(client, 'owner')
+    const change =
+      'update app_public.invoices set net_total = -1, gross_total = vat_total - 1 where kind = $1 returning id'
+    expect(await refusal(client, change, ['package'])).toBe('23514')
+    await client.query('savepoint month')
+    expect((await client.query(change, ['monthly'])).rowCount).toBe(1)
+    await client.query('rollback to savepoint month')
   }))
 
 test('constraints allow one open checkout for each dealer and one checkout for each key', () =>
