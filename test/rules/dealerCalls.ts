@@ -109,6 +109,7 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
 export const SHARED = [
   'find_package',
   'finish_job_run',
+  'operation_key',
   'record_alert_delivery',
   'run_expiry_batch',
   'write_audit_log',
