@@ -121,7 +121,7 @@ create type app_public.consumption_kind as enum (
   'highlight',
   'reversal'
 );
-comment on type app_public.consumption_kind is 'The action that a ledger row is for. reversal: what paid for another row is given back.';
+comment on type app_public.consumption_kind is 'The action that a ledger row is for. reversal: it gives back the charge of another row.';
 
 create type app_public.consumption_source as enum (
   'free_quota',
@@ -888,7 +888,7 @@ comment on column app_public.dealers.dealer_type is 'The trade of the dealer.';
 comment on column app_public.dealers.has_free_quota is 'False: no listing is free. Of the dealers that an account creates, only the first has free quota.';
 comment on column app_public.dealers.id is 'Time-ordered.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
-comment on column app_public.dealers.is_trusted is 'True: its listings are active at once, and nobody reviews them.';
+comment on column app_public.dealers.is_trusted is 'True: its new listings are active at once, and nobody reviews its edits.';
 comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
 comment on constraint dealers_company_name_length on app_public.dealers is '@field companyName
 Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
@@ -1139,7 +1139,7 @@ CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
 CREATE INDEX ix_listings_moderation_expression_id ON app_public.listings USING btree (COALESCE(moderation_since, created_at), id) WHERE ((status = 'pending'::app_public.listing_status) OR ((status = 'active'::app_public.listing_status) AND (moderation_since IS NOT NULL)));
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
 CREATE UNIQUE INDEX ux_listings_external_id ON app_public.listings USING btree (external_id, dealer_id) WHERE ((external_id IS NOT NULL) AND ((status = 'pending'::app_public.listing_status) OR (status = 'active'::app_public.listing_status)));
-CREATE TRIGGER listings_state_audited AFTER UPDATE OF status ON app_public.listings FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.listing_status) OR (new.updated_at = old.updated_at) OR (new.updated_at < new.expires_at)))) EXECUTE FUNCTION app_private.audit_state_change('LISTING');
+CREATE TRIGGER listings_state_audited AFTER UPDATE OF status ON app_public.listings FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.listing_status) OR (new.updated_at = old.updated_at) OR ((new.updated_at < new.expires_at) IS NOT FALSE)))) EXECUTE FUNCTION app_private.audit_state_change('LISTING');
 CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app_private.enforce_listing_step();
 alter table app_public.listings enable row level security;
 alter table app_public.listings force row level security;
@@ -1875,7 +1875,8 @@ begin
         when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
         -- Where the subscription has ended, its reversal gives no quota back and does not name it.
         when 'subscription_quota' then (subscription_id is not null or kind = 'reversal') and num_nonnulls(price_config_id, invoice_item_id) = 0
-        when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
+        -- Where the invoice is void, the reversal has no item.
+        when 'paid_extra' then subscription_id is null and price_config_id is not null and (invoice_item_id is not null or kind = 'reversal')
       end
       then app_private.refuse_row('listing_consumptions', 'listing_consumptions_source_has_proof',
         format('A %s has another subscription, price or invoice item than its source needs.', source))
@@ -2149,7 +2150,7 @@ BEGIN ATOMIC
     FROM ( VALUES ('expire_subscriptions'::text,'dealer_subscriptions'::text,'end_at'::text), ('expire_listings'::text,'listings'::text,'expires_at'::text)) e(task, table_name, end_column)
    WHERE (e.task = expirable.task);
 END;
-comment on function app_private.expirable(text) is 'The users of the expiry: the table of app_public whose active rows a task expires, and the column with their end. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
+comment on function app_private.expirable(text) is 'The tasks of the expiry: the table of app_public whose active rows a task expires, and the column with their end. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_due(task text, batch_size integer)
  RETURNS integer
@@ -2710,6 +2711,29 @@ end
 $function$;
 comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '300ms'
+AS $function$
+begin
+  while clock_timestamp() < statement_timestamp() + interval '40 seconds' loop
+    begin
+      execute format('lock table %s in access exclusive mode', array_to_string(tables, ', '));
+      return;
+    exception when lock_not_available then
+      -- The locks that it got are free again. Let the requests pass that have queued behind it.
+      perform pg_sleep(0.5);
+    end;
+  end loop;
+  raise exception using
+    errcode = '55P03',
+    message = format('Other transactions hold locks on %s. Please run the migration again when they have ended.', array_to_string(tables, ', '));
+end
+$function$;
+comment on function app_private.lock_tables(regclass[]) is 'For migrations: locks tables in this order, exclusively, until the transaction ends. It waits 300 ms for each and then gives way and tries again, for 40 s, because every request queues behind a waiting lock. Raises 55P03.';
+
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
  LANGUAGE plpgsql
@@ -3068,7 +3092,8 @@ begin
     update app_public.dealer_subscriptions as s
     set used_listing_quota = s.used_listing_quota + v_quantity, updated_at = decision.at
     where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
-  elsif decision.source = 'paid_extra' then
+  -- The reversal of a price on a void invoice has no country, and gets no item.
+  elsif decision.source = 'paid_extra' and decision.country is not null then
     v_period_start := (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date;
     update app_public.invoices as i
     set net_total = i.net_total + decision.net_amount, vat_total = i.vat_total + decision.vat_amount,
@@ -3179,14 +3204,14 @@ begin
   update app_public.listings as l
   -- A listing that was active before release 0.3 has no times.
   set status = 'rejected', published_at = case listing.status when 'active' then coalesce(l.published_at, l.created_at) else l.published_at end,
-    expires_at = case listing.status when 'active' then coalesce(l.expires_at, at) else l.expires_at end, rejected_at = at,
+    expires_at = case listing.status when 'active' then least(l.expires_at, at) else l.expires_at end, rejected_at = at,
     rejection_reason = reason, moderation_reason = null, moderation_since = null, updated_at = at
   where l.dealer_id = listing.dealer_id and l.id = listing.id
   returning l.* into v_listing;
   return v_listing;
 end
 $function$;
-comment on function app_private.reject_listing(app_public.listings,text,timestamp with time zone) is 'Rejects a pending listing and gives back what paid for it, or takes an active one down and gives nothing back. The caller holds its lock.';
+comment on function app_private.reject_listing(app_public.listings,text,timestamp with time zone) is 'Rejects a pending listing and gives back what paid for it, or takes an active one down, which ends it and gives nothing back. The caller holds its lock.';
 
 CREATE OR REPLACE FUNCTION app_private.release_dead_workers()
  RETURNS void
@@ -3432,7 +3457,9 @@ begin
   select lc.* into strict v_paid
   from app_public.listing_consumptions as lc
   where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind in ('publication', 'renewal')
-  order by lc.created_at desc, lc.id desc
+    and not exists (select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id)
+  -- Not by time, because the clock can be set back. A listing with a renewal was published before, and its publication stays.
+  order by lc.kind desc, lc.number desc
   limit 1;
   v_reversal.dealer_id := v_paid.dealer_id;
   v_reversal.at := at;
@@ -3447,9 +3474,11 @@ begin
   select s.id into v_reversal.subscription_id
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_paid.dealer_id and s.id = v_paid.subscription_id and s.status <> 'expired' and at < s.end_at;
+  -- Nobody owes a void invoice, so its items are not credited.
   select it.country, it.price_version, it.unit_price_net, c.minor_units::integer
   into v_reversal.country, v_reversal.price_version, v_reversal.unit_price_net, v_reversal.minor_units
   from app_public.invoice_items as it
+  join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id and i.status <> 'void'
   join app_public.currencies as c on c.code = it.currency
   where it.dealer_id = v_paid.dealer_id and it.id = v_paid.invoice_item_id;
   select 1 + count(*)::integer into v_number
@@ -3459,7 +3488,7 @@ begin
     v_reversal, listing.id, 'reversal', app_public.current_user_id(), v_number, reverses => v_paid.id);
 end
 $function$;
-comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
+comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
 
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
@@ -3632,6 +3661,11 @@ begin
       errcode = 'FC008',
       message = 'The month of this invoice has not ended. Please pay it after the end of the month.',
       detail = jsonb_build_object('field', 'invoiceId', 'periodStart', v_invoice.period_start)::text;
+  elsif v_invoice.gross_total < 0 then
+    raise exception using
+      errcode = 'FC008',
+      message = 'More was given back on this invoice than charged, so there is nothing to pay.',
+      detail = jsonb_build_object('field', 'invoiceId', 'status', upper(v_invoice.status::text collate "C"))::text;
   end if;
   update app_public.invoices as i set status = 'paid', paid_at = v_at, updated_at = v_at
   where i.dealer_id = v_invoice.dealer_id and i.id = v_invoice.id
@@ -3642,7 +3676,7 @@ begin
   return v_invoice;
 end
 $function$;
-comment on function app_private.settle_invoice(uuid,uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended.';
+comment on function app_private.settle_invoice(uuid,uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended or whose total is negative.';
 
 CREATE OR REPLACE FUNCTION app_private.start_pending_subscription(dealer_id uuid, subscription_id uuid, at timestamp with time zone)
  RETURNS void
@@ -3910,7 +3944,8 @@ AS $function$
     coalesce(lc.listing_id, it.id),
     jsonb_build_object('ledger_gross', lc.gross_amount, 'item_gross', it.gross_amount)
   from (
-    select * from app_public.listing_consumptions where source = 'paid_extra'
+    -- A reversal without an item is a matter of verify_reversals.
+    select * from app_public.listing_consumptions where source = 'paid_extra' and (invoice_item_id is not null or kind <> 'reversal')
   ) as lc
   full join (
     select it.*
@@ -3970,16 +4005,34 @@ AS $function$
   where r.reverses is not null and (
     o.kind is null or o.kind = 'reversal' or r.created_at < o.created_at
     or r.subscription_id <> o.subscription_id
+    -- Only an ended subscription gets nothing back, and only a price on a void invoice.
+    or r.subscription_id is null and exists (
+      select from app_public.dealer_subscriptions as s
+      where s.dealer_id = o.dealer_id and s.id = o.subscription_id and r.created_at < s.end_at)
+    or r.invoice_item_id is null and exists (
+      select from app_public.invoice_items as it
+      join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+      where it.dealer_id = o.dealer_id and it.id = o.invoice_item_id and i.status <> 'void')
     or (r.listing_id, r.source, r.currency, r.vat_rate, r.net_amount, r.vat_amount, r.gross_amount, r.price_config_id)
       is distinct from (o.listing_id, o.source, o.currency, o.vat_rate, -o.net_amount, -o.vat_amount, -o.gross_amount, o.price_config_id))
   union all
-  select 'what paid for a rejected listing was not given back', l.dealer_id, l.id, jsonb_build_object('consumption', lc.id)
+  select 'a renewal was given back, but its listing is not rejected', r.dealer_id, r.id, jsonb_build_object('reverses', r.reverses)
+  from app_public.listing_consumptions as r
+  join app_public.listing_consumptions as o on o.dealer_id = r.dealer_id and o.id = r.reverses and o.kind = 'renewal'
+  join app_public.listings as l on l.dealer_id = r.dealer_id and l.id = r.listing_id and l.status <> 'rejected'
+  where r.reverses is not null and not exists (
+    select from app_public.listing_consumptions as later
+    where later.dealer_id = o.dealer_id and later.listing_id = o.listing_id and later.kind = 'renewal' and later.number > o.number)
+  union all
+  select 'the charge of a rejected listing was not given back', l.dealer_id, l.id, jsonb_build_object('consumption', lc.id)
   from app_public.listings as l
   join app_public.listing_consumptions as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id and lc.kind <> 'reversal'
-  where l.status = 'rejected' and l.rejected_at is not null and l.published_at is null
+  where l.status = 'rejected' and l.rejected_at is not null
+    -- The end of a listing that was taken down is that moment. A later renewal paid for its resubmission.
+    and (l.published_at is null or lc.kind = 'renewal' and lc.created_at > l.expires_at)
     and not exists (select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id)
 $function$;
-comment on function app_private.verify_reversals() is 'Finds reversals that are not the opposite of the row that they give back (`id` is the reversal''s), and listings that were rejected before they were ever active and not given back (`id` is the listing''s).';
+comment on function app_private.verify_reversals() is 'Finds reversals that are not the opposite of the row that they give back, and those of a renewal whose listing is not rejected (`id` is the reversal''s), and listings that were rejected while they were pending and not given back (`id` is the listing''s).';
 
 CREATE OR REPLACE FUNCTION app_private.verify_subscriptions()
  RETURNS SETOF app_private.ledger_fault
@@ -4772,20 +4825,26 @@ declare
   v_at constant timestamptz := clock_timestamp();
   -- An ended listing that no expiry run has recorded yet is expired already.
   v_has_ended constant boolean := v_listing.status = 'expired' or v_listing.status = 'active' and v_listing.expires_at <= v_at;
+  v_ends_at constant timestamptz := case when v_has_ended then v_at else v_listing.expires_at end + v_listing.listing_days * interval '24 hours';
 begin
   if app_private.is_charged(v_listing, v_key) then
     return v_listing;
   elsif v_listing.status not in ('active', 'expired') then
     perform app_private.refuse_listing_status(v_listing.status, 'Only an active or expired listing can be renewed.');
   elsif v_has_ended and v_listing.expires_at + interval '4320 hours' > v_at is not true then
-    perform app_private.refuse_listing_status(v_listing.status, 'It ended more than 180 days ago. Please publish it as a new listing.');
-  elsif v_has_ended is not true and v_listing.expires_at - interval '720 hours' <= v_at is not true then
-    perform app_private.refuse_listing_status(v_listing.status, 'It can be renewed in its last 30 days.');
+    perform app_private.refuse_listing_status(v_listing.status, 'Its end was more than 180 days ago. Please publish it as a new listing.');
+  elsif v_has_ended is not true and v_listing.expires_at - least(interval '720 hours', v_listing.listing_days * interval '24 hours') <= v_at is not true then
+    perform app_private.refuse_listing_status(v_listing.status, format('It can be renewed in its last %s days.', least(30, v_listing.listing_days)));
   end if;
   perform app_private.charge_listing(v_listing, 'renewal', v_key, v_at);
+  if v_listing.status = 'active' then
+    -- The trigger records changes of status only.
+    perform app_private.write_audit_log('RENEW_LISTING', 'listings', v_listing.id,
+      jsonb_build_object('expiresAt', v_listing.expires_at), jsonb_build_object('expiresAt', v_ends_at));
+  end if;
   update app_public.listings as l
   set status = 'active', published_at = case when v_has_ended then v_at else l.published_at end,
-    expires_at = case when v_has_ended then v_at else l.expires_at end + l.listing_days * interval '24 hours', updated_at = v_at
+    expires_at = v_ends_at, updated_at = v_at
   where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
   returning l.* into v_listing;
   return v_listing;
@@ -4795,7 +4854,7 @@ grant execute on function app_public.renew_listing(uuid,uuid) to forecourt_admin
 grant execute on function app_public.renew_listing(uuid,uuid) to forecourt_dealer;
 comment on function app_public.renew_listing(uuid,uuid) is '@behavior +mutationField
 @resultFieldName listing
-Charges a listing like a new one, and shows it for another period. In its last 30 days that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
+Charges a listing like a new one, and shows it for another period. In its last 30 days (if the period is shorter, in the last period) that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.resubmit_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings

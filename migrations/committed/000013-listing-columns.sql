@@ -1,5 +1,5 @@
---! Previous: sha1:d83338afcfc46b5027762947daa5d02ab1a69070
---! Hash: sha1:e2c889e926b9ba5bcf8a0152db8100b33a90a8e6
+--! Previous: sha1:c006b896e4670c082b037ca4a7db7c06c6f39125
+--! Hash: sha1:0274e46c644a6837df7deac4c3459c40263c916f
 --! Message: listing columns
 
 set local lock_timeout to '2s';
@@ -17,6 +17,7 @@ comment on type app_public.moderation_reason is 'Why a listing stands in the mod
 
 -- Columns only, so that the locks are short. The tables come in the order in which publications and quotes lock them, so that no
 -- request deadlocks with this migration. Constant defaults do not rewrite a table.
+select app_private.lock_tables('app_public.listings', 'app_public.country_currencies', 'app_public.listing_consumptions');
 alter table app_public.listings
   add column if not exists external_id text,
   add column if not exists listing_days integer not null default 90,

@@ -1,5 +1,5 @@
---! Previous: sha1:e2c889e926b9ba5bcf8a0152db8100b33a90a8e6
---! Hash: sha1:202b9652e596d7a78d136ea6b87b6a29390cab62
+--! Previous: sha1:0274e46c644a6837df7deac4c3459c40263c916f
+--! Hash: sha1:d5ec078b5c322c7f20598bd70c46cad5370e9ed4
 --! Message: index external ids of listings
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:202b9652e596d7a78d136ea6b87b6a29390cab62
---! Hash: sha1:680235db18518bfd1d9a23587b04bd4e8315ba56
+--! Previous: sha1:d5ec078b5c322c7f20598bd70c46cad5370e9ed4
+--! Hash: sha1:7d6f6344368218bed34bda175af3cd5ca0f82673
 --! Message: index ends of active listings
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:680235db18518bfd1d9a23587b04bd4e8315ba56
---! Hash: sha1:219fdd9a3e43ddc4e21df3930700e9cc91b9160b
+--! Previous: sha1:7d6f6344368218bed34bda175af3cd5ca0f82673
+--! Hash: sha1:2adce636ea9a4e5c79994d01008789016da098d0
 --! Message: index moderation queue
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:219fdd9a3e43ddc4e21df3930700e9cc91b9160b
---! Hash: sha1:c17d8fe5b1a8ddcd5d787216494548b7ff5fe715
+--! Previous: sha1:2adce636ea9a4e5c79994d01008789016da098d0
+--! Hash: sha1:400f6aef538578755374e5725546687fc6246473
 --! Message: number ledger rows of listings
 
 --! no-transaction

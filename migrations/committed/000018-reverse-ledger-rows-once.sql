@@ -1,5 +1,5 @@
---! Previous: sha1:c17d8fe5b1a8ddcd5d787216494548b7ff5fe715
---! Hash: sha1:5288a315958ff6e65420ddfec4987e7b14ba25b9
+--! Previous: sha1:400f6aef538578755374e5725546687fc6246473
+--! Hash: sha1:41ea7e3098c57f5d0f9f166824baa852e4650d81
 --! Message: reverse ledger rows once
 
 --! no-transaction

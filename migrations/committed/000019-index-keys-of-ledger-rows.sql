@@ -1,5 +1,5 @@
---! Previous: sha1:5288a315958ff6e65420ddfec4987e7b14ba25b9
---! Hash: sha1:dbca251ace3ed522e6f9a787f68f36f8cecc6236
+--! Previous: sha1:41ea7e3098c57f5d0f9f166824baa852e4650d81
+--! Hash: sha1:d3041fef2d9fd25b9a3c04837d850ff74d4ca9c1
 --! Message: index keys of ledger rows
 
 --! no-transaction

@@ -17,8 +17,11 @@ const READ_ONLY = '25006'
 /** SQLSTATE of a prepared statement whose columns a migration has changed. */
 export const CHANGED_RESULT = '0A000'
 
-/** The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). */
-export const CONNECTIONS = { flush: 1, limiter: 4, listener: 1, metrics: 1, worker: 5 } as const
+/**
+ * The most connections that a process opens, in addition to the pool of the API (`POOL_SIZE`). Two expiry runs
+ * at once take four connections of a worker, and its listener one. The others fetch and complete jobs.
+ */
+export const CONNECTIONS = { flush: 1, limiter: 4, listener: 1, metrics: 1, worker: 7 } as const
 
 export type PoolOptions = {
   config: pg.PoolConfig

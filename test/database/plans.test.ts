@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { type As, become, cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { makeListing, type Status } from '../support/listings.ts'
 import {
   makeCountry,
   makeDealer,
@@ -26,6 +27,8 @@ type World = {
   packageId: string
   subscriptionId: string
   invoiceId: string
+  /** Of the dealer that pays, by status. */
+  listings: Partial<Record<Status, string>>
   dealers: { free: string; subscribed: string; paying: string; buyer: string }
 }
 
@@ -42,6 +45,11 @@ const publish = (dealerId: string) =>
   )
 const buy = (dealerId: string, packageId: string) =>
   asMember('select invoice_id from app_public.buy_package($1, $2, $3)', dealerId, packageId, randomUUID())
+const asAdmin = (sql: string, ...values: unknown[]): Statement => ({
+  as: { admin: randomUUID() },
+  sql,
+  values,
+})
 const twice = (statement: Statement) => [statement, statement]
 
 /** The statements of each operation. An operation of a dealer runs as its owner. */
@@ -55,8 +63,27 @@ const operations: Record<string, (world: World) => Statement[]> = {
     asMember('select app_public.quote_package($1, $2)', dealers.paying, packageId),
   ],
   'buy a package again with the same key': ({ dealers, packageId }) => twice(buy(dealers.paying, packageId)),
-  'pay an invoice': ({ invoiceId }) => [
-    { as: { admin: randomUUID() }, sql: 'select app_public.pay_invoice($1)', values: [invoiceId] },
+  'pay an invoice': ({ invoiceId }) => [asAdmin('select app_public.pay_invoice($1)', invoiceId)],
+  'edit a listing': ({ listings }) => [
+    asMember("select app_public.update_listing($1, external_id => 'R-1', title => 'B')", listings.ACTIVE),
+  ],
+  'withdraw a listing': ({ listings }) => [
+    asMember('select app_public.withdraw_listing($1)', listings.PENDING),
+  ],
+  'renew a listing': ({ listings }) => [
+    asMember('select app_public.renew_listing($1, $2)', listings.EXPIRED, randomUUID()),
+  ],
+  'resubmit a listing': ({ listings }) => [
+    asMember('select app_public.resubmit_listing($1, $2)', listings.REJECTED, randomUUID()),
+  ],
+  'approve a listing': ({ listings }) => [
+    asAdmin("select app_public.moderate_listing($1, 'approve')", listings.PENDING),
+  ],
+  'reject a listing': ({ listings }) => [
+    asAdmin("select app_public.moderate_listing($1, 'reject', 'No car.')", listings.PENDING),
+  ],
+  'read the first page of the moderation queue': () => [
+    asAdmin('select * from app_public.moderation_queue order by since, listing_id limit 10'),
   ],
   'cancel a checkout': ({ invoiceId }) => [asMember('select app_public.cancel_checkout($1)', invoiceId)],
   'cancel a subscription': ({ subscriptionId }) => [
@@ -100,8 +127,11 @@ async function makeWorld(): Promise<World> {
   const subscriptionId = await makeSubscription(owner, dealers.subscribed, { packageId })
   const { sql, values } = buy(dealers.buyer, packageId)
   const invoiceId = await committed(database, { dealer: userId }, client => single(client, sql, values))
+  const listings: World['listings'] = {}
+  for (const status of ['PENDING', 'ACTIVE', 'REJECTED', 'EXPIRED'] as const)
+    listings[status] = await makeListing(owner, { userId, dealerId: dealers.paying }, status)
   const client = await database.superuser.connect()
-  return { database, client, userId, packageId, subscriptionId, invoiceId, dealers }
+  return { database, client, userId, packageId, subscriptionId, invoiceId, listings, dealers }
 }
 
 /** Runs an operation, takes it back, and returns the rows and index entries that it has read. */

@@ -62,7 +62,7 @@ test('clocks that differ a little are a warning, and clocks that differ a lot a 
 })
 
 test('the doctor finds pools that need more connections than the server has', async () => {
-  await expectFinding(await findingsAfter('select', { instances: 20, poolSize: 20 }), 'WARN', /may open 545/)
+  await expectFinding(await findingsAfter('select', { instances: 20, poolSize: 20 }), 'WARN', /may open 547/)
 })
 
 test('the doctor says which missed tasks the worker makes up for', async () => {

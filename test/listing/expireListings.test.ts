@@ -1,4 +1,4 @@
-/** expire_listings(): the machinery of subscriptions with its second user. */
+/** expire_listings(): the machinery of subscriptions, for another table. */
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { startWorkerRole } from '../../src/worker/role.ts'

@@ -83,6 +83,35 @@ test.each([
   },
 )
 
+test.each([
+  ['7 days 1 minute', '409 conflict ACTIVE'],
+  ['7 days', 'ACTIVE'],
+])('a listing of 7 days is renewed in its last 7 days: %s', async (interval, expected) => {
+  const id = await ending(interval)
+  await database.owner.query('update app_public.listings set listing_days = 7 where id = $1', [id])
+  expect(outcome(await renew(id))).toBe(expected)
+  expect(outcome(await renew(id))).toBe('409 conflict ACTIVE')
+})
+
+test.each([
+  ['10 days', 'ACTIVE', { old: 'active', new: 'active', moved: true }],
+  // no expiry run has recorded it yet
+  ['-1 minute', 'ACTIVE', { old: 'active', new: 'active', moved: true }],
+  ['-1 minute', 'EXPIRED', { old: 'expired', new: 'active', moved: null }],
+] as const)('a renewal writes one entry to the audit trail: %s, %s', async (interval, status, expected) => {
+  const id = await ending(interval, status)
+  await renew(id)
+  const { rows } = await database.owner.query(
+    `select coalesce(a.old_values ->> 'status', 'active') as old, coalesce(a.new_values ->> 'status', 'active') as new,
+       (a.new_values ->> 'expiresAt')::timestamptz = l.expires_at
+         and (a.old_values ->> 'expiresAt')::timestamptz < l.expires_at as moved
+     from app_public.audit_logs as a join app_public.listings as l on l.id = a.resource_id
+     where a.resource_id = $1 and a.action = 'RENEW_LISTING'`,
+    [id],
+  )
+  expect(rows).toEqual([expected])
+})
+
 test('a renewal is a ledger row more, and renewals do not stack', async () => {
   const owner = await makeSeller(database, server)
   const id = await ending('10 days', 'ACTIVE', owner)

@@ -91,7 +91,7 @@ test('a listing that was taken down gets nothing back, pays for its second time,
   expect(await ledger(id)).toEqual(['publication paid_extra 5.95'])
   await resubmit(seller, id)
   expect(await ledger(id)).toEqual(['publication paid_extra 5.95', 'renewal paid_extra 5.95'])
-  // rejected again before it was active again: what paid for this time is given back
+  // rejected again before it was active again: the charge of this time is given back
   await reject(id)
   expect((await ledger(id)).slice(2)).toEqual(['reversal paid_extra -5.95'])
 })

@@ -167,16 +167,6 @@ test('a listing that was pending before release 0.3 stands in the queue since it
   expect(rows).toEqual([{ reason: 'new', since_creation: true }])
 })
 
-test('the first page of the queue is read from its index', async () => {
-  const client = await database.superuser.connect()
-  await client.query('set enable_seqscan = off; set enable_sort = off')
-  const { rows } = await client.query(
-    'explain select * from app_public.moderation_queue order by since, listing_id limit 20',
-  )
-  client.release(true)
-  expect(JSON.stringify(rows)).toMatch(/ix_listings_moderation_expression_id/)
-})
-
 test('an approval that waits for a withdrawal is a conflict, and a withdrawal that waits for an approval is done', async () => {
   const [first, second] = [
     await makeListing(database.owner, seller),

@@ -1,8 +1,8 @@
-/** The rejection of a listing that was never active gives back what paid for it, once. */
+/** The rejection of a listing that was never active gives its charge back, once. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
-import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { brokenRules, readLedger } from '../support/ledger.ts'
 import { makeListing, outcome, step } from '../support/listings.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
@@ -134,7 +134,7 @@ test('a rejected paid listing becomes a negative item of the open draft', async 
   expect(await totals(seller)).toEqual(['5.95'])
 })
 
-test('what was paid is given back, and not the price of today', async () => {
+test('a reversal has the price of the publication, and not that of today', async () => {
   const seller = await makeSeller(database, server)
   const id = await makeListing(database.owner, seller)
   await database.owner.query("select app_private.set_price($1, 'dealer', 'pay_per_listing', 7)", [
@@ -147,7 +147,6 @@ test('what was paid is given back, and not the price of today', async () => {
 const LAST_MONTH = "period_start = period_start - interval '1 month'"
 
 test.each([
-  ['was closed', "status = 'void'", 'void'],
   ['was closed with its month', `${LAST_MONTH}, status = 'paid', paid_at = now()`, 'paid'],
   ['is that of the month before', LAST_MONTH, 'draft'],
 ])('where the draft %s, a reversal opens one with a negative total', async (_what, change, status) => {
@@ -159,6 +158,74 @@ test.each([
   await reject(id)
   expect(await items(seller)).toEqual([`${status} 1 5.95`, 'draft -1 -5.95'])
   expect(await totals(seller)).toEqual(['5.95', '-5.95'])
+})
+
+test('a price on a void invoice is not given back, and the resubmission has a price again', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller)
+  await database.owner.query("update app_public.invoices set status = 'void' where dealer_id = $1", [
+    seller.dealerId,
+  ])
+  await reject(id)
+  expect(await items(seller)).toEqual(['void 1 5.95'])
+  expect(await ledger(id)).toEqual(['publication paid_extra 5.95', 'reversal paid_extra -5.95'])
+  expect(outcome(await resubmit(seller, id))).toBe('PENDING')
+  expect(await items(seller)).toEqual(['void 1 5.95', 'draft 1 5.95'])
+})
+
+test('a month with a negative total cannot be paid', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller)
+  const change = (set: string) =>
+    database.owner.query(`update app_public.invoices set ${set} where dealer_id = $1 returning id`, [
+      seller.dealerId,
+    ])
+  await change(LAST_MONTH)
+  await reject(id)
+  await change(LAST_MONTH)
+  const invoiceId = await single(
+    database.owner,
+    'select id from app_public.invoices where dealer_id = $1 and gross_total < 0',
+    [seller.dealerId],
+  )
+  const { status, errors } = await server.call(
+    `mutation { payInvoice(input: { invoiceId: "${invoiceId}" }) { invoice { id } } }`,
+    { token: admin },
+  )
+  expect([status, errors[0]?.extensions]).toMatchObject([
+    409,
+    { code: 'conflict', detail: { field: 'invoiceId', status: 'DRAFT' } },
+  ])
+})
+
+test('a reversal gives back the row with the highest number, although the clock was set back', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller, 'REJECTED')
+  await resubmit(seller, id)
+  const client = await database.superuser.connect()
+  await client.query("set session_replication_role to 'replica'")
+  await client.query(
+    `update app_public.listing_consumptions set created_at = created_at - interval '1 hour'
+     where listing_id = $1 and kind = 'publication' and number = 2`,
+    [id],
+  )
+  client.release(true)
+  await reject(id)
+  const reversed = `select string_agg(o.kind || ' ' || o.number, ', ' order by o.number) as rows
+    from app_public.listing_consumptions as r join app_public.listing_consumptions as o on o.id = r.reverses
+    where r.listing_id = $1`
+  expect(await single(database.owner, reversed, [id])).toBe('publication 1, publication 2')
+})
+
+test('a second publication of a listing is refused while the first one stands', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller)
+  await rolledBack(database, async client => {
+    await client.query("select set_config('forecourt.user_id', $1, true)", [seller.userId])
+    const charge = `select app_private.charge_listing(l, 'publication', gen_random_uuid(), clock_timestamp())
+      from app_public.listings as l where l.id = $1`
+    expect(await refusal(client, charge, [id])).toBe('23505')
+  })
 })
 
 test('of twenty rejections at once one gives back', async () => {

@@ -1,25 +1,30 @@
 /**
- * The upgrade of a filled database from release 0.2, as docs/operations.md describes it: an API of 0.2 publishes and reads while the
- * migrations run, and afterwards next to the new API. Then listings of 0.2 take the steps of 0.3.
+ * The upgrade of a filled database from release 0.2, as docs/operations.md describes it: clients of 0.2 publish, read, buy and pay,
+ * next to a worker of 0.2, while the migrations run and afterwards next to the new API. Then listings of 0.2 take the steps of 0.3.
  */
 import { randomUUID } from 'node:crypto'
 import { readdirSync, rmSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { projectDirectory } from '../../scripts/support/commands.ts'
 import { copyProject, type ProjectCopy } from '../scripts/projectCopy.ts'
-import { startApiProcess } from '../support/apiProcess.ts'
-import { createListing, jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
+import { clientOf, createListing, jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
 import { killLeftOvers, start } from '../support/commandProcess.ts'
 import { emptyDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { outcome, type StepName, step } from '../support/listings.ts'
-import { recordLog } from '../support/recordedLog.ts'
 import { makeAdmin } from '../support/seller.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser, single } from '../support/testData.ts'
+import {
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+  single,
+} from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
 import { startLoad, type Work } from './load.ts'
+import { type Api02, makeApi02, runExpiry02 } from './statements02.ts'
 
 const DAY = 86_400_000
 const DEALERS = 20
@@ -27,13 +32,13 @@ const LISTINGS = 150
 /** The last migration of release 0.2. */
 const LAST = '000010-metrics.sql'
 
-type Member = { dealerId: string; token: string }
+type Member = { userId: string; dealerId: string; token: string }
 
 let database: TestDatabase
-/** This build with the migrations of 0.2. PostGraphile makes the API from the schema, so it has the mutations of 0.2, and calls them so. */
+/** This build with the migrations of 0.2. */
 let old: ProjectCopy
-let oldApi: TestServer
-const oldLog = recordLog()
+let oldApi: Api02
+let packageId: string
 /** The new API, once the migrations have run. */
 let server: TestServer
 let admin: string
@@ -45,13 +50,7 @@ beforeAll(async () => {
   const committedFolder = join(old.directory, 'migrations/committed')
   for (const file of readdirSync(committedFolder)) if (file > LAST) rmSync(join(committedFolder, file))
   await migrate(old.directory)
-  // as after a release: until then package.json has the version of the last one
-  const { version } = JSON.parse(await readFile('package.json', 'utf8'))
-  await database.owner.query(
-    `create or replace function app_public.oldest_release() returns text language sql return '${version}'`,
-  )
-  await database.owner.query("update app_public.rate_limit_policies set mode = 'off'")
-  oldApi = await startApiProcess(database, { LOG_LEVEL: 'warn' }, oldLog, old.directory)
+  oldApi = makeApi02(database.ownerUrl)
   await fill()
 })
 
@@ -59,7 +58,7 @@ afterAll(async () => {
   await server?.stop()
   await oldApi?.stop()
   await killLeftOvers()
-  old.remove()
+  old?.remove()
   await database.drop()
 })
 
@@ -73,11 +72,13 @@ async function migrate(directory: string): Promise<void> {
 /** Dealers that publish from each source, and their listings in each status, as a DBA has set them in 0.2. */
 async function fill(): Promise<void> {
   await makeCountry(database.owner, { freeListings: 2 })
+  packageId = await makePackage(database.owner)
+  const tokens = clientOf('')
   for (let number = 0; number < DEALERS; number += 1) {
     const userId = await makeUser(database.owner)
     const dealerId = await makeDealer(database.owner, userId)
     await makeSubscription(database.owner, dealerId)
-    members.push({ dealerId, token: await oldApi.tokenFor(userId) })
+    members.push({ userId, dealerId, token: await tokens.tokenFor(userId) })
     await committed(database, { dealer: userId }, client =>
       client.query(
         `select count(l.id) from generate_series(1, ${LISTINGS}) as n
@@ -94,41 +95,42 @@ async function fill(): Promise<void> {
   )
 }
 
-/** A publication with the arguments of 0.2. Those that are left out decide whether the API names the arguments or sends them in order. */
-function publish({ dealerId, token }: Member, input: Record<string, unknown>): () => Work {
-  return () => {
-    const idempotencyKey = randomUUID()
-    return api => createListing(api, token, dealerId, { idempotencyKey, ...input })
+/** A request of a client of 0.2. It has the status 200, or an SQLSTATE. */
+function request(work: () => Promise<unknown>): () => Work {
+  return () => async () => {
+    try {
+      await work()
+      return { status: 200, text: '' }
+    } catch (error) {
+      return { status: 500, text: String((error as { code?: unknown }).code ?? error) }
+    }
   }
 }
 
 function clients(): (() => Work)[] {
-  const [one, two, three] = members as [Member, Member, Member]
-  const read = (query: string, token?: string) => (): Work => api =>
-    api.call(query, token === undefined ? {} : { token })
+  const [one, two, three, , ...others] = members.slice(0, -1) as [Member, Member, Member, Member, ...Member[]]
+  let purchases = 0
+  const buyer = () => others[purchases++ % others.length] as Member
   return [
-    publish(one, {}),
-    publish(one, { description: 'A text.', attributes: { doors: 4 }, images: ['https://a.example/1.jpg'] }),
-    publish(two, { images: ['https://a.example/1.jpg'] }),
-    read(`{ quoteListing(dealerId: "${three.dealerId}") { source grossAmount freeRemaining } }`, three.token),
-    read(
-      '{ listings(first: 20, orderBy: [CREATED_AT_DESC]) { totalCount nodes { id title seller { companyName } } } }',
-    ),
-    read(
-      '{ invoices(first: 5) { nodes { id grossTotal items(first: 5) { nodes { grossAmount } } } } }',
-      one.token,
-    ),
+    request(() => oldApi.createListing(one)),
+    request(() => oldApi.createListing(one, 'all')),
+    request(() => oldApi.createListing(two, 'images')),
+    request(() => oldApi.quoteListing(three)),
+    request(() => oldApi.page()),
+    request(async () => oldApi.listing(three, await oldApi.createListing(three))),
+    request(async () => oldApi.payInvoice(await oldApi.buyPackage(buyer(), packageId))),
+    // the worker runs a failed job again
+    request(() => runExpiry02(database.owner).catch(() => runExpiry02(database.owner))),
   ]
 }
 
 const KEPT = { idempotencyKey: randomUUID(), title: 'Published in 0.2' }
 let kept: string | undefined
 
-test('the migrations run while an API of release 0.2 publishes and reads, and no request fails', async () => {
+test('the migrations run while clients of release 0.2 publish, read, buy and pay, and no request fails', async () => {
   const [, , , seller] = members as [Member, Member, Member, Member]
-  const first = await createListing(oldApi, seller.token, seller.dealerId, KEPT)
-  kept = first.data.createListing?.listing.id
-  const load = startLoad(() => [oldApi], clients())
+  kept = await oldApi.createListing(seller, 'none', KEPT)
+  const load = startLoad(() => [], clients())
   try {
     await load.further()
     await migrate(projectDirectory)
@@ -139,7 +141,7 @@ test('the migrations run while an API of release 0.2 publishes and reads, and no
   } finally {
     await load.stop()
   }
-  expect({ answers: [...new Set(load.answers)], log: oldLog.lines }).toEqual({ answers: ['200'], log: [] })
+  expect([...new Set(load.answers)]).toEqual(['200'])
 })
 
 test('after the migrations every index is valid, and every constraint has checked the rows of 0.2', async () => {
@@ -217,22 +219,5 @@ test('the statements of the worker of 0.2 run on the new schema', async () => {
     'update app_public.dealer_subscriptions set end_at = now() where dealer_id = $1',
     [dealerId],
   )
-  const client = await database.owner.connect()
-  const one = async (sql: string, values: unknown[] = []) => (await client.query(sql, values)).rows[0]
-  const run = await one("select app_private.begin_job_run('expire_subscriptions', 'a worker of 0.2') as id")
-  const plan = await one(
-    'select p.due::integer, p.until_at::text as until from app_private.plan_expiry() as p',
-  )
-  const due = await one(
-    'select b.tids::text, b.last_end_at::text from app_private.find_due_batches($1, $2, 500, 32) as b',
-    ['-infinity', plan.until],
-  )
-  const batch = await one(
-    'select b.expired, b.is_publishing from app_private.run_expiry_batch($1, $2) as b',
-    [run.id, due.tids],
-  )
-  await client.query('select app_private.end_expiry($1)', [true])
-  await client.query('select app_private.finish_job_run($1, $2)', [run.id, null])
-  client.release()
-  expect([plan.due, batch.expired]).toEqual([1, 1])
+  expect(await runExpiry02(database.owner)).toEqual({ due: 1, expired: 1 })
 })

@@ -127,8 +127,12 @@ export const LISTING_CHECKS: Record<string, Check> = {
     ],
   },
   'app_public.listing_consumptions listing_consumptions_source_has_proof': {
-    refused: proven(false),
-    accepted: [...proven(true), { source: 'subscription_quota', kind: 'reversal', ...proofs([]) }],
+    refused: [...proven(false), { source: 'paid_extra', kind: 'reversal', ...proofs([]) }],
+    accepted: [
+      ...proven(true),
+      { source: 'subscription_quota', kind: 'reversal', ...proofs([]) },
+      { source: 'paid_extra', kind: 'reversal', ...proofs(['price_config_id']) },
+    ],
     where: "kind = 'publication'",
   },
   'app_public.listing_consumptions listing_consumptions_only_extras_cost': {

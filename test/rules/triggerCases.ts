@@ -212,6 +212,13 @@ export const RECORDED: Record<string, [sql: string, action: string | null][]> = 
       'EXPIRE_LISTING',
     ),
     step("status = 'active'", "status = 'expired'", 'RENEW_LISTING'),
+    // a listing of release 0.2 has no end
+    step(
+      "status = 'expired', published_at = null, expires_at = null, updated_at = clock_timestamp()",
+      "status = 'active'",
+      'EXPIRE_LISTING',
+    ),
+    step("status = 'active'", "status = 'expired'", 'RENEW_LISTING'),
     step("status = 'sold'", "status = 'active'", 'SELL_LISTING'),
   ],
   'app_public.invoices invoices_of_admin_audited': [

@@ -1,5 +1,5 @@
---! Previous: sha1:dbca251ace3ed522e6f9a787f68f36f8cecc6236
---! Hash: sha1:ce673fdde5562b227be6476fc51d4865221efa54
+--! Previous: sha1:c9b4784bf62673049acab468eda21acac30d7b1c
+--! Hash: sha1:447c89a28db9e14c70a665affd0f8484813694f2
 --! Message: allow several publications
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:0b81d1f3bcb361aa1fdb55f5f8412cf9b8f185cf
---! Hash: sha1:4fbf01f91ec6e3b666be46d8ff170b92fedb05f0
+--! Previous: sha1:c7247848983422dc906dc8f66b449aa371b36bfb
+--! Hash: sha1:733a131766c11735f96e4e57a6e7294be0532a7d
 --! Message: validate listing life
 
 set local lock_timeout to '2s';

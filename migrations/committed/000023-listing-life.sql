@@ -1,5 +1,5 @@
---! Previous: sha1:b62e7ae63f9d6aea11e7a28dfb8bd279f11eeb8d
---! Hash: sha1:2911d3c86f7c9e030885fead3ec70bf284e12e27
+--! Previous: sha1:78ea49f54ce1674fadf7f52881d9943a013f437a
+--! Hash: sha1:511ba1dcc05da6f3d4d15c90f5ec63f1e7a9169e
 --! Message: listing life
 
 set local lock_timeout to '2s';
@@ -245,6 +245,51 @@ $$;
 
 comment on function app_private.check_invoice(app_public.invoice_kind, app_public.invoice_status, date, timestamptz, numeric, numeric, numeric) is 'The rules of an invoice. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 --! EndIncluded billing/check_invoice.sql
+--! Included billing/settle_invoice.sql
+create or replace function app_private.settle_invoice(dealer_id uuid, invoice_id uuid) returns app_public.invoices
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_at timestamptz;
+  v_invoice app_public.invoices;
+begin
+  perform app_private.lock_dealer(settle_invoice.dealer_id);
+  select i.* into v_invoice
+  from app_public.invoices as i
+  where i.dealer_id = settle_invoice.dealer_id and i.id = settle_invoice.invoice_id
+  for update;
+  v_at := clock_timestamp();
+  if v_invoice.status = 'paid' then
+    return v_invoice;
+  elsif v_invoice.status = 'void' then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invoice was voided and cannot be paid. Please buy the package again.',
+      detail = jsonb_build_object('field', 'invoiceId', 'status', 'VOID')::text;
+  elsif v_invoice.period_start + interval '1 month' > v_at at time zone 'UTC' then
+    raise exception using
+      errcode = 'FC008',
+      message = 'The month of this invoice has not ended. Please pay it after the end of the month.',
+      detail = jsonb_build_object('field', 'invoiceId', 'periodStart', v_invoice.period_start)::text;
+  elsif v_invoice.gross_total < 0 then
+    raise exception using
+      errcode = 'FC008',
+      message = 'More was given back on this invoice than charged, so there is nothing to pay.',
+      detail = jsonb_build_object('field', 'invoiceId', 'status', upper(v_invoice.status::text collate "C"))::text;
+  end if;
+  update app_public.invoices as i set status = 'paid', paid_at = v_at, updated_at = v_at
+  where i.dealer_id = v_invoice.dealer_id and i.id = v_invoice.id
+  returning i.* into v_invoice;
+  if v_invoice.kind = 'package' then
+    perform app_private.start_subscription(v_invoice.dealer_id, v_invoice.id, v_at);
+  end if;
+  return v_invoice;
+end
+$$;
+
+comment on function app_private.settle_invoice(uuid, uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended or whose total is negative.';
+--! EndIncluded billing/settle_invoice.sql
 --! Included quota/decide_publication.sql
 create or replace function app_private.decide_publication(
   dealer_id uuid, country text, at timestamptz, has_free_quota boolean default true, subscriptions app_public.dealer_subscriptions[] default null
@@ -341,7 +386,8 @@ begin
     update app_public.dealer_subscriptions as s
     set used_listing_quota = s.used_listing_quota + v_quantity, updated_at = decision.at
     where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
-  elsif decision.source = 'paid_extra' then
+  -- The reversal of a price on a void invoice has no country, and gets no item.
+  elsif decision.source = 'paid_extra' and decision.country is not null then
     v_period_start := (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date;
     update app_public.invoices as i
     set net_total = i.net_total + decision.net_amount, vat_total = i.vat_total + decision.vat_amount,
@@ -415,7 +461,9 @@ begin
   select lc.* into strict v_paid
   from app_public.listing_consumptions as lc
   where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind in ('publication', 'renewal')
-  order by lc.created_at desc, lc.id desc
+    and not exists (select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id)
+  -- Not by time, because the clock can be set back. A listing with a renewal was published before, and its publication stays.
+  order by lc.kind desc, lc.number desc
   limit 1;
   v_reversal.dealer_id := v_paid.dealer_id;
   v_reversal.at := at;
@@ -430,9 +478,11 @@ begin
   select s.id into v_reversal.subscription_id
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_paid.dealer_id and s.id = v_paid.subscription_id and s.status <> 'expired' and at < s.end_at;
+  -- Nobody owes a void invoice, so its items are not credited.
   select it.country, it.price_version, it.unit_price_net, c.minor_units::integer
   into v_reversal.country, v_reversal.price_version, v_reversal.unit_price_net, v_reversal.minor_units
   from app_public.invoice_items as it
+  join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id and i.status <> 'void'
   join app_public.currencies as c on c.code = it.currency
   where it.dealer_id = v_paid.dealer_id and it.id = v_paid.invoice_item_id;
   select 1 + count(*)::integer into v_number
@@ -443,7 +493,7 @@ begin
 end
 $$;
 
-comment on function app_private.reverse_consumption(app_public.listings, timestamptz) is 'Gives back what paid for a listing last: a free listing, a listing of a subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
+comment on function app_private.reverse_consumption(app_public.listings, timestamptz) is 'Gives back what paid for a listing last: a free listing, a listing of a subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
 --! EndIncluded listing/reverse_consumption.sql
 --! Included listing/charge_listing.sql
 create or replace function app_private.charge_listing(
@@ -586,18 +636,72 @@ as $$
   where r.reverses is not null and (
     o.kind is null or o.kind = 'reversal' or r.created_at < o.created_at
     or r.subscription_id <> o.subscription_id
+    -- Only an ended subscription gets nothing back, and only a price on a void invoice.
+    or r.subscription_id is null and exists (
+      select from app_public.dealer_subscriptions as s
+      where s.dealer_id = o.dealer_id and s.id = o.subscription_id and r.created_at < s.end_at)
+    or r.invoice_item_id is null and exists (
+      select from app_public.invoice_items as it
+      join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+      where it.dealer_id = o.dealer_id and it.id = o.invoice_item_id and i.status <> 'void')
     or (r.listing_id, r.source, r.currency, r.vat_rate, r.net_amount, r.vat_amount, r.gross_amount, r.price_config_id)
       is distinct from (o.listing_id, o.source, o.currency, o.vat_rate, -o.net_amount, -o.vat_amount, -o.gross_amount, o.price_config_id))
   union all
-  select 'what paid for a rejected listing was not given back', l.dealer_id, l.id, jsonb_build_object('consumption', lc.id)
+  select 'a renewal was given back, but its listing is not rejected', r.dealer_id, r.id, jsonb_build_object('reverses', r.reverses)
+  from app_public.listing_consumptions as r
+  join app_public.listing_consumptions as o on o.dealer_id = r.dealer_id and o.id = r.reverses and o.kind = 'renewal'
+  join app_public.listings as l on l.dealer_id = r.dealer_id and l.id = r.listing_id and l.status <> 'rejected'
+  where r.reverses is not null and not exists (
+    select from app_public.listing_consumptions as later
+    where later.dealer_id = o.dealer_id and later.listing_id = o.listing_id and later.kind = 'renewal' and later.number > o.number)
+  union all
+  select 'the charge of a rejected listing was not given back', l.dealer_id, l.id, jsonb_build_object('consumption', lc.id)
   from app_public.listings as l
   join app_public.listing_consumptions as lc on lc.dealer_id = l.dealer_id and lc.listing_id = l.id and lc.kind <> 'reversal'
-  where l.status = 'rejected' and l.rejected_at is not null and l.published_at is null
+  where l.status = 'rejected' and l.rejected_at is not null
+    -- The end of a listing that was taken down is that moment. A later renewal paid for its resubmission.
+    and (l.published_at is null or lc.kind = 'renewal' and lc.created_at > l.expires_at)
     and not exists (select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id)
 $$;
 
-comment on function app_private.verify_reversals() is 'Finds reversals that are not the opposite of the row that they give back (`id` is the reversal''s), and listings that were rejected before they were ever active and not given back (`id` is the listing''s).';
+comment on function app_private.verify_reversals() is 'Finds reversals that are not the opposite of the row that they give back, and those of a renewal whose listing is not rejected (`id` is the reversal''s), and listings that were rejected while they were pending and not given back (`id` is the listing''s).';
 --! EndIncluded ledger/verify_reversals.sql
+--! Included ledger/verify_paid_extras.sql
+create or replace function app_private.verify_paid_extras() returns setof app_private.ledger_fault
+  language sql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+  select
+    case
+      when lc.listing_id is null then 'an item of a monthly invoice does not belong to exactly one listing'
+      else 'a paid listing has no invoice item with the same amounts'
+    end,
+    coalesce(lc.dealer_id, it.dealer_id),
+    coalesce(lc.listing_id, it.id),
+    jsonb_build_object('ledger_gross', lc.gross_amount, 'item_gross', it.gross_amount)
+  from (
+    -- A reversal without an item is a matter of verify_reversals.
+    select * from app_public.listing_consumptions where source = 'paid_extra' and (invoice_item_id is not null or kind <> 'reversal')
+  ) as lc
+  full join (
+    select it.*
+    from app_public.invoice_items as it
+    join app_public.invoices as i on i.dealer_id = it.dealer_id and i.id = it.invoice_id
+    where i.kind = 'monthly'
+  ) as it on it.dealer_id = lc.dealer_id and it.id = lc.invoice_item_id
+  where (lc.net_amount, lc.vat_rate, lc.vat_amount, lc.gross_amount, lc.currency, lc.price_config_id)
+    is distinct from (it.net_amount, it.vat_rate, it.vat_amount, it.gross_amount, it.currency, it.price_config_id)
+  union all
+  select 'an item of a monthly invoice does not belong to exactly one listing', lc.dealer_id, lc.invoice_item_id,
+    jsonb_build_object('ledger_rows', count(*))
+  from app_public.listing_consumptions as lc
+  where lc.invoice_item_id is not null
+  group by lc.dealer_id, lc.invoice_item_id
+  having count(*) > 1
+$$;
+
+comment on function app_private.verify_paid_extras() is 'Finds paid ledger rows without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one ledger row (`id` is the item''s).';
+--! EndIncluded ledger/verify_paid_extras.sql
 --! Included ledger/verify_ledger.sql
 create or replace function app_private.verify_ledger(listings boolean default true) returns setof app_private.ledger_fault
   language plpgsql stable security invoker
@@ -802,27 +906,33 @@ declare
   v_at constant timestamptz := clock_timestamp();
   -- An ended listing that no expiry run has recorded yet is expired already.
   v_has_ended constant boolean := v_listing.status = 'expired' or v_listing.status = 'active' and v_listing.expires_at <= v_at;
+  v_ends_at constant timestamptz := case when v_has_ended then v_at else v_listing.expires_at end + v_listing.listing_days * interval '24 hours';
 begin
   if app_private.is_charged(v_listing, v_key) then
     return v_listing;
   elsif v_listing.status not in ('active', 'expired') then
     perform app_private.refuse_listing_status(v_listing.status, 'Only an active or expired listing can be renewed.');
   elsif v_has_ended and v_listing.expires_at + interval '4320 hours' > v_at is not true then
-    perform app_private.refuse_listing_status(v_listing.status, 'It ended more than 180 days ago. Please publish it as a new listing.');
-  elsif v_has_ended is not true and v_listing.expires_at - interval '720 hours' <= v_at is not true then
-    perform app_private.refuse_listing_status(v_listing.status, 'It can be renewed in its last 30 days.');
+    perform app_private.refuse_listing_status(v_listing.status, 'Its end was more than 180 days ago. Please publish it as a new listing.');
+  elsif v_has_ended is not true and v_listing.expires_at - least(interval '720 hours', v_listing.listing_days * interval '24 hours') <= v_at is not true then
+    perform app_private.refuse_listing_status(v_listing.status, format('It can be renewed in its last %s days.', least(30, v_listing.listing_days)));
   end if;
   perform app_private.charge_listing(v_listing, 'renewal', v_key, v_at);
+  if v_listing.status = 'active' then
+    -- The trigger records changes of status only.
+    perform app_private.write_audit_log('RENEW_LISTING', 'listings', v_listing.id,
+      jsonb_build_object('expiresAt', v_listing.expires_at), jsonb_build_object('expiresAt', v_ends_at));
+  end if;
   update app_public.listings as l
   set status = 'active', published_at = case when v_has_ended then v_at else l.published_at end,
-    expires_at = case when v_has_ended then v_at else l.expires_at end + l.listing_days * interval '24 hours', updated_at = v_at
+    expires_at = v_ends_at, updated_at = v_at
   where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
   returning l.* into v_listing;
   return v_listing;
 end
 $$;
 
-comment on function app_public.renew_listing(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName listing\nCharges a listing like a new one, and shows it for another period. In its last 30 days that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
+comment on function app_public.renew_listing(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName listing\nCharges a listing like a new one, and shows it for another period. In its last 30 days (if the period is shorter, in the last period) that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
 
 grant execute on function app_public.renew_listing(uuid, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded listing/renew_listing.sql
@@ -867,7 +977,7 @@ begin
   update app_public.listings as l
   -- A listing that was active before release 0.3 has no times.
   set status = 'rejected', published_at = case listing.status when 'active' then coalesce(l.published_at, l.created_at) else l.published_at end,
-    expires_at = case listing.status when 'active' then coalesce(l.expires_at, at) else l.expires_at end, rejected_at = at,
+    expires_at = case listing.status when 'active' then least(l.expires_at, at) else l.expires_at end, rejected_at = at,
     rejection_reason = reason, moderation_reason = null, moderation_since = null, updated_at = at
   where l.dealer_id = listing.dealer_id and l.id = listing.id
   returning l.* into v_listing;
@@ -875,7 +985,7 @@ begin
 end
 $$;
 
-comment on function app_private.reject_listing(app_public.listings, text, timestamptz) is 'Rejects a pending listing and gives back what paid for it, or takes an active one down and gives nothing back. The caller holds its lock.';
+comment on function app_private.reject_listing(app_public.listings, text, timestamptz) is 'Rejects a pending listing and gives back what paid for it, or takes an active one down, which ends it and gives nothing back. The caller holds its lock.';
 --! EndIncluded moderation/reject_listing.sql
 --! Included moderation/moderate_listing.sql
 create or replace function app_public.moderate_listing(
@@ -1008,7 +1118,8 @@ begin
         when 'free_quota' then num_nonnulls(subscription_id, price_config_id, invoice_item_id) = 0
         -- Where the subscription has ended, its reversal gives no quota back and does not name it.
         when 'subscription_quota' then (subscription_id is not null or kind = 'reversal') and num_nonnulls(price_config_id, invoice_item_id) = 0
-        when 'paid_extra' then subscription_id is null and num_nulls(price_config_id, invoice_item_id) = 0
+        -- Where the invoice is void, the reversal has no item.
+        when 'paid_extra' then subscription_id is null and price_config_id is not null and (invoice_item_id is not null or kind = 'reversal')
       end
       then app_private.refuse_row('listing_consumptions', 'listing_consumptions_source_has_proof',
         format('A %s has another subscription, price or invoice item than its source needs.', source))
@@ -1051,8 +1162,8 @@ comment on function app_private.check_invoice_item(uuid, uuid, integer, numeric,
 
 -- Everything below is quick, and waits for these locks at one place. They come in the order in which publications, quotes, purchases and
 -- the check of the ledger take them, so that none of these deadlocks with this migration.
-lock table app_public.listings, app_public.country_currencies, app_public.listing_consumptions, app_public.invoice_items
-  in access exclusive mode;
+select app_private.lock_tables(
+  'app_public.listings', 'app_public.country_currencies', 'app_public.listing_consumptions', 'app_public.invoice_items');
 
 -- Few rows, so the rule is checked at once.
 alter table app_public.country_currencies drop constraint if exists country_currencies_listing_days_range;
@@ -1071,7 +1182,7 @@ create or replace trigger listings_step before update of status on app_public.li
 create or replace trigger listings_state_audited after update of status on app_public.listings
   for each row when (
     old.status <> new.status
-    and (new.status <> 'expired' or new.updated_at = old.updated_at or new.updated_at < new.expires_at)
+    and (new.status <> 'expired' or new.updated_at = old.updated_at or (new.updated_at < new.expires_at) is not false)
   ) execute function app_private.audit_state_change('LISTING');
 
 alter table app_public.listings

@@ -1,5 +1,5 @@
---! Previous: sha1:ce673fdde5562b227be6476fc51d4865221efa54
---! Hash: sha1:b62e7ae63f9d6aea11e7a28dfb8bd279f11eeb8d
+--! Previous: sha1:447c89a28db9e14c70a665affd0f8484813694f2
+--! Hash: sha1:78ea49f54ce1674fadf7f52881d9943a013f437a
 --! Message: cancel checkouts and quote packages
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:2911d3c86f7c9e030885fead3ec70bf284e12e27
---! Hash: sha1:0b81d1f3bcb361aa1fdb55f5f8412cf9b8f185cf
+--! Previous: sha1:511ba1dcc05da6f3d4d15c90f5ec63f1e7a9169e
+--! Hash: sha1:c7247848983422dc906dc8f66b449aa371b36bfb
 --! Message: expire listings
 
 set local lock_timeout to '2s';
@@ -36,7 +36,7 @@ begin atomic
   where e.task = expirable.task;
 end;
 
-comment on function app_private.expirable(text) is 'The users of the expiry: the table of app_public whose active rows a task expires, and the column with their end. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
+comment on function app_private.expirable(text) is 'The tasks of the expiry: the table of app_public whose active rows a task expires, and the column with their end. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
 --! EndIncluded expiry/expirable.sql
 --! Included expiry/expire_rows.sql
 create or replace function app_private.expire_rows(tids tid[], task text default 'expire_subscriptions') returns integer
