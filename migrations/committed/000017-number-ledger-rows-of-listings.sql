@@ -1,5 +1,5 @@
---! Previous: sha1:2adce636ea9a4e5c79994d01008789016da098d0
---! Hash: sha1:400f6aef538578755374e5725546687fc6246473
+--! Previous: sha1:45cd9c412983cfec8a8c660677705005718f09aa
+--! Hash: sha1:52565d52a08ff171e396b53d4ffe1cf1874dd383
 --! Message: number ledger rows of listings
 
 --! no-transaction

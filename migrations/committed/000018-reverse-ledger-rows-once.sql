@@ -1,5 +1,5 @@
---! Previous: sha1:400f6aef538578755374e5725546687fc6246473
---! Hash: sha1:41ea7e3098c57f5d0f9f166824baa852e4650d81
+--! Previous: sha1:52565d52a08ff171e396b53d4ffe1cf1874dd383
+--! Hash: sha1:0a4eaa668e1f2cb9e1140a7c28a712e6581f6f7c
 --! Message: reverse ledger rows once
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:41ea7e3098c57f5d0f9f166824baa852e4650d81
---! Hash: sha1:d3041fef2d9fd25b9a3c04837d850ff74d4ca9c1
+--! Previous: sha1:0a4eaa668e1f2cb9e1140a7c28a712e6581f6f7c
+--! Hash: sha1:3877ca61c9d539e04d6c08149a40bd46e5a0b1ef
 --! Message: index keys of ledger rows
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:d3041fef2d9fd25b9a3c04837d850ff74d4ca9c1
---! Hash: sha1:c9b4784bf62673049acab468eda21acac30d7b1c
+--! Previous: sha1:3877ca61c9d539e04d6c08149a40bd46e5a0b1ef
+--! Hash: sha1:b15d198542f99ccd2b21b53a25158f1dcb279746
 --! Message: require valid indexes
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c9b4784bf62673049acab468eda21acac30d7b1c
---! Hash: sha1:447c89a28db9e14c70a665affd0f8484813694f2
+--! Previous: sha1:b15d198542f99ccd2b21b53a25158f1dcb279746
+--! Hash: sha1:4d0543ef189cc88ae1352a5ab9b6aff0fa5c5181
 --! Message: allow several publications
 
 --! no-transaction

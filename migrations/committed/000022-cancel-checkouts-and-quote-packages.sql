@@ -1,5 +1,5 @@
---! Previous: sha1:447c89a28db9e14c70a665affd0f8484813694f2
---! Hash: sha1:78ea49f54ce1674fadf7f52881d9943a013f437a
+--! Previous: sha1:4d0543ef189cc88ae1352a5ab9b6aff0fa5c5181
+--! Hash: sha1:930dc0ccd9dd9b74c9ea62bb4a69afe4115285c4
 --! Message: cancel checkouts and quote packages
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:78ea49f54ce1674fadf7f52881d9943a013f437a
---! Hash: sha1:511ba1dcc05da6f3d4d15c90f5ec63f1e7a9169e
+--! Previous: sha1:930dc0ccd9dd9b74c9ea62bb4a69afe4115285c4
+--! Hash: sha1:f6efe7ab926bc51ab2d0cb6b5f3d0cf3eaca837e
 --! Message: listing life
 
 set local lock_timeout to '2s';
@@ -1025,18 +1025,31 @@ comment on function app_public.moderate_listing(uuid, app_public.moderation_deci
 
 grant execute on function app_public.moderate_listing(uuid, app_public.moderation_decision, text, timestamptz) to forecourt_admin;
 --! EndIncluded moderation/moderate_listing.sql
+--! Included identity/is_open_dealer.sql
+create or replace function app_public.is_open_dealer(dealer_id uuid) returns boolean
+  language sql stable security definer parallel safe
+  -- No search_path, which would be set for each row. A body of this form is bound to its objects at creation.
+  return exists (select from app_public.dealers as d where d.id = is_open_dealer.dealer_id and d.is_active);
+
+comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings and the moderation queue call it with a row''s own dealer_id.';
+
+grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor, forecourt_dealer, forecourt_admin;
+--! EndIncluded identity/is_open_dealer.sql
 --! Included moderation/moderation_queue.sql
 create or replace view app_public.moderation_queue with (security_invoker = true) as
 select
   l.dealer_id,
   l.id as listing_id,
-  -- A listing that was pending before release 0.3 has neither.
+  -- A listing that was pending before release 0.3 has no reason.
   coalesce(l.moderation_reason, 'new') as reason,
-  coalesce(l.moderation_since, l.created_at) as since
+  q.since
 from app_public.listings as l
--- Nobody sees the listings of a closed dealer.
-join app_public.dealers as d on d.id = l.dealer_id and d.is_active
-where l.status = 'pending' or l.status = 'active' and l.moderation_since is not null;
+cross join lateral (
+  -- The expression of the index. A listing that was pending before release 0.3 has no moderation_since.
+  select case l.status when 'pending' then coalesce(l.moderation_since, l.created_at) when 'active' then l.moderation_since end as since
+) as q
+-- Nobody sees the listings of a closed dealer. No join, so that the index gives the order also where statistics are missing.
+where q.since is not null and app_public.is_open_dealer(l.dealer_id);
 
 comment on view app_public.moderation_queue is E'@behavior +query:resource:connection\n@connectionField moderationQueue\n@primaryKey since,listing_id\n@foreignKey (dealer_id, listing_id) references app_public.listings (dealer_id, id)|@fieldName listing|@forwardBehavior +singularRelation:resource:single|@forwardDescription The listing to review.\nThe listings that an admin has to review with `moderateListing`, oldest first. For admins.';
 comment on column app_public.moderation_queue.dealer_id is E'@notNull\nThe dealer of the listing.';

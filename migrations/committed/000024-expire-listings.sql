@@ -1,5 +1,5 @@
---! Previous: sha1:511ba1dcc05da6f3d4d15c90f5ec63f1e7a9169e
---! Hash: sha1:c7247848983422dc906dc8f66b449aa371b36bfb
+--! Previous: sha1:f6efe7ab926bc51ab2d0cb6b5f3d0cf3eaca837e
+--! Hash: sha1:a3ce7e28c533e025b71507e1f09be17bfb350fa2
 --! Message: expire listings
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c7247848983422dc906dc8f66b449aa371b36bfb
---! Hash: sha1:733a131766c11735f96e4e57a6e7294be0532a7d
+--! Previous: sha1:a3ce7e28c533e025b71507e1f09be17bfb350fa2
+--! Hash: sha1:e853204992564e8cf29e4ba88152321abc73d36c
 --! Message: validate listing life
 
 set local lock_timeout to '2s';
