@@ -1136,7 +1136,17 @@ create table app_public.listings (
 );
 CREATE INDEX ix_listings_active_expires_at ON app_public.listings USING btree (expires_at) WHERE (status = 'active'::app_public.listing_status);
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
-CREATE INDEX ix_listings_moderation_expression_id ON app_public.listings USING btree (COALESCE(moderation_since, created_at), id) WHERE ((status = 'pending'::app_public.listing_status) OR ((status = 'active'::app_public.listing_status) AND (moderation_since IS NOT NULL)));
+CREATE INDEX ix_listings_moderation_expression_id ON app_public.listings USING btree ((
+CASE status
+    WHEN 'pending'::app_public.listing_status THEN COALESCE(moderation_since, created_at)
+    WHEN 'active'::app_public.listing_status THEN moderation_since
+    ELSE NULL::timestamp with time zone
+END), id) WHERE (
+CASE status
+    WHEN 'pending'::app_public.listing_status THEN COALESCE(moderation_since, created_at)
+    WHEN 'active'::app_public.listing_status THEN moderation_since
+    ELSE NULL::timestamp with time zone
+END IS NOT NULL);
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
 CREATE UNIQUE INDEX ux_listings_external_id ON app_public.listings USING btree (external_id, dealer_id) WHERE ((external_id IS NOT NULL) AND ((status = 'pending'::app_public.listing_status) OR (status = 'active'::app_public.listing_status)));
 CREATE TRIGGER listings_state_audited AFTER UPDATE OF status ON app_public.listings FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.listing_status) OR (new.updated_at = old.updated_at) OR ((new.updated_at < new.expires_at) IS NOT FALSE)))) EXECUTE FUNCTION app_private.audit_state_change('LISTING');
@@ -1342,10 +1352,15 @@ create view app_public.moderation_queue (
  SELECT l.dealer_id,
     l.id AS listing_id,
     COALESCE(l.moderation_reason, 'new'::app_public.moderation_reason) AS reason,
-    COALESCE(l.moderation_since, l.created_at) AS since
+    q.since
    FROM (app_public.listings l
-     JOIN app_public.dealers d ON (((d.id = l.dealer_id) AND d.is_active)))
-  WHERE ((l.status = 'pending'::app_public.listing_status) OR ((l.status = 'active'::app_public.listing_status) AND (l.moderation_since IS NOT NULL)));
+     CROSS JOIN LATERAL ( SELECT
+                CASE l.status
+                    WHEN 'pending'::app_public.listing_status THEN COALESCE(l.moderation_since, l.created_at)
+                    WHEN 'active'::app_public.listing_status THEN l.moderation_since
+                    ELSE NULL::timestamp with time zone
+                END AS since) q)
+  WHERE ((q.since IS NOT NULL) AND app_public.is_open_dealer(l.dealer_id));
 grant select on table app_public.moderation_queue to forecourt_admin;
 comment on column app_public.moderation_queue.dealer_id is '@notNull
 The dealer of the listing.';
@@ -3080,7 +3095,6 @@ CREATE OR REPLACE FUNCTION app_private.record_consumption(decision app_private.p
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_quantity constant integer := case action when 'reversal' then -1 else 1 end;
   v_period_start date;
   v_invoice_id uuid;
   v_item_id uuid;
@@ -3090,7 +3104,7 @@ begin
       perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
     update app_public.dealer_subscriptions as s
-    set used_listing_quota = s.used_listing_quota + v_quantity, updated_at = decision.at
+    set used_listing_quota = s.used_listing_quota + case when record_consumption.reverses is null then 1 else -1 end, updated_at = decision.at
     where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
   -- The reversal of a price on a void invoice has no country, and gets no item.
   elsif decision.source = 'paid_extra' and decision.country is not null then
@@ -3115,7 +3129,7 @@ begin
       net_amount, vat_rate, vat_amount, gross_amount, country, currency, created_at)
     values (
       decision.dealer_id, v_item_id, v_invoice_id, case action when 'publication' then 'Listing ' else initcap(action::text collate "C") || ' of listing ' end || record_consumption.listing_id, decision.price_config_id,
-      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), v_quantity, decision.net_amount,
+      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), case when record_consumption.reverses is null then 1 else -1 end, decision.net_amount,
       decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.country, decision.currency, decision.at);
   end if;
   insert into app_public.listing_consumptions (
@@ -4448,40 +4462,37 @@ CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  v_external_id constant text := nullif(app_private.to_nfc(btrim(external_id)), '');
-  v_payload_hash constant bytea := app_private.hash_listing(
-    title, module, price, currency, description, attributes, images, v_external_id);
+  v_payload_hash constant bytea := app_private.hash_listing(title, module, price, currency, description, attributes, images, external_id);
   v_user_id constant uuid := app_public.current_user_id();
   v_dealer app_public.dealers;
   v_subscriptions app_public.dealer_subscriptions[];
+  v_id uuid;
+  v_listing_days integer;
+  v_is_active boolean;
   v_listing app_public.listings;
   v_decision app_private.publication_decision;
   v_minor_units integer;
   v_at timestamptz;
 begin
   -- Starting a statement takes longer than running it, so there are few. This one checks the membership and locks the dealer.
-  select d.* into v_dealer
-  from app_public.dealers as d
+  select d.* into v_dealer from app_public.dealers as d
   where d.id = create_listing.dealer_id and exists (
-    select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id)
-  for no key update of d;
+    select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id) for no key update of d;
   if not found then
     perform app_private.require_member(create_listing.dealer_id);
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
   -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
-  select l.id, cc.listing_days, case when v_dealer.is_trusted or cc.moderation = 'after' then 'active' else 'pending' end::app_public.listing_status,
-    case when not v_dealer.is_trusted then case cc.moderation when 'after' then 'published' else 'new' end end::app_public.moderation_reason, array(
+  select l.id, cc.listing_days, v_dealer.is_trusted or cc.moderation = 'after', array(
     select s from app_public.dealer_subscriptions as s
     where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'
       and (s.end_at is null or s.status = 'active' or s.end_at > now())
-    order by s.id
-    for update)
-  into v_listing.id, v_listing.listing_days, v_listing.status, v_listing.moderation_reason, v_subscriptions
+    order by s.id for update)
+  into v_id, v_listing_days, v_is_active, v_subscriptions
   from (values (true)) as always
   left join app_public.country_currencies as cc on cc.country = v_dealer.country
   left join app_public.listings as l on l.dealer_id = create_listing.dealer_id and l.idempotency_key = create_listing.idempotency_key;
-  if v_listing.id is not null then
+  if v_id is not null then
     return app_private.replay_listing(create_listing.dealer_id, create_listing.idempotency_key, v_payload_hash);
   elsif not (v_dealer.is_active and v_dealer.can_publish) then
     perform app_private.require_publisher(v_dealer);
@@ -4489,19 +4500,22 @@ begin
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
   v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota, v_subscriptions);
-  v_minor_units := v_decision.minor_units;
   if create_listing.currency <> v_decision.currency then
-    -- Unknown currency: keep the amount as it is; the foreign key refuses the row. Not in the insert, which would then be planned each time.
+    -- The foreign key refuses an unknown currency. Not in the insert, which would then be planned each time.
     select c.minor_units::integer into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
   end if;
-  insert into app_public.listings (dealer_id, status, title, module, price, currency, description, attributes, images, external_id, listing_days, published_at, expires_at,
-    moderation_reason, moderation_since, idempotency_key, payload_hash, created_by, created_at, updated_at)
-  values (v_dealer.id, v_listing.status, app_private.to_nfc(btrim(create_listing.title)), create_listing.module, app_private.money(create_listing.price, v_minor_units),
-    create_listing.currency, app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
-    coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'), v_external_id, v_listing.listing_days,
-    case v_listing.status when 'active' then v_at end, case v_listing.status when 'active' then v_at + v_listing.listing_days * interval '24 hours' end,
-    v_listing.moderation_reason, case when v_listing.moderation_reason is not null then v_at end,
-    create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
+  insert into app_public.listings (
+    dealer_id, title, module, price, currency, description, attributes, images, external_id, status, listing_days,
+    published_at, expires_at, moderation_reason, moderation_since, idempotency_key, payload_hash, created_by, created_at, updated_at)
+  values (
+    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
+    app_private.money(create_listing.price, coalesce(v_minor_units, v_decision.minor_units)), create_listing.currency,
+    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')), coalesce(create_listing.attributes, '{}'),
+    coalesce(create_listing.images, '{}'), nullif(app_private.to_nfc(btrim(create_listing.external_id)), ''),
+    case when v_is_active then 'active' else 'pending' end::app_public.listing_status, v_listing_days,
+    case when v_is_active then v_at end, case when v_is_active then v_at + v_listing_days * interval '24 hours' end,
+    case when v_dealer.is_trusted then null when v_is_active then 'published' else 'new' end::app_public.moderation_reason,
+    case when not v_dealer.is_trusted then v_at end, create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
   -- The API reads the setting in the same statement and counts the publication by it. A replay does not set it.
   perform app_private.record_consumption(v_decision, v_listing.id, 'publication', v_user_id),
@@ -4596,9 +4610,10 @@ CREATE OR REPLACE FUNCTION app_public.is_open_dealer(dealer_id uuid)
  LANGUAGE sql
  STABLE PARALLEL SAFE SECURITY DEFINER
 RETURN (EXISTS (SELECT FROM app_public.dealers d WHERE ((d.id = is_open_dealer.dealer_id) AND d.is_active)));
+grant execute on function app_public.is_open_dealer(uuid) to forecourt_admin;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
-comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings calls it with a row''s own dealer_id.';
+comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings and the moderation queue call it with a row''s own dealer_id.';
 
 CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
  RETURNS app_public.listings

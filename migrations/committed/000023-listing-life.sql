@@ -1,5 +1,5 @@
 --! Previous: sha1:930dc0ccd9dd9b74c9ea62bb4a69afe4115285c4
---! Hash: sha1:f6efe7ab926bc51ab2d0cb6b5f3d0cf3eaca837e
+--! Hash: sha1:e8b3c2290f3d134856b458052aa17fc6620533bf
 --! Message: listing life
 
 set local lock_timeout to '2s';
@@ -129,40 +129,37 @@ create or replace function app_public.create_listing(
   set lock_timeout to '3s'
 as $$
 declare
-  v_external_id constant text := nullif(app_private.to_nfc(btrim(external_id)), '');
-  v_payload_hash constant bytea := app_private.hash_listing(
-    title, module, price, currency, description, attributes, images, v_external_id);
+  v_payload_hash constant bytea := app_private.hash_listing(title, module, price, currency, description, attributes, images, external_id);
   v_user_id constant uuid := app_public.current_user_id();
   v_dealer app_public.dealers;
   v_subscriptions app_public.dealer_subscriptions[];
+  v_id uuid;
+  v_listing_days integer;
+  v_is_active boolean;
   v_listing app_public.listings;
   v_decision app_private.publication_decision;
   v_minor_units integer;
   v_at timestamptz;
 begin
   -- Starting a statement takes longer than running it, so there are few. This one checks the membership and locks the dealer.
-  select d.* into v_dealer
-  from app_public.dealers as d
+  select d.* into v_dealer from app_public.dealers as d
   where d.id = create_listing.dealer_id and exists (
-    select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id)
-  for no key update of d;
+    select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id) for no key update of d;
   if not found then
     perform app_private.require_member(create_listing.dealer_id);
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
   -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
-  select l.id, cc.listing_days, case when v_dealer.is_trusted or cc.moderation = 'after' then 'active' else 'pending' end::app_public.listing_status,
-    case when not v_dealer.is_trusted then case cc.moderation when 'after' then 'published' else 'new' end end::app_public.moderation_reason, array(
+  select l.id, cc.listing_days, v_dealer.is_trusted or cc.moderation = 'after', array(
     select s from app_public.dealer_subscriptions as s
     where s.dealer_id = create_listing.dealer_id and s.status <> 'expired'
       and (s.end_at is null or s.status = 'active' or s.end_at > now())
-    order by s.id
-    for update)
-  into v_listing.id, v_listing.listing_days, v_listing.status, v_listing.moderation_reason, v_subscriptions
+    order by s.id for update)
+  into v_id, v_listing_days, v_is_active, v_subscriptions
   from (values (true)) as always
   left join app_public.country_currencies as cc on cc.country = v_dealer.country
   left join app_public.listings as l on l.dealer_id = create_listing.dealer_id and l.idempotency_key = create_listing.idempotency_key;
-  if v_listing.id is not null then
+  if v_id is not null then
     return app_private.replay_listing(create_listing.dealer_id, create_listing.idempotency_key, v_payload_hash);
   elsif not (v_dealer.is_active and v_dealer.can_publish) then
     perform app_private.require_publisher(v_dealer);
@@ -170,19 +167,22 @@ begin
   -- Read the clock after the locks: a publication that waited past the end of a subscription must not use it.
   v_at := clock_timestamp();
   v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota, v_subscriptions);
-  v_minor_units := v_decision.minor_units;
   if create_listing.currency <> v_decision.currency then
-    -- Unknown currency: keep the amount as it is; the foreign key refuses the row. Not in the insert, which would then be planned each time.
+    -- The foreign key refuses an unknown currency. Not in the insert, which would then be planned each time.
     select c.minor_units::integer into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
   end if;
-  insert into app_public.listings (dealer_id, status, title, module, price, currency, description, attributes, images, external_id, listing_days, published_at, expires_at,
-    moderation_reason, moderation_since, idempotency_key, payload_hash, created_by, created_at, updated_at)
-  values (v_dealer.id, v_listing.status, app_private.to_nfc(btrim(create_listing.title)), create_listing.module, app_private.money(create_listing.price, v_minor_units),
-    create_listing.currency, app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')),
-    coalesce(create_listing.attributes, '{}'), coalesce(create_listing.images, '{}'), v_external_id, v_listing.listing_days,
-    case v_listing.status when 'active' then v_at end, case v_listing.status when 'active' then v_at + v_listing.listing_days * interval '24 hours' end,
-    v_listing.moderation_reason, case when v_listing.moderation_reason is not null then v_at end,
-    create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
+  insert into app_public.listings (
+    dealer_id, title, module, price, currency, description, attributes, images, external_id, status, listing_days,
+    published_at, expires_at, moderation_reason, moderation_since, idempotency_key, payload_hash, created_by, created_at, updated_at)
+  values (
+    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
+    app_private.money(create_listing.price, coalesce(v_minor_units, v_decision.minor_units)), create_listing.currency,
+    app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')), coalesce(create_listing.attributes, '{}'),
+    coalesce(create_listing.images, '{}'), nullif(app_private.to_nfc(btrim(create_listing.external_id)), ''),
+    case when v_is_active then 'active' else 'pending' end::app_public.listing_status, v_listing_days,
+    case when v_is_active then v_at end, case when v_is_active then v_at + v_listing_days * interval '24 hours' end,
+    case when v_dealer.is_trusted then null when v_is_active then 'published' else 'new' end::app_public.moderation_reason,
+    case when not v_dealer.is_trusted then v_at end, create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
   -- The API reads the setting in the same statement and counts the publication by it. A replay does not set it.
   perform app_private.record_consumption(v_decision, v_listing.id, 'publication', v_user_id),
@@ -374,7 +374,6 @@ create or replace function app_private.record_consumption(
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_quantity constant integer := case action when 'reversal' then -1 else 1 end;
   v_period_start date;
   v_invoice_id uuid;
   v_item_id uuid;
@@ -384,7 +383,7 @@ begin
       perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
     update app_public.dealer_subscriptions as s
-    set used_listing_quota = s.used_listing_quota + v_quantity, updated_at = decision.at
+    set used_listing_quota = s.used_listing_quota + case when record_consumption.reverses is null then 1 else -1 end, updated_at = decision.at
     where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
   -- The reversal of a price on a void invoice has no country, and gets no item.
   elsif decision.source = 'paid_extra' and decision.country is not null then
@@ -409,7 +408,7 @@ begin
       net_amount, vat_rate, vat_amount, gross_amount, country, currency, created_at)
     values (
       decision.dealer_id, v_item_id, v_invoice_id, case action when 'publication' then 'Listing ' else initcap(action::text collate "C") || ' of listing ' end || record_consumption.listing_id, decision.price_config_id,
-      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), v_quantity, decision.net_amount,
+      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), case when record_consumption.reverses is null then 1 else -1 end, decision.net_amount,
       decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.country, decision.currency, decision.at);
   end if;
   insert into app_public.listing_consumptions (

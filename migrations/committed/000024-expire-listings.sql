@@ -1,5 +1,5 @@
---! Previous: sha1:f6efe7ab926bc51ab2d0cb6b5f3d0cf3eaca837e
---! Hash: sha1:a3ce7e28c533e025b71507e1f09be17bfb350fa2
+--! Previous: sha1:e8b3c2290f3d134856b458052aa17fc6620533bf
+--! Hash: sha1:4ef611a00db372abe656823e5bd588240e86f85c
 --! Message: expire listings
 
 set local lock_timeout to '2s';

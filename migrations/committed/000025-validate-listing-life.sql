@@ -1,5 +1,5 @@
---! Previous: sha1:a3ce7e28c533e025b71507e1f09be17bfb350fa2
---! Hash: sha1:e853204992564e8cf29e4ba88152321abc73d36c
+--! Previous: sha1:4ef611a00db372abe656823e5bd588240e86f85c
+--! Hash: sha1:fe91697837e8e7c4d2d357aaf1fa52bd84369714
 --! Message: validate listing life
 
 set local lock_timeout to '2s';

@@ -73,7 +73,7 @@ const CALLABLE: Record<string, Role[]> = {
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],
   dealer_packages_vat_rate: ['visitor', 'dealer', 'admin'],
   get_current_user: MEMBERS,
-  is_open_dealer: ['visitor', 'dealer'],
+  is_open_dealer: ['visitor', 'dealer', 'admin'],
   mark_listing_sold: MEMBERS,
   moderate_listing: ['admin'],
   oldest_release: SERVER,
