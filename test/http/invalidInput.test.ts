@@ -5,7 +5,9 @@ import { rowRules } from '../rules/rowRules.ts'
 import { type ApiResponse, createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, createDealer, register } from '../support/graphqlOperations.ts'
-import { makeSeller, type Seller } from '../support/seller.ts'
+import { countDealerRows } from '../support/ledger.ts'
+import { makeListing, step } from '../support/listings.ts'
+import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage } from '../support/testData.ts'
 
 let database: TestDatabase
@@ -34,6 +36,12 @@ const buy: Send = async input => {
   return buyPackage(server, seller.token, { dealerId: seller.dealerId, packageId, ...input })
 }
 
+const reject: Send = async input => {
+  const listingId = await makeListing(database.owner, seller)
+  const token = await makeAdmin(database, server)
+  return (await step(server, token, 'moderateListing', { listingId, decision: 'REJECT', ...input })).response
+}
+
 const textOf = (length: number) => 'x'.repeat(length)
 const urls = (count: number) => Array.from({ length: count }, (_, n) => `https://example.com/${n}.jpg`)
 const badUrls = ['javascript:alert(1)', 'example.com', '', 'https://a b', `https://${textOf(2000)}`]
@@ -52,6 +60,8 @@ const rules: Record<string, [Send, field: string, values: unknown[]]> = {
   checkouts_cancel_url_form: [buy, 'cancelUrl', badUrls],
   listings_title_length: [publish, 'title', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
   listings_description_length: [publish, 'description', ['a\u0001', textOf(10_001)]],
+  listings_external_id_length: [publish, 'externalId', ['\u200d', 'a\nb', textOf(101)]],
+  listings_rejection_reason_length: [reject, 'reason', ['', '   ', 'a\u0001', textOf(1001)]],
   listings_module_form: [publish, 'module', ['', '1', 'a b', 'ä', textOf(41)]],
   listings_price_range: [publish, 'price', ['-0.01', '1000000000000', '9'.repeat(30)]],
   listings_price_scale: [publish, 'price', ['1.00001']],
@@ -109,13 +119,9 @@ test('a package of another country gets 422 invalid_input with the field package
 })
 
 test('a refused listing writes no row', async () => {
+  const before = await countDealerRows(database.owner, seller.dealerId)
   await publish({ title: '' })
-  const { rows } = await database.superuser.query(
-    `select (select count(*)::int from app_public.listings) as listings,
-       (select count(*)::int from app_public.listing_consumptions) as ledger,
-       (select count(*)::int from app_public.invoice_items) as items`,
-  )
-  expect(rows).toEqual([{ listings: 0, ledger: 0, items: 0 }])
+  expect(await countDealerRows(database.owner, seller.dealerId)).toEqual(before)
 })
 
 const edges: [Send, Record<string, unknown>][] = [
