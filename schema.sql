@@ -67,7 +67,8 @@ create type app_private.publication_decision as (
   currency text,
   minor_units integer,
   free_remaining integer,
-  subscription_remaining integer
+  subscription_remaining integer,
+  takes_slot boolean
 );
 comment on column app_private.publication_decision.at is 'The moment for which it was decided.';
 comment on column app_private.publication_decision.country is 'The country of the price and the VAT rate.';
@@ -83,6 +84,7 @@ comment on column app_private.publication_decision.source is 'What pays for it.'
 comment on column app_private.publication_decision.starts_subscription is 'Whether that subscription is pending and starts with this listing.';
 comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
 comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
+comment on column app_private.publication_decision.takes_slot is 'Whether it takes a slot of a CONCURRENT subscription. False: no further one, because the listing has one already. Null: something else pays.';
 comment on column app_private.publication_decision.unit_price_net is 'The price without VAT; zero unless the source is a price.';
 comment on column app_private.publication_decision.vat_amount is 'Of the net amount.';
 comment on column app_private.publication_decision.vat_rate is 'In percent: 19.00 is 19 %.';
@@ -177,7 +179,7 @@ Without VAT.';
 comment on column app_public.listing_quote.source is '@notNull
 What would pay for it.';
 comment on column app_public.listing_quote.subscription_remaining is '@notNull
-Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
+Listings left in running subscriptions, free slots included; if there are none, those of the pending one that starts next.';
 comment on column app_public.listing_quote.vat_rate is '@notNull
 In percent: 19.00 is 19 %.';
 comment on type app_public.listing_quote is 'The cost of the dealer''s next listing at this moment.';
@@ -244,6 +246,12 @@ create type app_public.pricing_type as enum (
 );
 comment on type app_public.pricing_type is 'The service that a price is for.';
 
+create type app_public.quota_kind as enum (
+  'per_period',
+  'concurrent'
+);
+comment on type app_public.quota_kind is 'What a listing quota counts. per_period: publications and renewals; each one stays used. concurrent: live listings; each holds a slot while it is pending or active.';
+
 create type app_public.rate_limit_fallback as enum (
   'local',
   'refuse'
@@ -286,6 +294,16 @@ The trade of the dealer.';
 comment on column app_public.seller.id is '@notNull
 The id of the dealer.';
 comment on type app_public.seller is 'What everybody may see of a dealer that offers a listing.';
+
+create type app_public.slot_usage as (
+  used integer,
+  capacity integer
+);
+comment on column app_public.slot_usage.capacity is '@notNull
+The included listings of the running CONCURRENT subscription; 0 if there is none. If two run, the larger one counts.';
+comment on column app_public.slot_usage.used is '@notNull
+Pending and active listings that hold a slot. After a change to a smaller package it can exceed the capacity.';
+comment on type app_public.slot_usage is 'The slots of a dealer, for the listings of CONCURRENT packages.';
 
 create type app_public.subscription_status as enum (
   'pending',
@@ -621,6 +639,7 @@ create table app_public.checkouts (
   expires_at timestamp with time zone not null,
   closed_at timestamp with time zone,
   created_at timestamp with time zone default clock_timestamp() not null,
+  quota_kind app_public.quota_kind default 'per_period'::app_public.quota_kind not null,
   constraint checkouts_cancel_url_form CHECK (((cancel_url ~ '^https?://[^[:space:][:cntrl:]]+$'::text) AND (length(cancel_url) <= 2000))),
   constraint checkouts_idempotency_key UNIQUE (idempotency_key, dealer_id),
   constraint checkouts_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
@@ -652,6 +671,7 @@ comment on column app_public.checkouts.package_id is 'The package.';
 comment on column app_public.checkouts.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another purchase with the same key.';
 comment on column app_public.checkouts.premium_quota is 'Snapshot of the package.';
 comment on column app_public.checkouts.provider is 'The payment provider. manual: an admin marks the invoice as paid.';
+comment on column app_public.checkouts.quota_kind is 'Snapshot of the package.';
 comment on column app_public.checkouts.success_url is 'Where to send the customer after the payment.';
 comment on column app_public.checkouts.url is 'Where to pay; null if the payment is made elsewhere, as with the provider manual.';
 comment on constraint checkouts_cancel_url_form on app_public.checkouts is '@field cancelUrl
@@ -729,6 +749,7 @@ create table app_public.dealer_packages (
   highlight_quota integer default 0 not null,
   overage app_public.overage default 'charge'::app_public.overage not null,
   is_active boolean default true not null,
+  quota_kind app_public.quota_kind default 'per_period'::app_public.quota_kind not null,
   constraint dealer_packages_country_key_key UNIQUE (country, key),
   constraint dealer_packages_currency_of_country FOREIGN KEY (country, currency) REFERENCES app_public.country_currencies(country, currency),
   constraint dealer_packages_duration_days_range CHECK (((duration_days >= 1) AND (duration_days <= 3660))),
@@ -763,6 +784,7 @@ comment on column app_public.dealer_packages.name is 'By language: {"de": "Basis
 comment on column app_public.dealer_packages.overage is 'How listings beyond the included ones are handled.';
 comment on column app_public.dealer_packages.premium_quota is 'Included premium placements.';
 comment on column app_public.dealer_packages.price_net is 'Without VAT, in whole units of the currency.';
+comment on column app_public.dealer_packages.quota_kind is 'Whether the included listings are counted once they are published, or while they are pending or active.';
 comment on table app_public.dealer_packages is '@behavior +query:resource:connection
 The packages that dealers can buy in each country.';
 
@@ -784,6 +806,7 @@ create table app_public.dealer_subscriptions (
   used_highlight_quota integer default 0 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
+  quota_kind app_public.quota_kind default 'per_period'::app_public.quota_kind not null,
   constraint dealer_subscriptions_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
   constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint dealer_subscriptions_invoice_key UNIQUE (invoice_id, dealer_id),
@@ -797,7 +820,7 @@ CREATE INDEX ix_dealer_subscriptions_pending_dealer_id_id ON app_public.dealer_s
 CREATE INDEX ix_dealer_subscriptions_status_end_at ON app_public.dealer_subscriptions USING btree (status, end_at);
 CREATE UNIQUE INDEX ux_dealer_subscriptions_one_active ON app_public.dealer_subscriptions USING btree (dealer_id) WHERE (status = 'active'::app_public.subscription_status);
 CREATE TRIGGER dealer_subscriptions_never_removed BEFORE DELETE OR TRUNCATE ON app_public.dealer_subscriptions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
-CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE OF dealer_id, id, status, included_listing_quota, included_premium_quota, included_highlight_quota ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((((((old.dealer_id IS DISTINCT FROM new.dealer_id) OR (old.id IS DISTINCT FROM new.id)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota)) OR ((old.status <> new.status) AND (NOT (((old.status = 'pending'::app_public.subscription_status) AND (new.status = ANY (ARRAY['active'::app_public.subscription_status, 'cancelled'::app_public.subscription_status]))) OR ((old.status = 'active'::app_public.subscription_status) AND (new.status = ANY (ARRAY['expired'::app_public.subscription_status, 'cancelled'::app_public.subscription_status])))))))) EXECUTE FUNCTION app_private.enforce_subscription_state();
+CREATE TRIGGER dealer_subscriptions_state BEFORE UPDATE OF dealer_id, id, status, quota_kind, included_listing_quota, included_premium_quota, included_highlight_quota ON app_public.dealer_subscriptions FOR EACH ROW WHEN ((((((((old.dealer_id IS DISTINCT FROM new.dealer_id) OR (old.id IS DISTINCT FROM new.id)) OR (old.quota_kind IS DISTINCT FROM new.quota_kind)) OR (old.included_listing_quota IS DISTINCT FROM new.included_listing_quota)) OR (old.included_premium_quota IS DISTINCT FROM new.included_premium_quota)) OR (old.included_highlight_quota IS DISTINCT FROM new.included_highlight_quota)) OR ((old.status <> new.status) AND (NOT (((old.status = 'pending'::app_public.subscription_status) AND (new.status = ANY (ARRAY['active'::app_public.subscription_status, 'cancelled'::app_public.subscription_status]))) OR ((old.status = 'active'::app_public.subscription_status) AND (new.status = ANY (ARRAY['expired'::app_public.subscription_status, 'cancelled'::app_public.subscription_status])))))))) EXECUTE FUNCTION app_private.enforce_subscription_state();
 CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_public.dealer_subscriptions FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.subscription_status) OR (new.updated_at = old.updated_at) OR (new.updated_at < new.end_at)))) EXECUTE FUNCTION app_private.audit_state_change('SUBSCRIPTION');
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
@@ -817,11 +840,12 @@ comment on column app_public.dealer_subscriptions.included_premium_quota is 'Inc
 comment on column app_public.dealer_subscriptions.invoice_id is 'The paid invoice; null if the subscription was granted without one.';
 comment on column app_public.dealer_subscriptions.overage is 'How listings beyond the quota are handled.';
 comment on column app_public.dealer_subscriptions.package_id is 'The package.';
+comment on column app_public.dealer_subscriptions.quota_kind is 'Whether the included listings are counted once they are published, or while they are pending or active.';
 comment on column app_public.dealer_subscriptions.start_at is 'Null until it starts.';
-comment on column app_public.dealer_subscriptions.status is 'pending until it starts: when the one before it ends or has no listing quota left; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
+comment on column app_public.dealer_subscriptions.status is 'pending until it starts: when the one before it ends or has no listing quota or slot left; active; expired after its end has been recorded; cancelled: it keeps its quota until end_at.';
 comment on column app_public.dealer_subscriptions.updated_at is 'When the subscription last changed.';
 comment on column app_public.dealer_subscriptions.used_highlight_quota is 'Used highlights.';
-comment on column app_public.dealer_subscriptions.used_listing_quota is 'Used listings: the number of its ledger rows.';
+comment on column app_public.dealer_subscriptions.used_listing_quota is 'Used listings: the number of its ledger rows that were not given back. 0 for a CONCURRENT quota: `Dealer.slots` counts its listings.';
 comment on column app_public.dealer_subscriptions.used_premium_quota is 'Used premium placements.';
 comment on constraint dealer_subscriptions_dealer on app_public.dealer_subscriptions is '@forwardBehavior +singularRelation:resource:single
 @fieldName dealer
@@ -867,19 +891,21 @@ create table app_public.dealers (
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
   is_trusted boolean default false not null,
+  slots_in_use integer default 0 not null,
   constraint dealers_company_name_length CHECK (app_private.is_line(company_name, 200)),
   constraint dealers_country_form CHECK ((country ~ '^[A-Z]{2}$'::text)),
-  constraint dealers_pkey PRIMARY KEY (id)
-);
-CREATE TRIGGER dealers_audited AFTER DELETE OR UPDATE ON app_public.dealers FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
+  constraint dealers_pkey PRIMARY KEY (id),
+  constraint dealers_slots_in_use_not_negative CHECK ((slots_in_use >= 0))
+) with (fillfactor=80);
+CREATE TRIGGER dealers_audited AFTER DELETE OR UPDATE OF id, company_name, country, dealer_type, is_active, can_publish, has_free_quota, created_at, updated_at, is_trusted ON app_public.dealers FOR EACH ROW EXECUTE FUNCTION app_private.audit_change();
 alter table app_public.dealers enable row level security;
 alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
 create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_admin;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_dealer;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_admin;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_dealer;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_visitor;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
 comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
 comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
@@ -889,6 +915,8 @@ comment on column app_public.dealers.has_free_quota is 'False: no listing is fre
 comment on column app_public.dealers.id is 'Time-ordered.';
 comment on column app_public.dealers.is_active is 'False: the dealer is closed and can neither publish nor buy.';
 comment on column app_public.dealers.is_trusted is 'True: its new listings are active at once, and nobody reviews its edits.';
+comment on column app_public.dealers.slots_in_use is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Its pending and active listings that hold a slot.';
 comment on column app_public.dealers.updated_at is 'When the dealer last changed.';
 comment on constraint dealers_company_name_length on app_public.dealers is '@field companyName
 Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
@@ -1127,6 +1155,7 @@ create table app_public.listings (
   rejection_reason text,
   moderation_reason app_public.moderation_reason,
   moderation_since timestamp with time zone,
+  holds_slot boolean default false not null,
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
@@ -1147,8 +1176,10 @@ CASE status
     WHEN 'active'::app_public.listing_status THEN moderation_since
     ELSE NULL::timestamp with time zone
 END IS NOT NULL);
+CREATE INDEX ix_listings_slots_dealer_id_expires_at ON app_public.listings USING btree (dealer_id, expires_at) WHERE holds_slot;
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
 CREATE UNIQUE INDEX ux_listings_external_id ON app_public.listings USING btree (external_id, dealer_id) WHERE ((external_id IS NOT NULL) AND ((status = 'pending'::app_public.listing_status) OR (status = 'active'::app_public.listing_status)));
+CREATE TRIGGER listings_slot_released BEFORE UPDATE OF status, holds_slot ON app_public.listings FOR EACH ROW WHEN ((old.holds_slot AND (NOT (new.holds_slot AND (new.status = ANY (ARRAY['pending'::app_public.listing_status, 'active'::app_public.listing_status])))))) EXECUTE FUNCTION app_private.release_slot();
 CREATE TRIGGER listings_state_audited AFTER UPDATE OF status ON app_public.listings FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.listing_status) OR (new.updated_at = old.updated_at) OR ((new.updated_at < new.expires_at) IS NOT FALSE)))) EXECUTE FUNCTION app_private.audit_state_change('LISTING');
 CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app_private.enforce_listing_step();
 alter table app_public.listings enable row level security;
@@ -1157,9 +1188,9 @@ create policy all_owner on app_public.listings for all to owner using (true) wit
 create policy select_admin on app_public.listings for select to forecourt_admin using (true);
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at IS NULL) OR (expires_at > now())) AND app_public.is_open_dealer(dealer_id)));
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason) on table app_public.listings to forecourt_dealer;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason) on table app_public.listings to forecourt_visitor;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, moderation_reason, moderation_since) on table app_public.listings to forecourt_admin;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot) on table app_public.listings to forecourt_dealer;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot) on table app_public.listings to forecourt_visitor;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, moderation_reason, moderation_since, holds_slot) on table app_public.listings to forecourt_admin;
 comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
 comment on column app_public.listings.created_at is 'When the listing was published.';
 comment on column app_public.listings.created_by is 'The user who published it.';
@@ -1168,6 +1199,8 @@ comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
 comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public; null until it is active.';
 comment on column app_public.listings.external_id is 'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
+comment on column app_public.listings.holds_slot is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Whether it holds a slot of its dealer: a CONCURRENT quota has paid for it last, and it is pending or active.';
 comment on column app_public.listings.id is 'Time-ordered.';
 comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
 comment on column app_public.listings.images is 'URLs of http or https, at most 50.';
@@ -1691,13 +1724,15 @@ $function$;
 comment on function app_private.begin_job_run(text,text) is 'Starts a run of a task and returns its id. Releases dead workers, and deletes empty runs that are older than operation_retention. The run ends with finish_job_run, or with this connection.';
 
 CREATE OR REPLACE FUNCTION app_private.charge_listing(listing app_public.listings, action app_public.consumption_kind, idempotency_key uuid, at timestamp with time zone)
- RETURNS void
+ RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
   v_dealer app_public.dealers;
   v_number integer;
+  v_kept app_public.dealer_subscriptions;
+  v_decision app_private.publication_decision;
 begin
   select d.* into v_dealer from app_public.dealers as d where d.id = listing.dealer_id;
   perform app_private.require_publisher(v_dealer);
@@ -1707,12 +1742,26 @@ begin
   where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind = action
     and (action <> 'publication' or exists (
       select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id));
+  if listing.holds_slot then
+    -- It keeps its slot and costs nothing, unless more slots are in use than the package includes: its own slot counts as free.
+    select s.* into v_kept
+    from unnest(app_private.open_subscriptions(listing.dealer_id, charge_listing.at)) as s
+    where s.quota_kind = 'concurrent' and s.start_at <= charge_listing.at and charge_listing.at < s.end_at
+      and app_private.count_free_slots(s, charge_listing.at) >= 0;
+    v_kept.included_listing_quota := v_kept.included_listing_quota + 1;
+  end if;
+  v_decision := app_private.decide_publication(
+    v_dealer.id, v_dealer.country, charge_listing.at, v_dealer.has_free_quota and v_kept.id is null,
+    case when v_kept.id is not null then array[v_kept] end);
+  if listing.holds_slot and v_decision.takes_slot then
+    v_decision.takes_slot := false;
+  end if;
   perform app_private.record_consumption(
-    app_private.decide_publication(v_dealer.id, v_dealer.country, at, v_dealer.has_free_quota),
-    listing.id, action, app_public.current_user_id(), v_number, charge_listing.idempotency_key);
+    v_decision, listing.id, action, app_public.current_user_id(), v_number, charge_listing.idempotency_key);
+  return v_decision.takes_slot is not null;
 end
 $function$;
-comment on function app_private.charge_listing(app_public.listings,app_public.consumption_kind,uuid,timestamp with time zone) is 'Charges the publication or renewal of an existing listing as create_listing charges a new one: one function decides both. The caller holds the locks of the dealer and the listing. Raises what decide_publication and require_publisher raise.';
+comment on function app_private.charge_listing(app_public.listings,app_public.consumption_kind,uuid,timestamp with time zone) is 'Charges the publication or renewal of an existing listing as create_listing charges a new one: one function decides both. A listing that holds a slot keeps it at no cost while no more slots are in use than its package includes. Returns whether the listing holds a slot from now on; the caller writes that. The caller holds the locks of the dealer and the listing. Raises what decide_publication and require_publisher raise.';
 
 CREATE OR REPLACE FUNCTION app_private.check_dealer_subscription(status app_public.subscription_status, duration_days integer, start_at timestamp with time zone, end_at timestamp with time zone, included_listing_quota integer, used_listing_quota integer, included_premium_quota integer, used_premium_quota integer, included_highlight_quota integer, used_highlight_quota integer)
  RETURNS boolean
@@ -1914,6 +1963,32 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start.';
 
+CREATE OR REPLACE FUNCTION app_private.count_free_slots(subscription app_public.dealer_subscriptions, at timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_free_slots integer;
+begin
+  select subscription.included_listing_quota - d.slots_in_use + (
+    -- From its end on a listing holds no slot, whether or not its end has been recorded.
+    select count(*)::integer
+    from app_public.listings as l
+    where l.dealer_id = d.id and l.holds_slot and l.status = 'active' and l.expires_at <= count_free_slots.at)
+  into v_free_slots
+  from app_public.dealers as d
+  where d.id = subscription.dealer_id and (subscription.status = 'pending' or not exists (
+    select from app_public.dealer_subscriptions as s
+    where s.dealer_id = d.id and s.status <> 'expired' and s.quota_kind = 'concurrent'
+      and s.start_at <= count_free_slots.at and count_free_slots.at < s.end_at
+      and (s.included_listing_quota, s.id) > (subscription.included_listing_quota, subscription.id)));
+  return v_free_slots;
+end
+$function$;
+comment on function app_private.count_free_slots(app_public.dealer_subscriptions,timestamp with time zone) is 'How many more listings fit into a CONCURRENT subscription at a moment, as if a pending one had been started. Slots belong to the dealer, so all its listings that hold one count. Negative where more do than it includes, such as after a downgrade; null where a larger one runs too, which has the slots of both.';
+
 CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone, has_free_quota boolean DEFAULT true, subscriptions app_public.dealer_subscriptions[] DEFAULT NULL::app_public.dealer_subscriptions[])
  RETURNS app_private.publication_decision
  LANGUAGE plpgsql
@@ -1929,14 +2004,12 @@ declare
   v_first app_public.dealer_subscriptions;
   v_remaining integer;
   v_overage_blocked boolean;
-  v_running integer := 0;
   v_price app_public.price_configs;
 begin
-  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units::integer, q.quota_amount, decide_publication.at - q.period_days * interval '24 hours', 0,
+  select decide_publication.dealer_id, cc.country, decide_publication.at, c.code, c.minor_units::integer, 0, 0, q.quota_amount, decide_publication.at - q.period_days * interval '24 hours',
     array(select r.rate from app_public.vat_rates as r where r.country = cc.country and r.valid @> decide_publication.at)
-  into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_free_listings, v_since, v_decision.free_remaining, v_vat_rates
-  from app_public.country_currencies as cc
-  join app_public.currencies as c on c.code = cc.currency
+  into v_decision.dealer_id, v_decision.country, v_decision.at, v_decision.currency, v_decision.minor_units, v_decision.free_remaining, v_decision.subscription_remaining, v_free_listings, v_since, v_vat_rates
+  from app_public.country_currencies as cc join app_public.currencies as c on c.code = cc.currency
   left join app_public.free_quota_configs as q on q.country = cc.country and q.segment = 'dealer' and q.valid @> decide_publication.at
   where cc.country = decide_publication.country;
   if cardinality(v_vat_rates) is distinct from 1 then
@@ -1947,12 +2020,11 @@ begin
       select count(*)::integer from app_public.listing_consumptions as o where o.id = lc.reverses and o.dealer_id = lc.dealer_id and o.created_at > v_since) end), 0)::integer, 0)
     into v_decision.free_remaining from app_public.listing_consumptions as lc where lc.dealer_id = decide_publication.dealer_id and lc.source = 'free_quota' and lc.created_at > v_since;
   end if;
-  -- A cancelled subscription keeps its quota until its end. The one that ends first is used first. One that was cancelled before its
-  -- start has no times. Pending ones have none either: the oldest is used if no running one has quota left.
   foreach v_subscription in array coalesce(decide_publication.subscriptions, app_private.open_subscriptions(decide_publication.dealer_id, decide_publication.at)) loop
-    v_remaining := v_subscription.included_listing_quota - v_subscription.used_listing_quota;
+    v_remaining := case v_subscription.quota_kind when 'per_period' then v_subscription.included_listing_quota - v_subscription.used_listing_quota
+      else greatest(app_private.count_free_slots(v_subscription, decide_publication.at), 0) end;
     if v_subscription.start_at <= decide_publication.at and decide_publication.at < v_subscription.end_at then
-      v_running := v_running + v_remaining;
+      v_decision.subscription_remaining := v_decision.subscription_remaining + v_remaining;
       v_overage_blocked := v_subscription.overage = 'block' and coalesce(v_overage_blocked, true);
       if v_remaining > 0 and (v_first.end_at is null or v_subscription.end_at < v_first.end_at) then
         v_first := v_subscription;
@@ -1966,6 +2038,7 @@ begin
   elsif v_first.id is not null then
     v_decision.source := 'subscription_quota';
     v_decision.subscription_id := v_first.id;
+    v_decision.takes_slot := case v_first.quota_kind when 'concurrent' then true end;
   elsif v_overage_blocked then
     perform app_private.refuse_overage(decide_publication.country);
   else
@@ -1975,7 +2048,8 @@ begin
     v_decision.price_version := v_price.price_version;
   end if;
   v_decision.starts_subscription := v_decision.source = 'subscription_quota' and v_first.status = 'pending';
-  v_decision.subscription_remaining := case v_first.status when 'pending' then v_first.included_listing_quota else v_running end;
+  v_decision.subscription_remaining := case when v_first.status = 'pending' then case v_first.quota_kind when 'per_period' then v_first.included_listing_quota
+    else app_private.count_free_slots(v_first, decide_publication.at) end else v_decision.subscription_remaining end;
   v_decision.unit_price_net := app_private.money(coalesce(v_price.unit_price_net, 0.0), v_decision.minor_units);
   v_decision.net_amount := round(v_decision.unit_price_net, v_decision.minor_units);
   v_decision.vat_rate := v_vat_rates[1];
@@ -1984,7 +2058,7 @@ begin
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_purchase(dealer app_public.dealers, package_id uuid, at timestamp with time zone)
  RETURNS app_private.purchase_decision
@@ -2149,23 +2223,24 @@ begin
   raise exception using
     errcode = 'object_not_in_prerequisite_state',
     message = format(
-      'A subscription cannot change from %s to %s in this way. Allowed are pending → active → expired, and pending or active → cancelled. Its dealer, id and included quotas never change.',
+      'A subscription cannot change from %s to %s in this way. Allowed are pending → active → expired, and pending or active → cancelled. Its dealer, id, quota kind and included quotas never change.',
       old.status, new.status);
 end
 $function$;
 comment on function app_private.enforce_subscription_state() is 'Trigger: refuses a forbidden change of a subscription, for every role. The rule is in the trigger''s WHEN clause, which costs an allowed change a fraction of a function call.';
 
-CREATE OR REPLACE FUNCTION app_private.expirable(task text, OUT table_name text, OUT end_column text)
+CREATE OR REPLACE FUNCTION app_private.expirable(task text, OUT table_name text, OUT end_column text, OUT lock_condition text)
  RETURNS record
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
  SELECT e.table_name,
-     e.end_column
-    FROM ( VALUES ('expire_subscriptions'::text,'dealer_subscriptions'::text,'end_at'::text), ('expire_listings'::text,'listings'::text,'expires_at'::text)) e(task, table_name, end_column)
+     e.end_column,
+     e.lock_condition
+    FROM ( VALUES ('expire_subscriptions'::text,'dealer_subscriptions'::text,'end_at'::text,'true'::text), ('expire_listings'::text,'listings'::text,'expires_at'::text,'not t.holds_slot or app_private.try_lock_dealer(t.dealer_id)'::text)) e(task, table_name, end_column, lock_condition)
    WHERE (e.task = expirable.task);
 END;
-comment on function app_private.expirable(text) is 'The tasks of the expiry: the table of app_public whose active rows a task expires, and the column with their end. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
+comment on function app_private.expirable(text) is 'The tasks of the expiry: the table of app_public whose active rows a task expires, the column with their end, and a condition on a row `t` that locks what must be locked before it. The condition is false for a row that has to be skipped. Both tables have dealer_id, id, status and updated_at, and an index of active rows by their end.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_due(task text, batch_size integer)
  RETURNS integer
@@ -2180,6 +2255,7 @@ declare
   v_tids tid[];
   v_last_end_at timestamptz;
 begin
+  -- The condition is a constant of expirable. @plpgsql_check_options: security_warnings = off
   if batch_size is null or batch_size < 1 then
     raise exception using errcode = 'FC010', message = 'The batch size must be at least 1.';
   end if;
@@ -2189,12 +2265,12 @@ begin
       from (
         select t.ctid, t.%2$I as ends_at
         from app_public.%1$I as t
-        where t.status = 'active' and t.%2$I >= $1 and t.%2$I <= $2
+        where t.status = 'active' and t.%2$I >= $1 and t.%2$I <= $2 and (%3$s)
         order by t.%2$I
         limit $3
         for update skip locked
       ) as d
-      $sql$, v_source.table_name, v_source.end_column)
+      $sql$, v_source.table_name, v_source.end_column, v_source.lock_condition)
     into v_tids, v_last_end_at using v_from, v_now, batch_size;
     exit when v_tids is not null or v_from = '-infinity';
     -- Restart from -infinity once, for rows that were skipped or got an earlier end. Probe without locks first: the walk over
@@ -2245,7 +2321,7 @@ CREATE OR REPLACE FUNCTION app_private.expire_listings(batch_size integer DEFAUL
 AS $function$
   select app_private.expire_due('expire_listings', batch_size)
 $function$;
-comment on function app_private.expire_listings(integer) is 'Expires up to `batch_size` active listings whose end has passed, oldest end first. From its end on a listing is not shown anyway; this records it. Writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own. Raises FC010 for a batch size below 1.';
+comment on function app_private.expire_listings(integer) is 'Expires up to `batch_size` active listings whose end has passed, oldest end first. From its end on a listing is not shown anyway; this records it. Locks the dealers of listings that hold a slot before the listings, skips those that are locked, and writes one SYSTEM_EXPIRE audit row. Returns how many it expired; 0 means done. Call it in a loop, each call in a transaction of its own. Raises FC010 for a batch size below 1.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[], task text DEFAULT 'expire_subscriptions'::text)
  RETURNS integer
@@ -2254,17 +2330,18 @@ CREATE OR REPLACE FUNCTION app_private.expire_rows(tids tid[], task text DEFAULT
 AS $function$
 declare
   v_now constant timestamptz := clock_timestamp();
-  v_table constant text := (select e.table_name from app_private.expirable(task) as e);
+  v_source constant record := app_private.expirable(task);
   v_ids uuid[];
   v_dealer_ids uuid[];
 begin
+  -- The condition is a constant of expirable. @plpgsql_check_options: security_warnings = off
   execute format($sql$
     with due as (
       select t.dealer_id, t.ctid
       from app_public.%1$I as t
       -- A ctid is a hint: check the status again. The sub-select hides the number of ctids from the planner, which would
       -- otherwise read a small table in full, or the index of ends, for each batch.
-      where t.ctid = any ((select $1)::tid[]) and t.status = 'active' and t.%2$I <= $2
+      where t.ctid = any ((select $1)::tid[]) and t.status = 'active' and t.%2$I <= $2 and (%3$s)
       for update skip locked
     ), changed as (
       update app_public.%1$I as t
@@ -2276,21 +2353,21 @@ begin
       returning t.dealer_id, t.id
     )
     select array_agg(c.id), array_agg(c.dealer_id) from changed as c
-    $sql$, v_table, (select e.end_column from app_private.expirable(task) as e))
+    $sql$, v_source.table_name, v_source.end_column, v_source.lock_condition)
   into v_ids, v_dealer_ids
   using tids, v_now;
   if v_ids is null then
     return 0;
   end if;
   perform app_private.write_audit_log(
-    'SYSTEM_EXPIRE', v_table, null, null, jsonb_build_object('count', cardinality(v_ids), 'ids', to_jsonb(v_ids)));
+    'SYSTEM_EXPIRE', v_source.table_name, null, null, jsonb_build_object('count', cardinality(v_ids), 'ids', to_jsonb(v_ids)));
   if task = 'expire_subscriptions' then
     perform app_private.activate_pending_subscriptions(v_dealer_ids);
   end if;
   return cardinality(v_ids);
 end
 $function$;
-comment on function app_private.expire_rows(tid[],text) is 'Expires the active rows with these ctids whose end has passed, except those that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired rows.';
+comment on function app_private.expire_rows(tid[],text) is 'Expires the active rows with these ctids whose end has passed, except those that another session has locked, or whose slot is counted by a dealer that another session has locked. Starts the subscriptions that waited for them, and writes one SYSTEM_EXPIRE audit row. Returns the number of expired rows.';
 
 CREATE OR REPLACE FUNCTION app_private.expire_subscriptions(batch_size integer DEFAULT 1000)
  RETURNS integer
@@ -3103,9 +3180,13 @@ begin
     if decision.starts_subscription then
       perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
-    update app_public.dealer_subscriptions as s
-    set used_listing_quota = s.used_listing_quota + case when record_consumption.reverses is null then 1 else -1 end, updated_at = decision.at
-    where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
+    if decision.takes_slot then
+      perform app_private.take_slot(decision.dealer_id, decision.subscription_id, decision.at);
+    elsif decision.takes_slot is null then
+      update app_public.dealer_subscriptions as s
+      set used_listing_quota = s.used_listing_quota + case when record_consumption.reverses is null then 1 else -1 end, updated_at = decision.at
+      where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
+    end if;
   -- The reversal of a price on a void invoice has no country, and gets no item.
   elsif decision.source = 'paid_extra' and decision.country is not null then
     v_period_start := (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date;
@@ -3142,7 +3223,7 @@ begin
     decision.currency, record_consumption.user_id, decision.at);
 end
 $function$;
-comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid,integer,uuid,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. A reversal does the opposite, with negative amounts. The caller holds the dealer''s lock.';
+comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid,integer,uuid,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or a slot, or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. A reversal does the opposite, with negative amounts; the slot of its listing is released with the step that follows. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -3181,11 +3262,11 @@ AS $function$
 begin
   raise exception using
     errcode = 'FC009',
-    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package.',
+    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package. If yours counts live listings, you can also take one down.',
     detail = jsonb_build_object('country', refuse_overage.country, 'segment', 'DEALER')::text;
 end
 $function$;
-comment on function app_private.refuse_overage(text) is 'Raises FC009: the quota is used up, and each running subscription forbids overage.';
+comment on function app_private.refuse_overage(text) is 'Raises FC009: the quota or the slots are used up, and each running subscription forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_row(table_name text, rule text, message text, field text DEFAULT NULL::text)
  RETURNS boolean
@@ -3260,6 +3341,19 @@ begin
 end
 $function$;
 comment on function app_private.release_dead_workers() is 'Closes the runs whose connection is gone, and unlocks the jobs of dead workers.';
+
+CREATE OR REPLACE FUNCTION app_private.release_slot()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  new.holds_slot := false;
+  update app_public.dealers as d set slots_in_use = d.slots_in_use - 1 where d.id = old.dealer_id;
+  return new;
+end
+$function$;
+comment on function app_private.release_slot() is 'Trigger: a listing that held a slot and is no longer pending or active, or was paid by something else, releases its slot. No step can forget that. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
@@ -3485,7 +3579,7 @@ begin
   v_reversal.gross_amount := -v_paid.gross_amount;
   v_reversal.currency := v_paid.currency;
   -- An ended subscription gets nothing back, and its reversal does not name it.
-  select s.id into v_reversal.subscription_id
+  select s.id, case s.quota_kind when 'concurrent' then false end into v_reversal.subscription_id, v_reversal.takes_slot
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_paid.dealer_id and s.id = v_paid.subscription_id and s.status <> 'expired' and at < s.end_at;
   -- Nobody owes a void invoice, so its items are not credited.
@@ -3502,7 +3596,7 @@ begin
     v_reversal, listing.id, 'reversal', app_public.current_user_id(), v_number, reverses => v_paid.id);
 end
 $function$;
-comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
+comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a PER_PERIOD subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A slot is released by the rejection, not by the reversal. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
 
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
@@ -3722,7 +3816,7 @@ begin
      where s.dealer_id = start_pending_subscription.dealer_id and s.status not in ('pending', 'expired')));
 end
 $function$;
-comment on function app_private.start_pending_subscription(uuid,uuid,timestamp with time zone) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota left, and the older pending ones before it. A subscription that still runs becomes cancelled and keeps its other quotas until its end. The caller holds the dealer''s lock.';
+comment on function app_private.start_pending_subscription(uuid,uuid,timestamp with time zone) is 'Starts a pending subscription of a dealer whose running ones have ended or have no listing quota or slot left, and the older pending ones before it. A subscription that still runs becomes cancelled and keeps its other quotas until its end. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
  RETURNS void
@@ -3735,8 +3829,8 @@ begin
   update app_public.checkouts as c set closed_at = start_subscription.at
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
   insert into app_public.dealer_subscriptions (
-    dealer_id, package_id, invoice_id, duration_days, overage, included_listing_quota, included_premium_quota, included_highlight_quota)
-  select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.listing_limit, c.premium_quota, c.highlight_quota
+    dealer_id, package_id, invoice_id, duration_days, overage, quota_kind, included_listing_quota, included_premium_quota, included_highlight_quota)
+  select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.quota_kind, c.listing_limit, c.premium_quota, c.highlight_quota
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
   perform app_private.expire_ended_subscription(start_subscription.dealer_id, start_subscription.at);
@@ -3805,6 +3899,33 @@ end
 $function$;
 comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or its length has changed. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
 
+CREATE OR REPLACE FUNCTION app_private.take_slot(dealer_id uuid, subscription_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_is_over boolean;
+begin
+  update app_public.dealers as d set slots_in_use = d.slots_in_use + 1
+  from app_public.dealer_subscriptions as s
+  where d.id = take_slot.dealer_id and s.dealer_id = d.id and s.id = take_slot.subscription_id
+  returning d.slots_in_use > s.included_listing_quota into strict v_is_over;
+  if v_is_over then
+    -- The slot was free because a listing has ended. No expiry run has recorded that yet.
+    perform app_private.expire_rows(array(
+      select l.ctid
+      from app_public.listings as l
+      where l.dealer_id = take_slot.dealer_id and l.holds_slot and l.status = 'active' and l.expires_at <= take_slot.at
+      order by l.expires_at
+      -- The others wait for a publication that needs them, because the dealer is locked meanwhile.
+      limit 100
+    ), 'expire_listings');
+  end if;
+end
+$function$;
+comment on function app_private.take_slot(uuid,uuid,timestamp with time zone) is 'Counts one more listing that holds a slot of a CONCURRENT subscription. If it takes the slot of a listing that has ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found a free slot with count_free_slots, and holds the dealer''s lock.';
+
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
  LANGUAGE sql
@@ -3818,6 +3939,18 @@ CREATE OR REPLACE FUNCTION app_private.to_nfc(value text)
  IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN (value IS NFC NORMALIZED) THEN value ELSE NORMALIZE(value, NFC) END;
 comment on function app_private.to_nfc(text) is 'The text in Unicode form NFC: a letter and its accent are one character where Unicode has one.';
+
+CREATE OR REPLACE FUNCTION app_private.try_lock_dealer(dealer_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.dealers as d where d.id = try_lock_dealer.dealer_id for no key update skip locked;
+  return found;
+end
+$function$;
+comment on function app_private.try_lock_dealer(uuid) is 'Locks the dealer''s row as lock_dealer does, unless another session has locked it. Returns whether it is locked by this one.';
 
 CREATE OR REPLACE FUNCTION app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer)
  RETURNS numeric
@@ -3868,6 +4001,7 @@ begin
     return query select * from app_private.verify_listings();
   end if;
   return query select * from app_private.verify_subscriptions();
+  return query select * from app_private.verify_slots();
   return query select * from app_private.verify_reversals();
   return query select * from app_private.verify_paid_extras();
   return query select * from app_private.verify_invoices();
@@ -4048,6 +4182,29 @@ AS $function$
 $function$;
 comment on function app_private.verify_reversals() is 'Finds reversals that are not the opposite of the row that they give back, and those of a renewal whose listing is not rejected (`id` is the reversal''s), and listings that were rejected while they were pending and not given back (`id` is the listing''s).';
 
+CREATE OR REPLACE FUNCTION app_private.verify_slots()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select
+    case
+      when l.holding <> l.live then 'a listing holds a slot although it is neither pending nor active'
+      else 'the slots in use of a dealer are not its pending and active listings that hold one'
+    end,
+    d.id, d.id, jsonb_build_object('slots_in_use', d.slots_in_use, 'listings', coalesce(l.live, 0))
+  from app_public.dealers as d
+  left join (
+    select dealer_id, count(*) as holding, count(*) filter (where status in ('pending', 'active')) as live
+    from app_public.listings
+    where holds_slot
+    group by dealer_id
+  ) as l on l.dealer_id = d.id
+  where d.slots_in_use <> coalesce(l.live, 0) or l.holding <> l.live
+$function$;
+comment on function app_private.verify_slots() is 'Finds dealers whose slots in use differ from the number of their pending and active listings that hold one, or which have other listings that hold one. `id` is the dealer''s.';
+
 CREATE OR REPLACE FUNCTION app_private.verify_subscriptions()
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE sql
@@ -4057,12 +4214,12 @@ AS $function$
   select
     case
       when s.id is null then 'a ledger row uses a subscription that does not exist'
-      when s.used_listing_quota <> coalesce(lc.ledger_rows, 0) then 'the used quota of a subscription is not the number of its ledger rows'
+      when s.used_listing_quota <> counted.ledger_rows then 'the used quota of a subscription is not the number of its ledger rows'
       else 'the used quota of a subscription exceeds its included quota'
     end,
     coalesce(s.dealer_id, lc.dealer_id),
     coalesce(s.id, lc.subscription_id),
-    jsonb_build_object('used', s.used_listing_quota, 'included', s.included_listing_quota, 'ledger_rows', coalesce(lc.ledger_rows, 0))
+    jsonb_build_object('used', s.used_listing_quota, 'included', s.included_listing_quota, 'ledger_rows', counted.ledger_rows)
   from app_public.dealer_subscriptions as s
   full join (
     select dealer_id, subscription_id, sum(case kind when 'reversal' then -1 else 1 end) as ledger_rows
@@ -4070,11 +4227,15 @@ AS $function$
     where source = 'subscription_quota' and subscription_id is not null
     group by dealer_id, subscription_id
   ) as lc on lc.dealer_id = s.dealer_id and lc.subscription_id = s.id
+  -- The listings of a CONCURRENT subscription are counted as slots.
+  cross join lateral (
+    select case s.quota_kind when 'concurrent' then 0 else coalesce(lc.ledger_rows, 0) end as ledger_rows
+  ) as counted
   where s.id is null
-    or s.used_listing_quota <> coalesce(lc.ledger_rows, 0)
+    or s.used_listing_quota <> counted.ledger_rows
     or s.used_listing_quota not between 0 and s.included_listing_quota
 $function$;
-comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows that were not given back, or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
+comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows that were not given back (0 for a CONCURRENT one), or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
 
 CREATE OR REPLACE FUNCTION app_private.void_checkout(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
  RETURNS app_public.checkouts
@@ -4237,10 +4398,10 @@ begin
   insert into app_public.invoice_items values (v_item.*);
   insert into app_public.checkouts (
     dealer_id, invoice_id, package_id, idempotency_key, payload_hash, provider, success_url, cancel_url,
-    duration_days, listing_limit, premium_quota, highlight_quota, overage, expires_at, created_at)
+    duration_days, listing_limit, quota_kind, premium_quota, highlight_quota, overage, expires_at, created_at)
   values (
     v_dealer.id, v_item.invoice_id, v_package.id, buy_package.idempotency_key, v_payload_hash, 'manual', buy_package.success_url, buy_package.cancel_url,
-    v_package.duration_days, v_package.listing_limit, v_package.premium_quota, v_package.highlight_quota, v_package.overage,
+    v_package.duration_days, v_package.listing_limit, v_package.quota_kind, v_package.premium_quota, v_package.highlight_quota, v_package.overage,
     v_at + interval '336 hours', v_at)
   returning * into v_checkout;
   return v_checkout;
@@ -4506,7 +4667,7 @@ begin
   end if;
   insert into app_public.listings (
     dealer_id, title, module, price, currency, description, attributes, images, external_id, status, listing_days,
-    published_at, expires_at, moderation_reason, moderation_since, idempotency_key, payload_hash, created_by, created_at, updated_at)
+    published_at, expires_at, moderation_reason, moderation_since, holds_slot, idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
     v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
     app_private.money(create_listing.price, coalesce(v_minor_units, v_decision.minor_units)), create_listing.currency,
@@ -4515,7 +4676,7 @@ begin
     case when v_is_active then 'active' else 'pending' end::app_public.listing_status, v_listing_days,
     case when v_is_active then v_at end, case when v_is_active then v_at + v_listing_days * interval '24 hours' end,
     case when v_dealer.is_trusted then null when v_is_active then 'published' else 'new' end::app_public.moderation_reason,
-    case when not v_dealer.is_trusted then v_at end, create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
+    case when not v_dealer.is_trusted then v_at end, v_decision.takes_slot is not null, create_listing.idempotency_key, v_payload_hash, v_user_id, v_at, v_at)
   returning * into v_listing;
   -- The API reads the setting in the same statement and counts the publication by it. A replay does not set it.
   perform app_private.record_consumption(v_decision, v_listing.id, 'publication', v_user_id),
@@ -4841,6 +5002,7 @@ declare
   -- An ended listing that no expiry run has recorded yet is expired already.
   v_has_ended constant boolean := v_listing.status = 'expired' or v_listing.status = 'active' and v_listing.expires_at <= v_at;
   v_ends_at constant timestamptz := case when v_has_ended then v_at else v_listing.expires_at end + v_listing.listing_days * interval '24 hours';
+  v_holds_slot boolean;
 begin
   if app_private.is_charged(v_listing, v_key) then
     return v_listing;
@@ -4851,14 +5013,20 @@ begin
   elsif v_has_ended is not true and v_listing.expires_at - least(interval '720 hours', v_listing.listing_days * interval '24 hours') <= v_at is not true then
     perform app_private.refuse_listing_status(v_listing.status, format('It can be renewed in its last %s days.', least(30, v_listing.listing_days)));
   end if;
-  perform app_private.charge_listing(v_listing, 'renewal', v_key, v_at);
+  if v_has_ended and v_listing.holds_slot then
+    -- Its slot is free since its end, and another listing may take it.
+    update app_public.listings as l set holds_slot = false
+    where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
+    returning l.* into v_listing;
+  end if;
+  v_holds_slot := app_private.charge_listing(v_listing, 'renewal', v_key, v_at);
   if v_listing.status = 'active' then
     -- The trigger records changes of status only.
     perform app_private.write_audit_log('RENEW_LISTING', 'listings', v_listing.id,
       jsonb_build_object('expiresAt', v_listing.expires_at), jsonb_build_object('expiresAt', v_ends_at));
   end if;
   update app_public.listings as l
-  set status = 'active', published_at = case when v_has_ended then v_at else l.published_at end,
+  set status = 'active', holds_slot = v_holds_slot, published_at = case when v_has_ended then v_at else l.published_at end,
     expires_at = v_ends_at, updated_at = v_at
   where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
   returning l.* into v_listing;
@@ -4882,6 +5050,7 @@ declare
   v_key constant uuid := app_private.operation_key('resubmitListing', idempotency_key);
   v_listing app_public.listings := app_private.lock_listing(listing_id);
   v_at constant timestamptz := clock_timestamp();
+  v_holds_slot boolean;
 begin
   if app_private.is_charged(v_listing, v_key) then
     return v_listing;
@@ -4891,10 +5060,10 @@ begin
     perform app_private.refuse_listing_status(v_listing.status, 'More than 30 days have passed since. Please publish it as a new listing.');
   end if;
   -- The publication of a listing that was taken down stays in the ledger, so its second time is a renewal.
-  perform app_private.charge_listing(
+  v_holds_slot := app_private.charge_listing(
     v_listing, case when v_listing.published_at is null then 'publication' else 'renewal' end::app_public.consumption_kind, v_key, v_at);
   update app_public.listings as l
-  set status = 'pending', rejected_at = null, rejection_reason = null, moderation_reason = 'resubmitted', moderation_since = v_at, updated_at = v_at
+  set status = 'pending', holds_slot = v_holds_slot, rejected_at = null, rejection_reason = null, moderation_reason = 'resubmitted', moderation_since = v_at, updated_at = v_at
   where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id
   returning l.* into v_listing;
   return v_listing;
@@ -4925,6 +5094,40 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.slots_of_dealer(dealer_id uuid)
+ RETURNS app_public.slot_usage
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_at constant timestamptz := clock_timestamp();
+  v_usage app_public.slot_usage;
+begin
+  -- A stranger sees the dealer of a listing as null, and a visitor may not read subscriptions.
+  if slots_of_dealer.dealer_id is null then
+    return null;
+  end if;
+  select
+    d.slots_in_use - (
+      select count(*)::integer
+      from app_public.listings as l
+      where l.dealer_id = d.id and l.holds_slot and l.status = 'active' and l.expires_at <= v_at),
+    coalesce((
+      select max(s.included_listing_quota)
+      from app_public.dealer_subscriptions as s
+      where s.dealer_id = d.id and s.status <> 'expired' and s.quota_kind = 'concurrent' and s.start_at <= v_at and v_at < s.end_at), 0)
+  into v_usage.used, v_usage.capacity
+  from app_public.dealers as d
+  where d.id = slots_of_dealer.dealer_id;
+  return v_usage;
+end
+$function$;
+grant execute on function app_public.slots_of_dealer(uuid) to forecourt_admin;
+grant execute on function app_public.slots_of_dealer(uuid) to forecourt_dealer;
+grant execute on function app_public.slots_of_dealer(uuid) to forecourt_visitor;
+comment on function app_public.slots_of_dealer(uuid) is 'How many slots a dealer uses and has, with the caller''s own rights: nothing for a stranger. Not a field of GraphQL: `Dealer.slots` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.status_of_checkout(dealer_id uuid, invoice_id uuid, at timestamp with time zone DEFAULT clock_timestamp())
  RETURNS app_public.checkout_status

@@ -41,21 +41,24 @@ begin
   end loop;
   update app_public.country_currencies as cc set moderation = 'after' where cc.country = 'CH';
 
-  insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, premium_quota)
-  select p.key, cc.country, p.name, p.price_net, cc.currency, 30, p.listing_limit, p.premium_quota
+  insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, quota_kind, premium_quota)
+  select p.key, cc.country, p.name, p.price_net, cc.currency, 30, p.listing_limit, p.quota_kind::app_public.quota_kind, p.premium_quota
   from app_public.country_currencies as cc
   cross join (values
-    ('basic', '{"en": "Basic", "de": "Basis", "fr": "Essentiel"}'::jsonb, 49.00, 10, 0),
-    ('pro', '{"en": "Pro", "de": "Profi", "fr": "Pro"}', 149.00, 50, 5),
-    ('enterprise', '{"en": "Enterprise", "de": "Unternehmen", "fr": "Entreprise"}', 499.00, 500, 25)
-  ) as p (key, name, price_net, listing_limit, premium_quota)
+    ('basic', '{"en": "Basic", "de": "Basis", "fr": "Essentiel"}'::jsonb, 49.00, 10, 'per_period', 0),
+    ('pro', '{"en": "Pro", "de": "Profi", "fr": "Pro"}', 149.00, 50, 'per_period', 5),
+    ('enterprise', '{"en": "Enterprise", "de": "Unternehmen", "fr": "Entreprise"}', 499.00, 500, 'per_period', 25),
+    -- at most 20 listings at once, however often they change
+    ('showroom', '{"en": "Showroom", "de": "Ausstellung", "fr": "Exposition"}', 99.00, 20, 'concurrent', 0)
+  ) as p (key, name, price_net, listing_limit, quota_kind, premium_quota)
   where cc.country in ('DE', 'AT', 'FR', 'CH');
 
-  -- subscriptions: active, nearly used up, expired, none; then the two countries with missing configuration
+  -- subscriptions: active, nearly used up, expired, none, with slots; then the two countries with missing configuration
   for v_demo in
     select * from (values
       ('Autohaus Berlin', 'DE', 'pro', 10, false), ('Autohaus Wien', 'AT', 'basic', 9, false),
       ('Garage Lyon', 'FR', 'basic', 3, true), ('Garage Zürich', 'CH', null, 1, false),
+      ('Autohaus Hamburg', 'DE', 'showroom', 6, false),
       ('Autosalone Milano', 'IT', null, 0, false), ('Coches Madrid', 'ES', null, 0, false)
     ) as d (company_name, country, package_key, listings, has_expired)
   loop

@@ -4,7 +4,7 @@ export const examples = `# Choose one with the arrow of the Run button.
 # Everybody may read these.
 query Packages {
   dealerPackages(condition: { country: "DE" }) {
-    nodes { id key name priceNet vatRate priceGross currency durationDays listingLimit }
+    nodes { id key name priceNet vatRate priceGross currency durationDays listingLimit quotaKind }
     totalCount
   }
 }
@@ -27,7 +27,9 @@ mutation Login {
 query Subscriptions {
   currentUser { email }
   dealerSubscriptions {
-    nodes { id status endAt includedListingQuota usedListingQuota dealer { id companyName country } }
+    nodes { id status endAt quotaKind includedListingQuota usedListingQuota
+      dealer { id companyName country slots { used capacity } }
+    }
   }
 }
 

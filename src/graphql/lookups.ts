@@ -4,8 +4,8 @@
  * - `listing(id:)`, `dealer(id:)` and `checkout(id:)`. PostGraphile only offers look-ups by unique keys, and the key of a
  *   dealer's table has the dealer in it. A row that does not exist or that the caller may not see is `not_found`. Without a
  *   token, `dealer` and `checkout` are `unauthenticated` instead, because no visitor may see them.
- * - `Listing.seller`. It calls a function with the dealer's id. A function of the listing's row would need the right to read all
- *   columns of the listing.
+ * - `Listing.seller` and `Dealer.slots`. They call a function with the dealer's id. A function of the row would need the right to
+ *   read all columns of the row.
  * - `Checkout.id` and `Checkout.status`. A checkout has the id of its invoice. Its status follows from several rows, so it is
  *   another such function.
  */
@@ -27,6 +27,10 @@ const typeDefs = gql`
   extend type Listing {
     "The dealer that offers it, as everybody may see it."
     seller: Seller!
+  }
+  extend type Dealer {
+    "How many listings of CONCURRENT packages it has at once, and may have. An ended listing does not count."
+    slots: SlotUsage!
   }
   extend type Checkout {
     "The id of its invoice."
@@ -54,14 +58,14 @@ export const LookupsPlugin: GraphileConfig.Plugin = extendSchema(build => {
     },
     'invoice_id',
   )
-  const sellers = build.pgResources.seller_of_listing
-  if (!sellers) throw new Error('No role of the API may execute seller_of_listing')
-  const seller = ($listing: PgSelectSingleStep) => sellers.execute([{ step: $listing.get('dealer_id') }])
+  const seller = ofDealer(build, 'seller_of_listing', 'dealer_id')
+  const slots = ofDealer(build, 'slots_of_dealer', 'id')
   return {
     typeDefs,
     objects: {
       Query: { plans: { listing, dealer, checkout } },
       Listing: { plans: { seller } },
+      Dealer: { plans: { slots } },
       Checkout: { plans: { id: $checkout => $checkout.get('invoice_id'), status: statusOfCheckout(build) } },
     },
   }
@@ -69,6 +73,13 @@ export const LookupsPlugin: GraphileConfig.Plugin = extendSchema(build => {
 
 function loginNeeded(): ApiError {
   return new ApiError('unauthenticated', 'Please log in and send the access token.')
+}
+
+/** Calls a function with the id of a dealer, which is in this column of the row. */
+function ofDealer({ pgResources }: GraphileBuild.Build, name: string, column: string) {
+  const resource = pgResources[name]
+  if (!resource) throw new Error(`No role of the API may execute ${name}`)
+  return ($row: PgSelectSingleStep) => resource.execute([{ step: $row.get(column) }])
 }
 
 /** An expression of the statement that reads or writes the checkout, so that it is no statement of its own. */

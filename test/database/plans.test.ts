@@ -29,7 +29,7 @@ type World = {
   invoiceId: string
   /** Of the dealer that pays, by status. */
   listings: Partial<Record<Status, string>>
-  dealers: { free: string; subscribed: string; paying: string; buyer: string }
+  dealers: { free: string; subscribed: string; slots: string; paying: string; buyer: string }
 }
 
 type Statement = { as?: As; sql: string; values: unknown[] }
@@ -56,6 +56,7 @@ const twice = (statement: Statement) => [statement, statement]
 const operations: Record<string, (world: World) => Statement[]> = {
   'publish from the free quota': ({ dealers }) => [publish(dealers.free)],
   'publish from a subscription': ({ dealers }) => [publish(dealers.subscribed)],
+  'publish into a slot': ({ dealers }) => [publish(dealers.slots)],
   'publish for a price': ({ dealers }) => [publish(dealers.paying)],
   'publish again with the same key': ({ dealers }) => twice(publish(dealers.paying)),
   'quote a price': ({ dealers }) => [asMember('select app_public.quote_listing($1)', dealers.paying)],
@@ -121,10 +122,12 @@ async function makeWorld(): Promise<World> {
   const dealers = {
     free: await makeDealer(owner, userId),
     subscribed: await makeDealer(owner, userId, 'AT'),
+    slots: await makeDealer(owner, userId, 'AT'),
     paying: await makeDealer(owner, userId, 'AT'),
     buyer: await makeDealer(owner, userId, 'AT'),
   }
   const subscriptionId = await makeSubscription(owner, dealers.subscribed, { packageId })
+  await makeSubscription(owner, dealers.slots, { packageId, quotaKind: 'concurrent' })
   const { sql, values } = buy(dealers.buyer, packageId)
   const invoiceId = await committed(database, { dealer: userId }, client => single(client, sql, values))
   const listings: World['listings'] = {}

@@ -134,15 +134,16 @@ test('every type has the fields that clients read', () => {
   const named: Record<string, string> = {
     Session: 'accessToken expiresAt user',
     SessionUser: 'id email fullName',
-    Dealer: 'id companyName country',
+    Dealer: 'id companyName country slots',
+    SlotUsage: 'used capacity',
     Listing:
       'id status title consumption seller externalId publishedAt expiresAt rejectionReason consumptions',
     Seller: 'id companyName country dealerType',
     ListingConsumption: 'kind source netAmount vatRate grossAmount currency',
     Checkout: 'id status invoice url expiresAt package',
     Invoice: 'id status grossTotal',
-    DealerSubscription: 'id status endAt',
-    DealerPackage: 'id key priceNet priceGross vatRate currency',
+    DealerSubscription: 'id status endAt quotaKind',
+    DealerPackage: 'id key priceNet priceGross vatRate currency quotaKind',
     PackageQuote: 'netAmount vatRate vatAmount grossAmount currency',
     ListingQuote: 'source netAmount vatRate grossAmount currency freeRemaining subscriptionRemaining',
   }

@@ -67,6 +67,7 @@ const NO_LISTING = 'a publication in the ledger has no listing'
 const SAME_AMOUNTS = 'a paid listing has no invoice item with the same amounts'
 const ONE_LISTING = 'an item of a monthly invoice does not belong to exactly one listing'
 const QUOTA = 'the used quota of a subscription is not the number of its ledger rows'
+const SLOTS = 'the slots in use of a dealer are not its pending and active listings that hold one'
 const TOTALS = 'the totals of an invoice are not the sums of its items'
 const ONE_SUBSCRIPTION = 'a paid package does not have exactly one subscription'
 
@@ -93,6 +94,28 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
   'a quota that was used beyond its limit': {
     sql: [ALLOW_ANY_QUOTA, 'update app_public.dealer_subscriptions set included_listing_quota = 0'],
     rules: ['the used quota of a subscription exceeds its included quota'],
+  },
+  'a slot in use without a listing': {
+    sql: ['update app_public.dealers set slots_in_use = 1'],
+    rules: [SLOTS],
+  },
+  'a listing whose slot is not counted': {
+    sql: [
+      `update app_public.listings as l set holds_slot = true from app_public.listing_consumptions as lc
+       where lc.listing_id = l.id and lc.source = 'free_quota'`,
+    ],
+    rules: [SLOTS],
+  },
+  'a sold listing that holds a slot': {
+    sql: [
+      `update app_public.listings as l set holds_slot = true, status = 'sold' from app_public.listing_consumptions as lc
+       where lc.listing_id = l.id and lc.source = 'free_quota'`,
+    ],
+    rules: ['a listing holds a slot although it is neither pending nor active'],
+  },
+  'a concurrent subscription that counts its ledger rows': {
+    sql: ["update app_public.dealer_subscriptions set quota_kind = 'concurrent'"],
+    rules: [QUOTA],
   },
   'a deleted subscription': {
     sql: ['delete from app_public.dealer_subscriptions'],

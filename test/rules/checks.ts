@@ -63,6 +63,7 @@ export const SYSTEM_CHECKS: Record<string, Check> = {
 }
 
 export const ACCOUNT_CHECKS: Record<string, Check> = {
+  'app_public.dealers dealers_slots_in_use_not_negative': check('slots_in_use', [-1], [0, 1]),
   'app_public.rate_limit_policies rate_limit_policies_scope_form': check(
     'scope',
     ['ab', '_ab', 'Abc', 'ab1', times(41)],

@@ -19,6 +19,10 @@ export const READING: Record<string, string> = {
   replay_listing: `select r.dealer_id from app_private.replay_listing($1, '${KEY}', ${HASH}) as r`,
   lock_dealer: 'select r.id from app_private.lock_dealer($1) as r',
   open_subscriptions: `select array(select s.id from unnest(app_private.open_subscriptions($1, ${NOW})) as s) as found`,
+  count_free_slots: `select app_private.count_free_slots(s, ${NOW}) as found from app_public.dealer_subscriptions as s
+    where s.dealer_id = $1 and s.status = 'active'`,
+  slots_of_dealer: 'select r.used, r.capacity from app_public.slots_of_dealer($1) as r',
+  try_lock_dealer: 'select app_private.try_lock_dealer($1) as found',
   decide_publication: `select r.source, r.subscription_id, r.starts_subscription, r.free_remaining, r.subscription_remaining
     from app_private.decide_publication($1, 'DE', ${NOW}, false) as r`,
   is_charged: `select app_private.is_charged(l, '${KEY}') as found from app_public.listings as l where l.dealer_id = $1 and l.id = $listing`,
@@ -73,6 +77,11 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
   create_listing: {
     call: "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')",
     changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
+  },
+  // it changes the row of the dealer only
+  take_slot: {
+    call: "select app_private.take_slot($1, s.id, now()) from app_public.dealer_subscriptions as s where s.dealer_id = $1 and s.status = 'active'",
+    changed: [],
   },
   approve_listing: {
     call: `select app_private.approve_listing(l, ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.status = 'pending'`,

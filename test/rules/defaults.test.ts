@@ -21,18 +21,19 @@ const DEFAULTS: Record<string, string> = {
   'app_private.pricing_conflicts': 'id=(id)',
   'app_private.user_passwords': 'updated_at=(now)',
   'app_public.audit_logs': `${ENTITY} login=(login)`,
-  'app_public.checkouts': 'created_at=(now)',
+  'app_public.checkouts': 'created_at=(now) quota_kind=per_period',
   'app_public.country_currencies': 'moderation=before listing_days=90',
-  'app_public.dealer_packages': 'id=(id) premium_quota=0 highlight_quota=0 overage=charge is_active=true',
-  'app_public.dealer_subscriptions': `${CHANGING} status=pending overage=charge used_listing_quota=0
+  'app_public.dealer_packages':
+    'id=(id) premium_quota=0 highlight_quota=0 overage=charge is_active=true quota_kind=per_period',
+  'app_public.dealer_subscriptions': `${CHANGING} status=pending overage=charge quota_kind=per_period used_listing_quota=0
     included_premium_quota=0 used_premium_quota=0 included_highlight_quota=0 used_highlight_quota=0`,
   'app_public.dealer_users': 'created_at=(now)',
-  'app_public.dealers': `${CHANGING} is_active=true can_publish=true has_free_quota=true is_trusted=false`,
+  'app_public.dealers': `${CHANGING} is_active=true can_publish=true has_free_quota=true is_trusted=false slots_in_use=0`,
   'app_public.free_quota_configs': 'id=(id)',
   'app_public.invoice_items': `${ENTITY} discount=0 quantity=1`,
   'app_public.invoices': `${CHANGING} status=draft net_total=0 vat_total=0 gross_total=0`,
   'app_public.listing_consumptions': `${ENTITY} number=1`,
-  'app_public.listings': `${CHANGING} status=pending attributes={} images={} listing_days=90`,
+  'app_public.listings': `${CHANGING} status=pending attributes={} images={} listing_days=90 holds_slot=false`,
   'app_public.price_configs': 'id=(id)',
   'app_public.rate_limit_policies':
     'fields={} cost=1 mode=enforce fallback=local updated_by=(login) updated_at=(now)',

@@ -5,6 +5,7 @@ export const REFUSED: Record<string, string[]> = {
   'app_public.audit_logs audit_logs_append_only': anyChange('app_public.audit_logs', 'action = action'),
   'app_public.dealer_subscriptions dealer_subscriptions_state': [
     "update app_public.dealer_subscriptions set status = 'pending', start_at = null, end_at = null where status = 'active'",
+    "update app_public.dealer_subscriptions set quota_kind = 'concurrent'",
     'update app_public.dealer_subscriptions set included_listing_quota = included_listing_quota + 1',
     'update app_public.dealer_subscriptions set included_premium_quota = included_premium_quota + 1',
     'update app_public.dealer_subscriptions set included_highlight_quota = included_highlight_quota + 1',
@@ -134,6 +135,7 @@ export const RECORDED: Record<string, [sql: string, action: string | null][]> = 
       null,
     ],
     ["update app_public.dealers set is_active = false where company_name = 'New'", 'UPDATE'],
+    ["update app_public.dealers set slots_in_use = 1 where company_name = 'New'", null],
     ["delete from app_public.dealers where company_name = 'New'", 'DELETE'],
   ],
   'app_public.dealer_users dealer_users_audited': [
@@ -259,7 +261,16 @@ export const APPEND_ONLY = [
 ]
 
 /** Triggers that write into the row, and those tried below in a test of their own. */
-export const WRITING: Record<string, [sql: string, value: string]> = {
+export const WRITING: Record<string, [sql: string, value: string, prepare?: string]> = {
+  'app_public.listings listings_slot_released': [
+    "update app_public.listings set status = 'withdrawn' where holds_slot returning holds_slot",
+    'false',
+    `with held as (
+       update app_public.listings set holds_slot = true
+       where id = (select id from app_public.listings where status = 'pending' limit 1) returning dealer_id
+     )
+     update app_public.dealers as d set slots_in_use = 1 from held where d.id = held.dealer_id`,
+  ],
   'app_public.vat_rates vat_rates_written': [
     "update app_public.vat_rates set rate = 7 where country = 'DE' returning rate",
     '7.00',

@@ -66,8 +66,9 @@ test.each(TRUNCATED)('a trigger records the truncation of %s', table =>
   }),
 )
 
-test.each(Object.entries(WRITING))('a trigger writes its value: %s', (_label, [sql, value]) =>
+test.each(Object.entries(WRITING))('a trigger writes its value: %s', (_label, [sql, value, prepare]) =>
   planting(seeded.database, async client => {
+    if (prepare) await client.query(prepare)
     const { rows } = await client.query({ text: sql, rowMode: 'array' })
     expect(String(rows[0]?.[0])).toBe(value)
   }),

@@ -78,25 +78,33 @@ export async function makeDealer(db: Queryable, userId: string, country = 'DE'):
 export type Package = {
   country?: string
   listings?: number
+  quotaKind?: 'per_period' | 'concurrent'
   overage?: 'charge' | 'block'
   priceNet?: string
   currency?: string
   days?: number
 }
 
+/** The column with its comma, and its value. Without a kind there is none, because the schema of release 0.2 has no such column. */
+function quotaKindSql(kind: Package['quotaKind']): [column: string, value: string] {
+  return kind === undefined ? ['', ''] : [', quota_kind', `, '${kind}'`]
+}
+
 export async function makePackage(db: Queryable, options: Package = {}): Promise<string> {
   const {
     country = 'DE',
     listings = 10,
+    quotaKind,
     overage = 'charge',
     priceNet = '49.00',
     currency = 'EUR',
     days = 30,
   } = options
+  const [column, value] = quotaKindSql(quotaKind)
   return single(
     db,
-    `insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, overage)
-     values ('p' || substr(md5(random()::text), 1, 12), $1, '{"en": "Test"}', $2, $3, $4, $5, $6) returning id`,
+    `insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit, overage${column})
+     values ('p' || substr(md5(random()::text), 1, 12), $1, '{"en": "Test"}', $2, $3, $4, $5, $6${value}) returning id`,
     [country, priceNet, currency, days, listings, overage],
   )
 }
@@ -111,6 +119,7 @@ export async function makeSubscription(
 ): Promise<string> {
   const {
     listings = 10,
+    quotaKind,
     overage = 'charge',
     status = 'active',
     startAt = "now() - interval '1 day'",
@@ -118,11 +127,12 @@ export async function makeSubscription(
   } = options
   const packageId = options.packageId ?? (await makePackage(db, options))
   const times = status === 'pending' ? 'null, null' : `${startAt}, ${endAt}`
+  const [column, value] = quotaKindSql(quotaKind)
   return single(
     db,
     `insert into app_public.dealer_subscriptions
-       (dealer_id, package_id, status, duration_days, overage, included_listing_quota, start_at, end_at)
-     values ($1, $2, $3, 30, $4, $5, ${times}) returning id`,
+       (dealer_id, package_id, status, duration_days, overage, included_listing_quota, start_at, end_at${column})
+     values ($1, $2, $3, 30, $4, $5, ${times}${value}) returning id`,
     [dealerId, packageId, status, overage, listings],
   )
 }
