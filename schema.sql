@@ -68,7 +68,8 @@ create type app_private.publication_decision as (
   minor_units integer,
   free_remaining integer,
   subscription_remaining integer,
-  takes_slot boolean
+  takes_slot boolean,
+  pays_for integer
 );
 comment on column app_private.publication_decision.at is 'The moment for which it was decided.';
 comment on column app_private.publication_decision.country is 'The country of the price and the VAT rate.';
@@ -78,6 +79,7 @@ comment on column app_private.publication_decision.free_remaining is 'Free listi
 comment on column app_private.publication_decision.gross_amount is 'Net amount plus VAT.';
 comment on column app_private.publication_decision.minor_units is 'Decimal places of that currency.';
 comment on column app_private.publication_decision.net_amount is 'That price, rounded to the currency''s minor units.';
+comment on column app_private.publication_decision.pays_for is 'How many publications in a row it holds for, this one included; null: any number.';
 comment on column app_private.publication_decision.price_config_id is 'The price that applies; null unless the source is a price.';
 comment on column app_private.publication_decision.price_version is 'The version of that price.';
 comment on column app_private.publication_decision.source is 'What pays for it.';
@@ -107,6 +109,18 @@ comment on column app_private.rate_limit_outcome.reset_at is 'In Unix seconds: w
 comment on column app_private.rate_limit_outcome.retry_after is 'Seconds until a refused charge would pass; null: the charge was taken.';
 comment on column app_private.rate_limit_outcome.used is 'The used part of the window, including this charge; null: the charge was refused.';
 comment on type app_private.rate_limit_outcome is 'The result of a charge.';
+
+create type app_private.refusal as (
+  sqlstate text,
+  message text,
+  detail text,
+  rule text
+);
+comment on column app_private.refusal.detail is 'A JSON object with the facts, as text.';
+comment on column app_private.refusal.message is 'A sentence; null: the API has one for the constraint or the SQLSTATE.';
+comment on column app_private.refusal.rule is 'The constraint, or the rule of a CHECK, that is broken.';
+comment on column app_private.refusal.sqlstate is 'The SQLSTATE.';
+comment on type app_private.refusal is 'Why a row is refused, as a value: the parts of the error that a function would raise. The API translates them in the same way.';
 
 create type app_public.checkout_status as enum (
   'open',
@@ -184,6 +198,27 @@ comment on column app_public.listing_quote.vat_rate is '@notNull
 In percent: 19.00 is 19 %.';
 comment on type app_public.listing_quote is 'The cost of the dealer''s next listing at this moment.';
 
+create type app_public.listing_result as (
+  index integer,
+  listing app_public.listings,
+  sqlstate text,
+  message text,
+  detail text,
+  rule text
+);
+comment on column app_public.listing_result.detail is '@behavior -attribute:select
+As in app_private.refusal.';
+comment on column app_public.listing_result.index is '@notNull
+Its position in the input, from 0.';
+comment on column app_public.listing_result.listing is 'The listing that was created now, or earlier with this idempotency key; null if it was refused.';
+comment on column app_public.listing_result.message is '@behavior -attribute:select
+As in app_private.refusal.';
+comment on column app_public.listing_result.rule is '@behavior -attribute:select
+As in app_private.refusal.';
+comment on column app_public.listing_result.sqlstate is '@behavior -attribute:select
+The parts of app_private.refusal; null if it was not refused. The API makes `error` of them.';
+comment on type app_public.listing_result is 'What became of a listing of a batch: either the listing or an error.';
+
 create type app_public.listing_status as enum (
   'pending',
   'active',
@@ -213,6 +248,33 @@ create type app_public.moderation_reason as enum (
   'published'
 );
 comment on type app_public.moderation_reason is 'Why a listing stands in the moderation queue. new: it waits for its first approval. resubmitted: it was rejected before. edited: it was changed while it was active. published: its country moderates after publication.';
+
+create type app_public.new_listing as (
+  idempotency_key uuid,
+  title text,
+  module text,
+  price numeric,
+  currency text,
+  description text,
+  attributes jsonb,
+  images text[],
+  external_id text
+);
+comment on column app_public.new_listing.attributes is 'An object whose content you choose.';
+comment on column app_public.new_listing.currency is '@notNull
+The currency of the price, ISO 4217.';
+comment on column app_public.new_listing.description is 'At most 10,000 characters.';
+comment on column app_public.new_listing.external_id is 'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
+comment on column app_public.new_listing.idempotency_key is '@notNull
+A UUID of your choice. The same key with the same input returns the same listing, also in createListing.';
+comment on column app_public.new_listing.images is 'URLs of http or https, at most 50.';
+comment on column app_public.new_listing.module is '@notNull
+The section of the marketplace that shows it, such as auto.';
+comment on column app_public.new_listing.price is '@notNull
+The price that the dealer asks for the item. It has no influence on any fee.';
+comment on column app_public.new_listing.title is '@notNull
+1 to 200 characters in one line.';
+comment on type app_public.new_listing is 'A listing to publish: the input of createListing without the dealer.';
 
 create type app_public.overage as enum (
   'charge',
@@ -1161,7 +1223,7 @@ create table app_public.listings (
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
   constraint listings_idempotency_key UNIQUE (idempotency_key, dealer_id),
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
-  constraint listings_valid CHECK (app_private.check_listing(title, description, module, price, attributes, images, external_id, published_at, expires_at, rejected_at, rejection_reason, moderation_reason, moderation_since))
+  constraint listings_valid CHECK (app_private.refuse_listing(app_private.check_listing(title, description, module, price, attributes, images, external_id, published_at, expires_at, rejected_at, rejection_reason, moderation_reason, moderation_since)))
 );
 CREATE INDEX ix_listings_active_expires_at ON app_public.listings USING btree (expires_at) WHERE (status = 'active'::app_public.listing_status);
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
@@ -1876,45 +1938,45 @@ $function$;
 comment on function app_private.check_ledger(timestamp with time zone) is 'Verifies the ledger, stores the result in ledger_checks, and raises an alert, once a day (UTC), if a rule is broken. A caller that has already checked all listings with verify_listings_from passes the start of that check; the rules about listings are then skipped.';
 
 CREATE OR REPLACE FUNCTION app_private.check_listing(title text, description text, module text, price numeric, attributes jsonb, images text[], external_id text, published_at timestamp with time zone, expires_at timestamp with time zone, rejected_at timestamp with time zone, rejection_reason text, moderation_reason app_public.moderation_reason, moderation_since timestamp with time zone)
- RETURNS boolean
+ RETURNS app_private.refusal
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
 AS $function$
 begin
   return case
-    when not jsonb_typeof(attributes) = 'object' then app_private.refuse_row('listings', 'listings_attributes_object',
+    when not jsonb_typeof(attributes) = 'object' then app_private.row_refusal('listings_attributes_object',
       'Please send the attributes as a JSON object.', 'attributes')
-    when not app_private.is_text(description, 10000) then app_private.refuse_row('listings', 'listings_description_length',
+    when not app_private.is_text(description, 10000) then app_private.row_refusal('listings_description_length',
       'Please enter a description of at most 10,000 characters, without control characters except line breaks and tabs.', 'description')
-    when not coalesce(expires_at > published_at, expires_at is null and published_at is null) then app_private.refuse_row('listings', 'listings_expires_after_publication',
+    when not coalesce(expires_at > published_at, expires_at is null and published_at is null) then app_private.row_refusal('listings_expires_after_publication',
       'A listing that was published has an end after that, and no other listing has one.')
-    when not app_private.is_line(external_id, 100) then app_private.refuse_row('listings', 'listings_external_id_length',
+    when not app_private.is_line(external_id, 100) then app_private.row_refusal('listings_external_id_length',
       'Please enter your reference as one line of at most 100 characters, at least one of them visible.', 'externalId')
-    when not (images = '{}' or cardinality(images) <= 50 and array_ndims(images) = 1) then app_private.refuse_row('listings', 'listings_images_count',
+    when not (images = '{}' or cardinality(images) <= 50 and array_ndims(images) = 1) then app_private.row_refusal('listings_images_count',
       'Please send at most 50 images, as a flat list.', 'images')
-    when not (images = '{}' or app_private.are_urls(images)) then app_private.refuse_row('listings', 'listings_images_form',
+    when not (images = '{}' or app_private.are_urls(images)) then app_private.row_refusal('listings_images_form',
       'Please send each image as a URL that starts with https:// or http:// and has at most 2,000 characters.', 'images')
-    when not array_position(images, null) is null then app_private.refuse_row('listings', 'listings_images_present',
+    when not array_position(images, null) is null then app_private.row_refusal('listings_images_present',
       'Please send no image that is null.', 'images')
-    when not (moderation_reason is null) = (moderation_since is null) then app_private.refuse_row('listings', 'listings_moderation_has_time',
+    when not (moderation_reason is null) = (moderation_since is null) then app_private.row_refusal('listings_moderation_has_time',
       'A listing in the moderation queue has a reason and a time, and no other listing has one.')
-    when not module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$' then app_private.refuse_row('listings', 'listings_module_form',
+    when not module ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$' then app_private.row_refusal('listings_module_form',
       'Please enter the module as a word of at most 40 letters, digits, - or _ that starts with a letter, such as auto.', 'module')
-    when not (price >= 0 and price < 1000000000000) then app_private.refuse_row('listings', 'listings_price_range',
+    when not (price >= 0 and price < 1000000000000) then app_private.row_refusal('listings_price_range',
       'Please enter a price of at least 0 and below 1,000,000,000,000.', 'price')
-    when not scale(price) <= 4 then app_private.refuse_row('listings', 'listings_price_scale',
+    when not scale(price) <= 4 then app_private.row_refusal('listings_price_scale',
       'Please enter a price with at most 4 decimal places.', 'price')
-    when not (rejected_at is null) = (rejection_reason is null) then app_private.refuse_row('listings', 'listings_rejected_has_reason',
+    when not (rejected_at is null) = (rejection_reason is null) then app_private.row_refusal('listings_rejected_has_reason',
       'A rejected listing has a time and a reason, and no other listing has one.')
-    when not (app_private.is_text(rejection_reason, 1000) and rejection_reason ~ '\S') then app_private.refuse_row('listings', 'listings_rejection_reason_length',
+    when not (app_private.is_text(rejection_reason, 1000) and rejection_reason ~ '\S') then app_private.row_refusal('listings_rejection_reason_length',
       'Please enter a reason of 1 to 1,000 characters, without control characters except line breaks and tabs.', 'reason')
-    when not app_private.is_line(title, 200) then app_private.refuse_row('listings', 'listings_title_length',
+    when not app_private.is_line(title, 200) then app_private.row_refusal('listings_title_length',
       'Please enter a title of 1 to 200 characters, at least one of them visible, in one line.', 'title')
-    else true
+    else null
   end;
 end
 $function$;
-comment on function app_private.check_listing(text,text,text,numeric,jsonb,text[],text,timestamp with time zone,timestamp with time zone,timestamp with time zone,text,app_public.moderation_reason,timestamp with time zone) is 'The rules of a listing. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
+comment on function app_private.check_listing(text,text,text,numeric,jsonb,text[],text,timestamp with time zone,timestamp with time zone,timestamp with time zone,text,app_public.moderation_reason,timestamp with time zone) is 'The rules of a listing. Returns the refusal of the first that is broken, in the order of their names; null if all hold. A rule that is null holds. The CHECK of the table raises the refusal, and create_listings returns it.';
 
 CREATE OR REPLACE FUNCTION app_private.check_listing_consumption(kind app_public.consumption_kind, number integer, source app_public.consumption_source, subscription_id uuid, price_config_id uuid, invoice_item_id uuid, net_amount numeric, vat_amount numeric, gross_amount numeric, reverses uuid)
  RETURNS boolean
@@ -2003,6 +2065,7 @@ declare
   v_subscription app_public.dealer_subscriptions;
   v_first app_public.dealer_subscriptions;
   v_remaining integer;
+  v_is_running boolean;
   v_overage_blocked boolean;
   v_price app_public.price_configs;
 begin
@@ -2023,18 +2086,20 @@ begin
   foreach v_subscription in array coalesce(decide_publication.subscriptions, app_private.open_subscriptions(decide_publication.dealer_id, decide_publication.at)) loop
     v_remaining := case v_subscription.quota_kind when 'per_period' then v_subscription.included_listing_quota - v_subscription.used_listing_quota
       else greatest(app_private.count_free_slots(v_subscription, decide_publication.at), 0) end;
-    if v_subscription.start_at <= decide_publication.at and decide_publication.at < v_subscription.end_at then
+    v_is_running := v_subscription.start_at <= decide_publication.at and decide_publication.at < v_subscription.end_at;
+    if v_is_running then
       v_decision.subscription_remaining := v_decision.subscription_remaining + v_remaining;
       v_overage_blocked := v_subscription.overage = 'block' and coalesce(v_overage_blocked, true);
-      if v_remaining > 0 and (v_first.end_at is null or v_subscription.end_at < v_first.end_at) then
-        v_first := v_subscription;
-      end if;
-    elsif v_remaining > 0 and v_subscription.status = 'pending' and v_first.id is null then
+    end if;
+    if v_remaining > 0 and (v_is_running and coalesce(v_subscription.end_at < v_first.end_at, true) or v_subscription.status = 'pending' and v_first.id is null) then
       v_first := v_subscription;
+      v_decision.pays_for := v_remaining;
     end if;
   end loop;
+  v_decision.subscription_remaining := case v_first.status when 'pending' then v_decision.pays_for else v_decision.subscription_remaining end;
   if v_decision.free_remaining > 0 then
     v_decision.source := 'free_quota';
+    v_decision.pays_for := v_decision.free_remaining;
   elsif v_first.id is not null then
     v_decision.source := 'subscription_quota';
     v_decision.subscription_id := v_first.id;
@@ -2048,8 +2113,6 @@ begin
     v_decision.price_version := v_price.price_version;
   end if;
   v_decision.starts_subscription := v_decision.source = 'subscription_quota' and v_first.status = 'pending';
-  v_decision.subscription_remaining := case when v_first.status = 'pending' then case v_first.quota_kind when 'per_period' then v_first.included_listing_quota
-    else app_private.count_free_slots(v_first, decide_publication.at) end else v_decision.subscription_remaining end;
   v_decision.unit_price_net := app_private.money(coalesce(v_price.unit_price_net, 0.0), v_decision.minor_units);
   v_decision.net_amount := round(v_decision.unit_price_net, v_decision.minor_units);
   v_decision.vat_rate := v_vat_rates[1];
@@ -2058,7 +2121,7 @@ begin
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. `pays_for` says how many publications in a row it holds for. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_purchase(dealer app_public.dealers, package_id uuid, at timestamp with time zone)
  RETURNS app_private.purchase_decision
@@ -3150,6 +3213,28 @@ end
 $function$;
 comment on function app_private.rate_limit_wait(app_private.rate_limit_counters,double precision,double precision,double precision) is 'Seconds, at least 1, until the charge passes if no other charge comes: the client''s Retry-After. window_seconds when cost > max_count; null when the charge passes now. The counter is a result of rate_limit_counter_at.';
 
+CREATE OR REPLACE FUNCTION app_private.read_listings(listings app_public.new_listing[])
+ RETURNS TABLE(number integer, idempotency_key uuid, payload_hash bytea, title text, module text, price numeric, currency text, has_currency boolean, description text, attributes jsonb, images text[], external_id text)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+ SELECT (i.ordinality)::integer AS ordinality,
+     i.idempotency_key,
+     app_private.hash_listing(i.title, i.module, i.price, i.currency, i.description, i.attributes, i.images, i.external_id) AS hash_listing,
+     app_private.to_nfc(btrim(i.title)) AS to_nfc,
+     i.module,
+     app_private.money(i.price, (c.minor_units)::integer) AS money,
+     i.currency,
+     (c.code IS NOT NULL),
+     app_private.to_nfc(replace(i.description, (chr(13) || chr(10)), chr(10))) AS to_nfc,
+     COALESCE(i.attributes, '{}'::jsonb) AS "coalesce",
+     COALESCE(i.images, '{}'::text[]) AS "coalesce",
+     NULLIF(app_private.to_nfc(btrim(i.external_id)), ''::text) AS "nullif"
+    FROM (unnest(read_listings.listings) WITH ORDINALITY i(idempotency_key, title, module, price, currency, description, attributes, images, external_id, ordinality)
+      LEFT JOIN app_public.currencies c ON ((c.code = i.currency)));
+END;
+comment on function app_private.read_listings(app_public.new_listing[]) is 'The listings of a batch with the values that create_listing would store for each, numbered from 1.';
+
 CREATE OR REPLACE FUNCTION app_private.record_alert_delivery(alert_id uuid, channel text, error text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE sql
@@ -3181,7 +3266,7 @@ begin
       perform app_private.start_pending_subscription(decision.dealer_id, decision.subscription_id, decision.at);
     end if;
     if decision.takes_slot then
-      perform app_private.take_slot(decision.dealer_id, decision.subscription_id, decision.at);
+      perform app_private.take_slots(decision.dealer_id, decision.subscription_id, 1, decision.at);
     elsif decision.takes_slot is null then
       update app_public.dealer_subscriptions as s
       set used_listing_quota = s.used_listing_quota + case when record_consumption.reverses is null then 1 else -1 end, updated_at = decision.at
@@ -3225,6 +3310,56 @@ end
 $function$;
 comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid,integer,uuid,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or a slot, or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. A reversal does the opposite, with negative amounts; the slot of its listing is released with the step that follows. The caller holds the dealer''s lock.';
 
+CREATE OR REPLACE FUNCTION app_private.record_publications(decision app_private.publication_decision, listing_ids uuid[], user_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_further constant uuid[] := listing_ids[2:];
+  v_count constant integer := cardinality(v_further);
+  v_invoice_id uuid;
+  v_item_ids uuid[];
+begin
+  -- The first one also starts the subscription or creates the invoice that all of them need. A function for one and for many would make
+  -- each single publication slower.
+  perform app_private.record_consumption(decision, listing_ids[1], 'publication', record_publications.user_id);
+  if v_count = 0 then
+    return;
+  elsif decision.takes_slot then
+    perform app_private.take_slots(decision.dealer_id, decision.subscription_id, v_count, decision.at);
+  elsif decision.source = 'subscription_quota' then
+    update app_public.dealer_subscriptions as s
+    set used_listing_quota = s.used_listing_quota + v_count
+    where s.dealer_id = decision.dealer_id and s.id = decision.subscription_id;
+  elsif decision.source = 'paid_extra' then
+    update app_public.invoices as i
+    set net_total = i.net_total + v_count * decision.net_amount, vat_total = i.vat_total + v_count * decision.vat_amount,
+      gross_total = i.gross_total + v_count * decision.gross_amount
+    where i.dealer_id = decision.dealer_id and i.period_start = (date_trunc('month', decision.at, 'UTC') at time zone 'UTC')::date
+      and i.country = decision.country and i.currency = decision.currency and i.kind = 'monthly' and i.status = 'draft'
+    returning i.id into strict v_invoice_id;
+    v_item_ids := array(select app_private.time_ordered_uuid() from generate_series(1, v_count));
+    insert into app_public.invoice_items (
+      dealer_id, id, invoice_id, description, price_config_id, price_version, unit_price_net, discount, quantity,
+      net_amount, vat_rate, vat_amount, gross_amount, country, currency, created_at)
+    select
+      decision.dealer_id, unnest(v_item_ids), v_invoice_id, 'Listing ' || unnest(v_further), decision.price_config_id,
+      decision.price_version, decision.unit_price_net, app_private.money(0, decision.minor_units), 1, decision.net_amount,
+      decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.country, decision.currency, decision.at;
+  end if;
+  -- Unnest in the list of columns: in FROM it would fill a table first. Without items, the shorter list is filled with nulls.
+  insert into app_public.listing_consumptions (
+    dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+  select
+    decision.dealer_id, unnest(v_further), 'publication', decision.source, decision.subscription_id, decision.price_config_id,
+    unnest(v_item_ids), decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.currency,
+    record_publications.user_id, decision.at;
+end
+$function$;
+comment on function app_private.record_publications(app_private.publication_decision,uuid[],uuid) is 'Does what record_consumption does, for as many new listings as the decision pays for. The caller holds the dealer''s lock.';
+
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3237,6 +3372,22 @@ begin
 end
 $function$;
 comment on function app_private.refuse_change() is 'Trigger: makes a table append-only for every role, including its owner.';
+
+CREATE OR REPLACE FUNCTION app_private.refuse_listing(refusal app_private.refusal)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE STRICT
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  raise exception using
+    errcode = refusal.sqlstate,
+    schema = 'app_public', table = 'listings', constraint = refusal.rule,
+    message = refusal.message,
+    detail = refusal.detail;
+end
+$function$;
+comment on function app_private.refuse_listing(app_private.refusal) is 'Raises the refusal of a row of listings. Null without a refusal: then the CHECK that calls it passes, and does not even call it.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_listing_status(status app_public.listing_status, sentence text)
  RETURNS void
@@ -3471,6 +3622,36 @@ end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
+CREATE OR REPLACE FUNCTION app_private.require_batch(listings app_public.new_listing[])
+ RETURNS void
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_number bigint;
+begin
+  if coalesce(cardinality(listings), 0) not between 1 and 100 then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please send 1 to 100 listings at once.',
+      detail = jsonb_build_object('field', 'listings', 'maximum', 100)::text;
+  end if;
+  select min(r.number) into v_number
+  from (
+    select i.ordinality, row_number() over (partition by i.idempotency_key order by i.ordinality)
+    from unnest(listings) with ordinality as i) as r (number, occurrence)
+  where r.occurrence > 1;
+  if v_number is not null then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Two of these listings have the same idempotency key. Please send a key of its own with each.',
+      detail = jsonb_build_object('field', 'idempotencyKey', 'index', v_number - 1)::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_batch(app_public.new_listing[]) is 'Raises FC010 unless there are 1 to 100 listings, each with another idempotency key.';
+
 CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
  RETURNS void
  LANGUAGE plpgsql
@@ -3597,6 +3778,71 @@ begin
 end
 $function$;
 comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a PER_PERIOD subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A slot is released by the rejection, not by the reversal. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
+
+CREATE OR REPLACE FUNCTION app_private.review_listings(dealer_id uuid, listings app_public.new_listing[])
+ RETURNS TABLE(number integer, fits boolean, refusal app_private.refusal)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE ROWS 100
+BEGIN ATOMIC
+ SELECT r.number,
+     (r.is_new AND (r.refusal IS NULL)),
+         CASE
+             WHEN (r.is_new AND (r.refusal IS NULL) AND (r.external_id IS NOT NULL) AND (row_number() OVER (PARTITION BY r.external_id, (r.is_new AND (r.refusal IS NULL)) ORDER BY r.number) > 1)) THEN ROW('23505'::text, NULL::text, NULL::text, 'ux_listings_external_id'::text)::app_private.refusal
+             ELSE r.refusal
+         END AS refusal
+    FROM ( SELECT b.number,
+             b.external_id,
+             (known.payload_hash IS NULL) AS is_new,
+                 CASE
+                     WHEN (known.payload_hash <> b.payload_hash) THEN ROW('FC007'::text, NULL::text, '{"field": "idempotencyKey"}'::text, NULL::text)::app_private.refusal
+                     WHEN (known.payload_hash IS NULL) THEN COALESCE(app_private.check_listing(b.title, b.description, b.module, b.price, b.attributes, b.images, b.external_id, NULL::timestamp with time zone, NULL::timestamp with time zone, NULL::timestamp with time zone, NULL::text, NULL::app_public.moderation_reason, NULL::timestamp with time zone),
+                     CASE
+                         WHEN (NOT b.has_currency) THEN ROW('23503'::text, NULL::text, NULL::text, 'listings_currency_known'::text)::app_private.refusal
+                         ELSE NULL::app_private.refusal
+                     END,
+                     CASE
+                         WHEN live.is_live THEN ROW('23505'::text, NULL::text, NULL::text, 'ux_listings_external_id'::text)::app_private.refusal
+                         ELSE NULL::app_private.refusal
+                     END)
+                     ELSE NULL::app_private.refusal
+                 END AS refusal
+            FROM ((( SELECT n.number,
+                     n.idempotency_key,
+                     n.payload_hash,
+                     n.title,
+                     n.module,
+                     n.price,
+                     n.currency,
+                     n.has_currency,
+                     n.description,
+                     n.attributes,
+                     n.images,
+                     n.external_id
+                    FROM app_private.read_listings(review_listings.listings) n(number, idempotency_key, payload_hash, title, module, price, currency, has_currency, description, attributes, images, external_id)
+                  OFFSET 0) b
+              LEFT JOIN LATERAL ( SELECT l.payload_hash
+                    FROM app_public.listings l
+                   WHERE ((l.dealer_id = review_listings.dealer_id) AND (l.idempotency_key = b.idempotency_key))
+                  LIMIT 1) known ON (true))
+              LEFT JOIN LATERAL ( SELECT true AS "?column?"
+                    FROM app_public.listings l
+                   WHERE ((l.dealer_id = review_listings.dealer_id) AND (l.external_id = b.external_id) AND ((l.status = 'pending'::app_public.listing_status) OR (l.status = 'active'::app_public.listing_status)))
+                  LIMIT 1) live(is_live) ON (true))
+          OFFSET 0) r;
+END;
+comment on function app_private.review_listings(uuid,app_public.new_listing[]) is 'Which listings of a batch are new and break no rule of their own (fits), and why one is refused: by what its key was used for, by the rules of a listing, or by its currency or reference, as the constraints of the table would refuse it. Of several that fit and have the same reference, only the first is not refused. The caller holds the dealer''s lock.';
+
+CREATE OR REPLACE FUNCTION app_private.row_refusal(rule text, message text, field text DEFAULT NULL::text)
+ RETURNS app_private.refusal
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return row('23514', message, jsonb_strip_nulls(jsonb_build_object('field', field))::text, rule)::app_private.refusal;
+end
+$function$;
+comment on function app_private.row_refusal(text,text,text) is 'The refusal of a row by a rule, as a value: with the SQLSTATE of a broken constraint that has the name of the rule. With a field, the message is for clients: the API names the field of the input. Without one, only the log gets the message. Not in SQL: inlined, its expressions would be prepared for each row that breaks no rule.';
 
 CREATE OR REPLACE FUNCTION app_private.run_expiry_batch(run_id uuid, tids tid[], OUT expired integer, OUT is_publishing boolean)
  RETURNS record
@@ -3899,7 +4145,7 @@ end
 $function$;
 comment on function app_private.take_rate_limit_at_edge(bytea,double precision,double precision,double precision,double precision) is 'Takes a charge that starts a window: the key''s first charge, or the first one after the window has ended or its length has changed. Refuses a charge over the limit without writing. Returns null and writes nothing if another session started the window first.';
 
-CREATE OR REPLACE FUNCTION app_private.take_slot(dealer_id uuid, subscription_id uuid, at timestamp with time zone)
+CREATE OR REPLACE FUNCTION app_private.take_slots(dealer_id uuid, subscription_id uuid, count integer, at timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
@@ -3907,24 +4153,25 @@ AS $function$
 declare
   v_is_over boolean;
 begin
-  update app_public.dealers as d set slots_in_use = d.slots_in_use + 1
+  update app_public.dealers as d set slots_in_use = d.slots_in_use + take_slots.count
   from app_public.dealer_subscriptions as s
-  where d.id = take_slot.dealer_id and s.dealer_id = d.id and s.id = take_slot.subscription_id
+  where d.id = take_slots.dealer_id and s.dealer_id = d.id and s.id = take_slots.subscription_id
   returning d.slots_in_use > s.included_listing_quota into strict v_is_over;
   if v_is_over then
-    -- The slot was free because a listing has ended. No expiry run has recorded that yet.
+    -- A slot was free because a listing has ended. No expiry run has recorded that yet.
     perform app_private.expire_rows(array(
       select l.ctid
       from app_public.listings as l
-      where l.dealer_id = take_slot.dealer_id and l.holds_slot and l.status = 'active' and l.expires_at <= take_slot.at
+      where l.dealer_id = take_slots.dealer_id and l.holds_slot and l.status = 'active' and l.expires_at <= take_slots.at
       order by l.expires_at
-      -- The others wait for a publication that needs them, because the dealer is locked meanwhile.
+      -- As many as a batch takes slots at most. The others wait for a publication that needs them, because the dealer is locked
+      -- meanwhile.
       limit 100
     ), 'expire_listings');
   end if;
 end
 $function$;
-comment on function app_private.take_slot(uuid,uuid,timestamp with time zone) is 'Counts one more listing that holds a slot of a CONCURRENT subscription. If it takes the slot of a listing that has ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found a free slot with count_free_slots, and holds the dealer''s lock.';
+comment on function app_private.take_slots(uuid,uuid,integer,timestamp with time zone) is 'Counts more listings that hold a slot of a CONCURRENT subscription. If they take slots of listings that have ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found as many free slots with count_free_slots, and holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
@@ -4689,6 +4936,83 @@ grant execute on function app_public.create_listing(uuid,uuid,text,text,numeric,
 comment on function app_public.create_listing(uuid,uuid,text,text,numeric,text,text,jsonb,text[],text) is '@behavior +mutationField
 @resultFieldName listing
 Publishes a listing: decides what pays for it (free quota, subscription, price), charges that, and creates the listing, in one transaction. It is PENDING until an admin approves it; it is ACTIVE at once for a trusted dealer, and in a country that moderates afterwards. The same idempotency key with the same input returns the same listing.';
+
+CREATE OR REPLACE FUNCTION app_public.create_listings(dealer_id uuid, listings app_public.new_listing[])
+ RETURNS SETOF app_public.listing_result
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user_id constant uuid := app_private.require_member(create_listings.dealer_id);
+  v_dealer app_public.dealers;
+  v_at timestamptz;
+  v_listing_days integer;
+  v_is_active boolean;
+  v_refusals app_private.refusal[];
+  v_refusal app_private.refusal;
+  -- The numbers of the listings to publish, and how many of them are published.
+  v_new integer[];
+  v_published integer := 0;
+  v_run integer[];
+  v_ids uuid[];
+  v_decision app_private.publication_decision;
+  v_sources text[];
+begin
+  perform app_private.require_batch(create_listings.listings);
+  v_dealer := app_private.lock_dealer(create_listings.dealer_id);
+  -- After the locks, as in create_listing.
+  v_at := clock_timestamp();
+  select cc.listing_days, v_dealer.is_trusted or cc.moderation = 'after' into v_listing_days, v_is_active
+  from app_public.country_currencies as cc where cc.country = v_dealer.country;
+  select array_agg(r.refusal order by r.number), array_agg(r.number order by r.number) filter (where r.fits and r.refusal is null)
+  into v_refusals, v_new
+  from app_private.review_listings(create_listings.dealer_id, create_listings.listings) as r;
+  while v_published < cardinality(v_new) loop
+    -- The block only reads, so it takes no transaction id, and other sessions need not look for it.
+    begin
+      perform app_private.require_publisher(v_dealer);
+      v_decision := app_private.decide_publication(v_dealer.id, v_dealer.country, v_at, v_dealer.has_free_quota);
+    exception when sqlstate 'FC003' or sqlstate 'FC005' or sqlstate 'FC006' or sqlstate 'FC009' then
+      get stacked diagnostics v_refusal.sqlstate = returned_sqlstate, v_refusal.message = message_text, v_refusal.detail = pg_exception_detail;
+      -- Nothing gives quota back before the end of the batch, so it holds for all that still fit. Those that are published do not.
+      select array_agg(case when r.fits then v_refusal else r.refusal end order by r.number) into v_refusals
+      from app_private.review_listings(create_listings.dealer_id, create_listings.listings) as r;
+      exit;
+    end;
+    v_run := v_new[v_published + 1 : v_published + coalesce(v_decision.pays_for, cardinality(v_new))];
+    with published as (
+      insert into app_public.listings (
+        dealer_id, status, title, module, price, currency, description, attributes, images, external_id, listing_days, published_at,
+        expires_at, moderation_reason, moderation_since, holds_slot, idempotency_key, payload_hash, created_by, created_at, updated_at)
+      select v_dealer.id, case when v_is_active then 'active' else 'pending' end::app_public.listing_status, b.title, b.module, b.price, b.currency,
+        b.description, b.attributes, b.images, b.external_id, v_listing_days, case when v_is_active then v_at end,
+        case when v_is_active then v_at + v_listing_days * interval '24 hours' end,
+        case when v_dealer.is_trusted then null when v_is_active then 'published' else 'new' end::app_public.moderation_reason,
+        case when not v_dealer.is_trusted then v_at end, v_decision.takes_slot is not null, b.idempotency_key, b.payload_hash, v_user_id, v_at, v_at
+      from app_private.read_listings(create_listings.listings) as b
+      where b.number = any (v_run) order by b.number returning id)
+    select array_agg(p.id) into v_ids from published as p;
+    perform app_private.record_publications(v_decision, v_ids, v_user_id);
+    v_sources := v_sources || array_fill(v_decision.source::text, array[cardinality(v_run)]);
+    v_published := v_published + cardinality(v_run);
+  end loop;
+  perform set_config('forecourt.published', array_to_string(v_sources, ','), true);
+  return query
+  select (r.ordinality - 1)::integer, found.listing, r.sqlstate, r.message, r.detail, r.rule
+  from unnest(create_listings.listings, v_refusals) with ordinality as r
+  left join lateral (
+    select l from app_public.listings as l
+    where l.dealer_id = create_listings.dealer_id and l.idempotency_key = r.idempotency_key limit 1) as found (listing) on r.sqlstate is null;
+end
+$function$;
+grant execute on function app_public.create_listings(uuid,app_public.new_listing[]) to forecourt_admin;
+grant execute on function app_public.create_listings(uuid,app_public.new_listing[]) to forecourt_dealer;
+comment on function app_public.create_listings(uuid,app_public.new_listing[]) is '@behavior +mutationField
+@resultFieldName results
+@notNull
+Publishes 1 to 100 listings of one dealer in one transaction. Each is created or refused on its own, as `createListing` would: `results` has one for each, in their order. Quota is used in this order. Keys are those of `createListing`: a listing that was created is returned again, and one that was refused is tried again.';
 
 CREATE OR REPLACE FUNCTION app_public.current_dealer_ids()
  RETURNS uuid[]

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { endServersWithProcess } from '../scripts/support/databases.ts'
 import { against } from './against.ts'
+import { batch } from './batch.ts'
 import { capacity } from './capacity.ts'
 import { dealer } from './dealer.ts'
 import { expiry } from './expiry.ts'
@@ -27,6 +28,7 @@ import type { Named } from './support/table.ts'
 const scenarios: Record<string, Scenario> = {
   publish,
   dealer,
+  batch,
   processes,
   read,
   login,

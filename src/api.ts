@@ -11,6 +11,7 @@ import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
+import { makeListingResultsPlugins } from './graphql/listingResults.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
@@ -168,6 +169,7 @@ type GraphqlParts = {
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log } = parts
+  const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
       pool,
@@ -175,13 +177,14 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       prepareStatements: configuration.prepareStatements,
       log: report => log.error(report, 'a request failed'),
       onFault: conflicts.note,
-      constraintMessages: await readConstraintMessages(pool),
+      constraintMessages,
       introspection: configuration.introspection,
       graphiql: configuration.graphiql,
       plugins: [
         LookupsPlugin,
         ...auditLogsPlugins,
         makeFreshRowsPlugin(onPublished),
+        ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
         makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
         makeTripwirePlugin(limits.policies),
       ],

@@ -7,8 +7,8 @@ import { connect, type Socket } from 'node:net'
 import pg from 'pg'
 import type { HttpRequest } from './jobs.ts'
 
-/** The parts of a message before and after its key. Without a key there is one part. */
-export type Message = readonly [before: string, after?: string]
+/** The parts of a message between its keys. Without a key there is one part. */
+export type Message = readonly string[]
 
 export type Connection = {
   /** Resolves when the response is complete: with its fault, or undefined if there is none. */
@@ -61,8 +61,8 @@ export async function openHttp(url: string): Promise<Connection> {
 
 export function httpMessage(url: string, { path, token, body }: HttpRequest): Message {
   const bytes = Buffer.from(body).toString('latin1')
-  const [before = '', after] = bytes.split(KEY)
-  const length = before.length + (after === undefined ? 0 : KEY_LENGTH + after.length)
+  const [before = '', ...parts] = bytes.split(KEY)
+  const length = bytes.length + parts.length * (KEY_LENGTH - KEY.length)
   const head = [
     `POST ${path} HTTP/1.1`,
     `Host: ${new URL(url).host}`,
@@ -71,8 +71,7 @@ export function httpMessage(url: string, { path, token, body }: HttpRequest): Me
     ...(token === undefined ? [] : [`Authorization: Bearer ${token}`]),
     `Content-Length: ${length}`,
   ]
-  const start = `${head.join('\r\n')}\r\n\r\n${before}`
-  return after === undefined ? [start] : [start, after]
+  return [`${head.join('\r\n')}\r\n\r\n${before}`, ...parts]
 }
 
 /** A status other than 200 and errors of GraphQL are faults. */
@@ -116,8 +115,7 @@ export function sqlMessage(values: readonly string[]): Message {
   const size = parameters.reduce((sum, { length }) => sum + 4 + length, 0)
   const head = `\0work\0${int16(0)}${int16(values.length)}`
   const bind = `B${int32(4 + head.length + size + 2)}${head}${body}${int16(0)}`
-  const [before = '', after] = `${bind}E${int32(9)}\0${int32(0)}S${int32(4)}`.split(KEY)
-  return after === undefined ? [before] : [before, after]
+  return `${bind}E${int32(9)}\0${int32(0)}S${int32(4)}`.split(KEY)
 }
 
 const READY = 0x5a

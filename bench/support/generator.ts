@@ -100,8 +100,7 @@ async function sendRequests(job: Job, state: Progress, { connection, number, nex
     const due = await wait()
     const message = next()
     if (due >= state.end || message === undefined) return
-    const [before, after] = message
-    const fault = await connection.exchange(after === undefined ? before : before + newKey() + after)
+    const fault = await connection.exchange(message.reduce((text, part) => text + newKey() + part))
     const now = performance.now()
     const isRefused = refusal !== undefined && fault?.includes(refusal)
     if (fault !== undefined && !isRefused) {

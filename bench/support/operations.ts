@@ -50,6 +50,27 @@ export function publishing(dealers: Dealer[]): HttpRequest[] {
   return dealers.map(dealer => operation(CREATE_LISTING, { input: publication(dealer) }, dealer.token))
 }
 
+const CREATE_LISTINGS = `mutation ($input: CreateListingsInput!) {
+  createListings(input: $input) {
+    results {
+      listing { id status title consumption { source netAmount vatRate grossAmount currency } }
+      error { code message detail }
+    }
+  }
+}`
+
+/** As many publications of one dealer in one request. */
+export function publishingBatches(dealers: Dealer[], listings: number): HttpRequest[] {
+  return dealers.map(dealer => {
+    const { dealerId, ...listing } = publication(dealer)
+    return operation(
+      CREATE_LISTINGS,
+      { input: { dealerId, listings: Array(listings).fill(listing) } },
+      dealer.token,
+    )
+  })
+}
+
 /** The same for a reference server, which takes the input without GraphQL. */
 export function publishingPlain(dealers: Dealer[]): HttpRequest[] {
   return dealers.map(dealer => ({

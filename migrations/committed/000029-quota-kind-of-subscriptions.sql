@@ -1,5 +1,5 @@
 --! Previous: sha1:47ae3575f9d8248e94f5989891d536a14af8f482
---! Hash: sha1:c43b1e71fc563c0a991be8a844e3c95b76eeb913
+--! Hash: sha1:52f36ddfae0d0c7cf52ee45e7a0528454412d42a
 --! Message: quota kind of subscriptions
 
 set local lock_timeout to '2s';
@@ -9,6 +9,10 @@ do $$ begin
   alter type app_private.publication_decision add attribute takes_slot boolean;
 exception when duplicate_column then null; end $$;
 comment on column app_private.publication_decision.takes_slot is 'Whether it takes a slot of a CONCURRENT subscription. False: no further one, because the listing has one already. Null: something else pays.';
+do $$ begin
+  alter type app_private.publication_decision add attribute pays_for integer;
+exception when duplicate_column then null; end $$;
+comment on column app_private.publication_decision.pays_for is 'How many publications in a row it holds for, this one included; null: any number.';
 
 select app_private.lock_tables('app_public.dealer_subscriptions');
 -- Before Postgres 18 a table gets no column with a default while the default of a function's parameter has its row type. So the
@@ -61,6 +65,7 @@ declare
   v_subscription app_public.dealer_subscriptions;
   v_first app_public.dealer_subscriptions;
   v_remaining integer;
+  v_is_running boolean;
   v_overage_blocked boolean;
   v_price app_public.price_configs;
 begin
@@ -81,18 +86,20 @@ begin
   foreach v_subscription in array coalesce(decide_publication.subscriptions, app_private.open_subscriptions(decide_publication.dealer_id, decide_publication.at)) loop
     v_remaining := case v_subscription.quota_kind when 'per_period' then v_subscription.included_listing_quota - v_subscription.used_listing_quota
       else greatest(app_private.count_free_slots(v_subscription, decide_publication.at), 0) end;
-    if v_subscription.start_at <= decide_publication.at and decide_publication.at < v_subscription.end_at then
+    v_is_running := v_subscription.start_at <= decide_publication.at and decide_publication.at < v_subscription.end_at;
+    if v_is_running then
       v_decision.subscription_remaining := v_decision.subscription_remaining + v_remaining;
       v_overage_blocked := v_subscription.overage = 'block' and coalesce(v_overage_blocked, true);
-      if v_remaining > 0 and (v_first.end_at is null or v_subscription.end_at < v_first.end_at) then
-        v_first := v_subscription;
-      end if;
-    elsif v_remaining > 0 and v_subscription.status = 'pending' and v_first.id is null then
+    end if;
+    if v_remaining > 0 and (v_is_running and coalesce(v_subscription.end_at < v_first.end_at, true) or v_subscription.status = 'pending' and v_first.id is null) then
       v_first := v_subscription;
+      v_decision.pays_for := v_remaining;
     end if;
   end loop;
+  v_decision.subscription_remaining := case v_first.status when 'pending' then v_decision.pays_for else v_decision.subscription_remaining end;
   if v_decision.free_remaining > 0 then
     v_decision.source := 'free_quota';
+    v_decision.pays_for := v_decision.free_remaining;
   elsif v_first.id is not null then
     v_decision.source := 'subscription_quota';
     v_decision.subscription_id := v_first.id;
@@ -106,8 +113,6 @@ begin
     v_decision.price_version := v_price.price_version;
   end if;
   v_decision.starts_subscription := v_decision.source = 'subscription_quota' and v_first.status = 'pending';
-  v_decision.subscription_remaining := case when v_first.status = 'pending' then case v_first.quota_kind when 'per_period' then v_first.included_listing_quota
-    else app_private.count_free_slots(v_first, decide_publication.at) end else v_decision.subscription_remaining end;
   v_decision.unit_price_net := app_private.money(coalesce(v_price.unit_price_net, 0.0), v_decision.minor_units);
   v_decision.net_amount := round(v_decision.unit_price_net, v_decision.minor_units);
   v_decision.vat_rate := v_vat_rates[1];
@@ -117,7 +122,7 @@ begin
 end
 $$;
 
-comment on function app_private.decide_publication(uuid, text, timestamptz, boolean, app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid, text, timestamptz, boolean, app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. `pays_for` says how many publications in a row it holds for. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 --! EndIncluded quota/decide_publication.sql
 
 --! Included subscription/enforce_subscription_state.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:c43b1e71fc563c0a991be8a844e3c95b76eeb913
---! Hash: sha1:4812ef57de784307c3e0eba9361fa92870c8ee10
+--! Previous: sha1:52f36ddfae0d0c7cf52ee45e7a0528454412d42a
+--! Hash: sha1:8b1627e066576853ff1f6bb2fe8020fc78ce0365
 --! Message: listings that hold slots
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:4812ef57de784307c3e0eba9361fa92870c8ee10
---! Hash: sha1:e4a58db94cf6c33bcc98c8fb43409f1946ce31d3
+--! Previous: sha1:8b1627e066576853ff1f6bb2fe8020fc78ce0365
+--! Hash: sha1:a9faa98831ae5c1f6630914153f0e86bc133fc42
 --! Message: index listings that hold slots
 
 --! no-transaction

@@ -55,6 +55,21 @@ mutation Publish($dealerId: UUID!, $idempotencyKey: UUID!) {
   }
 }
 
+# Up to 100 listings at once, each with a key and a result of its own. The second one has no title: it is refused, the first is not.
+mutation PublishBatch($dealerId: UUID!, $firstKey: UUID!, $secondKey: UUID!) {
+  createListings(
+    input: {
+      dealerId: $dealerId
+      listings: [
+        { idempotencyKey: $firstKey, title: "Polo 1.0 TSI", module: "auto", price: "15900", currency: "EUR", externalId: "P-1" }
+        { idempotencyKey: $secondKey, title: "", module: "auto", price: "17900", currency: "EUR", externalId: "P-2" }
+      ]
+    }
+  ) {
+    results { index listing { id status consumption { source grossAmount currency } } error { code message detail } }
+  }
+}
+
 # Copy the id of one of these listings for the next two operations.
 query Stock($dealerId: UUID!) {
   listings(condition: { dealerId: $dealerId }) {

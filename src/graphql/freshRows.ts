@@ -1,12 +1,12 @@
 /**
- * Reads what a publication has written in the statement that published it: the ledger row, and what paid.
+ * Reads what a publication has written in the statement that published it: the listings of a batch, the ledger rows, and what paid.
  *
  * PostGraphile reads the relations of a mutation's result in a second transaction, because a statement does not see the rows
  * that its own functions write. A volatile function that is called later in the same statement sees them. With it,
  * publishing a listing is one transaction instead of two.
  */
-import { ObjectStep, type Step, sideEffect } from 'grafast'
-import { PgSelectSingleStep, type PgSelectStep, TYPES } from 'postgraphile/@dataplan/pg'
+import { first, ObjectStep, type Step, sideEffect } from 'grafast'
+import { PgSelectSingleStep, PgSelectStep, TYPES } from 'postgraphile/@dataplan/pg'
 import { type SQL, sql } from 'postgraphile/pg-sql2'
 import { wrapPlans } from 'postgraphile/utils'
 
@@ -38,23 +38,26 @@ class FreshRowStep extends PgSelectSingleStep<Resource> {
 }
 
 /**
- * `createListing { listing { consumption } }` without a second transaction. Elsewhere `consumption` is a join to the publication.
- * `onPublished` gets the source of each new listing after its transaction, whatever fields the client selects; a replay has none.
+ * `createListing { listing { consumption } }` and `createListings { results { listing { consumption } } }` without a second
+ * transaction. Elsewhere `consumption` is a join to the publication. `onPublished` gets the source of each new listing after its
+ * transaction, whatever fields the client selects; a replay has none.
  */
 export function makeFreshRowsPlugin(onPublished: (source: string) => void): GraphileConfig.Plugin {
+  const report = ($payload: Step) => {
+    reportPublished($payload, onPublished)
+    return $payload
+  }
   return wrapPlans(
     ({ pgResources = {} }) => ({
       Mutation: {
-        createListing(plan) {
-          const $payload = plan()
-          const $listing = $payload instanceof ObjectStep ? $payload.get('result') : undefined
-          if (!isFresh($listing)) throw new Error('createListing returns no row of a statement')
-          // app_public.create_listing sets it for this transaction.
-          const $source = $listing.select(sql`current_setting('forecourt.published', true)`, TYPES.text)
-          sideEffect($source, source => {
-            if (source) onPublished(source)
-          })
-          return $payload
+        createListing: plan => report(plan()),
+        createListings: plan => report(plan()),
+      },
+      ListingResult: {
+        listing(_plan, $result) {
+          const resource = pgResources.listings
+          if (!isFresh($result) || !resource) throw new Error('a result is no row of a statement')
+          return new FreshRowStep($result, resource, sql`(${$result.getClassStep().alias}.listing)`)
         },
       },
       Listing: {
@@ -62,11 +65,12 @@ export function makeFreshRowsPlugin(onPublished: (source: string) => void): Grap
           const resource = pgResources.listing_consumptions
           if (!isFresh($listing) || !resource) return publicationOnly(plan())
           const statement = $listing.getClassStep()
+          const row = $listing instanceof FreshRowStep ? $listing.alias : statement.alias
           const consumption = sql.identifier(Symbol('consumption'))
           statement.join({
             type: 'left',
             lateral: true,
-            from: sql`app_public.consumption_of_listing(${statement.alias}.dealer_id, ${statement.alias}.id)`,
+            from: sql`app_public.consumption_of_listing(${row}.dealer_id, ${row}.id)`,
             alias: consumption,
             conditions: [],
           })
@@ -76,6 +80,21 @@ export function makeFreshRowsPlugin(onPublished: (source: string) => void): Grap
     }),
     { name: 'FreshRowsPlugin' },
   )
+}
+
+/** The SQL functions set it for this transaction: the sources of the new listings, separated by commas. */
+const PUBLISHED = sql`current_setting('forecourt.published', true)`
+
+function reportPublished($payload: Step, onPublished: (source: string) => void): void {
+  const $result = $payload instanceof ObjectStep ? $payload.get('result') : undefined
+  const $row = $result instanceof PgSelectStep ? $result.row(first($result)) : $result
+  if (!isFresh($row)) throw new Error('a publication returns no row of a statement')
+  // of the rows of a batch, only the first one has the setting: it is long
+  const setting =
+    $result === $row ? PUBLISHED : sql`case ${$row.getClassStep().alias}.index when 0 then ${PUBLISHED} end`
+  sideEffect($row.select(setting, TYPES.text), sources => {
+    for (const source of sources?.split(',') ?? []) if (source !== '') onPublished(source)
+  })
 }
 
 /** A listing may have several ledger rows. Its last publication is the one that was not given back, if there is one. */

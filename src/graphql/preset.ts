@@ -9,6 +9,7 @@ import type { Pool } from 'pg'
 import { PostGraphileAmberPreset } from 'postgraphile/presets/amber'
 import type { Flush } from '../database/durability.ts'
 import { operationOf } from '../request/document.ts'
+import { documentLimits } from '../request/documentLimits.ts'
 import type { ConstraintMessages, Fault } from '../request/errors.ts'
 import type { Identity } from '../request/identity.ts'
 import { requestOf } from '../request/request.ts'
@@ -83,7 +84,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       graphqlOverGET: true,
       websockets: false,
       watch: false,
-      maxRequestLength: 100_000,
+      maxRequestLength: documentLimits.bytes,
       // `application/graphql` is not in the specification and has no variables
       allowedRequestContentTypes: ['application/json'],
       maskError,

@@ -33,15 +33,16 @@ const MESSAGES = {
 
 type Fault = keyof typeof MESSAGES
 /** The refusal of the first such value. */
-type Unstorable = Readonly<{ message: string; detail: { field: string } }>
+type Unstorable = Readonly<{ message: string; detail: { field: string; index?: number } }>
 
 /** The scalars that accept a number of any size. */
 const NUMBERS = new Set(['JSON', 'Float'])
 /** Deeper JSON is refused by its scalar. */
 const MAX_LEVELS = 22
 
-function unstorable(field: string, fault: Fault): Unstorable {
-  return { message: MESSAGES[fault], detail: { field } }
+/** `index` is that of an object in a list of objects, as in a batch. */
+function unstorable(field: string, fault: Fault, index?: number): Unstorable {
+  return { message: MESSAGES[fault], detail: { field, ...(index === undefined ? null : { index }) } }
 }
 
 /** Finds the first such literal. Runs before the validation, which would refuse an id with a NUL as no UUID, with 400. */
@@ -50,28 +51,32 @@ export function unstorableLiteral(schema: GraphQLSchema, document: DocumentNode)
   if (text !== undefined && !mayHaveInexactNumbers(text) && !mayHaveUnstorableText(text)) return undefined
   const types = new TypeInfo(schema)
   let field = ''
+  let index: number | undefined
   let acceptsNumbers = false
   let found: Unstorable | undefined
-  const enter = (name: string) => {
+  const enter = (name: string, position?: unknown) => {
     const type = types.getInputType()
     // within JSON there are no types: the refusal names the field that has the JSON
     if (type === undefined || type === null) return
     field = name
+    index = typeof position === 'number' ? position : undefined
     acceptsNumbers = NUMBERS.has(getNamedType(type).name)
   }
   const checkNumber = ({ value }: { value: string }) => {
-    if (acceptsNumbers && !isExact(value)) found ??= unstorable(field, 'number')
+    if (acceptsNumbers && !isExact(value)) found ??= unstorable(field, 'number', index)
   }
   visit(
     document,
     visitWithTypeInfo(types, {
       VariableDefinition: node => enter(node.variable.name.value),
       Argument: (node: ArgumentNode) => enter(node.name.value),
-      ObjectField: (node: ObjectFieldNode) => enter(node.name.value),
+      // the path of a field of an object in a list ends with: values, its index, fields, the index of the field
+      ObjectField: (node: ObjectFieldNode, _key, _parent, path) =>
+        enter(node.name.value, path.at(-4) === 'values' ? path.at(-3) : undefined),
       [Kind.INT]: checkNumber,
       [Kind.FLOAT]: checkNumber,
       [Kind.STRING]: ({ value }: { value: string }) => {
-        if (!isStorable(value)) found ??= unstorable(field, 'text')
+        if (!isStorable(value)) found ??= unstorable(field, 'text', index)
       },
     }),
   )
@@ -94,7 +99,11 @@ function findInput(type: GraphQLInputType, value: unknown, name: string): Unstor
   const nullable = getNullableType(type)
   if (isListType(nullable)) {
     const items: unknown[] = Array.isArray(value) ? value : [value]
-    return firstOf(items, item => findInput(nullable.ofType, item, name))
+    const isBatch = Array.isArray(value) && isInputObjectType(getNamedType(nullable))
+    return firstOf(items, (item, index) => {
+      const found = findInput(nullable.ofType, item, name)
+      return found && isBatch ? { ...found, detail: { ...found.detail, index } } : found
+    })
   }
   if (isInputObjectType(nullable)) {
     const given = Object(value) as Record<string, unknown>
@@ -106,9 +115,12 @@ function findInput(type: GraphQLInputType, value: unknown, name: string): Unstor
   return fault && unstorable(name, fault)
 }
 
-function firstOf<Item>(items: Item[], find: (item: Item) => Unstorable | undefined): Unstorable | undefined {
-  for (const item of items) {
-    const found = find(item)
+function firstOf<Item>(
+  items: Item[],
+  find: (item: Item, index: number) => Unstorable | undefined,
+): Unstorable | undefined {
+  for (const [index, item] of items.entries()) {
+    const found = find(item, index)
     if (found !== undefined) return found
   }
   return undefined

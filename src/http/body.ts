@@ -1,35 +1,46 @@
 /** Reads the body of a GraphQL request before the slots and the limits, which need its document. */
 import type { IncomingMessage } from 'node:http'
 import express, { type Express } from 'express'
+import { documentLimits, limitError } from '../request/documentLimits.ts'
+import type { Detail } from '../request/errors.ts'
 import { markInexact, mayHaveInexactNumbers } from '../request/exactNumbers.ts'
 import { sendFault } from '../request/faultResponse.ts'
 
-/** A longer body gets 413. */
-const MAX_BYTES = 100_000
+const tooLarge = limitError('bytes')
 
-const MESSAGES = {
-  400: 'The request body is not valid JSON. Please send an object with `query`.',
-  413: 'The request body is too large. Please send less at once.',
-  415: 'The encoding of the request body is not supported. Please send JSON in UTF-8.',
+const REFUSALS = {
+  unreadable: {
+    status: 400,
+    message: 'The request body is not valid JSON. Please send an object with `query`.',
+  },
+  tooLarge: { status: 400, message: tooLarge.message, detail: tooLarge.extensions.detail as Detail },
+  unsupported: {
+    status: 415,
+    message: 'The encoding of the request body is not supported. Please send JSON in UTF-8.',
+  },
 } as const
 
-type Status = keyof typeof MESSAGES
+type Refusal = keyof typeof REFUSALS
 
-/** The status to refuse the request with. */
-const faults = new WeakMap<object, Status>()
+/** Why the request is refused. */
+const refusals = new WeakMap<object, Refusal>()
 
 export function installBody(app: Express): void {
-  const readJson = express.json({ limit: MAX_BYTES, type: 'application/json', verify: keepSuspect })
+  const readJson = express.json({
+    limit: documentLimits.bytes,
+    type: 'application/json',
+    verify: keepSuspect,
+  })
   app.use('/graphql', (request, response, next) => {
     if (request.method !== 'POST') return next()
     readJson(request, response, (error?: unknown) => {
       // an unreadable request is charged like any other before it is refused
-      if (error !== undefined) faults.set(request, statusOf(error))
+      if (error !== undefined) refusals.set(request, refusalOf(error))
       else {
         try {
           readAgain(request)
         } catch {
-          faults.set(request, 400)
+          refusals.set(request, 'unreadable')
         }
       }
       next()
@@ -56,14 +67,15 @@ function readAgain(request: { body?: unknown }): void {
 
 export function installBodyRefusal(app: Express): void {
   app.use('/graphql', (request, response, next) => {
-    const status = faults.get(request)
-    if (status === undefined) return next()
-    sendFault(request, response, 'invalid_input', { status, message: MESSAGES[status] })
+    const refusal = refusals.get(request)
+    if (refusal === undefined) return next()
+    sendFault(request, response, 'invalid_input', REFUSALS[refusal])
   })
 }
 
 /** The client's bytes cause every error here, even an error without a status, such as zlib's. */
-function statusOf(error: unknown): Status {
+function refusalOf(error: unknown): Refusal {
   const { status } = Object(error) as { status?: unknown }
-  return status === 413 || status === 415 ? status : 400
+  if (status === 413) return 'tooLarge'
+  return status === 415 ? 'unsupported' : 'unreadable'
 }

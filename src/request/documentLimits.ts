@@ -21,6 +21,8 @@ import {
 
 /** The most that a document may contain. Each operation of it is measured separately. */
 export const documentLimits = {
+  /** Bytes of the body of a request, its variables included. `body.ts` stops reading here. */
+  bytes: 1_000_000,
   /** Lexical tokens of the whole document. The parser stops here. */
   tokens: 1000,
   /** Levels of fields, the root fields being level 1. */
@@ -56,6 +58,7 @@ export interface Fragments<Result> {
 const NO_COST: Cost = { depth: 0, fields: 0, aliases: 0 }
 
 const explanations: Readonly<Record<Limit, string>> = {
+  bytes: 'The request body is larger than 1 MB. Please send less at once.',
   tokens: `The document is longer than ${documentLimits.tokens} tokens. Please split it.`,
   depth: `The document nests fields deeper than ${documentLimits.depth} levels. Please nest fewer.`,
   fields: `The document selects more than ${documentLimits.fields} fields. Please ask for less at once.`,

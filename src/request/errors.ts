@@ -1,9 +1,9 @@
 /**
  * The one table of faults: SQLSTATE → code → HTTP status → message.
  *
- * PL/pgSQL functions raise SQLSTATEs of class FC, with a message and a DETAIL (a JSON object) for the client. So does
- * app_private.refuse_row(), with the SQLSTATE of a broken constraint and the field in DETAIL. Other database text never reaches a
- * client: the client gets a code and a message of this table, and the log gets the details.
+ * PL/pgSQL functions raise SQLSTATEs of class FC, with a message and a DETAIL (a JSON object) for the client. So do
+ * app_private.refuse_row() and refuse_listing(), with the SQLSTATE of a broken constraint and the field in DETAIL. Other database text
+ * never reaches a client: the client gets a code and a message of this table, and the log gets the details.
  */
 
 /** The stable `extensions.code` of an error. */
@@ -169,6 +169,15 @@ export interface DatabaseError {
   readonly constraint?: string
 }
 
+/** The refusal of a row of a batch, which SQL returns as a value: app_private.refusal. A part that is absent is null. */
+export interface Refusal {
+  readonly sqlstate: string
+  readonly message: string | null
+  readonly detail: string | null
+  /** The name of the constraint or of the rule. */
+  readonly rule: string | null
+}
+
 /** The fault of a code, with its default message unless another is given. */
 export function fault(code: ErrorCode, more: Partial<Omit<Fault, 'code' | 'status'>> = {}): Fault {
   const known: { status: number; message: string; retryAfterSeconds?: number } = faults[code]
@@ -183,6 +192,21 @@ export function toFault(error: unknown, context: FaultContext): Fault {
   if (database) return databaseFault(database, context)
   if (isConnectionFailure(root)) return fault('service_unavailable')
   return fault('internal_error')
+}
+
+/** Translates the refusal of a row as if its transaction had failed with it. */
+export function refusalFault(
+  { sqlstate, message, detail, rule }: Refusal,
+  constraintMessages: ConstraintMessages,
+): Fault {
+  const error: DatabaseError = {
+    severity: 'ERROR',
+    code: sqlstate,
+    message: message ?? '',
+    ...(detail === null ? null : { detail }),
+    ...(rule === null ? null : { constraint: rule }),
+  }
+  return databaseFault(error, { authenticated: true, constraintMessages })
 }
 
 /** The database error that caused an error, if there is one. */
@@ -231,14 +255,14 @@ function raisedFault(code: ErrorCode, error: DatabaseError): Fault {
   const { meta, ...detail } = parseDetail(error.detail)
   const seconds = isObject(meta) ? Number(meta.retry_after_seconds) : Number.NaN
   return fault(code, {
-    message: error.message,
+    ...(error.message === '' ? null : { message: error.message }),
     ...(Object.keys(detail).length > 0 ? { detail } : null),
     ...(isObject(meta) ? { meta } : null),
     ...(seconds >= 0 ? { retryAfterSeconds: seconds } : null),
   })
 }
 
-/** The message of app_private.refuse_row(). Postgres writes a sentence into DETAIL, never a JSON object. */
+/** The message of app_private.refuse_row() or row_refusal(). Postgres writes a sentence into DETAIL, never a JSON object. */
 function raisedMessage(error: DatabaseError): ConstraintMessage | undefined {
   const { field } = parseDetail(error.detail)
   return typeof field === 'string' ? { field, message: error.message } : undefined

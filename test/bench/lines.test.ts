@@ -63,7 +63,11 @@ test('a status other than 200 is a fault, and so are GraphQL errors', async () =
 })
 
 test('the content length of a request includes the key that is inserted later', async () => {
-  const [before, after] = httpMessage(url, { path: '/graphql', token: 't', body: '{"key":"$key","ü":1}' })
+  const [before = '', after] = httpMessage(url, {
+    path: '/graphql',
+    token: 't',
+    body: '{"key":"$key","ü":1}',
+  })
   const body = `${before.slice(before.indexOf('\r\n\r\n') + 4)}${'k'.repeat(36)}${after}`
   expect(before).toContain(`Content-Length: ${body.length}\r\n`)
   expect(Buffer.from(body, 'latin1').toString()).toBe(`{"key":"${'k'.repeat(36)}","ü":1}`)

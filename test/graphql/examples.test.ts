@@ -1,4 +1,5 @@
 /** The demo data, and the operations of GraphiQL that run on it. */
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { Kind, parse, print } from 'graphql'
 import { demoPassword, makeDemoData } from '../../src/demo/demo.ts'
@@ -84,6 +85,18 @@ test('the moderation queue of the demo data has every reason', async () => {
   expect(reasons).toEqual(new Set(['NEW', 'RESUBMITTED', 'EDITED', 'PUBLISHED']))
 })
 
+test('demo data has a dealer whose listings hold slots', async () => {
+  type Owner = { companyName: string; slots: { used: number; capacity: number } }
+  const { data } = await server.call<{ dealerSubscriptions: { nodes: { dealer: Owner }[] } }>(
+    '{ dealerSubscriptions { nodes { dealer { companyName slots { used capacity } } } } }',
+    { token: await tokenOf('dealer@example.com') },
+  )
+  const used = data.dealerSubscriptions.nodes.flatMap(({ dealer }) => (dealer.slots.used > 0 ? [dealer] : []))
+  expect(used).toEqual([{ companyName: 'Autohaus Hamburg', slots: { used: 6, capacity: 20 } }])
+})
+
+type Batch = { results: { error: { code: string; detail: { field: string } } | null }[] }
+
 /** The operations of an admin. Every other operation runs as the demo dealer. */
 const ADMINS = ['ModerationQueue', 'Approve', 'Reject']
 
@@ -103,18 +116,23 @@ test('each operation in GraphiQL runs on the demo data', async () => {
   const operations = parse(examples).definitions.flatMap(definition =>
     definition.kind === Kind.OPERATION_DEFINITION ? [definition] : [],
   )
-  const errors = []
+  const keys = { firstKey: randomUUID(), secondKey: randomUUID() }
+  const errors: string[] = []
+  const refused: string[] = []
   for (const operation of operations) {
     const name = operation.name?.value ?? ''
     const listing = rows.find(({ status }) => status === STATUSES[name])
-    const response = await server.call(print(operation), {
+    const response = await server.call<{ createListings?: Batch }>(print(operation), {
       token: ADMINS.includes(name) ? admin : token,
-      variables: { dealerId, idempotencyKey, listingId: listing?.id, updatedAt: listing?.updatedAt },
+      variables: { ...keys, dealerId, idempotencyKey, listingId: listing?.id, updatedAt: listing?.updatedAt },
     })
+    const results = response.data?.createListings?.results ?? []
+    refused.push(...results.flatMap(({ error }) => (error ? [`${error.code} ${error.detail.field}`] : [])))
     errors.push(...response.errors.map(({ message }) => `${name}: ${message}`))
   }
   expect(operations.length).toBeGreaterThan(10)
   expect(errors).toEqual([])
+  expect(refused).toEqual(['invalid_input title'])
 })
 
 test('the API accepts the examples as one document', async () => {

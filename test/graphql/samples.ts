@@ -64,6 +64,10 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     },
     also: 'listing { consumption { source netAmount vatRate grossAmount currency } }',
   }),
+  createListings: ({ seller }) => ({
+    input: { dealerId: seller.dealerId, listings: [newRow(), newRow(), { ...newRow(), title: '' }] },
+    also: 'results { listing { id consumption { source grossAmount } } error { code message detail } }',
+  }),
   updateListing: async world => ({
     input: {
       listingId: await newListing(world),
@@ -130,6 +134,14 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   pricingGaps: ({ admin }) => ({ token: admin }),
   rateLimitPolicies: ({ admin }) => ({ token: admin }),
 }
+
+const newRow = () => ({
+  idempotencyKey: randomUUID(),
+  title: 'A car',
+  module: 'auto',
+  price: '9900',
+  currency: 'EUR',
+})
 
 const newListing = ({ database, seller }: SampleWorld, status?: Status) =>
   makeListing(database.owner, seller, status)

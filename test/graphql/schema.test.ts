@@ -100,6 +100,7 @@ const promised: Record<string, [required: string, optional: string, payload: str
     'description attributes images externalId',
     'listing',
   ],
+  createListings: ['dealerId listings', '', 'results'],
   updateListing: ['listingId', 'title description attributes images price externalId', 'listing'],
   withdrawListing: ['listingId', '', 'listing'],
   markListingSold: ['listingId', '', 'listing'],
@@ -138,6 +139,9 @@ test('every type has the fields that clients read', () => {
     SlotUsage: 'used capacity',
     Listing:
       'id status title consumption seller externalId publishedAt expiresAt rejectionReason consumptions',
+    ListingResult: 'index listing error',
+    ListingError: 'code message detail',
+    NewListingInput: 'idempotencyKey title module price currency description attributes images externalId',
     Seller: 'id companyName country dealerType',
     ListingConsumption: 'kind source netAmount vatRate grossAmount currency',
     Checkout: 'id status invoice url expiresAt package',

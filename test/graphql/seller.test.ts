@@ -136,6 +136,7 @@ test('listings are reached by the fields below alone', async () => {
     'ListingConnection.edges',
     'ListingConnection.nodes',
     'ListingEdge.node',
+    'ListingResult.listing',
     'MarkListingSoldPayload.listing',
     'ModerateListingPayload.listing',
     'ModerationQueue.listing',

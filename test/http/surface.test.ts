@@ -124,8 +124,19 @@ test.each([
   expect([response.status, errors[0].extensions]).toEqual([400, { code: 'invalid_input' }])
 })
 
-test('a body of more than 100 kB is 413, and an unknown path is 404', async () => {
-  expect((await development.call(`{ __typename } #${'x'.repeat(100_000)}`)).status).toBe(413)
+test('a body of up to 1 MB is read, and a larger one is 400 with the limit', async () => {
+  // a document of this length has a body of 1,000,000 bytes
+  const [before = '', after = ''] = ['{"query":"{ __typename } #', '","variables":{}}']
+  const longest = 'x'.repeat(1_000_000 - before.length - after.length)
+  expect((await development.call(`{ __typename } #${longest}`)).status).toBe(200)
+  const { status, errors } = await development.call(`{ __typename } #${longest}x`)
+  expect([status, errors[0]?.extensions]).toEqual([
+    400,
+    { code: 'invalid_input', detail: { limit: 'bytes', maximum: 1_000_000 } },
+  ])
+})
+
+test('an unknown path is 404', async () => {
   for (const path of ['/nothing', '/graphql/more', '/%ff', '/.env']) {
     const response = await fetch(development.url + path)
     const { errors } = JSON.parse(await response.text())

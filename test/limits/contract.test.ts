@@ -231,6 +231,7 @@ test('only an admin reads the policies in GraphQL', async () => {
     'auth_login',
     'auth_register',
     'checkout_init',
+    'listing_batch',
     'listing_create',
     'listing_write',
     'pricing_quote',

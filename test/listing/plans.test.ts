@@ -1,6 +1,7 @@
 /** Index entries read per publication: their number must depend neither on statistics nor on what is stored already. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { publishBatch, row } from '../support/batches.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeCountry, makePackage, makeUser } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
@@ -63,6 +64,23 @@ async function entriesRead(dealerIds: string[], user = userId): Promise<number> 
   return ((await total()) - before) / dealerIds.length
 }
 
+/** The same for the listings of a batch. Each has a reference, so that each also looks for that. */
+async function entriesReadByBatch(dealerId: string, listings: number): Promise<number> {
+  const total = async () => {
+    const { rows } = await database.superuser.query<{ read: string }>(
+      'select sum(idx_tup_read) as read from pg_stat_user_indexes',
+    )
+    return Number(rows[0]?.read)
+  }
+  const before = await total()
+  await committed(database, { dealer: userId }, async client => {
+    await client.query('select pg_stat_force_next_flush()')
+    const batch = Array.from({ length: listings }, () => row({ externalId: randomUUID() }))
+    await publishBatch(client, dealerId, batch)
+  })
+  return ((await total()) - before) / listings
+}
+
 const repeat = (dealerId: string | undefined) => Array.from({ length: 10 }, () => dealerId as string)
 
 test('a publication reads few index entries on a database without statistics', async () => {
@@ -77,5 +95,14 @@ test('a publication reads no more index entries after many others of its dealer'
     const first = await entriesRead(repeat(dealer))
     for (let n = 0; n < PUBLICATIONS; n += 10) await entriesRead(repeat(dealer))
     expect(await entriesRead(repeat(dealer))).toBeLessThan(first + 30)
+  }
+})
+
+test('a listing of a batch reads few index entries, however many listings its dealer has', async () => {
+  for (const dealer of dealers.slice(0, 2)) {
+    const first = await entriesReadByBatch(dealer, 100)
+    expect(first).toBeLessThan(60)
+    for (let n = 0; n < 5; n += 1) await entriesReadByBatch(dealer, 100)
+    expect(await entriesReadByBatch(dealer, 100)).toBeLessThan(first + 10)
   }
 })

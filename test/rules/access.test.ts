@@ -68,6 +68,7 @@ const CALLABLE: Record<string, Role[]> = {
   consumption_of_listing: MEMBERS,
   create_dealer: MEMBERS,
   create_listing: MEMBERS,
+  create_listings: MEMBERS,
   current_dealer_ids: ['dealer'],
   current_user_id: ['visitor', 'dealer', 'admin'],
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],

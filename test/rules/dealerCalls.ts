@@ -16,6 +16,8 @@ export const IDS: Record<string, string> = {
 /** Calls that return rows of the dealer, or figures about them: the same for a dealer with and without a twin. */
 export const READING: Record<string, string> = {
   replay_checkout: `select r.dealer_id from app_private.replay_checkout($1, '${KEY}', ${HASH}) as r`,
+  review_listings: `select r.number, r.fits, r.refusal::text from app_private.review_listings($1, array[
+    row('${KEY}', 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing]) as r`,
   replay_listing: `select r.dealer_id from app_private.replay_listing($1, '${KEY}', ${HASH}) as r`,
   lock_dealer: 'select r.id from app_private.lock_dealer($1) as r',
   open_subscriptions: `select array(select s.id from unnest(app_private.open_subscriptions($1, ${NOW})) as s) as found`,
@@ -36,6 +38,19 @@ export const READING: Record<string, string> = {
 }
 
 const START = ['dealer_subscriptions']
+
+/** The decisions for listings that a subscription and a price pay for. */
+const CHARGES = `from app_private.decide_publication($1, 'DE', ${NOW}, false) as d
+  join app_public.price_configs as p on p.country = 'DE' and p.segment = 'dealer' and p.pricing_type = 'pay_per_listing'
+  cross join lateral (values ('Included', d), ('Extra', jsonb_populate_record(d, jsonb_build_object('source', 'paid_extra',
+    'subscription_id', null, 'starts_subscription', false, 'price_config_id', p.id, 'price_version', 1)))) as charge (title, d)`
+
+/** So many listings for each of these decisions. */
+const copyListings = (count: number) =>
+  `insert into app_public.listings select (jsonb_populate_record(l, jsonb_build_object(
+     'id', gen_random_uuid(), 'external_id', null, 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
+   from app_public.listings as l, (values ('Included'), ('Extra')) as t (title), generate_series(1, ${count})
+   where l.dealer_id = $1 and l.status = 'active'`
 
 /** Calls that write: the tables of the dealer that change. `prepare` runs before the twin is made. */
 export const WRITING: Record<string, { call: string; changed: string[]; prepare?: string }> = {
@@ -79,9 +94,15 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
     changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
   },
   // it changes the row of the dealer only
-  take_slot: {
-    call: "select app_private.take_slot($1, s.id, now()) from app_public.dealer_subscriptions as s where s.dealer_id = $1 and s.status = 'active'",
+  take_slots: {
+    call: "select app_private.take_slots($1, s.id, 1, now()) from app_public.dealer_subscriptions as s where s.dealer_id = $1 and s.status = 'active'",
     changed: [],
+  },
+  create_listings: {
+    call: `select app_public.create_listings($1, array[
+      row(gen_random_uuid(), 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing,
+      row('${KEY}', 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing])`,
+    changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
   },
   approve_listing: {
     call: `select app_private.approve_listing(l, ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.status = 'pending'`,
@@ -99,18 +120,17 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
     call: `select app_private.reject_listing(l, 'A test.', ${NOW}) from app_public.listings as l where l.dealer_id = $1 and l.status = 'active'`,
     changed: ['listings'],
   },
-  // one by a subscription and one by a price
   record_consumption: {
-    call: `select app_private.record_consumption(charge.d, l.id, 'publication', l.created_by)
-      from app_private.decide_publication($1, 'DE', ${NOW}, false) as d
-      join app_public.price_configs as p on p.country = 'DE' and p.segment = 'dealer' and p.pricing_type = 'pay_per_listing'
-      cross join lateral (values ('Included', d), ('Extra', jsonb_populate_record(d, jsonb_build_object('source', 'paid_extra',
-        'subscription_id', null, 'starts_subscription', false, 'price_config_id', p.id, 'price_version', 1)))) as charge (title, d)
+    call: `select app_private.record_consumption(charge.d, l.id, 'publication', l.created_by) ${CHARGES}
       join app_public.listings as l on l.dealer_id = $1 and l.title = charge.title`,
     changed: ['invoices', 'invoice_items', 'dealer_subscriptions', 'listing_consumptions'],
-    prepare: `insert into app_public.listings select (jsonb_populate_record(l, jsonb_build_object(
-        'id', gen_random_uuid(), 'external_id', null, 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
-      from app_public.listings as l, (values ('Included'), ('Extra')) as t (title) where l.dealer_id = $1 and l.status = 'active'`,
+    prepare: copyListings(1),
+  },
+  record_publications: {
+    call: `select app_private.record_publications(charge.d, array_agg(l.id), (array_agg(l.created_by))[1]) ${CHARGES}
+      join app_public.listings as l on l.dealer_id = $1 and l.title = charge.title group by charge.d`,
+    changed: ['invoices', 'invoice_items', 'dealer_subscriptions', 'listing_consumptions'],
+    prepare: copyListings(2),
   },
 }
 

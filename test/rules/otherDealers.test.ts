@@ -160,6 +160,10 @@ const STRANGE: [string, string][] = [
   ['FC003', "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"],
   [
     'FC003',
+    "select app_public.create_listings($1, array[row(gen_random_uuid(), 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing])",
+  ],
+  [
+    'FC003',
     'select app_public.buy_package($1, (select min(id::text)::uuid from app_public.dealer_packages), gen_random_uuid())',
   ],
   ['FC003', 'select app_public.quote_listing($1)'],

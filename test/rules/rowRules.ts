@@ -1,4 +1,4 @@
-/** The rules of a row in the function that the CHECK of its table calls. Each is a branch: `when not <rule> then refuse_row(…)`. */
+/** The rules of a row in the function that the CHECK of its table calls. Each is a branch: `when not <rule> then refuse_row(…)`, or row_refusal(…). */
 import type pg from 'pg'
 
 /** `holder` is the CHECK whose function holds the rule. `field` is what a client reads in `detail.field`. */
@@ -10,11 +10,11 @@ const HOLDERS = `
   select c.conrelid::regclass::text as table, c.conname as holder, p.prosrc as body, pg_get_functiondef(p.oid) as definition
   from pg_constraint as c
   join pg_depend as d on d.classid = 'pg_constraint'::regclass and d.objid = c.oid and d.refclassid = 'pg_proc'::regclass
-  join pg_proc as p on p.oid = d.refobjid and p.prosrc like '%app_private.refuse_row(%'
+  join pg_proc as p on p.oid = d.refobjid and p.prosrc ~ 'app_private\\.(refuse_row|row_refusal)\\('
   where c.contype = 'c' order by 1`
 
 const BRANCH = /(?<=\n) {4}when .*?(?=\n {4}(?:when|else) )/gs
-const REFUSAL = /app_private\.refuse_row\('\w+', '(\w+)'/
+const REFUSAL = /app_private\.(?:refuse_row\('\w+', |row_refusal\()'(\w+)'/
 /** The last argument, where it is one word. Messages are sentences. */
 const FIELD = /', '(\w+)'\)$/
 
