@@ -86,7 +86,7 @@ comment on column app_private.publication_decision.source is 'What pays for it.'
 comment on column app_private.publication_decision.starts_subscription is 'Whether that subscription is pending and starts with this listing.';
 comment on column app_private.publication_decision.subscription_id is 'The subscription whose quota is used; null unless the source is a subscription.';
 comment on column app_private.publication_decision.subscription_remaining is 'Listings left in running subscriptions; if there are none, those of the pending one that starts next.';
-comment on column app_private.publication_decision.takes_slot is 'Whether it takes a slot of a CONCURRENT subscription. False: no further one, because the listing has one already. Null: something else pays.';
+comment on column app_private.publication_decision.takes_slot is 'Whether it takes a slot of a CONCURRENT subscription. False: neither a slot nor quota of listings, because the listing has a slot already, or is promoted. Null: something else pays.';
 comment on column app_private.publication_decision.unit_price_net is 'The price without VAT; zero unless the source is a price.';
 comment on column app_private.publication_decision.vat_amount is 'Of the net amount.';
 comment on column app_private.publication_decision.vat_rate is 'In percent: 19.00 is 19 %.';
@@ -307,6 +307,40 @@ create type app_public.pricing_type as enum (
   'premium_fee'
 );
 comment on type app_public.pricing_type is 'The service that a price is for.';
+
+create type app_public.promotion_kind as enum (
+  'premium',
+  'highlight'
+);
+comment on type app_public.promotion_kind is 'premium: the listing comes first in the order PREMIUM_FIRST. highlight: clients set it off from the others.';
+
+create type app_public.promotion_quote as (
+  source app_public.consumption_source,
+  net_amount numeric,
+  vat_rate numeric,
+  gross_amount numeric,
+  currency text,
+  subscription_remaining integer,
+  starts_at timestamp with time zone,
+  ends_at timestamp with time zone
+);
+comment on column app_public.promotion_quote.currency is '@notNull
+ISO 4217.';
+comment on column app_public.promotion_quote.ends_at is '@notNull
+When it would end; earlier if the listing does.';
+comment on column app_public.promotion_quote.gross_amount is '@notNull
+Net amount plus VAT.';
+comment on column app_public.promotion_quote.net_amount is '@notNull
+Without VAT.';
+comment on column app_public.promotion_quote.source is '@notNull
+What would pay for it.';
+comment on column app_public.promotion_quote.starts_at is '@notNull
+Now, or the end of the running promotion of the kind.';
+comment on column app_public.promotion_quote.subscription_remaining is '@notNull
+Promotions of the kind that are left in running subscriptions; if none runs, those of the pending one that starts next.';
+comment on column app_public.promotion_quote.vat_rate is '@notNull
+In percent: 19.00 is 19 %.';
+comment on type app_public.promotion_quote is 'The cost of a promotion at this moment, and when it would start and end.';
 
 create type app_public.quota_kind as enum (
   'per_period',
@@ -1193,6 +1227,41 @@ comment on constraint listing_consumptions_listing on app_public.listing_consump
 comment on table app_public.listing_consumptions is '@unique dealer_id,listing_id
 The ledger: what paid for each listing. Its rows never change.';
 
+create table app_public.listing_promotions (
+  dealer_id uuid not null,
+  listing_id uuid not null,
+  id uuid not null,
+  kind app_public.promotion_kind not null,
+  starts_at timestamp with time zone not null,
+  ends_at timestamp with time zone not null,
+  constraint listing_promotions_consumption FOREIGN KEY (dealer_id, id) REFERENCES app_public.listing_consumptions(dealer_id, id),
+  constraint listing_promotions_ends_after_start CHECK ((ends_at > starts_at)),
+  constraint listing_promotions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
+  constraint listing_promotions_pkey PRIMARY KEY (dealer_id, listing_id, id)
+);
+CREATE TRIGGER listing_promotions_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE ON app_public.listing_promotions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+alter table app_public.listing_promotions enable row level security;
+alter table app_public.listing_promotions force row level security;
+create policy all_owner on app_public.listing_promotions for all to owner using (true) with check (true);
+create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (true);
+create policy select_member on app_public.listing_promotions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
+grant select on table app_public.listing_promotions to forecourt_admin;
+grant select on table app_public.listing_promotions to forecourt_dealer;
+grant select on table app_public.listing_promotions to forecourt_visitor;
+comment on column app_public.listing_promotions.dealer_id is 'The dealer.';
+comment on column app_public.listing_promotions.ends_at is 'From this moment on it is over.';
+comment on column app_public.listing_promotions.id is 'Time-ordered. The ledger row that it was charged with has the same id.';
+comment on column app_public.listing_promotions.kind is 'What it does to the listing.';
+comment on column app_public.listing_promotions.listing_id is 'The listing.';
+comment on column app_public.listing_promotions.starts_at is 'When it was bought, or the end of the promotion of its kind that was running then.';
+comment on constraint listing_promotions_consumption on app_public.listing_promotions is '@forwardBehavior +singularRelation:resource:single
+@fieldName consumption
+@forwardDescription What paid for it.';
+comment on constraint listing_promotions_listing on app_public.listing_promotions is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName promotions
+@backwardDescription Its promotions; nothing unless you are a member.';
+comment on table app_public.listing_promotions is 'The promotions of listings. A promotion ends earlier than it says if its listing does. Its rows never change.';
+
 create table app_public.listings (
   dealer_id uuid not null,
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1218,6 +1287,11 @@ create table app_public.listings (
   moderation_reason app_public.moderation_reason,
   moderation_since timestamp with time zone,
   holds_slot boolean default false not null,
+  country text not null,
+  is_premium boolean default false not null,
+  premium_until timestamp with time zone,
+  is_highlighted boolean default false not null,
+  highlighted_until timestamp with time zone,
   constraint listings_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
   constraint listings_currency_known FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listings_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
@@ -1225,7 +1299,22 @@ create table app_public.listings (
   constraint listings_pkey PRIMARY KEY (dealer_id, id),
   constraint listings_valid CHECK (app_private.refuse_listing(app_private.check_listing(title, description, module, price, attributes, images, external_id, published_at, expires_at, rejected_at, rejection_reason, moderation_reason, moderation_since)))
 );
+CREATE INDEX ix_listings_active_country_is_premium_expression_id ON app_public.listings USING btree (country, is_premium, (
+CASE
+    WHEN (published_at IS NULL) THEN created_at
+    ELSE published_at
+END), id) WHERE (status = 'active'::app_public.listing_status);
 CREATE INDEX ix_listings_active_expires_at ON app_public.listings USING btree (expires_at) WHERE (status = 'active'::app_public.listing_status);
+CREATE INDEX ix_listings_active_is_premium_expression_id ON app_public.listings USING btree (is_premium, (
+CASE
+    WHEN (published_at IS NULL) THEN created_at
+    ELSE published_at
+END), id) WHERE (status = 'active'::app_public.listing_status);
+CREATE INDEX ix_listings_active_module_is_premium_expression_id ON app_public.listings USING btree (module, is_premium, (
+CASE
+    WHEN (published_at IS NULL) THEN created_at
+    ELSE published_at
+END), id) WHERE (status = 'active'::app_public.listing_status);
 CREATE INDEX ix_listings_id ON app_public.listings USING btree (id);
 CREATE INDEX ix_listings_moderation_expression_id ON app_public.listings USING btree ((
 CASE status
@@ -1238,9 +1327,11 @@ CASE status
     WHEN 'active'::app_public.listing_status THEN moderation_since
     ELSE NULL::timestamp with time zone
 END IS NOT NULL);
+CREATE INDEX ix_listings_promoted_expression ON app_public.listings USING btree (LEAST(premium_until, highlighted_until)) WHERE (is_premium OR is_highlighted);
 CREATE INDEX ix_listings_slots_dealer_id_expires_at ON app_public.listings USING btree (dealer_id, expires_at) WHERE holds_slot;
 CREATE INDEX ix_listings_status_created_at ON app_public.listings USING btree (status, created_at);
 CREATE UNIQUE INDEX ux_listings_external_id ON app_public.listings USING btree (external_id, dealer_id) WHERE ((external_id IS NOT NULL) AND ((status = 'pending'::app_public.listing_status) OR (status = 'active'::app_public.listing_status)));
+CREATE TRIGGER listings_promotions_cleared BEFORE UPDATE OF status, published_at ON app_public.listings FOR EACH ROW WHEN (((old.is_premium OR old.is_highlighted) AND ((new.status <> 'active'::app_public.listing_status) OR (new.published_at IS DISTINCT FROM old.published_at)))) EXECUTE FUNCTION app_private.clear_promotions();
 CREATE TRIGGER listings_slot_released BEFORE UPDATE OF status, holds_slot ON app_public.listings FOR EACH ROW WHEN ((old.holds_slot AND (NOT (new.holds_slot AND (new.status = ANY (ARRAY['pending'::app_public.listing_status, 'active'::app_public.listing_status])))))) EXECUTE FUNCTION app_private.release_slot();
 CREATE TRIGGER listings_state_audited AFTER UPDATE OF status ON app_public.listings FOR EACH ROW WHEN (((old.status <> new.status) AND ((new.status <> 'expired'::app_public.listing_status) OR (new.updated_at = old.updated_at) OR ((new.updated_at < new.expires_at) IS NOT FALSE)))) EXECUTE FUNCTION app_private.audit_state_change('LISTING');
 CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION app_private.enforce_listing_step();
@@ -1249,30 +1340,41 @@ alter table app_public.listings force row level security;
 create policy all_owner on app_public.listings for all to owner using (true) with check (true);
 create policy select_admin on app_public.listings for select to forecourt_admin using (true);
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
-create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at IS NULL) OR (expires_at > now())) AND app_public.is_open_dealer(dealer_id)));
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot) on table app_public.listings to forecourt_dealer;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot) on table app_public.listings to forecourt_visitor;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, moderation_reason, moderation_since, holds_slot) on table app_public.listings to forecourt_admin;
+create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at > now()) IS NOT FALSE) AND app_public.is_open_dealer(dealer_id)));
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot, country, is_premium, is_highlighted) on table app_public.listings to forecourt_dealer;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot, country, is_premium, is_highlighted) on table app_public.listings to forecourt_visitor;
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, moderation_reason, moderation_since, holds_slot, country, is_premium, is_highlighted) on table app_public.listings to forecourt_admin;
 comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
+comment on column app_public.listings.country is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+The country of the dealer when the listing was created. A copy, so that one index serves the country and the order of a page.';
 comment on column app_public.listings.created_at is 'When the listing was published.';
 comment on column app_public.listings.created_by is 'The user who published it.';
-comment on column app_public.listings.currency is 'The currency of the price, ISO 4217.';
+comment on column app_public.listings.currency is '@behavior +attribute:filterBy
+The currency of the price, ISO 4217.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
 comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public; null until it is active.';
-comment on column app_public.listings.external_id is 'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
+comment on column app_public.listings.external_id is '@behavior +attribute:filterBy
+Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
+comment on column app_public.listings.highlighted_until is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+The end of the last highlight; null unless is_highlighted.';
 comment on column app_public.listings.holds_slot is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 Whether it holds a slot of its dealer: a CONCURRENT quota has paid for it last, and it is pending or active.';
 comment on column app_public.listings.id is 'Time-ordered.';
 comment on column app_public.listings.idempotency_key is 'Chosen by the client; unique per dealer.';
 comment on column app_public.listings.images is 'URLs of http or https, at most 50.';
+comment on column app_public.listings.is_highlighted is 'Whether it is highlighted. The worker ends it within a minute.';
+comment on column app_public.listings.is_premium is 'Whether it has a premium placement, which `PREMIUM_FIRST` puts first. The worker ends it within a minute.';
 comment on column app_public.listings.listing_days is 'How long it is shown, in days of 24 hours: the setting of the country when it was created.';
 comment on column app_public.listings.moderation_reason is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 Why it stands in the moderation queue. Null: it does not, or it has been pending since before release 0.3.';
 comment on column app_public.listings.moderation_since is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 Since when it stands in the moderation queue.';
-comment on column app_public.listings.module is 'The section of the marketplace that shows it, such as auto.';
+comment on column app_public.listings.module is '@behavior +attribute:filterBy
+The section of the marketplace that shows it, such as auto.';
 comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It distinguishes a retry from another listing with the same key.';
+comment on column app_public.listings.premium_until is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+The end of the last premium placement; null unless is_premium.';
 comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
 comment on column app_public.listings.published_at is 'When it became active; null: it never was.';
 comment on column app_public.listings.rejected_at is 'When it was rejected; null unless it is.';
@@ -1299,7 +1401,9 @@ create table app_public.price_configs (
   currency text not null,
   price_version integer not null,
   valid tstzrange not null,
+  duration_days integer default 30 not null,
   constraint price_configs_currency_of_country FOREIGN KEY (country, currency) REFERENCES app_public.country_currencies(country, currency),
+  constraint price_configs_duration_days_range CHECK (((duration_days >= 1) AND (duration_days <= 3660))),
   constraint price_configs_one_at_a_time EXCLUDE USING gist (country WITH =, segment WITH =, pricing_type WITH =, valid WITH &&),
   constraint price_configs_pkey PRIMARY KEY (id),
   constraint price_configs_price_version_positive CHECK ((price_version > 0)),
@@ -1319,12 +1423,14 @@ grant select on table app_public.price_configs to forecourt_dealer;
 grant select on table app_public.price_configs to forecourt_visitor;
 comment on column app_public.price_configs.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.price_configs.currency is 'The currency of the country.';
+comment on column app_public.price_configs.duration_days is 'How long a promotion at this price lasts, in days of 24 hours. Without meaning for the price of a listing.';
 comment on column app_public.price_configs.id is 'Time-ordered.';
 comment on column app_public.price_configs.price_version is 'The number of the version, from 1.';
 comment on column app_public.price_configs.pricing_type is 'The service that the price is for.';
 comment on column app_public.price_configs.segment is 'The kind of publisher that pays it.';
 comment on column app_public.price_configs.unit_price_net is 'Without VAT, in whole units of the currency.';
 comment on column app_public.price_configs.valid is 'When the price is valid; its end is excluded.';
+comment on constraint price_configs_duration_days_range on app_public.price_configs is 'Please enter a duration of 1 to 3660 days.';
 comment on constraint price_configs_unit_price_net_range on app_public.price_configs is 'Please enter a net price from 0 to less than 1000000.';
 comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
 
@@ -2012,6 +2118,21 @@ end
 $function$;
 comment on function app_private.check_listing_consumption(app_public.consumption_kind,integer,app_public.consumption_source,uuid,uuid,uuid,numeric,numeric,numeric,uuid) is 'The rules of a ledger row. The first that is broken, in the order of their names, refuses the row; a rule that is null holds.';
 
+CREATE OR REPLACE FUNCTION app_private.clear_promotions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  new.is_premium := false;
+  new.premium_until := null;
+  new.is_highlighted := false;
+  new.highlighted_until := null;
+  return new;
+end
+$function$;
+comment on function app_private.clear_promotions() is 'Trigger: the promotions of a listing end when it is no longer active, and when it is renewed after its end.';
+
 CREATE OR REPLACE FUNCTION app_private.close_expired_checkout(dealer_id uuid, at timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -2050,6 +2171,78 @@ begin
 end
 $function$;
 comment on function app_private.count_free_slots(app_public.dealer_subscriptions,timestamp with time zone) is 'How many more listings fit into a CONCURRENT subscription at a moment, as if a pending one had been started. Slots belong to the dealer, so all its listings that hold one count. Negative where more do than it includes, such as after a downgrade; null where a larger one runs too, which has the slots of both.';
+
+CREATE OR REPLACE FUNCTION app_private.decide_promotion(listing app_public.listings, kind app_public.promotion_kind, at timestamp with time zone, OUT decision app_private.publication_decision, OUT starts_at timestamp with time zone, OUT ends_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_pricing_type constant app_public.pricing_type := (decide_promotion.kind::text || '_fee')::app_public.pricing_type;
+  v_dealer app_public.dealers;
+  v_gate app_private.pricing_gate;
+  v_price app_public.price_configs;
+  v_item app_public.invoice_items;
+  v_subscription app_public.dealer_subscriptions;
+  v_quota integer;
+  v_first app_public.dealer_subscriptions;
+  v_running integer;
+  v_pending app_public.dealer_subscriptions;
+  v_pending_quota integer;
+begin
+  -- @plpgsql_check_options: extra_warnings = off
+  select d.* into v_dealer from app_public.dealers as d where d.id = listing.dealer_id;
+  perform app_private.require_publisher(v_dealer);
+  if listing.status <> 'active' or listing.expires_at <= at then
+    perform app_private.refuse_listing_status(listing.status, 'Only an active listing that has not ended can be promoted.');
+  end if;
+  v_gate := app_private.pass_pricing_gate(v_dealer.country, 'dealer', v_pricing_type, at);
+  -- Also where quota pays: the price has the duration.
+  v_price := app_private.find_price(v_dealer.country, 'dealer', v_pricing_type, at);
+  foreach v_subscription in array app_private.open_subscriptions(v_dealer.id, at) loop
+    v_quota := case decide_promotion.kind
+      when 'premium' then v_subscription.included_premium_quota - v_subscription.used_premium_quota
+      else v_subscription.included_highlight_quota - v_subscription.used_highlight_quota
+    end;
+    if v_subscription.start_at <= at then
+      v_running := coalesce(v_running, 0) + v_quota;
+      if v_quota > 0 and (v_first.id is null or v_subscription.end_at < v_first.end_at) then
+        v_first := v_subscription;
+      end if;
+    elsif v_subscription.status = 'pending' and v_pending.id is null then
+      v_pending := v_subscription;
+      v_pending_quota := v_quota;
+    end if;
+  end loop;
+  -- Where none runs, the oldest pending one is due to start.
+  if v_running is null and v_pending_quota > 0 then
+    v_first := v_pending;
+    v_running := v_pending_quota;
+  end if;
+  v_item := app_private.price_item(case when v_first.id is null then v_price.unit_price_net else 0 end, v_gate);
+  decision.dealer_id := v_dealer.id;
+  decision.country := v_dealer.country;
+  decision.at := at;
+  decision.source := case when v_first.id is null then 'paid_extra' else 'subscription_quota' end::app_public.consumption_source;
+  decision.subscription_id := v_first.id;
+  decision.starts_subscription := v_first.status is not distinct from 'pending';
+  decision.price_config_id := case when v_first.id is null then v_price.id end;
+  decision.price_version := case when v_first.id is null then v_price.price_version end;
+  decision.unit_price_net := v_item.unit_price_net;
+  decision.net_amount := v_item.net_amount;
+  decision.vat_rate := v_item.vat_rate;
+  decision.vat_amount := v_item.vat_amount;
+  decision.gross_amount := v_item.gross_amount;
+  decision.currency := v_item.currency;
+  decision.minor_units := v_gate.minor_units::integer;
+  decision.subscription_remaining := coalesce(v_running, 0);
+  decision.takes_slot := false;
+  starts_at := greatest(at, case decide_promotion.kind when 'premium' then listing.premium_until else listing.highlighted_until end);
+  ends_at := starts_at + v_price.duration_days * interval '24 hours';
+end
+$function$;
+comment on function app_private.decide_promotion(app_public.listings,app_public.promotion_kind,timestamp with time zone) is 'Decides what pays for a promotion of a listing at a moment, and from when to when it lasts: the pricing gate, then quota of its kind in the running subscription that ends first, then the price of its kind. It starts at the end of the running one of its kind, if there is one. Without a running subscription, it decides as if the oldest pending one had been started. Quotes and charges both use it; a charge is exact because its caller holds the locks of the dealer and the listing. Raises FC003 if the dealer may not publish, FC005 and FC006 for missing or ambiguous configuration, FC008 unless the listing is active.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_publication(dealer_id uuid, country text, at timestamp with time zone, has_free_quota boolean DEFAULT true, subscriptions app_public.dealer_subscriptions[] DEFAULT NULL::app_public.dealer_subscriptions[])
  RETURNS app_private.publication_decision
@@ -2242,6 +2435,34 @@ begin
 end
 $function$;
 comment on function app_private.end_listing(uuid,app_public.listing_status) is 'Ends a listing of the caller''s dealer for good: withdrawn or sold. A repeated call changes nothing. Raises FC008 if its status forbids the step.';
+
+CREATE OR REPLACE FUNCTION app_private.end_promotions(batch_size integer DEFAULT 1000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_ended integer;
+begin
+  update app_public.listings as l
+  set is_premium = coalesce(l.premium_until > v_now, false),
+    premium_until = case when l.premium_until > v_now then l.premium_until end,
+    is_highlighted = coalesce(l.highlighted_until > v_now, false),
+    highlighted_until = case when l.highlighted_until > v_now then l.highlighted_until end,
+    updated_at = v_now
+  -- By ctid: a join could be planned as a scan of all listings. The locks keep the ctids stable.
+  where l.ctid = any (array(
+    select p.ctid from app_public.listings as p
+    where (p.is_premium or p.is_highlighted) and least(p.premium_until, p.highlighted_until) <= v_now
+    order by least(p.premium_until, p.highlighted_until)
+    limit batch_size
+    for update skip locked));
+  get diagnostics v_ended = row_count;
+  return v_ended;
+end
+$function$;
+comment on function app_private.end_promotions(integer) is 'Takes the flags off up to `batch_size` listings of which a promotion has ended, and returns their number; 0 means done. Listings that another transaction has locked are skipped.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_listing_step()
  RETURNS trigger
@@ -2496,6 +2717,27 @@ end
 $function$;
 comment on function app_private.find_due_batches(timestamp with time zone,timestamp with time zone,integer,integer,text) is 'Finds active rows whose end is in a range, oldest end first, as at most `batches` arrays of ctids in the order of the table. Neighbours share pages of the table and of most indexes; rows that only share an end do not. last_end_at is the last end of all batches. The next call starts there, because the index entries before it are dead, and walking over them on each call would make a long run quadratic.';
 
+CREATE OR REPLACE FUNCTION app_private.find_listing(listing_id uuid)
+ RETURNS app_public.listings
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing app_public.listings;
+begin
+  select l.* into v_listing from app_public.listings as l where l.id = find_listing.listing_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no listing with this id. Please check it.',
+      detail = jsonb_build_object('field', 'listingId')::text;
+  end if;
+  return v_listing;
+end
+$function$;
+comment on function app_private.find_listing(uuid) is 'The listing with this id, without a lock and whoever asks. Raises FC004 if there is none.';
+
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
  LANGUAGE plpgsql
@@ -2541,14 +2783,16 @@ begin
   if cardinality(v_prices) = 0 then
     raise exception using
       errcode = 'FC005',
-      message = format('No price is configured for a listing in %s, and your quotas are used up. Please buy a package or contact support.', find_price.country),
+      message = case find_price.pricing_type
+        when 'pay_per_listing' then format('No price is configured for a listing in %s, and your quotas are used up. Please buy a package or contact support.', find_price.country)
+        else format('Promotions of this kind are not sold in %s yet. Please contact support.', find_price.country) end,
       detail = (jsonb_build_object('missing', 'price') || app_private.pricing_detail(
         find_price.country, find_price.segment, find_price.pricing_type, find_price.at))::text,
       hint = 'Set it with app_private.set_price.';
   elsif cardinality(v_prices) > 1 then
     raise exception using
       errcode = 'FC006',
-      message = format('More than one price applies to a listing in %s. Please contact support.', find_price.country),
+      message = format('More than one price applies in %s. Please contact support.', find_price.country),
       detail = (jsonb_build_object('ambiguous', 'price') || app_private.pricing_detail(
         find_price.country, find_price.segment, find_price.pricing_type, find_price.at))::text,
       hint = 'End all but one in price_configs.';
@@ -2786,10 +3030,17 @@ begin
     select from app_public.listings as l
     where l.status = 'active' and l.expires_at <= statement_timestamp()
     limit 100000
+  ) as due
+  union all
+  select 'promotions_due', '{}', count(*)::double precision
+  from (
+    select from app_public.listings as l
+    where (l.is_premium or l.is_highlighted) and least(l.premium_until, l.highlighted_until) <= statement_timestamp()
+    limit 100000
   ) as due;
 end
 $function$;
-comment on function app_private.listing_metrics() is 'Number of active listings whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
+comment on function app_private.listing_metrics() is 'Number of active listings whose end has passed, and of listings with a promotion whose end has passed, counted in the indexes and up to 100,000. See operation_metrics.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
@@ -2820,16 +3071,10 @@ CREATE OR REPLACE FUNCTION app_private.lock_listing(listing_id uuid, by_member b
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_dealer_id uuid;
-  v_listing app_public.listings;
+  v_listing app_public.listings := app_private.find_listing(listing_id);
+  v_dealer_id constant uuid := v_listing.dealer_id;
 begin
-  select l.dealer_id into v_dealer_id from app_public.listings as l where l.id = lock_listing.listing_id;
-  if not found then
-    raise exception using
-      errcode = 'FC004',
-      message = 'There is no listing with this id. Please check it.',
-      detail = jsonb_build_object('field', 'listingId')::text;
-  elsif by_member then
+  if by_member then
     perform app_private.require_member(v_dealer_id);
   end if;
   perform app_private.lock_dealer(v_dealer_id);
@@ -2841,7 +3086,7 @@ begin
   return v_listing;
 end
 $function$;
-comment on function app_private.lock_listing(uuid,boolean) is 'The first step of every write for a listing: locks its dealer, then the listing, and returns it as it is under these locks. Raises FC004 if there is no such listing, and what require_member raises unless `by_member` is false.';
+comment on function app_private.lock_listing(uuid,boolean) is 'The first step of every write for a listing: locks its dealer, then the listing, and returns it as it is under these locks. Raises what find_listing raises, and what require_member raises unless `by_member` is false.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -3950,7 +4195,7 @@ end
 $function$;
 comment on function app_private.set_admin(text,boolean) is 'Makes the account of an e-mail address an admin, or takes the right away. Returns false if nothing changes. Raises FC004 if there is no such account. The trigger users_admin_audited records the change. For a DBA.';
 
-CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now(), duration_days integer DEFAULT NULL::integer)
  RETURNS app_public.price_configs
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
@@ -3973,20 +4218,24 @@ begin
   set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
   where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
     and p.valid @> set_price.starts_at and lower(p.valid) is distinct from set_price.starts_at;
-  insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
+  insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid, duration_days)
   values (
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
     v_currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
-    tstzrange(set_price.starts_at, null, '[)')
+    tstzrange(set_price.starts_at, null, '[)'),
+    coalesce(set_price.duration_days, (
+      select p.duration_days from app_public.price_configs as p
+      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
+      order by p.price_version desc limit 1), 30)
   )
   returning * into v_price;
   perform app_private.write_audit_log('SET_PRICE', 'price_configs', v_price.id, null, to_jsonb(v_price));
   return v_price;
 end
 $function$;
-comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. For a DBA.';
+comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.settle_invoice(dealer_id uuid, invoice_id uuid)
  RETURNS app_public.invoices
@@ -4250,6 +4499,7 @@ begin
   return query select * from app_private.verify_subscriptions();
   return query select * from app_private.verify_slots();
   return query select * from app_private.verify_reversals();
+  return query select * from app_private.verify_promotions();
   return query select * from app_private.verify_paid_extras();
   return query select * from app_private.verify_invoices();
   return query select * from app_private.verify_purchases();
@@ -4360,6 +4610,46 @@ AS $function$
 $function$;
 comment on function app_private.verify_paid_extras() is 'Finds paid ledger rows without exactly one item of the same amounts on a monthly invoice (`id` is the listing''s), and items of monthly invoices without exactly one ledger row (`id` is the item''s).';
 
+CREATE OR REPLACE FUNCTION app_private.verify_promotions()
+ RETURNS SETOF app_private.ledger_fault
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  with charged as materialized (
+    select dealer_id, id, listing_id, kind, subscription_id from app_public.listing_consumptions where kind in ('premium', 'highlight')
+  )
+  select 'a promotion does not belong to exactly one ledger row of its listing and kind',
+    coalesce(p.dealer_id, lc.dealer_id), coalesce(p.id, lc.id), jsonb_build_object('promotion', p.kind, 'ledger_row', lc.kind)
+  from app_public.listing_promotions as p
+  full join charged as lc on lc.dealer_id = p.dealer_id and lc.id = p.id
+  where (lc.listing_id, lc.kind::text) is distinct from (p.listing_id, p.kind::text)
+  union all
+  select 'the used quota of a subscription is not the number of its promotions', s.dealer_id, s.id,
+    jsonb_build_object('premium', s.used_premium_quota, 'highlight', s.used_highlight_quota,
+      'premium_rows', coalesce(lc.premium, 0), 'highlight_rows', coalesce(lc.highlight, 0))
+  from app_public.dealer_subscriptions as s
+  left join (
+    select dealer_id, subscription_id, count(*) filter (where kind = 'premium') as premium, count(*) filter (where kind = 'highlight') as highlight
+    from charged
+    group by dealer_id, subscription_id
+  ) as lc on lc.dealer_id = s.dealer_id and lc.subscription_id = s.id
+  where (s.used_premium_quota, s.used_highlight_quota) <> (coalesce(lc.premium, 0), coalesce(lc.highlight, 0))
+  union all
+  select 'a listing is shown as promoted without a promotion', l.dealer_id, l.id,
+    jsonb_build_object('status', l.status, 'premium_until', l.premium_until, 'highlighted_until', l.highlighted_until)
+  from app_public.listings as l
+  where (l.is_premium or l.is_highlighted) and (
+    l.status <> 'active'
+    or l.is_premium and not exists (
+      select from app_public.listing_promotions as p
+      where p.dealer_id = l.dealer_id and p.listing_id = l.id and p.kind = 'premium' and p.ends_at = l.premium_until)
+    or l.is_highlighted and not exists (
+      select from app_public.listing_promotions as p
+      where p.dealer_id = l.dealer_id and p.listing_id = l.id and p.kind = 'highlight' and p.ends_at = l.highlighted_until))
+$function$;
+comment on function app_private.verify_promotions() is 'Finds promotions without exactly one ledger row of the same listing and kind, and such rows without a promotion (`id` is that of both); subscriptions whose used quota of a kind differs from the number of their ledger rows of that kind (`id` is the subscription''s); and listings that show a promotion but are not active or have none with that end (`id` is the listing''s).';
+
 CREATE OR REPLACE FUNCTION app_private.verify_purchases()
  RETURNS SETOF app_private.ledger_fault
  LANGUAGE sql
@@ -4398,7 +4688,7 @@ AS $function$
   from app_public.listing_consumptions as r
   left join app_public.listing_consumptions as o on o.dealer_id = r.dealer_id and o.id = r.reverses
   where r.reverses is not null and (
-    o.kind is null or o.kind = 'reversal' or r.created_at < o.created_at
+    o.kind is null or o.kind not in ('publication', 'renewal') or r.created_at < o.created_at
     or r.subscription_id <> o.subscription_id
     -- Only an ended subscription gets nothing back, and only a price on a void invoice.
     or r.subscription_id is null and exists (
@@ -4471,7 +4761,7 @@ AS $function$
   full join (
     select dealer_id, subscription_id, sum(case kind when 'reversal' then -1 else 1 end) as ledger_rows
     from app_public.listing_consumptions
-    where source = 'subscription_quota' and subscription_id is not null
+    where source = 'subscription_quota' and subscription_id is not null and kind not in ('premium', 'highlight')
     group by dealer_id, subscription_id
   ) as lc on lc.dealer_id = s.dealer_id and lc.subscription_id = s.id
   -- The listings of a CONCURRENT subscription are counted as slots.
@@ -4482,7 +4772,7 @@ AS $function$
     or s.used_listing_quota <> counted.ledger_rows
     or s.used_listing_quota not between 0 and s.included_listing_quota
 $function$;
-comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota differs from the number of their ledger rows that were not given back (0 for a CONCURRENT one), or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
+comment on function app_private.verify_subscriptions() is 'Finds subscriptions whose used quota of listings differs from the number of their ledger rows that were not given back (0 for a CONCURRENT one), or exceeds the included quota, and ledger rows whose subscription does not exist. `id` is the subscription''s.';
 
 CREATE OR REPLACE FUNCTION app_private.void_checkout(dealer_id uuid, invoice_id uuid, at timestamp with time zone)
  RETURNS app_public.checkouts
@@ -4913,10 +5203,10 @@ begin
     select c.minor_units::integer into v_minor_units from app_public.currencies as c where c.code = create_listing.currency;
   end if;
   insert into app_public.listings (
-    dealer_id, title, module, price, currency, description, attributes, images, external_id, status, listing_days,
+    dealer_id, country, title, module, price, currency, description, attributes, images, external_id, status, listing_days,
     published_at, expires_at, moderation_reason, moderation_since, holds_slot, idempotency_key, payload_hash, created_by, created_at, updated_at)
   values (
-    v_dealer.id, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
+    v_dealer.id, v_dealer.country, app_private.to_nfc(btrim(create_listing.title)), create_listing.module,
     app_private.money(create_listing.price, coalesce(v_minor_units, v_decision.minor_units)), create_listing.currency,
     app_private.to_nfc(replace(create_listing.description, E'\r\n', E'\n')), coalesce(create_listing.attributes, '{}'),
     coalesce(create_listing.images, '{}'), nullif(app_private.to_nfc(btrim(create_listing.external_id)), ''),
@@ -4984,10 +5274,10 @@ begin
     v_run := v_new[v_published + 1 : v_published + coalesce(v_decision.pays_for, cardinality(v_new))];
     with published as (
       insert into app_public.listings (
-        dealer_id, status, title, module, price, currency, description, attributes, images, external_id, listing_days, published_at,
+        dealer_id, country, status, title, module, price, currency, description, attributes, images, external_id, listing_days, published_at,
         expires_at, moderation_reason, moderation_since, holds_slot, idempotency_key, payload_hash, created_by, created_at, updated_at)
-      select v_dealer.id, case when v_is_active then 'active' else 'pending' end::app_public.listing_status, b.title, b.module, b.price, b.currency,
-        b.description, b.attributes, b.images, b.external_id, v_listing_days, case when v_is_active then v_at end,
+      select v_dealer.id, v_dealer.country, case when v_is_active then 'active' else 'pending' end::app_public.listing_status, b.title, b.module,
+        b.price, b.currency, b.description, b.attributes, b.images, b.external_id, v_listing_days, case when v_is_active then v_at end,
         case when v_is_active then v_at + v_listing_days * interval '24 hours' end,
         case when v_dealer.is_trusted then null when v_is_active then 'published' else 'new' end::app_public.moderation_reason,
         case when not v_dealer.is_trusted then v_at end, v_decision.takes_slot is not null, b.idempotency_key, b.payload_hash, v_user_id, v_at, v_at
@@ -5206,6 +5496,64 @@ comment on function app_public.pay_invoice(uuid) is '@behavior +mutationField
 @resultFieldName invoice
 For admins: marks an invoice as paid that was paid outside of Forecourt, and starts or queues its subscription. A second call changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.promote_listing(listing_id uuid, kind app_public.promotion_kind, idempotency_key uuid)
+ RETURNS app_public.listing_promotions
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_key constant uuid := app_private.operation_key('promoteListing', idempotency_key);
+  v_listing constant app_public.listings := app_private.lock_listing(listing_id);
+  v_at constant timestamptz := clock_timestamp();
+  v_decided record;
+  v_promotion app_public.listing_promotions;
+begin
+  if app_private.is_charged(v_listing, v_key) then
+    select p.* into strict v_promotion
+    from app_public.listing_consumptions as lc
+    join app_public.listing_promotions as p on p.dealer_id = lc.dealer_id and p.listing_id = lc.listing_id and p.id = lc.id
+    where lc.dealer_id = v_listing.dealer_id and lc.idempotency_key = v_key;
+    if v_promotion.kind <> promote_listing.kind then
+      raise exception using
+        errcode = 'FC007',
+        message = 'This idempotency key was used for another kind of promotion. Use a new key for each promotion.',
+        detail = jsonb_build_object('field', 'idempotencyKey')::text;
+    end if;
+    return v_promotion;
+  end if;
+  v_decided := app_private.decide_promotion(v_listing, promote_listing.kind, v_at);
+  perform app_private.record_consumption(
+    v_decided.decision, v_listing.id, promote_listing.kind::text::app_public.consumption_kind, app_public.current_user_id(), (
+      select 1 + count(*)::integer from app_public.listing_promotions as p
+      where p.dealer_id = v_listing.dealer_id and p.listing_id = v_listing.id and p.kind = promote_listing.kind), v_key);
+  -- Not in record_consumption, because every publication waits for it.
+  update app_public.dealer_subscriptions as s
+  set used_premium_quota = s.used_premium_quota + (promote_listing.kind = 'premium')::integer,
+    used_highlight_quota = s.used_highlight_quota + (promote_listing.kind = 'highlight')::integer
+  where s.dealer_id = v_listing.dealer_id and s.id = (v_decided.decision).subscription_id;
+  insert into app_public.listing_promotions (dealer_id, listing_id, id, kind, starts_at, ends_at)
+  select lc.dealer_id, lc.listing_id, lc.id, promote_listing.kind, v_decided.starts_at, v_decided.ends_at
+  from app_public.listing_consumptions as lc
+  where lc.dealer_id = v_listing.dealer_id and lc.idempotency_key = v_key
+  returning * into strict v_promotion;
+  update app_public.listings as l
+  set is_premium = l.is_premium or promote_listing.kind = 'premium',
+    premium_until = case promote_listing.kind when 'premium' then v_promotion.ends_at else l.premium_until end,
+    is_highlighted = l.is_highlighted or promote_listing.kind = 'highlight',
+    highlighted_until = case promote_listing.kind when 'highlight' then v_promotion.ends_at else l.highlighted_until end,
+    updated_at = v_at
+  where l.dealer_id = v_listing.dealer_id and l.id = v_listing.id;
+  return v_promotion;
+end
+$function$;
+grant execute on function app_public.promote_listing(uuid,app_public.promotion_kind,uuid) to forecourt_admin;
+grant execute on function app_public.promote_listing(uuid,app_public.promotion_kind,uuid) to forecourt_dealer;
+comment on function app_public.promote_listing(uuid,app_public.promotion_kind,uuid) is '@behavior +mutationField
+@resultFieldName promotion
+Promotes an active listing: quota of that kind of the running subscription pays for it, otherwise the price of that kind. A second promotion of the kind starts when the running one ends. It ends with the listing, and nothing is given back. The same idempotency key with the same input returns the same promotion.';
+
 CREATE OR REPLACE FUNCTION app_public.quote_listing(dealer_id uuid)
  RETURNS app_public.listing_quote
  LANGUAGE plpgsql
@@ -5250,6 +5598,30 @@ grant execute on function app_public.quote_package(uuid,uuid) to forecourt_admin
 grant execute on function app_public.quote_package(uuid,uuid) to forecourt_dealer;
 comment on function app_public.quote_package(uuid,uuid) is '@behavior +queryField
 What buyPackage would charge the dealer for a package now: its decision without the writes, with the same refusals. For members of the dealer.';
+
+CREATE OR REPLACE FUNCTION app_public.quote_promotion(listing_id uuid, kind app_public.promotion_kind)
+ RETURNS app_public.promotion_quote
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_listing constant app_public.listings := app_private.find_listing(listing_id);
+  v_decided record;
+  v_decision app_private.publication_decision;
+begin
+  perform app_private.require_member(v_listing.dealer_id);
+  v_decided := app_private.decide_promotion(v_listing, quote_promotion.kind, clock_timestamp());
+  v_decision := v_decided.decision;
+  return (
+    v_decision.source, v_decision.net_amount, v_decision.vat_rate, v_decision.gross_amount, v_decision.currency,
+    v_decision.subscription_remaining, v_decided.starts_at, v_decided.ends_at);
+end
+$function$;
+grant execute on function app_public.quote_promotion(uuid,app_public.promotion_kind) to forecourt_admin;
+grant execute on function app_public.quote_promotion(uuid,app_public.promotion_kind) to forecourt_dealer;
+comment on function app_public.quote_promotion(uuid,app_public.promotion_kind) is '@behavior +queryField
+What a promotion of a listing would cost now, and when it would start and end: the decision of promoteListing without its writes. For members of the dealer.';
 
 CREATE OR REPLACE FUNCTION app_public.record_pricing_conflicts(conflicts jsonb)
  RETURNS void

@@ -11,6 +11,7 @@ import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
+import { listingFiltersPlugins } from './graphql/listingFilters.ts'
 import { makeListingResultsPlugins } from './graphql/listingResults.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { makePreset } from './graphql/preset.ts'
@@ -183,6 +184,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       plugins: [
         LookupsPlugin,
         ...auditLogsPlugins,
+        ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
         makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),

@@ -76,7 +76,8 @@ async function publishIn(run: Run, userId: string, publication: Publication): Pr
   const at = new Date()
   const decision = await decide(run, dealerId, dealer.country ?? '', subscriptions, at)
   const invoiceItemId = await consume(run, dealerId, dealer.country ?? '', decision, at)
-  const listing = [dealerId, title.trim(), module, price, currency, idempotencyKey, payloadHash, userId, at]
+  const car = [title.trim(), module, price, currency]
+  const listing = [dealerId, dealer.country, ...car, idempotencyKey, payloadHash, userId, at]
   const [made] = await run(statements.insertListing, listing)
   const { source, subscriptionId = null, net, vatRate, vat, gross } = decision
   const proof = [dealerId, made?.id, source, subscriptionId, decision.price?.id ?? null, invoiceItemId]

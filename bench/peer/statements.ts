@@ -51,8 +51,8 @@ const texts = {
     returning id`,
   insertListing: `
     insert into app_public.listings
-      (dealer_id, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+      (dealer_id, country, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, updated_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
     returning id, status, title`,
   insertConsumption: `
     insert into app_public.listing_consumptions

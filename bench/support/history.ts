@@ -33,12 +33,14 @@ export async function fillLedger(
   )
   const chunks = Math.ceil((dealers[0]?.count ?? 0) / CHUNK)
   progress.expect(Math.ceil(chunks / 10))
+  const { rowCount } = await superuser.query(HAS_COUNTRY)
+  const listings = pastListings(rowCount === 1)
   let next = 0
   const lane = async () => {
     for (let chunk = next++; chunk < chunks; chunk = next++) {
       if (chunk % 10 === 0) progress.step(`${rows} rows: ${Math.round((chunk / chunks) * 100)} %`)
       const range = [chunk * CHUNK, (chunk + 1) * CHUNK]
-      await runBulk(superuser, PAST_LISTINGS, [...range, fleetUserId])
+      await runBulk(superuser, listings, [...range, fleetUserId])
       await runBulk(superuser, PAST_CONSUMPTIONS, [...range, fleetUserId])
     }
   }
@@ -49,7 +51,7 @@ export async function fillLedger(
 }
 
 /** Runs a statement without triggers and foreign keys, and with more memory for sorting. */
-async function runBulk(pool: pg.Pool, sql: string, values: unknown[] = []): Promise<void> {
+export async function runBulk(pool: pg.Pool, sql: string, values: unknown[] = []): Promise<void> {
   const client = await pool.connect()
   try {
     await client.query("set session_replication_role = replica; set maintenance_work_mem = '512MB'")
@@ -61,7 +63,7 @@ async function runBulk(pool: pg.Pool, sql: string, values: unknown[] = []): Prom
 }
 
 /** Drops the indexes that no constraint needs. Returns the statements that make them again. */
-async function dropIndexes(db: Queryable): Promise<string[]> {
+export async function dropIndexes(db: Queryable): Promise<string[]> {
   const { rows } = await db.query<{ name: string; made: string }>(`
     select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as made
     from pg_index as i
@@ -107,10 +109,15 @@ const LISTINGS = `
     select d.until - interval '730 days' + (n - 0.5) / d.past * interval '729 days' as at
   ) as t`
 
-const PAST_LISTINGS = `
+const HAS_COUNTRY = `
+  select from pg_attribute where attrelid = 'app_public.listings'::regclass and attname = 'country' and not attisdropped`
+
+/** In commits before release 0.3, listings have no country. */
+const pastListings = (hasCountry: boolean) => `
   insert into app_public.listings (
-    dealer_id, id, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, updated_at)
-  select l.dealer_id, l.id, 'active', 'Golf VIII 1.5 TSI', 'auto', 21900.00, 'EUR', md5(l.id::text)::uuid,
+    dealer_id, ${hasCountry ? 'country,' : ''} id, status, title, module, price, currency, idempotency_key, payload_hash, created_by,
+    created_at, updated_at)
+  select l.dealer_id, ${hasCountry ? 'l.country,' : ''} l.id, 'active', 'Golf VIII 1.5 TSI', 'auto', 21900.00, 'EUR', md5(l.id::text)::uuid,
     decode(repeat('00', 32), 'hex'), $3::uuid, l.at, l.at
   from (${LISTINGS}) as l`
 

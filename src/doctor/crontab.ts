@@ -9,8 +9,11 @@ const MINUTE = 60_000
 const GRACE_PERIOD = 15 * MINUTE
 /** No task of the crontab runs less often than once a month. */
 const LONGEST_GAP = 32 * 24 * 60 * MINUTE
-/** The worker makes up for these tasks after a gap of any length: `app_private.schedule_missed_expiry`. */
-const ALWAYS_MADE_UP = ['expire_subscriptions', 'expire_listings']
+/**
+ * The worker makes up for these tasks after a gap of any length: by `app_private.schedule_missed_expiry`, and because the next run of
+ * end_promotions, a minute later, does all that is due.
+ */
+const ALWAYS_MADE_UP = ['expire_subscriptions', 'expire_listings', 'end_promotions']
 
 type Known = { identifier: string; since: Date; last: Date | null }
 

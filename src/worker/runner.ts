@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { Logger, type Runner, run, type TaskList, type WorkerEvents } from 'graphile-worker'
 import type pg from 'pg'
 import alertPricingGaps from '../../tasks/alert_pricing_gaps.ts'
+import endPromotions from '../../tasks/end_promotions.ts'
 import expireListings from '../../tasks/expire_listings.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import maintainAuditLogs from '../../tasks/maintain_audit_logs.ts'
@@ -21,6 +22,7 @@ const crontabFile = fileURLToPath(new URL('../../tasks/crontab', import.meta.url
 export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
   return {
     alert_pricing_gaps: alertPricingGaps,
+    end_promotions: endPromotions,
     expire_listings: expireListings,
     expire_subscriptions: expireSubscriptions,
     maintain_audit_logs: maintainAuditLogs,

@@ -29,9 +29,10 @@ select dealer_id, listing_id, subscription_id, invoice_id, gen_random_uuid(), us
 from others;
 
 insert into app_public.listings (
-  dealer_id, id, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at)
-select dealer_id, listing_id, case when n % 2 = 0 then 'pending' else 'active' end::app_public.listing_status, 'A car', 'auto', 9900, 'EUR',
-  gen_random_uuid(), '', user_id, now() - n * interval '1 day'
+  dealer_id, country, id, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at,
+  is_premium, premium_until)
+select dealer_id, 'AT', listing_id, case when n % 2 = 0 then 'pending' else 'active' end::app_public.listing_status, 'A car', 'auto', 9900, 'EUR',
+  gen_random_uuid(), '', user_id, now() - n * interval '1 day', n % 2 = 1, case when n % 2 = 1 then now() + n * interval '1 minute' end
 from grown;
 insert into app_public.listing_consumptions (
   dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,

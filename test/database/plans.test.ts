@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { type As, become, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeListing, type Status } from '../support/listings.ts'
+import { sellPromotions } from '../support/promotions.ts'
 import {
   makeCountry,
   makeDealer,
@@ -50,6 +51,7 @@ const asAdmin = (sql: string, ...values: unknown[]): Statement => ({
   sql,
   values,
 })
+const asOwner = (sql: string, ...values: unknown[]): Statement => ({ as: 'owner', sql, values })
 const twice = (statement: Statement) => [statement, statement]
 
 /** The statements of each operation. An operation of a dealer runs as its owner. */
@@ -76,6 +78,17 @@ const operations: Record<string, (world: World) => Statement[]> = {
   ],
   'resubmit a listing': ({ listings }) => [
     asMember('select app_public.resubmit_listing($1, $2)', listings.REJECTED, randomUUID()),
+  ],
+  'promote a listing': ({ listings }) => [
+    asMember("select app_public.promote_listing($1, 'premium', $2)", listings.ACTIVE, randomUUID()),
+  ],
+  'quote a promotion': ({ listings }) => [
+    asMember("select app_public.quote_promotion($1, 'premium')", listings.ACTIVE),
+  ],
+  'end promotions': ({ listings }) => [
+    asMember("select app_public.promote_listing($1, 'premium', $2)", listings.ACTIVE, randomUUID()),
+    asOwner('update app_public.listings set premium_until = now() where id = $1', listings.ACTIVE),
+    asOwner('select app_private.end_promotions()'),
   ],
   'approve a listing': ({ listings }) => [
     asAdmin("select app_public.moderate_listing($1, 'approve')", listings.PENDING),
@@ -117,6 +130,7 @@ async function makeWorld(): Promise<World> {
   const { owner } = database
   await makeCountry(owner, { country: 'DE', freeListings: 20 })
   await makeCountry(owner, { country: 'AT' })
+  await sellPromotions(owner, 'AT')
   const userId = await makeUser(owner)
   const packageId = await makePackage(owner, { country: 'AT' })
   const dealers = {

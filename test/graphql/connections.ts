@@ -13,8 +13,8 @@ import {
 
 /** The columns that tell the rows of a type apart, best first. */
 const KEYS = ['id', 'key', 'scope', 'listingId']
-/** Orders of no column. */
-const WHOLE = ['NATURAL', 'PRIMARY_KEY']
+/** Orders that name no column. */
+const WHOLE = ['NATURAL', 'PRIMARY_KEY', 'PREMIUM_FIRST']
 
 export type Connection = {
   /** As `Query.invoices` or `Invoice.items`. */

@@ -26,10 +26,12 @@ select key, country, '{"en": "Test"}', 49, 'EUR', 30, 10
 from unnest(array['basic', 'premium']) as key, unnest(array['AA', 'AB']) as country;
 
 insert into app_public.listings (
-  dealer_id, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, moderation_reason,
-  moderation_since)
-select md5('dealer ' || 1 + n % 2)::uuid, 'active', 'A car', 'auto', 9900, 'EUR', gen_random_uuid(), '', gen_random_uuid(),
-  date_trunc('day', now()) - interval '1 hour' * (n / 2), case when n < 2 then 'edited' else 'published' end::app_public.moderation_reason,
+  dealer_id, country, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, published_at, expires_at,
+  is_premium, premium_until, moderation_reason, moderation_since)
+select md5('dealer ' || 1 + n % 2)::uuid, 'AA', 'active', 'A car', 'auto', 9900, 'EUR', gen_random_uuid(), '', gen_random_uuid(),
+  date_trunc('day', now()) - interval '1 hour' * (n / 2),
+  case when n in (1, 2) then date_trunc('day', now()) end, case when n in (1, 2) then now() + interval '1 day' end,
+  n < 1, case when n < 1 then now() + interval '1 day' end, case when n < 2 then 'edited' else 'published' end::app_public.moderation_reason,
   date_trunc('day', now()) - interval '1 hour' * (n / 2)
 from generate_series(0, 3) as n;
 
@@ -38,6 +40,9 @@ insert into app_public.listing_consumptions (
 select l.dealer_id, l.id, case when n < 3 then 'renewal' else 'reversal' end::app_public.consumption_kind, n,
   case when n > 2 then gen_random_uuid() end, 'free_quota', 0, 19, 0, 0, 'EUR', gen_random_uuid(), date_trunc('day', now()) - interval '1 hour' * (n / 2)
 from (select * from app_public.listings order by id limit 1) as l, generate_series(1, 4) as n;
+
+insert into app_public.listing_promotions (dealer_id, listing_id, id, kind, starts_at, ends_at)
+select dealer_id, listing_id, id, 'premium', created_at, now() + interval '1 day' from app_public.listing_consumptions;
 
 insert into app_public.invoices (dealer_id, id, kind, country, currency)
 select md5('dealer ' || 1 + n % 2)::uuid, md5('invoice ' || n)::uuid, 'package', 'AA', 'EUR' from generate_series(0, 3) as n;

@@ -18,6 +18,7 @@ import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { buyPackage, register } from '../support/graphqlOperations.ts'
 import { makeListing, type Status } from '../support/listings.ts'
+import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
 
@@ -86,6 +87,10 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     input: { listingId: await newListing(world, 'REJECTED'), idempotencyKey: randomUUID() },
     also: 'listing { consumption { source netAmount vatRate grossAmount currency } }',
   }),
+  promoteListing: async world => ({
+    input: { ...(await promotable(world)), idempotencyKey: randomUUID() },
+    also: 'promotion { consumption { kind source netAmount vatRate grossAmount currency } }',
+  }),
   moderateListing: async world => ({
     token: world.admin,
     input: { listingId: await newListing(world), decision: 'APPROVE' },
@@ -124,6 +129,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   quotePackage: async ({ database, seller: { dealerId, country } }) => ({
     args: { dealerId, packageId: await makePackage(database.owner, { country }) },
   }),
+  quotePromotion: async world => ({ args: await promotable(world) }),
   dealerPackages: async ({ database, seller: { country } }) => {
     await makePackage(database.owner, { country })
     return { args: { condition: { country } } }
@@ -145,6 +151,12 @@ const newRow = () => ({
 
 const newListing = ({ database, seller }: SampleWorld, status?: Status) =>
   makeListing(database.owner, seller, status)
+
+/** An active listing in a country that sells premium placements. */
+async function promotable(world: SampleWorld) {
+  await sellPromotions(world.database.owner, world.seller.country)
+  return { listingId: await newListing(world, 'ACTIVE'), kind: 'PREMIUM' }
+}
 
 const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
 

@@ -20,8 +20,8 @@ beforeAll(async () => {
     set local session_replication_role to replica;
     insert into app_public.currencies values ('EUR', 2);
     insert into app_public.listings (
-      dealer_id, status, title, module, price, currency, idempotency_key, payload_hash, created_by)
-    select md5('dealer')::uuid, case when n <= 5 then 'withdrawn' else 'active' end::app_public.listing_status, 'A car', 'auto', 9900,
+      dealer_id, country, status, title, module, price, currency, idempotency_key, payload_hash, created_by)
+    select md5('dealer')::uuid, 'DE', case when n <= 5 then 'withdrawn' else 'active' end::app_public.listing_status, 'A car', 'auto', 9900,
       'EUR', gen_random_uuid(), '', gen_random_uuid()
     from generate_series(1, ${MANY}) as n;
     insert into app_public.invoices (dealer_id, id, kind, country, currency)

@@ -67,8 +67,8 @@ test('findings are stored with examples and raise one alert a day', async () => 
 test('a check stores at most five examples for each rule', async () => {
   await database.superuser.query(
     `set session_replication_role = 'replica';
-     insert into app_public.listings (dealer_id, title, module, price, currency, idempotency_key, payload_hash, created_by)
-     select dealer_id, title, module, price, currency, gen_random_uuid(), payload_hash, created_by
+     insert into app_public.listings (dealer_id, country, title, module, price, currency, idempotency_key, payload_hash, created_by)
+     select dealer_id, country, title, module, price, currency, gen_random_uuid(), payload_hash, created_by
      from app_public.listings cross join generate_series(1, 8);
      reset session_replication_role`,
   )

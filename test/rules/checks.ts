@@ -146,6 +146,7 @@ export const PRICING_CHECKS: Record<string, Check> = {
   ),
   'app_public.price_configs price_configs_price_version_positive': check('price_version', [0, -1], [1]),
   'app_public.price_configs price_configs_valid_not_empty': NOT_EMPTY,
+  'app_public.price_configs price_configs_duration_days_range': check('duration_days', [0, 3661], [1, 3660]),
   'app_public.free_quota_configs free_quota_configs_country_form': COUNTRY,
   'app_public.free_quota_configs free_quota_configs_quota_amount_range': check(
     'quota_amount',

@@ -39,7 +39,7 @@ const NULLABLE: Record<string, string> = {
   'app_public.listing_consumptions':
     'idempotency_key invoice_item_id price_config_id reverses subscription_id',
   'app_public.listings':
-    'description expires_at external_id moderation_reason moderation_since published_at rejected_at rejection_reason',
+    'description expires_at external_id highlighted_until moderation_reason moderation_since premium_until published_at rejected_at rejection_reason',
 }
 
 const TABLES = `

@@ -27,6 +27,8 @@ export const READING: Record<string, string> = {
   try_lock_dealer: 'select app_private.try_lock_dealer($1) as found',
   decide_publication: `select r.source, r.subscription_id, r.starts_subscription, r.free_remaining, r.subscription_remaining
     from app_private.decide_publication($1, 'DE', ${NOW}, false) as r`,
+  decide_promotion: `select (r.decision).source, (r.decision).subscription_remaining, r.starts_at::text from app_public.listings as l
+    cross join lateral app_private.decide_promotion(l, 'highlight', ${NOW}) as r where l.dealer_id = $1 and l.status = 'active'`,
   is_charged: `select app_private.is_charged(l, '${KEY}') as found from app_public.listings as l where l.dealer_id = $1 and l.id = $listing`,
   consumption_of_listing:
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
@@ -149,9 +151,12 @@ export const BY_ID = [
   'cancel_subscription',
   'decide_purchase',
   'end_listing',
+  'find_listing',
   'lock_listing',
   'mark_listing_sold',
   'moderate_listing',
+  'promote_listing',
+  'quote_promotion',
   'renew_listing',
   'resubmit_listing',
   'update_listing',

@@ -33,8 +33,9 @@ const DEFAULTS: Record<string, string> = {
   'app_public.invoice_items': `${ENTITY} discount=0 quantity=1`,
   'app_public.invoices': `${CHANGING} status=draft net_total=0 vat_total=0 gross_total=0`,
   'app_public.listing_consumptions': `${ENTITY} number=1`,
-  'app_public.listings': `${CHANGING} status=pending attributes={} images={} listing_days=90 holds_slot=false`,
-  'app_public.price_configs': 'id=(id)',
+  'app_public.listings': `${CHANGING} status=pending attributes={} images={} listing_days=90
+    is_premium=false is_highlighted=false`,
+  'app_public.price_configs': 'id=(id) duration_days=30',
   'app_public.rate_limit_policies':
     'fields={} cost=1 mode=enforce fallback=local updated_by=(login) updated_at=(now)',
   'app_public.users': `${ENTITY} is_admin=false dealer_limit=5`,

@@ -72,6 +72,12 @@ export const FOREIGN_KEYS: ForeignKey[] = [
   ),
   toPrice('app_public.listing_consumptions listing_consumptions_price_config_id_fkey'),
   toCurrency('app_public.listing_consumptions listing_consumptions_currency_fkey'),
+  toOwn('app_public.listing_promotions listing_promotions_listing', 'listing_id', 'app_public.listings'),
+  toOwn(
+    'app_public.listing_promotions listing_promotions_consumption',
+    'id',
+    'app_public.listing_consumptions',
+  ),
 ]
 
 /** `accepted` are changes beside which the rest of the key may repeat, in addition to another value of each of its columns. */
@@ -223,6 +229,7 @@ export const UNIQUE_KEYS: UniqueKey[] = [
     refused: [{ status: 'pending' }, { status: 'active' }],
   }),
   unique('app_public.listings listings_idempotency_key', 'idempotency_key dealer_id'),
+  unique('app_public.listing_promotions listing_promotions_pkey', 'dealer_id listing_id id'),
   unique('app_public.listing_consumptions listing_consumptions_pkey', 'id dealer_id'),
   unique(
     'app_public.listing_consumptions ux_listing_consumptions_number',

@@ -37,6 +37,8 @@ const published = (published_at: string | null, expires_at: string | null): Row 
   expires_at,
 })
 
+const lasting = (starts_at: string, ends_at: string): Row => ({ starts_at, ends_at })
+
 const image = (length: number) => `https://a/${'b'.repeat(length - 'https://a/'.length)}`
 
 export const LISTING_CHECKS: Record<string, Check> = {
@@ -114,6 +116,10 @@ export const LISTING_CHECKS: Record<string, Check> = {
     ),
     [[], [image(2_000)], ['http://a', 'https://a.b/c?d#e']],
   ),
+  'app_public.listing_promotions listing_promotions_ends_after_start': {
+    refused: [lasting(SOONER, SOONER), lasting(LATER, SOONER)],
+    accepted: [lasting(SOONER, LATER)],
+  },
   'app_public.listing_consumptions listing_consumptions_number_positive': check('number', [0, -1], [1, 2]),
   'app_public.listing_consumptions listing_consumptions_reversal_has_row': {
     refused: [

@@ -17,6 +17,7 @@ const TABLES = [
   'dealer_subscriptions',
   'listings',
   'listing_consumptions',
+  'listing_promotions',
 ]
 
 let seeded: Seeded
@@ -184,6 +185,11 @@ const STRANGE: [string, string][] = [
     'FC003',
     "select app_public.resubmit_listing((select id from ids where name = 'listing'), gen_random_uuid())",
   ],
+  [
+    'FC003',
+    "select app_public.promote_listing((select id from ids where name = 'listing'), 'highlight', gen_random_uuid())",
+  ],
+  ['FC003', "select app_public.quote_promotion((select id from ids where name = 'listing'), 'highlight')"],
   ['42501', "select app_public.moderate_listing((select id from ids where name = 'listing'), 'approve')"],
   ['42501', "select app_public.pay_invoice((select id from ids where name = 'invoice'))"],
 ]

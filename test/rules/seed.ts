@@ -43,6 +43,7 @@ export async function seedDatabase(): Promise<Seeded> {
   const { owner } = database
   await makeCountry(owner, { freeListings: 1 })
   await makeCountry(owner, { country: 'US', currency: 'USD' })
+  await owner.query("select app_private.set_price('DE', 'dealer', 'highlight_fee', 3, '2020-01-01')")
   const packageId = await makePackage(owner, { listings: 1 })
   await makePackage(owner)
   await owner.query('update app_public.dealer_packages set is_active = false where id <> $1', [packageId])
@@ -51,7 +52,7 @@ export async function seedDatabase(): Promise<Seeded> {
   return { database, sellers }
 }
 
-/** A dealer with a paid package, a free, an included and a charged listing (the free one is active), and an open purchase. */
+/** A dealer with a paid package, a free, an included and a charged listing (the free one is active and promoted), and an open purchase. */
 async function sell(database: TestDatabase, packageId: string): Promise<Seller> {
   const userId = await makeUser(database.owner)
   const dealerId = await committed(database, { dealer: userId }, client =>
@@ -72,6 +73,12 @@ async function sell(database: TestDatabase, packageId: string): Promise<Seller> 
     `update app_public.listings as l set status = 'active', external_id = 'A-1', published_at = now(), expires_at = now() + interval '90 days' from app_public.listing_consumptions as lc
      where lc.listing_id = l.id and lc.source = 'free_quota' and l.dealer_id = $1`,
     [dealerId],
+  )
+  await committed(database, { dealer: userId }, client =>
+    client.query(
+      "select app_public.promote_listing(id, 'highlight', gen_random_uuid()) from app_public.listings where dealer_id = $1 and status = 'active'",
+      [dealerId],
+    ),
   )
   return { userId, dealerId }
 }

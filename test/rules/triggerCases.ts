@@ -28,7 +28,12 @@ export const REFUSED: Record<string, string[]> = {
     'app_public.listing_consumptions',
     'created_at = created_at',
   ),
+  'app_public.listing_promotions listing_promotions_never_changed': anyChange(
+    'app_public.listing_promotions',
+    'kind = kind',
+  ),
   'app_public.price_configs price_configs_never_edited': [
+    'update app_public.price_configs set duration_days = duration_days + 1',
     'update app_public.price_configs set unit_price_net = unit_price_net + 1',
     'update app_public.price_configs set price_version = price_version + 1',
     "update app_public.price_configs set valid = '(,)'",
@@ -257,6 +262,7 @@ export const APPEND_ONLY = [
   'invoices_never_removed',
   'invoice_items_never_changed',
   'listing_consumptions_never_changed',
+  'listing_promotions_never_changed',
   'rate_limit_policies_never_removed',
 ]
 
@@ -270,6 +276,10 @@ export const WRITING: Record<string, [sql: string, value: string, prepare?: stri
        where id = (select id from app_public.listings where status = 'pending' limit 1) returning dealer_id
      )
      update app_public.dealers as d set slots_in_use = 1 from held where d.id = held.dealer_id`,
+  ],
+  'app_public.listings listings_promotions_cleared': [
+    "update app_public.listings set status = 'withdrawn' where is_highlighted returning is_highlighted or highlighted_until is not null",
+    'false',
   ],
   'app_public.vat_rates vat_rates_written': [
     "update app_public.vat_rates set rate = 7 where country = 'DE' returning rate",

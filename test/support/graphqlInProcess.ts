@@ -5,20 +5,31 @@ import { authenticator } from '../../src/database/authenticator.ts'
 import { makeFlush } from '../../src/database/durability.ts'
 import { makePool } from '../../src/database/pool.ts'
 import { makeGraphql } from '../../src/graphql/instance.ts'
+import { listingFiltersPlugins } from '../../src/graphql/listingFilters.ts'
 import { LookupsPlugin } from '../../src/graphql/lookups.ts'
 import { makePreset } from '../../src/graphql/preset.ts'
+import type { Identity } from '../../src/request/identity.ts'
 import type { TestDatabase } from './database.ts'
 
 export type GraphqlInProcess = {
   /** The connections of the API. */
   pool: pg.Pool
-  /** Runs a query as an admin, who sees all rows, and returns its data. An error fails the test. */
+  /** Runs a query and returns its data. An error fails the test. */
   run(source: string, variables?: Record<string, unknown>): Promise<Record<string, unknown>>
   stop(): Promise<void>
 }
 
-/** Makes the API over a database. With one connection, all its statements run in one backend. */
-export async function startGraphql(database: TestDatabase, connections = 3): Promise<GraphqlInProcess> {
+const ADMIN: Identity = { userId: '00000000-0000-0000-0000-000000000000', role: 'admin' }
+
+/**
+ * Makes the API over a database, for an admin, who sees all rows, or another user; null: a visitor. With one connection, all its
+ * statements run in one backend.
+ */
+export async function startGraphql(
+  database: TestDatabase,
+  connections = 3,
+  identity: Identity | null = ADMIN,
+): Promise<GraphqlInProcess> {
   const { config } = authenticator({ databaseUrl: database.ownerUrl })
   const pool = makePool({ config, name: 'in process', size: connections, onError: () => {} })
   const preset = makePreset({
@@ -30,11 +41,10 @@ export async function startGraphql(database: TestDatabase, connections = 3): Pro
     constraintMessages: new Map(),
     introspection: true,
     graphiql: false,
-    plugins: [LookupsPlugin],
+    plugins: [LookupsPlugin, ...listingFiltersPlugins],
   })
   const graphql = await makeGraphql(preset)
   const schema = await graphql.getSchema()
-  const identity = { userId: '00000000-0000-0000-0000-000000000000', role: 'admin' }
   return {
     pool,
     async run(source, variableValues = {}) {
@@ -43,7 +53,7 @@ export async function startGraphql(database: TestDatabase, connections = 3): Pro
         source,
         variableValues,
         resolvedPreset: graphql.getResolvedPreset(),
-        requestContext: { node: { req: { identity } } } as object,
+        requestContext: { node: { req: { identity: identity ?? undefined } } } as object,
       })) as { data: Record<string, unknown>; errors?: readonly Error[] }
       if (errors) throw new AggregateError(errors, errors.map(({ message }) => message).join('\n'))
       return data

@@ -109,7 +109,14 @@ export async function makePackage(db: Queryable, options: Package = {}): Promise
   )
 }
 
-export type Subscription = Package & { packageId?: string; status?: string; startAt?: string; endAt?: string }
+export type Subscription = Package & {
+  packageId?: string
+  status?: string
+  startAt?: string
+  endAt?: string
+  premium?: number
+  highlights?: number
+}
 
 /** Makes a subscription without an invoice. Default: active, started yesterday, 30 days long. Times are SQL expressions. */
 export async function makeSubscription(
@@ -124,6 +131,8 @@ export async function makeSubscription(
     status = 'active',
     startAt = "now() - interval '1 day'",
     endAt = "now() + interval '29 days'",
+    premium = 0,
+    highlights = 0,
   } = options
   const packageId = options.packageId ?? (await makePackage(db, options))
   const times = status === 'pending' ? 'null, null' : `${startAt}, ${endAt}`
@@ -131,9 +140,10 @@ export async function makeSubscription(
   return single(
     db,
     `insert into app_public.dealer_subscriptions
-       (dealer_id, package_id, status, duration_days, overage, included_listing_quota, start_at, end_at${column})
-     values ($1, $2, $3, 30, $4, $5, ${times}${value}) returning id`,
-    [dealerId, packageId, status, overage, listings],
+       (dealer_id, package_id, status, duration_days, overage, included_listing_quota, included_premium_quota,
+        included_highlight_quota, start_at, end_at${column})
+     values ($1, $2, $3, 30, $4, $5, $6, $7, ${times}${value}) returning id`,
+    [dealerId, packageId, status, overage, listings, premium, highlights],
   )
 }
 

@@ -83,6 +83,7 @@ test('the crontab runs every task except the event-driven one, each at its time'
   expect(Object.fromEntries(times.map(([min, hour, , , , task]) => [task, `${hour}:${min}`]))).toEqual({
     expire_subscriptions: '0:0',
     expire_listings: '0:15',
+    end_promotions: '*:*',
     remove_idle_rate_limit_counters: '*:7',
     maintain_audit_logs: '0:20',
     verify_ledger: '2:30',
@@ -99,6 +100,7 @@ test('the crontab runs every task except the event-driven one, each at its time'
 })
 
 test.each([
+  'end_promotions',
   'remove_idle_rate_limit_counters',
   'maintain_audit_logs',
   'verify_ledger',
