@@ -31,6 +31,10 @@ const DEFINITIONS: readonly { name: string; help: string; labelNames?: string[];
     help: 'Listings that expiry runs have expired, over all workers.',
     counts: true,
   },
+  {
+    name: 'promotions_due',
+    help: 'Listings that are shown as promoted after the end of a promotion; at most 100,000.',
+  },
   { name: 'worker_jobs_due', help: 'Jobs that wait for a worker; at most 100,000.' },
   { name: 'worker_oldest_due_job_age_seconds', help: 'How long the oldest due job has been due.' },
   { name: 'worker_jobs_failing', help: 'Jobs that failed and will be retried.', labelNames: ['task'] },
