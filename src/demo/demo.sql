@@ -33,6 +33,8 @@ begin
     end if;
     if v_country.price is not null then
       perform app_private.set_price(v_country.country, 'dealer', 'pay_per_listing', v_country.price, v_since);
+      perform app_private.set_price(v_country.country, 'dealer', 'premium_fee', 9.00, v_since, 14);
+      perform app_private.set_price(v_country.country, 'dealer', 'highlight_fee', 3.00, v_since, 7);
     end if;
     if v_country.free_listings > 0 then
       insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
@@ -83,7 +85,7 @@ begin
 end
 $$;
 
--- The listings of Autohaus Berlin have every status, one ends tomorrow, and the moderation queue has every reason.
+-- The listings of Autohaus Berlin have every status, one ends tomorrow, one is premium, and the moderation queue has every reason.
 do $$
 declare
   v_cars constant uuid[] := array(
@@ -107,6 +109,7 @@ begin
   perform app_public.update_listing(v_cars[4], description => 'With winter tyres');
   perform app_public.withdraw_listing(v_cars[5]);
   perform app_public.mark_listing_sold(v_cars[6]);
+  perform app_public.promote_listing(v_cars[9], 'premium', gen_random_uuid());
 
   -- only time ends a listing, so these two were published earlier
   update app_public.listings as l

@@ -10,8 +10,8 @@ query Packages {
 }
 
 query Listings {
-  listings(first: 5, orderBy: [CREATED_AT_DESC]) {
-    nodes { id title price currency status seller { companyName country } }
+  listings(first: 5, condition: { country: "DE" }, orderBy: [PREMIUM_FIRST]) {
+    nodes { id title price currency isPremium isHighlighted seller { companyName country } }
     pageInfo { hasNextPage endCursor }
   }
 }
@@ -70,10 +70,10 @@ mutation PublishBatch($dealerId: UUID!, $firstKey: UUID!, $secondKey: UUID!) {
   }
 }
 
-# Copy the id of one of these listings for the next two operations.
+# Copy the id of one of these listings for the operations below.
 query Stock($dealerId: UUID!) {
   listings(condition: { dealerId: $dealerId }) {
-    nodes { id title price status publishedAt expiresAt rejectionReason consumptions { nodes { kind source } } }
+    nodes { id title price status publishedAt expiresAt rejectionReason isPremium consumptions { nodes { kind source } } }
   }
 }
 
@@ -88,6 +88,20 @@ mutation Edit($listingId: UUID!) {
 mutation Renew($listingId: UUID!, $idempotencyKey: UUID!) {
   renewListing(input: { listingId: $listingId, idempotencyKey: $idempotencyKey }) {
     listing { id status publishedAt expiresAt }
+  }
+}
+
+# Quota of your package pays for a promotion, otherwise a price.
+query QuotePromotion($listingId: UUID!) {
+  quotePromotion(listingId: $listingId, kind: PREMIUM) {
+    source grossAmount currency subscriptionRemaining startsAt endsAt
+  }
+}
+
+# An active listing comes first in the order PREMIUM_FIRST from now on. A second promotion begins when the first one ends.
+mutation Promote($listingId: UUID!, $idempotencyKey: UUID!) {
+  promoteListing(input: { listingId: $listingId, kind: PREMIUM, idempotencyKey: $idempotencyKey }) {
+    promotion { id kind startsAt endsAt consumption { source grossAmount currency } }
   }
 }
 

@@ -76,6 +76,14 @@ test('demo data has listings in every status, and one that ends tomorrow', async
   expect(days(tomorrow[0]?.expiresAt ?? '')).toBeGreaterThan(0.9)
 })
 
+test('the public sees one premium listing of the demo data, before all others', async () => {
+  const { data } = await server.call<{ listings: { nodes: { isPremium: boolean }[] } }>(
+    '{ listings(orderBy: [PREMIUM_FIRST]) { nodes { isPremium } } }',
+  )
+  const [first, ...others] = data.listings.nodes.map(({ isPremium }) => isPremium)
+  expect([first, others.length > 0, others.includes(true)]).toEqual([true, true, false])
+})
+
 test('the moderation queue of the demo data has every reason', async () => {
   const { data } = await server.call<{ moderationQueue: { nodes: { reason: string }[] } }>(
     '{ moderationQueue { nodes { reason } } }',
@@ -104,6 +112,8 @@ const ADMINS = ['ModerationQueue', 'Approve', 'Reject']
 const STATUSES: Record<string, string> = {
   Edit: 'ACTIVE',
   Renew: 'EXPIRED',
+  QuotePromotion: 'ACTIVE',
+  Promote: 'ACTIVE',
   Approve: 'PENDING',
   Reject: 'PENDING',
 }
