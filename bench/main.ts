@@ -15,6 +15,7 @@ import { processes } from './processes.ts'
 import { publish } from './publish.ts'
 import { read } from './read.ts'
 import { startup } from './startup.ts'
+import { storefront } from './storefront.ts'
 import { startCluster } from './support/cluster.ts'
 import { resolveCommit } from './support/commit.ts'
 import { makeDataset } from './support/dataset.ts'
@@ -31,6 +32,7 @@ const scenarios: Record<string, Scenario> = {
   batch,
   processes,
   read,
+  storefront,
   login,
   limits,
   overload,

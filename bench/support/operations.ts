@@ -28,6 +28,13 @@ export const READS = {
   }`,
 } as const
 
+export const PUBLIC_PAGE = `query ($first: Int, $after: Cursor, $country: String) {
+  listings(first: $first, after: $after, condition: { country: $country }, orderBy: [PREMIUM_FIRST]) {
+    nodes { id title price currency isPremium isHighlighted seller { companyName country } }
+    pageInfo { hasNextPage endCursor }
+  }
+}`
+
 const LOGIN = `mutation ($input: LoginInput!) {
   login(input: $input) { session { accessToken expiresAt user { id email fullName } } }
 }`

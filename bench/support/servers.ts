@@ -75,8 +75,16 @@ export async function startReference(
 }
 
 /** Returns the data of a response. Throws if the request failed. */
-export async function ask<Data>(server: Server, path: string, token: string, body: string): Promise<Data> {
-  const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` }
+export async function ask<Data>(
+  server: Server,
+  path: string,
+  token: string | undefined,
+  body: string,
+): Promise<Data> {
+  const headers = {
+    'content-type': 'application/json',
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+  }
   const response = await fetch(server.url + path, { method: 'POST', headers, body })
   const text = await response.text()
   const answer = JSON.parse(text)
