@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { brokenRules } from '../support/ledger.ts'
+import { brokenRules, countDealerRows } from '../support/ledger.ts'
 import { makeListing, outcome, STATUSES, type Status, type StepName, step } from '../support/listings.ts'
 import { makeAdmin, makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
 import { makeUser, publish, single } from '../support/testData.ts'
@@ -12,22 +12,30 @@ type Allowed = Partial<Record<Status, Status>>
 
 const newKey = () => ({ idempotencyKey: randomUUID() })
 
+type Step = { input?: () => Record<string, unknown>; allowed: Allowed; name?: StepName; prepare?: string }
+
 /** Where each step leads. From every other status it is a conflict with the present one. */
-const MEMBER_STEPS: Partial<Record<StepName, { input?: () => Record<string, unknown>; allowed: Allowed }>> = {
+const MEMBER_STEPS: Record<string, Step> = {
   updateListing: {
     input: () => ({ title: 'Another title' }),
     allowed: { PENDING: 'PENDING', ACTIVE: 'ACTIVE', REJECTED: 'REJECTED' },
   },
   withdrawListing: { allowed: { PENDING: 'WITHDRAWN', ACTIVE: 'WITHDRAWN', WITHDRAWN: 'WITHDRAWN' } },
   markListingSold: { allowed: { ACTIVE: 'SOLD', SOLD: 'SOLD' } },
-  // an active listing only in its last 30 days
   renewListing: { input: newKey, allowed: { EXPIRED: 'ACTIVE' } },
+  'renewListing in the last 30 days': {
+    name: 'renewListing',
+    input: newKey,
+    allowed: { ACTIVE: 'ACTIVE', EXPIRED: 'ACTIVE' },
+    prepare:
+      "update app_public.listings set expires_at = now() + interval '10 days' where id = $1 and status = 'active'",
+  },
   resubmitListing: { input: newKey, allowed: { REJECTED: 'PENDING' } },
 }
-const ADMIN_STEPS: Record<string, { input: Record<string, unknown>; allowed: Allowed }> = {
-  APPROVE: { input: { decision: 'APPROVE' }, allowed: { PENDING: 'ACTIVE', ACTIVE: 'ACTIVE' } },
+const ADMIN_STEPS: Record<string, Step> = {
+  APPROVE: { input: () => ({ decision: 'APPROVE' }), allowed: { PENDING: 'ACTIVE', ACTIVE: 'ACTIVE' } },
   REJECT: {
-    input: { decision: 'REJECT', reason: 'No such car.' },
+    input: () => ({ decision: 'REJECT', reason: 'No such car.' }),
     allowed: { PENDING: 'REJECTED', ACTIVE: 'REJECTED', REJECTED: 'REJECTED' },
   },
 }
@@ -61,46 +69,52 @@ afterAll(async () => {
 
 afterEach(async () => expect(await brokenRules(database.superuser)).toEqual([]))
 
+/** The listing, the number of its audit entries, and the rows of its dealer. */
+async function present(id: string) {
+  const { rows } = await database.owner.query(
+    `select l as listing, (select count(*) from app_public.audit_logs where resource_id = l.id) as entries
+     from app_public.listings as l where l.id = $1`,
+    [id],
+  )
+  return { ...rows[0], ...(await countDealerRows(database.owner, seller.dealerId)) }
+}
 const statusOf = async (id: string) =>
   (await single(database.owner, 'select status from app_public.listings where id = $1', [id])).toUpperCase()
 
-async function walk(role: Role, name: StepName, input: () => Record<string, unknown>, allowed: Allowed) {
+async function walk(role: Role, name: StepName, { input = () => ({}), allowed, prepare }: Step) {
   const seen: Record<string, string> = {}
   const expected: Record<string, string> = {}
+  const isAllowedRole = name === 'moderateListing' ? role === 'admin' : role === 'owner' || role === 'staff'
+  const refused = role === 'visitor' ? '401 unauthenticated' : '403 forbidden'
+  const call = async (listingId: string) =>
+    outcome(await step(server, tokens[role], name, { listingId, ...input() }))
   for (const from of STATUSES) {
     const id = await makeListing(database.owner, seller, from)
-    const isAllowedRole = name === 'moderateListing' ? role === 'admin' : role === 'owner' || role === 'staff'
+    if (prepare !== undefined) await database.owner.query(prepare, [id])
+    const before = await present(id)
     const to = isAllowedRole ? allowed[from] : undefined
-    expected[from] =
-      to ??
-      { visitor: '401 unauthenticated' }[role as string] ??
-      (isAllowedRole ? `409 conflict ${from}` : '403 forbidden')
-    seen[from] = outcome(await step(server, tokens[role], name, { listingId: id, ...input() }))
+    expected[from] = to ?? (isAllowedRole ? `409 conflict ${from}` : refused)
+    seen[from] = await call(id)
     expect([from, await statusOf(id)]).toEqual([from, to ?? from])
+    const isRepeated = to === from && !['updateListing', 'renewListing'].includes(name)
+    if (to === undefined || isRepeated) expect([from, await present(id)]).toEqual([from, before])
   }
+  const isRefusedUnread = role === 'visitor' || (name === 'moderateListing' && !isAllowedRole)
+  expected.missing = isRefusedUnread ? refused : '404 not_found'
+  seen.missing = await call(randomUUID())
   expect(seen).toEqual(expected)
 }
 
-const PAIRS = ROLES.flatMap(role => [
-  ...Object.entries(MEMBER_STEPS).map(([name, { input, allowed }]) => ({
-    role,
-    label: name,
-    name: name as StepName,
-    input: input ?? (() => ({})),
-    allowed,
-  })),
-  ...Object.entries(ADMIN_STEPS).map(([label, { input, allowed }]) => ({
-    role,
-    label,
-    name: 'moderateListing' as const,
-    input: () => input,
-    allowed,
-  })),
-])
+const PAIRS = ROLES.flatMap(role =>
+  Object.entries({ ...MEMBER_STEPS, ...ADMIN_STEPS }).map(([label, one]) => {
+    const name = one.name ?? (label in ADMIN_STEPS ? 'moderateListing' : (label as StepName))
+    return { role, label, name, one }
+  }),
+)
 
 test.each(PAIRS)(
-  'each step is done or refused by the status and the role: $label by the $role',
-  ({ role, name, input, allowed }) => walk(role, name, input, allowed),
+  'each step is done or refused by the status and the role, and a refusal changes nothing: $label by the $role',
+  ({ role, name, one }) => walk(role, name, one),
 )
 
 const STEPS = [
