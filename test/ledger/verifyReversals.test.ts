@@ -10,6 +10,10 @@ const OPPOSITE = 'a reversal is not the opposite of the row that it gives back'
 const CHARGE = 'the charge of a rejected listing was not given back'
 const RENEWAL = 'a renewal was given back, but its listing is not rejected'
 const QUOTA = 'the used quota of a subscription is not the number of its ledger rows'
+const SUBSCRIPTION = 'a ledger row uses a subscription that does not exist'
+const SAME_ITEM = 'a paid listing has no invoice item with the same amounts'
+const NOT_ONE = 'a listing does not have exactly one publication in the ledger'
+const NO_LISTING = 'a publication in the ledger has no listing'
 const ONE_LISTING = 'an item of a monthly invoice does not belong to exactly one listing'
 
 /** The ids of the rejected listings: of a subscription, for a price, and one that had been taken down and resubmitted. */
@@ -73,6 +77,59 @@ const DEFECTS: [string, keyof Rejected, string, string[]][] = [
     'paid',
     change('invoice_item_id = null'),
     [OPPOSITE, ONE_LISTING],
+  ],
+  [
+    'a reversal for another subscription',
+    'included',
+    change('subscription_id = gen_random_uuid()'),
+    [OPPOSITE, QUOTA, SUBSCRIPTION],
+  ],
+  [
+    'a reversal with another source',
+    'included',
+    `with ended as (update app_public.dealer_subscriptions set end_at = start_at + interval '1 second')
+     ${change("source = 'free_quota', subscription_id = null")}`,
+    [OPPOSITE, QUOTA],
+  ],
+  [
+    'a reversal before its row',
+    'included',
+    change("created_at = created_at - interval '1 hour'"),
+    [OPPOSITE],
+  ],
+  ['a reversal of a reversal', 'included', change('reverses = id'), [CHARGE, OPPOSITE]],
+  [
+    'a reversal of another listing',
+    'included',
+    change('listing_id = gen_random_uuid()'),
+    [OPPOSITE, NO_LISTING],
+  ],
+  [
+    'a reversal with other amounts',
+    'paid',
+    change('net_amount = net_amount - 1, gross_amount = gross_amount - 1'),
+    [OPPOSITE, SAME_ITEM],
+  ],
+  [
+    'a pending listing whose publication was given back',
+    'included',
+    "update app_public.listings set status = 'pending', rejected_at = null, rejection_reason = null where id = $1",
+    [NOT_ONE],
+  ],
+  [
+    'a listing that was taken down and whose publication was given back',
+    'included',
+    "update app_public.listings set published_at = now(), expires_at = now() + interval '1 day' where id = $1",
+    [NOT_ONE],
+  ],
+  [
+    'a rejected listing with two publications that stand',
+    'included',
+    `with lost as (delete ${ROWS})
+     insert into app_public.listing_consumptions select r.* from app_public.listing_consumptions as lc,
+       jsonb_populate_record(lc, jsonb_build_object('id', gen_random_uuid(), 'number', 2)) as r
+     where lc.kind = 'publication' and lc.listing_id = $1`,
+    [CHARGE, CHARGE, NOT_ONE, QUOTA],
   ],
   [
     'a renewal that was given back although its listing is active',
