@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
-import { brokenRules } from '../support/ledger.ts'
+import { brokenRules, readLedger } from '../support/ledger.ts'
 import { outcome, step } from '../support/listings.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
 
@@ -189,12 +189,26 @@ test('moderation, days and trust are set by a DBA and recorded', async () => {
   expect(rows.map(row => row.resource_type)).toEqual(['country_currencies', 'dealers', 'country_currencies'])
 })
 
-test('a listing that was active before release 0.3 has no end, and stays visible', async () => {
+test('a listing that was active before release 0.3 is taken down with the times that are known, and gets nothing back', async () => {
+  const { listing } = await create(seller)
+  await database.owner.query("update app_public.listings set status = 'active' where id = $1", [listing.id])
+  const { listing: rejected } = await step(server, admin, 'moderateListing', {
+    listingId: listing.id,
+    decision: 'REJECT',
+    reason: 'No car.',
+  })
+  expect(rejected).toMatchObject({ publishedAt: listing.createdAt, expiresAt: rejected?.updatedAt })
+  expect(await readLedger(database.owner, listing.id)).toEqual(['publication paid_extra 5.95'])
+})
+
+test('a listing that was active before release 0.3 has no end, stays visible, and is not renewed', async () => {
   const { listing } = await create(seller)
   await database.owner.query("update app_public.listings set status = 'active' where id = $1", [listing.id])
   const { data } = await server.call<{ listing: unknown }>(
     `{ listing(id: "${listing.id}") { id expiresAt } }`,
   )
   expect(data.listing).toEqual({ id: listing.id, expiresAt: null })
+  const renewal = { listingId: listing.id, idempotencyKey: randomUUID() }
+  expect(outcome(await step(server, seller.token, 'renewListing', renewal))).toBe('409 conflict ACTIVE')
   expect(outcome(await step(server, seller.token, 'markListingSold', { listingId: listing.id }))).toBe('SOLD')
 })

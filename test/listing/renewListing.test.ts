@@ -125,6 +125,8 @@ test('a renewal uses free quota and the quota of a subscription before a price, 
   const ids: string[] = []
   // the first is free, the others are paid
   for (let number = 0; number < 3; number += 1) ids.push(await ending('10 days', 'ACTIVE', owner))
+  const raise = 'update app_public.free_quota_configs set quota_amount = 2 where country = $1'
+  await database.owner.query(raise, [owner.country])
   await makeSubscription(database.owner, owner.dealerId, { country: owner.country, listings: 1 })
   const quote = async () => {
     const { data } = await server.call<{ quoteListing: { source: string } }>(
@@ -135,12 +137,12 @@ test('a renewal uses free quota and the quota of a subscription before a price, 
     )
     return data.quoteListing.source
   }
-  for (const [index, source] of ['SUBSCRIPTION_QUOTA', 'PAID_EXTRA'].entries()) {
+  for (const [index, source] of ['FREE_QUOTA', 'SUBSCRIPTION_QUOTA', 'PAID_EXTRA'].entries()) {
     expect(await quote()).toBe(source)
     await renew(ids[index] as string, randomUUID(), owner.token)
   }
   expect(await countSources(database.owner, owner.dealerId)).toEqual({
-    free_quota: 1,
+    free_quota: 2,
     subscription_quota: 1,
     paid_extra: 3,
   })
@@ -158,29 +160,33 @@ test('the same key renews once, also when twenty arrive at once, and other keys 
   expect(outcome(await renew(other, key, owner.token))).toBe('409 idempotency_conflict')
 })
 
-test('a renewal that waits until the subscription has ended does not use its quota', async () => {
-  const owner = await makeSeller(database, server)
-  const id = await ending('10 days', 'ACTIVE', owner)
-  await makeSubscription(database.owner, owner.dealerId, {
-    country: owner.country,
-    endAt: "clock_timestamp() + interval '2 seconds'",
-  })
-  const roles = { holder: 'owner', member: { dealer: owner.userId } } as const
-  await interleave(database, roles, async ({ holder, member }) => {
-    await holder.query('select app_private.lock_dealer($1)', [owner.dealerId])
-    const { result } = await member.startBlocked('select app_public.renew_listing($1, gen_random_uuid())', [
-      id,
-    ])
-    await holder.query(
-      'select pg_sleep_until(end_at) from app_public.dealer_subscriptions where dealer_id = $1',
-      [owner.dealerId],
-    )
-    await holder.commit()
-    await result
-    await member.commit()
-  })
-  expect(await readCharges(database.owner, owner.dealerId)).toEqual(['paid_extra 5.95', 'paid_extra 5.95'])
-})
+test.each([
+  ['renew_listing', 'EXPIRED'],
+  ['resubmit_listing', 'REJECTED'],
+] as const)(
+  'a call that waits until the subscription has ended does not use its quota: %s',
+  async (name, status) => {
+    const owner = await makeSeller(database, server)
+    const id = await makeListing(database.owner, owner, status)
+    await makeSubscription(database.owner, owner.dealerId, {
+      country: owner.country,
+      endAt: "clock_timestamp() + interval '2 seconds'",
+    })
+    const roles = { holder: 'owner', member: { dealer: owner.userId } } as const
+    await interleave(database, roles, async ({ holder, member }) => {
+      await holder.query('select app_private.lock_dealer($1)', [owner.dealerId])
+      const { result } = await member.startBlocked(`select app_public.${name}($1, gen_random_uuid())`, [id])
+      await holder.query(
+        'select pg_sleep_until(end_at) from app_public.dealer_subscriptions where dealer_id = $1',
+        [owner.dealerId],
+      )
+      await holder.commit()
+      await result
+      await member.commit()
+    })
+    expect((await readCharges(database.owner, owner.dealerId)).at(-1)).toBe('paid_extra 5.95')
+  },
+)
 
 test('the reference of a renewed listing must be free', async () => {
   const id = await ending('-1 day', 'EXPIRED')

@@ -58,16 +58,53 @@ test('the same key answers the same and pays once, also when twenty arrive at on
   expect(await ledger(id)).toHaveLength(3)
 })
 
-test('the key of another listing is an idempotency conflict, and renewListing has keys of its own', async () => {
+test('the key of another listing is an idempotency conflict, and renewListing and other dealers have keys of their own', async () => {
   const seller = await makeSeller(database, server)
   const key = randomUUID()
   await resubmit(seller, await makeListing(database.owner, seller, 'REJECTED'), key)
   const other = await makeListing(database.owner, seller, 'REJECTED')
   expect(outcome(await resubmit(seller, other, key))).toBe('409 idempotency_conflict')
+  const stranger = await makeSeller(database, server)
+  const own = await makeListing(database.owner, stranger, 'REJECTED')
+  expect(outcome(await resubmit(stranger, own, key))).toBe('PENDING')
   const expired = await makeListing(database.owner, seller, 'EXPIRED')
   expect(
     outcome(await step(server, seller.token, 'renewListing', { listingId: expired, idempotencyKey: key })),
   ).toBe('ACTIVE')
+})
+
+test.each([
+  ['update app_public.dealers set is_trusted = false where id = $1'],
+  ['update app_public.dealers set is_trusted = true where id = $1'],
+  [
+    `update app_public.country_currencies set moderation = 'after'
+     where country = (select country from app_public.dealers where id = $1)`,
+  ],
+])('a resubmitted listing waits as a new entry of the queue, whoever its dealer is: %s', async sql => {
+  const seller = await makeSeller(database, server)
+  await database.owner.query(sql, [seller.dealerId])
+  const id = await makeListing(database.owner, seller, 'REJECTED')
+  const { listing } = await resubmit(seller, id)
+  expect(listing).toMatchObject({ status: 'PENDING', rejectionReason: null })
+  const { rows } = await database.owner.query(
+    `select q.reason, q.since = l.updated_at as now from app_public.moderation_queue as q
+     join app_public.listings as l on l.id = q.listing_id where l.id = $1`,
+    [id],
+  )
+  expect(rows).toEqual([{ reason: 'resubmitted', now: true }])
+})
+
+test('a dealer without free quota has none for a resubmission or a renewal', async () => {
+  const seller = await makeSeller(database, server, { freeListings: 5 })
+  await database.owner.query('update app_public.dealers set has_free_quota = false where id = $1', [
+    seller.dealerId,
+  ])
+  const id = await makeListing(database.owner, seller, 'REJECTED')
+  await resubmit(seller, id)
+  const expired = await makeListing(database.owner, seller, 'EXPIRED')
+  await step(server, seller.token, 'renewListing', { listingId: expired, idempotencyKey: randomUUID() })
+  expect((await ledger(id)).at(-1)).toBe('publication paid_extra 5.95')
+  expect((await ledger(expired)).at(-1)).toBe('renewal paid_extra 5.95')
 })
 
 test('a listing can be submitted again for 30 days', async () => {
@@ -96,6 +133,18 @@ test('a listing that was taken down gets nothing back, pays for its second time,
   expect((await ledger(id)).slice(2)).toEqual(['reversal paid_extra -5.95'])
 })
 
+test('of several renewals the rejection of a resubmission gives back the last', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller, 'EXPIRED')
+  await step(server, seller.token, 'renewListing', { listingId: id, idempotencyKey: randomUUID() })
+  await reject(id)
+  await resubmit(seller, id)
+  await reject(id)
+  const reversed = `select o.kind || ' ' || o.number from app_public.listing_consumptions as r
+    join app_public.listing_consumptions as o on o.id = r.reverses where r.listing_id = $1`
+  expect(await single(database.owner, reversed, [id])).toBe('renewal 2')
+})
+
 test('a suspended dealer cannot submit again, and a resubmission without quota is refused as a publication is', async () => {
   const seller = await makeSeller(database, server)
   const id = await makeListing(database.owner, seller, 'REJECTED')
@@ -114,18 +163,31 @@ test('a suspended dealer cannot submit again, and a resubmission without quota i
   expect(outcome(await resubmit(seller, id))).toBe('402 quota_exhausted')
 })
 
+const FIELDS = 'consumption { id kind } consumptions { nodes { id kind reverses } }'
+type Consumed = {
+  consumption: { id: string; kind: string }
+  consumptions: { nodes: { id: string; kind: string; reverses: string | null }[] }
+}
+const resubmitAndRead = ({ token }: Seller, listingId: string) =>
+  server.call<{ resubmitListing: { listing: Consumed } }>(
+    `mutation ($input: ResubmitListingInput!) { resubmitListing(input: $input) { listing { ${FIELDS} } } }`,
+    { token, variables: { input: { listingId, idempotencyKey: randomUUID() } } },
+  )
+
+test('listing.consumption is the publication also after two renewals', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller, 'ACTIVE')
+  await reject(id)
+  await resubmit(seller, id)
+  await reject(id)
+  const { data } = await resubmitAndRead(seller, id)
+  expect(data.resubmitListing.listing.consumption.kind).toBe('PUBLICATION')
+})
+
 test('listing.consumption is the last publication, and consumptions are all rows', async () => {
   const seller = await makeSeller(database, server)
   const id = await makeListing(database.owner, seller, 'REJECTED')
-  const FIELDS = 'consumption { id kind } consumptions { nodes { id kind reverses } }'
-  type Consumed = {
-    consumption: { id: string; kind: string }
-    consumptions: { nodes: { id: string; kind: string; reverses: string | null }[] }
-  }
-  const fresh = await server.call<{ resubmitListing: { listing: Consumed } }>(
-    `mutation ($input: ResubmitListingInput!) { resubmitListing(input: $input) { listing { ${FIELDS} } } }`,
-    { token: seller.token, variables: { input: { listingId: id, idempotencyKey: randomUUID() } } },
-  )
+  const fresh = await resubmitAndRead(seller, id)
   const { data } = await server.call<{ listing: Consumed }>(`{ listing(id: "${id}") { ${FIELDS} } }`, {
     token: seller.token,
   })

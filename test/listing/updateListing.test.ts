@@ -6,6 +6,7 @@ import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { makeListing, outcome, step } from '../support/listings.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
+import { single } from '../support/testData.ts'
 
 let database: TestDatabase
 let server: TestServer
@@ -83,6 +84,16 @@ test.each([
   },
 )
 
+test.each([
+  ['PENDING', 'new'],
+  ['REJECTED', 'none'],
+] as const)('an edit of a %s listing is no reason to review it: %s', async (status, reason) => {
+  const id = await makeListing(database.owner, seller, status)
+  await update(id, { title: 'Another car' })
+  const present = 'select coalesce(moderation_reason::text, $2) from app_public.listings where id = $1'
+  expect(await single(database.owner, present, [id, 'none'])).toBe(reason)
+})
+
 test('a new price or reference of an active listing is not reviewed', async () => {
   const id = await makeListing(database.owner, seller, 'ACTIVE')
   expect((await update(id, { price: '1', externalId: randomUUID() })).listing?.status).toBe('ACTIVE')
@@ -142,6 +153,15 @@ test('a reference of another live listing is a conflict', async () => {
 
 test('a listing that does not exist is not found', async () => {
   expect(outcome(await update(randomUUID(), { title: 'A car' }))).toBe('404 not_found')
+})
+
+test('a suspended dealer can still correct its listings', async () => {
+  const suspended = await makeSeller(database, server)
+  const id = await makeListing(database.owner, suspended, 'ACTIVE')
+  await database.owner.query('update app_public.dealers set can_publish = false where id = $1', [
+    suspended.dealerId,
+  ])
+  expect(outcome(await update(id, { title: 'Another car' }, suspended.token))).toBe('ACTIVE')
 })
 
 test('a closed dealer can take its listings down, and cannot change them', async () => {

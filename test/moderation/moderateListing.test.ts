@@ -55,7 +55,7 @@ test('an approval shows the listing, and takes it out of the queue', async () =>
   expect(await queued()).not.toContain(id)
 })
 
-test('a rejection has a reason, which the dealer reads', async () => {
+test('a rejection has a reason, which the dealer reads and the audit trail keeps', async () => {
   const id = await makeListing(database.owner, seller)
   expect((await reject(id, { reason: ' No\r\ncar. ' })).listing).toMatchObject({
     status: 'REJECTED',
@@ -65,6 +65,8 @@ test('a rejection has a reason, which the dealer reads', async () => {
     token: seller.token,
   })
   expect(data.listing).toEqual({ rejectionReason: 'No\ncar.' })
+  const recorded = "select new_values ->> 'reason' from app_public.audit_logs where resource_id = $1"
+  expect(await single(database.owner, recorded, [id])).toBe('No\ncar.')
   expect(await queued()).not.toContain(id)
 })
 
@@ -94,7 +96,9 @@ test('a listing that has changed since the admin read it is a conflict', async (
   const read = (await edit(id, 'First')).listing?.updatedAt
   await edit(id, 'Second')
   for (const decide of [approve, reject]) {
-    expect(outcome(await decide(id, { updatedAt: read }))).toBe('409 conflict PENDING')
+    for (const updatedAt of [read, '2999-01-01T00:00:00Z']) {
+      expect(outcome(await decide(id, { updatedAt }))).toBe('409 conflict PENDING')
+    }
   }
   const { data } = await server.call<{ listing: { updatedAt: string } }>(
     `{ listing(id: "${id}") { updatedAt } }`,
@@ -111,6 +115,25 @@ test('the approval of an edit takes the listing out of the queue, keeps its end,
   expect(await queued()).not.toContain(id)
   expect(await steps(id)).toEqual(['APPROVE_LISTING', 'APPROVE_LISTING'])
 })
+
+test.each([
+  ['withdrawListing', {}, 'WITHDRAWN'],
+  ['markListingSold', {}, 'SOLD'],
+  ['moderateListing', { decision: 'REJECT', reason: 'No car.' }, 'REJECTED'],
+  ['moderateListing', { decision: 'APPROVE' }, 'ACTIVE'],
+] as const)(
+  'a listing that leaves the queue has no reason to be in it: %s %j',
+  async (name, input, status) => {
+    const id = await makeListing(database.owner, seller, 'ACTIVE')
+    const before = (await edit(id, 'Another car')).listing
+    const token = name === 'moderateListing' ? admin : seller.token
+    const { listing } = await step(server, token, name, { listingId: id, ...input })
+    expect(listing?.status).toBe(status)
+    expect(listing?.updatedAt).not.toBe(before?.updatedAt)
+    const reason = 'select coalesce(moderation_reason::text, $2) from app_public.listings where id = $1'
+    expect(await single(database.owner, reason, [id, 'none'])).toBe('none')
+  },
+)
 
 test('a listing that does not exist is not found', async () => {
   expect(outcome(await approve(randomUUID()))).toBe('404 not_found')

@@ -28,6 +28,8 @@ afterAll(async () => {
 
 afterEach(async () => expect(await brokenRules(database.superuser)).toEqual([]))
 
+const LAST_MONTH = "period_start = period_start - interval '1 month'"
+
 const reject = (listingId: string) =>
   step(server, admin, 'moderateListing', { listingId, decision: 'REJECT', reason: 'No car.' })
 const resubmit = ({ token }: Seller, listingId: string) =>
@@ -134,6 +136,22 @@ test('a rejected paid listing becomes a negative item of the open draft', async 
   expect(await totals(seller)).toEqual(['5.95'])
 })
 
+test('a reversal names the admin, and a month in which all was given back is paid', async () => {
+  const seller = await makeSeller(database, server)
+  const id = await makeListing(database.owner, seller)
+  await reject(id)
+  const actor = `select u.is_admin from app_public.listing_consumptions as lc
+    join app_public.users as u on u.id = lc.created_by where lc.listing_id = $1 and lc.reverses is not null`
+  expect(await single(database.owner, actor, [id])).toBe(true)
+  const close = `update app_public.invoices set ${LAST_MONTH} where dealer_id = $1 returning id`
+  const invoiceId = await single(database.owner, close, [seller.dealerId])
+  const { data } = await server.call(
+    `mutation { payInvoice(input: { invoiceId: "${invoiceId}" }) { invoice { status grossTotal } } }`,
+    { token: admin },
+  )
+  expect(data).toEqual({ payInvoice: { invoice: { status: 'PAID', grossTotal: '0.00' } } })
+})
+
 test('a reversal has the price of the publication, and not that of today', async () => {
   const seller = await makeSeller(database, server)
   const id = await makeListing(database.owner, seller)
@@ -143,8 +161,6 @@ test('a reversal has the price of the publication, and not that of today', async
   await reject(id)
   expect(await items(seller)).toEqual(['draft 1 5.95', 'draft -1 -5.95'])
 })
-
-const LAST_MONTH = "period_start = period_start - interval '1 month'"
 
 test.each([
   ['was closed with its month', `${LAST_MONTH}, status = 'paid', paid_at = now()`, 'paid'],
