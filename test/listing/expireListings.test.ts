@@ -80,7 +80,14 @@ test('only an active listing that has reached its end expires, and subscriptions
   const subscription = await makeSubscription(database.owner, seller.dealerId, {
     endAt: "now() - interval '1 hour'",
   })
+  const progress = () =>
+    single(
+      database.owner,
+      "select expired_until from app_private.expiry_progress where task = 'expire_subscriptions'",
+    )
+  const before = await progress()
   expect(await expire(database.owner)).toBe(1)
+  expect(await progress()).toEqual(before)
   expect([await statusOf(ended), await statusOf(running), await statusOf(pending)]).toEqual([
     'expired',
     'active',
@@ -97,12 +104,29 @@ test('a run does not wait for a listing that is being withdrawn, and looks again
     await member.query(WITHDRAW, [held])
     await run.query("set local lock_timeout to '1s'")
     for (const count of [1, 0]) expect((await run.query(EXPIRE, [10])).rows).toEqual([{ count }])
-    const { rows } = await run.query("select from graphile_worker.jobs where key = 'expire_listings:skipped'")
-    expect(rows).toHaveLength(1)
+    const { rows } = await run.query(
+      "select task_identifier from graphile_worker.jobs where key = 'expire_listings:skipped'",
+    )
+    expect(rows).toEqual([{ task_identifier: 'expire_listings' }])
     await run.commit()
     await member.commit()
   })
   expect([await statusOf(held), await statusOf(free)]).toEqual(['withdrawn', 'expired'])
+})
+
+test('a batch of a run does not wait for a listing that is being withdrawn', async () => {
+  await makeEnded('2 days')
+  const held = await makeEnded('1 day')
+  await interleave(database, { member: { dealer: seller.userId }, run: 'owner' }, async ({ member, run }) => {
+    await member.query(WITHDRAW, [held])
+    await run.query("set local lock_timeout to '1s'")
+    const batch =
+      "select app_private.expire_rows(array(select ctid from app_public.listings), 'expire_listings') as count"
+    expect((await run.query(batch)).rows).toEqual([{ count: 1 }])
+    await run.commit()
+    await member.commit()
+  })
+  expect(await statusOf(held)).toBe('withdrawn')
 })
 
 test('a renewal against the expiry run: the renewed listing stays active', async () => {
@@ -129,6 +153,11 @@ test('a renewal that waits for the expiry run renews the expired listing', async
     await member.commit()
   })
   expect(await statusOf(id)).toBe('active')
+  const { rows } = await database.owner.query(
+    "select old_values from app_public.audit_logs where resource_id = $1 and action = 'RENEW_LISTING'",
+    [id],
+  )
+  expect(rows).toEqual([{ old_values: { status: 'expired' } }])
 })
 
 test('a batch size below one is refused, and no role of the API can run it', () =>
@@ -155,6 +184,8 @@ test('a starting worker expires what is due and records its run, and the metrics
         )
       ).rows.map(({ metric, value }) => [metric, value]),
     )
+  // the job that another test has left would expire the listing too
+  await database.owner.query("select graphile_worker.remove_job('expire_listings:skipped')")
   const before = await metrics()
   expect(before).toEqual({ listings_due: 1, listings_expired_total: expect.any(Number) })
   const worker = await startWorkerRole({ databaseUrl: database.ownerUrl, log: recordLog('info').log })

@@ -93,6 +93,13 @@ test.each([
   expect(statuses).toEqual(['active', 'expired', 'expired'])
 })
 
+test('the metric counts a listing as due exactly from its end on', async () => {
+  const due = await withListing(later(90), [APPROVE], client =>
+    single(client, 'select value from app_private.listing_metrics()'),
+  )
+  expect(due).toEqual([0, 1, 1])
+})
+
 test('a listing that is taken down after its end keeps its end', async () => {
   const kept = await withListing(later(90), [APPROVE], async (client, id) => {
     await client.query(REJECT, [id])
