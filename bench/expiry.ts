@@ -1,5 +1,6 @@
-/** The expiry run over a million due subscriptions, compared with one UPDATE of the same rows, and during publications. */
+/** Expiry runs over a million due rows, compared with one UPDATE of the same rows, and during publications. */
 
+import { fillListings } from './support/activeListings.ts'
 import type { Cluster, Database } from './support/cluster.ts'
 import { copyDataset, type Dataset } from './support/dataset.ts'
 import {
@@ -12,11 +13,13 @@ import {
 } from './support/duringJob.ts'
 import { memoryOf } from './support/memory.ts'
 import { cpuOf, cpuOfFamily } from './support/proc.ts'
+import type { Progress } from './support/progress.ts'
 import {
   type Bench,
   interleave,
   type Result,
   type Row,
+  type Scenario,
   type Target,
   withFewerRounds,
 } from './support/scenario.ts'
@@ -37,15 +40,42 @@ const COLUMNS = {
   memory: 'peak MB',
 }
 
+type Subject = {
+  rows: string
+  task: string
+  table: string
+  endColumn: string
+  /** Makes so many rows. Half of them are due. */
+  fill(dataset: Dataset, total: number, progress: Progress): Promise<void>
+}
+
+export const expiry = scenarioOf({
+  rows: 'subscriptions',
+  task: 'expire_subscriptions',
+  table: 'dealer_subscriptions',
+  endColumn: 'end_at',
+  fill: ({ database }, total, progress) => fillSubscriptions(database, total, progress),
+})
+
+export const listingExpiry = scenarioOf({
+  rows: 'listings',
+  task: 'expire_listings',
+  table: 'listings',
+  endColumn: 'expires_at',
+  fill: (dataset, total, progress) => fillListings(dataset, total, progress, 180),
+})
+
+const isDue = ({ endColumn }: Subject) => `status = 'active' and ${endColumn} <= clock_timestamp()`
+
 /** Sets `updated_at` as a run does: without it each row gets an audit entry, which is not compared here. */
-const PLAIN_UPDATE = `
-  update app_public.dealer_subscriptions set status = 'expired', updated_at = clock_timestamp()
-  where status = 'active' and end_at <= clock_timestamp()`
+const plainUpdate = (subject: Subject) => `
+  update app_public.${subject.table} set status = 'expired', updated_at = clock_timestamp()
+  where ${isDue(subject)}`
 
 /** Without a recent run, a worker that starts would run a missed one at once, and two runs would share the work. */
-const RECORD_RUN = `
+const RECORD_RUNS = `
   insert into app_private.job_runs (task, finished_at, backend_pid, backend_started_at)
-  values ('expire_subscriptions', clock_timestamp(), 0, clock_timestamp())`
+  select task, clock_timestamp(), 0, clock_timestamp() from unnest('{expire_subscriptions,expire_listings}'::text[]) as task`
 
 /** Locks last until the end of their transaction, so no lock is older than the worker's oldest transaction that writes. */
 const OLDEST_TRANSACTION = `
@@ -57,24 +87,29 @@ const OLDEST_TRANSACTION = `
 type Run = { seconds: number; peak?: number | undefined; cpu: { worker: number; postgres: number } }
 type Watched = DuringJob & { longestLock: number }
 
-export async function expiry(bench: Bench): Promise<Result> {
-  const { cluster, progress } = bench
-  const total = bench.quick ? QUICK : FULL
-  progress.expect(1)
-  const dataset = await copyDataset(cluster, bench.dataset)
-  try {
-    await fillSubscriptions(dataset.database, total, progress)
-    const runs = await interleave<'task' | 'update', Run>(withFewerRounds(bench), {
-      task: () => onCopy(bench, dataset, database => runTask(bench, database)),
-      update: () => onCopy(bench, dataset, database => runUpdate(bench, database)),
-    })
-    progress.step('publications during a run')
-    const during = await onCopy(bench, dataset, database =>
-      runDuringPublications(bench, { ...dataset, database }),
-    )
-    return report(total, runs, during)
-  } finally {
-    await dataset.database.drop()
+function scenarioOf(subject: Subject): Scenario {
+  return async bench => {
+    const { cluster, progress } = bench
+    const total = bench.quick ? QUICK : FULL
+    progress.expect(1)
+    const dataset = await copyDataset(cluster, bench.dataset)
+    try {
+      await subject.fill(dataset, total, progress)
+      const runs = await interleave<'task' | 'update', Run>(withFewerRounds(bench), {
+        task: () => onCopy(bench, dataset, database => runTask(bench, subject, database)),
+        update: () =>
+          onCopy(bench, dataset, ({ superuser }) =>
+            timed(cluster, [], () => superuser.query(plainUpdate(subject))),
+          ),
+      })
+      progress.step('publications during a run')
+      const during = await onCopy(bench, dataset, database =>
+        runDuringPublications(bench, subject, { ...dataset, database }),
+      )
+      return report(subject, total, runs, during)
+    } finally {
+      await dataset.database.drop()
+    }
   }
 }
 
@@ -86,16 +121,12 @@ async function onCopy<Value>(
 ) {
   const { database } = await copyDataset(cluster, dataset)
   try {
-    await database.superuser.query(RECORD_RUN)
+    await database.superuser.query(RECORD_RUNS)
     await database.superuser.query('checkpoint')
     return await work(database)
   } finally {
     await database.drop()
   }
-}
-
-async function runUpdate({ cluster }: Bench, { superuser }: Database): Promise<Run> {
-  return timed(cluster, [], () => superuser.query(PLAIN_UPDATE))
 }
 
 async function timed({ postmaster }: Cluster, worker: number[], work: () => Promise<unknown>): Promise<Run> {
@@ -110,26 +141,30 @@ async function timed({ postmaster }: Cluster, worker: number[], work: () => Prom
 }
 
 /** The job in a worker process, from its request to its end. */
-async function runTask({ cluster }: Bench, database: Database): Promise<Run> {
+async function runTask({ cluster }: Bench, subject: Subject, database: Database): Promise<Run> {
   const worker = await startWorker(cluster, database)
   try {
-    const run = await timed(cluster, [worker.pid], () => expire(database))
+    const run = await timed(cluster, [worker.pid], () => expire(subject, database))
     return { ...run, peak: memoryOf(worker.pid)?.peak }
   } finally {
     await worker.stop()
   }
 }
 
-async function expire(database: Database): Promise<void> {
-  await runJob(database, 'expire_subscriptions')
+async function expire(subject: Subject, database: Database): Promise<void> {
+  await runJob(database, subject.task)
   const { rowCount } = await database.superuser.query(
-    "select from app_public.dealer_subscriptions where status = 'active' and end_at <= clock_timestamp() limit 1",
+    `select from app_public.${subject.table} where ${isDue(subject)} limit 1`,
   )
-  if (rowCount !== 0) throw new Error('the job is done, but subscriptions are still due')
+  if (rowCount !== 0) throw new Error('the job is done, but rows are still due')
 }
 
 /** The same flow of publications before, during and after a run. */
-async function runDuringPublications(bench: Bench, { database, dealers }: Dataset): Promise<Watched> {
+async function runDuringPublications(
+  bench: Bench,
+  subject: Subject,
+  { database, dealers }: Dataset,
+): Promise<Watched> {
   const { cluster } = bench
   const api = await startApi(cluster, database)
   const worker = await startWorker(cluster, database)
@@ -141,7 +176,7 @@ async function runDuringPublications(bench: Bench, { database, dealers }: Datase
         longestLock = Math.max(longestLock, rows[0]?.age ?? 0)
       }, SAMPLE_MS)
       try {
-        await expire(database)
+        await expire(subject, database)
       } finally {
         clearInterval(samples)
       }
@@ -160,7 +195,12 @@ function cpuRow(runs: Run[], rows: number): Row['figures'] {
   return Object.fromEntries(measured.map(part => [part, figure(each(part))]))
 }
 
-function report(total: number, { task, update }: Record<'task' | 'update', Run[]>, during: Watched): Result {
+function report(
+  { task: name, rows: what }: Subject,
+  total: number,
+  { task, update }: Record<'task' | 'update', Run[]>,
+  during: Watched,
+): Result {
   const due = total / 2
   const seconds = (runs: Run[]) => runs.map(run => run.seconds)
   const row = (name: string, runs: Run[]): Row => {
@@ -170,7 +210,7 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
     const cpu = cpuRow(runs, due)
     return { name, figures: { rate, seconds: figure(seconds(runs)), ...cpu, ...memory } }
   }
-  const rows = [row('expire_subscriptions, a worker', task), row('one plain UPDATE', update)]
+  const rows = [row(`${name}, a worker`, task), row('one plain UPDATE', update)]
   const memory = rows[0]?.figures.memory
   const times = ratio(seconds(task), seconds(update))
   const targets: Target[] = [
@@ -189,7 +229,7 @@ function report(total: number, { task, update }: Record<'task' | 'update', Run[]
     targets.splice(2, 0, { name: 'peak memory', measured: memory, bound: 100, sense: 'at most', unit: 'MB' })
   }
   return {
-    title: `${due.toLocaleString('en-US')} due of ${total.toLocaleString('en-US')} subscriptions`,
+    title: `${due.toLocaleString('en-US')} due of ${total.toLocaleString('en-US')} ${what}`,
     tables: [{ columns: COLUMNS, rows }, duringTable(during)],
     targets,
     notes: [

@@ -5,7 +5,7 @@ import { against } from './against.ts'
 import { batch } from './batch.ts'
 import { capacity } from './capacity.ts'
 import { dealer } from './dealer.ts'
-import { expiry } from './expiry.ts'
+import { expiry, listingExpiry } from './expiry.ts'
 import { growth } from './growth.ts'
 import { ledger } from './ledger.ts'
 import { limits } from './limits.ts'
@@ -37,6 +37,7 @@ const scenarios: Record<string, Scenario> = {
   limits,
   overload,
   expiry,
+  'listing-expiry': listingExpiry,
   growth,
   ledger,
   startup,
