@@ -7,8 +7,10 @@ import {
   type GraphQLArgument,
   type GraphQLInputField,
   getNamedType,
+  isEnumType,
   isInputObjectType,
   isObjectType,
+  isRequiredArgument,
 } from 'graphql'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -42,19 +44,29 @@ const places: Place[] = [schema.getQueryType(), schema.getMutationType()].flatMa
   Object.values(root?.getFields() ?? {}).flatMap(({ name, args, type }) => {
     const selection = isObjectType(getNamedType(type)) ? '{ __typename }' : ''
     const operation = root === schema.getMutationType() ? 'mutation' : 'query'
-    return args.flatMap(arg =>
-      pathsOf(arg).map(path => ({
+    return args.flatMap(arg => {
+      const others = args
+        .filter(other => other !== arg && isRequiredArgument(other))
+        .map(other => `, ${filled(other)}`)
+        .join('')
+      return pathsOf(arg).map(path => ({
         shown: [name, ...path].join('.'),
         field: path.at(-1) ?? '',
-        query: (value: string) => `${operation} { ${name}(${literal(path, value)}) ${selection} }`,
+        query: (value: string) => `${operation} { ${name}(${literal(path, value)}${others}) ${selection} }`,
         variable: (value: unknown) => ({
-          query: `${operation} ($${arg.name}: ${arg.type}) { ${name}(${arg.name}: $${arg.name}) ${selection} }`,
+          query: `${operation} ($${arg.name}: ${arg.type}) { ${name}(${arg.name}: $${arg.name}${others}) ${selection} }`,
           variables: nested(path, value),
         }),
-      })),
-    )
+      }))
+    })
   }),
 )
+
+/** An argument with a value that its type allows. */
+function filled({ name, type }: GraphQLArgument): string {
+  const named = getNamedType(type)
+  return `${name}: ${isEnumType(named) ? named.getValues()[0]?.name : JSON.stringify(randomUUID())}`
+}
 
 /** Every argument and input field that can be given a string, also where it is no valid value. */
 function pathsOf({ name, type }: GraphQLArgument | GraphQLInputField, before: string[] = []): string[][] {
