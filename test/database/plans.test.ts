@@ -15,7 +15,7 @@ import {
   single,
 } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
-import { tuplesRead } from '../support/tuplesRead.ts'
+import { stopAutovacuum, tuplesRead } from '../support/tuplesRead.ts'
 
 const ROWS = 3000
 /** More than any of the operations reads of its own rows, and far less than the rows of a dealer. */
@@ -128,6 +128,7 @@ async function grow({ database }: World, rows: number, dealers: string[]): Promi
 async function makeWorld(): Promise<World> {
   const database = await cloneDatabase()
   const { owner } = database
+  await stopAutovacuum(database)
   await makeCountry(owner, { country: 'DE', freeListings: 20 })
   await makeCountry(owner, { country: 'AT' })
   await sellPromotions(owner, 'AT')

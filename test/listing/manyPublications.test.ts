@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/testData.ts'
-import { tuplesRead } from '../support/tuplesRead.ts'
+import { stopAutovacuum, tuplesRead } from '../support/tuplesRead.ts'
 
 /** The free quota counts the dealer's free listings, so a publication may read this many rows more than the first. */
 const FREE_LISTINGS = 10
@@ -18,14 +18,8 @@ let dealers: Record<'free' | 'subscribed' | 'paying', string>
 
 beforeAll(async () => {
   database = await cloneDatabase()
-  const { owner, superuser } = database
-  await superuser.query(
-    `do $$ declare t regclass; begin
-       for t in select oid from pg_class where relkind = 'r' and relnamespace in ('app_public'::regnamespace, 'app_private'::regnamespace) loop
-         execute format('alter table %s set (autovacuum_enabled = off)', t);
-       end loop;
-     end $$`,
-  )
+  const { owner } = database
+  await stopAutovacuum(database)
   await makeCountry(owner, { country: 'DE', freeListings: FREE_LISTINGS })
   await makeCountry(owner, { country: 'AT' })
   userId = await makeUser(owner)

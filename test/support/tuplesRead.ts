@@ -20,3 +20,14 @@ export async function tuplesRead(
   await work()
   return (await total()) - before
 }
+
+/** Keeps autovacuum from the tables: it would change what the planner knows in the middle of a test. */
+export async function stopAutovacuum({ superuser }: TestDatabase): Promise<void> {
+  await superuser.query(
+    `do $$ declare t regclass; begin
+       for t in select oid from pg_class where relkind = 'r' and relnamespace in ('app_public'::regnamespace, 'app_private'::regnamespace) loop
+         execute format('alter table %s set (autovacuum_enabled = off)', t);
+       end loop;
+     end $$`,
+  )
+}
