@@ -999,9 +999,9 @@ alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
 create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_admin;
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_dealer;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_visitor;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
 comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
 comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
@@ -1341,8 +1341,8 @@ create policy all_owner on app_public.listings for all to owner using (true) wit
 create policy select_admin on app_public.listings for select to forecourt_admin using (true);
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at > now()) IS NOT FALSE) AND app_public.is_open_dealer(dealer_id)));
+grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, country, is_premium, is_highlighted) on table app_public.listings to forecourt_visitor;
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot, country, is_premium, is_highlighted) on table app_public.listings to forecourt_dealer;
-grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, holds_slot, country, is_premium, is_highlighted) on table app_public.listings to forecourt_visitor;
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, moderation_reason, moderation_since, holds_slot, country, is_premium, is_highlighted) on table app_public.listings to forecourt_admin;
 comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
 comment on column app_public.listings.country is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
@@ -1899,7 +1899,10 @@ AS $function$
 declare
   v_dealer app_public.dealers;
   v_number integer;
-  v_kept app_public.dealer_subscriptions;
+  v_subscription app_public.dealer_subscriptions;
+  v_open app_public.dealer_subscriptions[];
+  v_kept app_public.dealer_subscriptions[];
+  v_is_kept boolean;
   v_decision app_private.publication_decision;
 begin
   select d.* into v_dealer from app_public.dealers as d where d.id = listing.dealer_id;
@@ -1911,16 +1914,20 @@ begin
     and (action <> 'publication' or exists (
       select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id));
   if listing.holds_slot then
-    -- It keeps its slot and costs nothing, unless more slots are in use than the package includes: its own slot counts as free.
-    select s.* into v_kept
-    from unnest(app_private.open_subscriptions(listing.dealer_id, charge_listing.at)) as s
-    where s.quota_kind = 'concurrent' and s.start_at <= charge_listing.at and charge_listing.at < s.end_at
-      and app_private.count_free_slots(s, charge_listing.at) >= 0;
-    v_kept.included_listing_quota := v_kept.included_listing_quota + 1;
+    foreach v_subscription in array app_private.open_subscriptions(listing.dealer_id, charge_listing.at) loop
+      if v_subscription.quota_kind = 'concurrent' then
+        v_is_kept := v_subscription.start_at <= charge_listing.at and charge_listing.at < v_subscription.end_at
+          and app_private.count_free_slots(v_subscription, charge_listing.at) >= 0;
+        -- Its own slot counts as free.
+        v_subscription.included_listing_quota := v_subscription.included_listing_quota + 1;
+        -- It keeps its slot and costs nothing, unless more slots are in use than the package includes.
+        v_kept := case when v_is_kept then array[v_subscription] else v_kept end;
+      end if;
+      v_open := v_open || v_subscription;
+    end loop;
   end if;
   v_decision := app_private.decide_publication(
-    v_dealer.id, v_dealer.country, charge_listing.at, v_dealer.has_free_quota and v_kept.id is null,
-    case when v_kept.id is not null then array[v_kept] end);
+    v_dealer.id, v_dealer.country, charge_listing.at, v_dealer.has_free_quota and v_kept is null, coalesce(v_kept, v_open));
   if listing.holds_slot and v_decision.takes_slot then
     v_decision.takes_slot := false;
   end if;
@@ -4039,7 +4046,7 @@ BEGIN ATOMIC
              b.external_id,
              (known.payload_hash IS NULL) AS is_new,
                  CASE
-                     WHEN (known.payload_hash <> b.payload_hash) THEN ROW('FC007'::text, NULL::text, '{"field": "idempotencyKey"}'::text, NULL::text)::app_private.refusal
+                     WHEN (known.payload_hash <> b.payload_hash) THEN ROW('FC007'::text, 'This idempotency key was used for another listing. Use a new key for a new listing.'::text, '{"field": "idempotencyKey"}'::text, NULL::text)::app_private.refusal
                      WHEN (known.payload_hash IS NULL) THEN COALESCE(app_private.check_listing(b.title, b.description, b.module, b.price, b.attributes, b.images, b.external_id, NULL::timestamp with time zone, NULL::timestamp with time zone, NULL::timestamp with time zone, NULL::text, NULL::app_public.moderation_reason, NULL::timestamp with time zone),
                      CASE
                          WHEN (NOT b.has_currency) THEN ROW('23503'::text, NULL::text, NULL::text, 'listings_currency_known'::text)::app_private.refusal
@@ -5294,7 +5301,8 @@ begin
   from unnest(create_listings.listings, v_refusals) with ordinality as r
   left join lateral (
     select l from app_public.listings as l
-    where l.dealer_id = create_listings.dealer_id and l.idempotency_key = r.idempotency_key limit 1) as found (listing) on r.sqlstate is null;
+    where l.dealer_id = create_listings.dealer_id and l.idempotency_key = r.idempotency_key limit 1) as found (listing) on r.sqlstate is null
+  order by r.ordinality;
 end
 $function$;
 grant execute on function app_public.create_listings(uuid,app_public.new_listing[]) to forecourt_admin;

@@ -1,5 +1,5 @@
 --! Previous: sha1:fe91697837e8e7c4d2d357aaf1fa52bd84369714
---! Hash: sha1:3bbd079060742f44a085e7809f0594782241ac7f
+--! Hash: sha1:216ca5ede4590d66408b6bac5505c7e9185b599c
 --! Message: slots of dealers
 
 set local lock_timeout to '2s';
@@ -12,7 +12,7 @@ alter table app_public.dealers add column if not exists slots_in_use integer not
 alter table app_public.dealers drop constraint if exists dealers_slots_in_use_not_negative;
 alter table app_public.dealers add constraint dealers_slots_in_use_not_negative check (slots_in_use >= 0) not valid;
 comment on column app_public.dealers.slots_in_use is E'@behavior -attribute:select -attribute:filterBy -attribute:orderBy\nIts pending and active listings that hold a slot.';
-grant select (slots_in_use) on app_public.dealers to forecourt_visitor, forecourt_dealer, forecourt_admin;
+grant select (slots_in_use) on app_public.dealers to forecourt_dealer, forecourt_admin;
 
 -- Every column except slots_in_use: the ledger records the use of a slot.
 create or replace trigger dealers_audited

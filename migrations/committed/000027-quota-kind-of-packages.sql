@@ -1,5 +1,5 @@
---! Previous: sha1:3bbd079060742f44a085e7809f0594782241ac7f
---! Hash: sha1:08ea8a6b8631f3476e1281ce861ee261fa1733b3
+--! Previous: sha1:216ca5ede4590d66408b6bac5505c7e9185b599c
+--! Hash: sha1:f805dd26431246fcb9faf10bacd663a481a69a33
 --! Message: quota kind of packages
 
 set local lock_timeout to '2s';

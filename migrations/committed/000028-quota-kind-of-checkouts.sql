@@ -1,5 +1,5 @@
---! Previous: sha1:08ea8a6b8631f3476e1281ce861ee261fa1733b3
---! Hash: sha1:47ae3575f9d8248e94f5989891d536a14af8f482
+--! Previous: sha1:f805dd26431246fcb9faf10bacd663a481a69a33
+--! Hash: sha1:a62bef6348ae84cf857e058b4c1c2b67c801fce3
 --! Message: quota kind of checkouts
 
 set local lock_timeout to '2s';

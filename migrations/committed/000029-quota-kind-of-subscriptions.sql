@@ -1,10 +1,13 @@
---! Previous: sha1:47ae3575f9d8248e94f5989891d536a14af8f482
---! Hash: sha1:52f36ddfae0d0c7cf52ee45e7a0528454412d42a
+--! Previous: sha1:a62bef6348ae84cf857e058b4c1c2b67c801fce3
+--! Hash: sha1:0b3b751da407886e9e05c56ba0a06e6ceea5429b
 --! Message: quota kind of subscriptions
 
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
+select app_private.lock_tables('app_public.dealer_subscriptions');
+
+-- After the lock, because a new connection waits for a type that is being changed.
 do $$ begin
   alter type app_private.publication_decision add attribute takes_slot boolean;
 exception when duplicate_column then null; end $$;
@@ -14,7 +17,6 @@ do $$ begin
 exception when duplicate_column then null; end $$;
 comment on column app_private.publication_decision.pays_for is 'How many publications in a row it holds for, this one included; null: any number.';
 
-select app_private.lock_tables('app_public.dealer_subscriptions');
 -- Before Postgres 18 a table gets no column with a default while the default of a function's parameter has its row type. So the
 -- function is dropped and made again in this transaction. A publication has locked the table before it calls the function: it ends
 -- before this transaction, or waits for it and then finds the new function.

@@ -1,5 +1,5 @@
---! Previous: sha1:52f36ddfae0d0c7cf52ee45e7a0528454412d42a
---! Hash: sha1:8b1627e066576853ff1f6bb2fe8020fc78ce0365
+--! Previous: sha1:0b3b751da407886e9e05c56ba0a06e6ceea5429b
+--! Hash: sha1:c6fac966b9a0315a9da615803f592763f85b3b62
 --! Message: listings that hold slots
 
 set local lock_timeout to '2s';
@@ -8,7 +8,7 @@ set local statement_timeout to '60s';
 select app_private.lock_tables('app_public.listings');
 alter table app_public.listings add column if not exists holds_slot boolean not null default false;
 comment on column app_public.listings.holds_slot is E'@behavior -attribute:select -attribute:filterBy -attribute:orderBy\nWhether it holds a slot of its dealer: a CONCURRENT quota has paid for it last, and it is pending or active.';
-grant select (holds_slot) on app_public.listings to forecourt_visitor, forecourt_dealer, forecourt_admin;
+grant select (holds_slot) on app_public.listings to forecourt_dealer, forecourt_admin;
 
 --! Included quota/release_slot.sql
 create or replace function app_private.release_slot() returns trigger

@@ -1,5 +1,5 @@
---! Previous: sha1:8b1627e066576853ff1f6bb2fe8020fc78ce0365
---! Hash: sha1:a9faa98831ae5c1f6630914153f0e86bc133fc42
+--! Previous: sha1:c6fac966b9a0315a9da615803f592763f85b3b62
+--! Hash: sha1:34a19091b81d9faf349b9fc93ad34ab02d14800d
 --! Message: index listings that hold slots
 
 --! no-transaction

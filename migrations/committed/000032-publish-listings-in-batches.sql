@@ -1,5 +1,5 @@
---! Previous: sha1:a9faa98831ae5c1f6630914153f0e86bc133fc42
---! Hash: sha1:5837ac7914395a5075dc6cc0f632ce0c5298cf4f
+--! Previous: sha1:34a19091b81d9faf349b9fc93ad34ab02d14800d
+--! Hash: sha1:c9a9d01fe9882a487c5d051517b25fef8bd26bd8
 --! Message: publish listings in batches
 
 set local lock_timeout to '2s';
@@ -416,7 +416,8 @@ begin atomic
     else r.refusal end
   from (
     select b.number, b.external_id, known.payload_hash is null as is_new, case
-      when known.payload_hash <> b.payload_hash then row('FC007', null, '{"field": "idempotencyKey"}', null)::app_private.refusal
+      when known.payload_hash <> b.payload_hash then row(
+        'FC007', 'This idempotency key was used for another listing. Use a new key for a new listing.', '{"field": "idempotencyKey"}', null)::app_private.refusal
       when known.payload_hash is null then coalesce(
         app_private.check_listing(b.title, b.description, b.module, b.price, b.attributes, b.images, b.external_id,
           null, null, null, null, null, null),

@@ -1,5 +1,5 @@
---! Previous: sha1:5837ac7914395a5075dc6cc0f632ce0c5298cf4f
---! Hash: sha1:7c30c868ab7009d32ad3a028de999bd2ff814673
+--! Previous: sha1:c9a9d01fe9882a487c5d051517b25fef8bd26bd8
+--! Hash: sha1:1b538e9a48a844f7866d1fed1bc42a829e5a3c3d
 --! Message: concurrent quotas
 
 set local lock_timeout to '2s';
@@ -262,7 +262,10 @@ as $$
 declare
   v_dealer app_public.dealers;
   v_number integer;
-  v_kept app_public.dealer_subscriptions;
+  v_subscription app_public.dealer_subscriptions;
+  v_open app_public.dealer_subscriptions[];
+  v_kept app_public.dealer_subscriptions[];
+  v_is_kept boolean;
   v_decision app_private.publication_decision;
 begin
   select d.* into v_dealer from app_public.dealers as d where d.id = listing.dealer_id;
@@ -274,16 +277,20 @@ begin
     and (action <> 'publication' or exists (
       select from app_public.listing_consumptions as r where r.dealer_id = lc.dealer_id and r.reverses = lc.id));
   if listing.holds_slot then
-    -- It keeps its slot and costs nothing, unless more slots are in use than the package includes: its own slot counts as free.
-    select s.* into v_kept
-    from unnest(app_private.open_subscriptions(listing.dealer_id, charge_listing.at)) as s
-    where s.quota_kind = 'concurrent' and s.start_at <= charge_listing.at and charge_listing.at < s.end_at
-      and app_private.count_free_slots(s, charge_listing.at) >= 0;
-    v_kept.included_listing_quota := v_kept.included_listing_quota + 1;
+    foreach v_subscription in array app_private.open_subscriptions(listing.dealer_id, charge_listing.at) loop
+      if v_subscription.quota_kind = 'concurrent' then
+        v_is_kept := v_subscription.start_at <= charge_listing.at and charge_listing.at < v_subscription.end_at
+          and app_private.count_free_slots(v_subscription, charge_listing.at) >= 0;
+        -- Its own slot counts as free.
+        v_subscription.included_listing_quota := v_subscription.included_listing_quota + 1;
+        -- It keeps its slot and costs nothing, unless more slots are in use than the package includes.
+        v_kept := case when v_is_kept then array[v_subscription] else v_kept end;
+      end if;
+      v_open := v_open || v_subscription;
+    end loop;
   end if;
   v_decision := app_private.decide_publication(
-    v_dealer.id, v_dealer.country, charge_listing.at, v_dealer.has_free_quota and v_kept.id is null,
-    case when v_kept.id is not null then array[v_kept] end);
+    v_dealer.id, v_dealer.country, charge_listing.at, v_dealer.has_free_quota and v_kept is null, coalesce(v_kept, v_open));
   if listing.holds_slot and v_decision.takes_slot then
     v_decision.takes_slot := false;
   end if;

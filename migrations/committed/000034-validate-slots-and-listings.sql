@@ -1,5 +1,5 @@
---! Previous: sha1:7c30c868ab7009d32ad3a028de999bd2ff814673
---! Hash: sha1:230397d35cf9132fc212cd46d1dfff31e02791e2
+--! Previous: sha1:1b538e9a48a844f7866d1fed1bc42a829e5a3c3d
+--! Hash: sha1:bb1d6d2c30b848b2460eabe7537584fe9d2af504
 --! Message: validate slots and listings
 
 set local lock_timeout to '2s';

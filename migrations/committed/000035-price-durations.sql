@@ -1,5 +1,5 @@
---! Previous: sha1:230397d35cf9132fc212cd46d1dfff31e02791e2
---! Hash: sha1:3f8868620f9d15b7d3843219df0e9824bd52827e
+--! Previous: sha1:bb1d6d2c30b848b2460eabe7537584fe9d2af504
+--! Hash: sha1:4ccd3431e68e52d736115de20e5eeca2ac67b15c
 --! Message: price durations
 
 set local lock_timeout to '2s';

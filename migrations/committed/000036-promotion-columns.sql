@@ -1,5 +1,5 @@
---! Previous: sha1:3f8868620f9d15b7d3843219df0e9824bd52827e
---! Hash: sha1:d668591c9b15bcc3ec5e8ea80921aef05b695614
+--! Previous: sha1:4ccd3431e68e52d736115de20e5eeca2ac67b15c
+--! Hash: sha1:16bd90ab6eb89bf8b8e98573a16870b9147e4fe1
 --! Message: promotion columns
 
 set local lock_timeout to '2s';
@@ -158,7 +158,8 @@ begin
   from unnest(create_listings.listings, v_refusals) with ordinality as r
   left join lateral (
     select l from app_public.listings as l
-    where l.dealer_id = create_listings.dealer_id and l.idempotency_key = r.idempotency_key limit 1) as found (listing) on r.sqlstate is null;
+    where l.dealer_id = create_listings.dealer_id and l.idempotency_key = r.idempotency_key limit 1) as found (listing) on r.sqlstate is null
+  order by r.ordinality;
 end
 $$;
 

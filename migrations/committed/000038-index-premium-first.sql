@@ -1,5 +1,5 @@
---! Previous: sha1:037516574a754ec30cac5201061470aa386b2987
---! Hash: sha1:ff379b4bddb7a7e6b8e9926d7fd90e9c91ec4cd3
+--! Previous: sha1:99692606b66ca6f358cd549ad8b8017d3386249a
+--! Hash: sha1:87dddc69950bdd898530cc47d1523a152e7d5993
 --! Message: index premium first
 
 --! no-transaction

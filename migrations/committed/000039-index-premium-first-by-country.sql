@@ -1,5 +1,5 @@
---! Previous: sha1:ff379b4bddb7a7e6b8e9926d7fd90e9c91ec4cd3
---! Hash: sha1:39dcf4280d82bd11345f409760aefa84fa13ac81
+--! Previous: sha1:87dddc69950bdd898530cc47d1523a152e7d5993
+--! Hash: sha1:0ed0ec7c4b08fab045426acf68e945203a304151
 --! Message: index premium first by country
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:39dcf4280d82bd11345f409760aefa84fa13ac81
---! Hash: sha1:da5f1b12ca4c134372d9047961f8ad165f11c34e
+--! Previous: sha1:0ed0ec7c4b08fab045426acf68e945203a304151
+--! Hash: sha1:67cee49db25c0c65df1fb966513879dbca143a5f
 --! Message: index premium first by module
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:da5f1b12ca4c134372d9047961f8ad165f11c34e
---! Hash: sha1:1dbff03c663142ce5038cadb10d71710c19e9a37
+--! Previous: sha1:67cee49db25c0c65df1fb966513879dbca143a5f
+--! Hash: sha1:be3de44427b012210a5a5bff5d54fe704f1db21a
 --! Message: index ends of promotions
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:1dbff03c663142ce5038cadb10d71710c19e9a37
---! Hash: sha1:59b4e271967d02a54eccdf632094f1965c563245
+--! Previous: sha1:be3de44427b012210a5a5bff5d54fe704f1db21a
+--! Hash: sha1:491ab62627629e0621ae1d3d12559014ed62a0d1
 --! Message: promote listings
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:59b4e271967d02a54eccdf632094f1965c563245
---! Hash: sha1:128fead2538908cd7b8a321af6de8989d5a0f811
+--! Previous: sha1:491ab62627629e0621ae1d3d12559014ed62a0d1
+--! Hash: sha1:7a92a51742a6ddb253960e3f8791ba2bc6f9de9a
 --! Message: require countries of listings
 
 set local lock_timeout to '2s';

@@ -94,6 +94,24 @@ test('a renewal that starts a larger pending subscription keeps the slot of its 
   ])
 })
 
+test.each(['charge', 'block'] as const)(
+  'a renewal starts a pending subscription that includes as many slots as are in use: %s',
+  async overage => {
+    const seller = await slots.makeSlots(3, { overage })
+    const [id = ''] = await slots.makeListings(seller, 3)
+    await slots.endSubscription(seller)
+    await slots.subscribe(seller, { listings: 2, overage })
+    await slots.subscribe(seller, { listings: 3, status: 'pending', overage })
+    await slots.moveEnd(id, '10 days')
+    expect(outcome(await slots.renew(seller, id))).toBe('ACTIVE')
+    expect((await slots.ledger(id))[1]).toBe('renewal subscription_quota 0.00')
+    expect([await statuses(seller), await slots.usage(seller)]).toEqual([
+      ['expired', 'cancelled', 'active'],
+      overage === 'block' ? '3 of 3, none left' : '3 of 3, 0 left',
+    ])
+  },
+)
+
 test('a successor starts with the live listings counted already', async () => {
   const seller = await slots.makeSlots(10)
   await slots.makeListings(seller, 4)

@@ -12,7 +12,11 @@ const ROLES = ['visitor', 'dealer', 'admin', 'authenticator'] as const
 type Role = (typeof ROLES)[number]
 
 /** The rows that a role sees, as a condition in SQL; a role without a condition may not read the table. */
-type Access = Partial<Record<Role, string>> & { columns?: string; adminColumns?: string }
+type Access = Partial<Record<Role, string>> & {
+  columns?: string
+  memberColumns?: string
+  adminColumns?: string
+}
 
 const OWN = { dealer: 'dealer_id = $dealer', admin: 'true' }
 const ALL = { visitor: 'true', dealer: 'true', admin: 'true' }
@@ -32,7 +36,8 @@ const READABLE: Record<string, Access> = {
     visitor: 'false',
     dealer: 'id = $dealer',
     admin: 'true',
-    columns: 'id company_name country dealer_type is_active can_publish created_at updated_at slots_in_use',
+    columns: 'id company_name country dealer_type is_active can_publish created_at updated_at',
+    memberColumns: 'slots_in_use',
   },
   'app_public.free_quota_configs': ALL,
   'app_public.invoice_items': OWN,
@@ -44,7 +49,8 @@ const READABLE: Record<string, Access> = {
     dealer: "status = 'active' or dealer_id = $dealer",
     admin: 'true',
     columns:
-      'dealer_id id status title description module price currency attributes images external_id published_at expires_at rejection_reason created_at updated_at country is_premium is_highlighted holds_slot',
+      'dealer_id id status title description module price currency attributes images external_id published_at expires_at rejection_reason created_at updated_at country is_premium is_highlighted',
+    memberColumns: 'holds_slot',
     adminColumns: 'moderation_reason moderation_since',
   },
   'app_public.moderation_queue': { admin: 'true' },
@@ -149,7 +155,13 @@ async function tried(client: pg.ClientBase, sql: string): Promise<number | strin
 const columnsOf = (role: Role, access: Access = {}, all: string[]): string[] =>
   access.columns === undefined
     ? all
-    : [access.columns, role === 'admin' ? access.adminColumns : undefined].join(' ').split(' ')
+    : [
+        access.columns,
+        MEMBERS.includes(role) ? access.memberColumns : undefined,
+        role === 'admin' ? access.adminColumns : undefined,
+      ]
+        .join(' ')
+        .split(' ')
 
 test.each(ROLES)('a role reads the rows and the columns that are listed, and no others: %s', role =>
   planting(seeded.database, async client => {

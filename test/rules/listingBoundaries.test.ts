@@ -95,7 +95,7 @@ test.each([
 
 test('the metric counts a listing as due exactly from its end on', async () => {
   const due = await withListing(later(90), [APPROVE], client =>
-    single(client, 'select value from app_private.listing_metrics()'),
+    single(client, 'select value from app_private.listing_metrics() where metric = $1', ['listings_due']),
   )
   expect(due).toEqual([0, 1, 1])
 })

@@ -202,10 +202,19 @@ export class Stock {
     // it keeps its slot at no cost while no more slots are in use than the package includes
     if (listing.holdsSlot && slots !== undefined && this.slotsInUse <= slots.listings)
       listing.charges.unshift(slots)
-    else if (this.#charge(listing) === QUOTA_EXCEEDED) return QUOTA_EXCEEDED
+    else if (!this.#chargeWithOwnSlot(listing)) return QUOTA_EXCEEDED
     listing.status = 'ACTIVE'
     listing.isRenewable = false
     return listing.status
+  }
+
+  /** The slot of the listing counts as free. */
+  #chargeWithOwnSlot(listing: Listing): boolean {
+    const { holdsSlot } = listing
+    listing.holdsSlot = false
+    const isCharged = this.#charge(listing) !== QUOTA_EXCEEDED
+    if (!isCharged) listing.holdsSlot = holdsSlot
+    return isCharged
   }
 
   promote(listing: Listing, kind: Kind): Answer {
