@@ -3972,6 +3972,29 @@ end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
 
+CREATE OR REPLACE FUNCTION app_private.require_valid_indexes()
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_statements text;
+begin
+  select string_agg(format('%s index concurrently app_public.%I;', case when c.relname ~ '_cc(new|old)[0-9]*$' then 'drop' else 'reindex' end, c.relname), ' ')
+  into v_statements
+  from pg_index as i
+  join pg_class as c on c.oid = i.indexrelid
+  where c.relnamespace = 'app_public'::regnamespace and not i.indisvalid;
+  if v_statements is not null then
+    raise exception using
+      errcode = '55000',
+      message = 'The build of an index was interrupted. Please run as the owner, then migrate again: ' || v_statements;
+  end if;
+end
+$function$;
+comment on function app_private.require_valid_indexes() is 'For migrations: raises 55000 if an index of app_public is not valid, and names the statements that repair it. An interrupted build leaves such an index, a second `create index if not exists` keeps it, and its migration is then recorded as run.';
+
 CREATE OR REPLACE FUNCTION app_private.restrict_database()
  RETURNS void
  LANGUAGE plpgsql

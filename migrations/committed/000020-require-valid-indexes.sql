@@ -1,13 +1,15 @@
 --! Previous: sha1:3877ca61c9d539e04d6c08149a40bd46e5a0b1ef
---! Hash: sha1:b15d198542f99ccd2b21b53a25158f1dcb279746
+--! Hash: sha1:88ac9fe2c49396942cb65ee1cd51a94e6c703f72
 --! Message: require valid indexes
 
 set local lock_timeout to '2s';
 set local statement_timeout to '60s';
 
--- An interrupted build leaves an index that is not valid, and a second `create index if not exists` keeps it. The next migration drops
--- the only other index that refuses a second publication. A dropped index would not be built again: its migration is recorded as run.
-do $$
+--! Included database/require_valid_indexes.sql
+create or replace function app_private.require_valid_indexes() returns void
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
 declare
   v_statements text;
 begin
@@ -21,4 +23,12 @@ begin
       errcode = '55000',
       message = 'The build of an index was interrupted. Please run as the owner, then migrate again: ' || v_statements;
   end if;
-end $$;
+end
+$$;
+
+comment on function app_private.require_valid_indexes() is 'For migrations: raises 55000 if an index of app_public is not valid, and names the statements that repair it. An interrupted build leaves such an index, a second `create index if not exists` keeps it, and its migration is then recorded as run.';
+--! EndIncluded database/require_valid_indexes.sql
+
+-- The next migration drops the only other index that refuses a second publication. A dropped index would not be built again: its migration
+-- is recorded as run.
+select app_private.require_valid_indexes();

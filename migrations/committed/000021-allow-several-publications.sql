@@ -1,5 +1,5 @@
---! Previous: sha1:b15d198542f99ccd2b21b53a25158f1dcb279746
---! Hash: sha1:4d0543ef189cc88ae1352a5ab9b6aff0fa5c5181
+--! Previous: sha1:88ac9fe2c49396942cb65ee1cd51a94e6c703f72
+--! Hash: sha1:1a838bee5069e38e5703b07b4cae4440d33f9938
 --! Message: allow several publications
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:4d0543ef189cc88ae1352a5ab9b6aff0fa5c5181
---! Hash: sha1:930dc0ccd9dd9b74c9ea62bb4a69afe4115285c4
+--! Previous: sha1:1a838bee5069e38e5703b07b4cae4440d33f9938
+--! Hash: sha1:7d5bf5fd3be15b4bbcff131bedc3b922f32fd6a7
 --! Message: cancel checkouts and quote packages
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:930dc0ccd9dd9b74c9ea62bb4a69afe4115285c4
---! Hash: sha1:e8b3c2290f3d134856b458052aa17fc6620533bf
+--! Previous: sha1:7d5bf5fd3be15b4bbcff131bedc3b922f32fd6a7
+--! Hash: sha1:39cc20f9db4af7245e1a4d5f71105980a42084d3
 --! Message: listing life
 
 set local lock_timeout to '2s';

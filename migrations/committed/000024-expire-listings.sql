@@ -1,5 +1,5 @@
---! Previous: sha1:e8b3c2290f3d134856b458052aa17fc6620533bf
---! Hash: sha1:4ef611a00db372abe656823e5bd588240e86f85c
+--! Previous: sha1:39cc20f9db4af7245e1a4d5f71105980a42084d3
+--! Hash: sha1:50ecf549d8cdfe6c959ae6ce250b9575487f58ac
 --! Message: expire listings
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:4ef611a00db372abe656823e5bd588240e86f85c
---! Hash: sha1:fe91697837e8e7c4d2d357aaf1fa52bd84369714
+--! Previous: sha1:50ecf549d8cdfe6c959ae6ce250b9575487f58ac
+--! Hash: sha1:c8af02d73583d4bd9e80067f33d10a23619a5fe0
 --! Message: validate listing life
 
 set local lock_timeout to '2s';

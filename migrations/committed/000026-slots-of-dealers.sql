@@ -1,5 +1,5 @@
---! Previous: sha1:fe91697837e8e7c4d2d357aaf1fa52bd84369714
---! Hash: sha1:216ca5ede4590d66408b6bac5505c7e9185b599c
+--! Previous: sha1:c8af02d73583d4bd9e80067f33d10a23619a5fe0
+--! Hash: sha1:5714f5f5918a8a63f07c34f81c1a793fe85e9600
 --! Message: slots of dealers
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:216ca5ede4590d66408b6bac5505c7e9185b599c
---! Hash: sha1:f805dd26431246fcb9faf10bacd663a481a69a33
+--! Previous: sha1:5714f5f5918a8a63f07c34f81c1a793fe85e9600
+--! Hash: sha1:43a3aa6ebf8c573bdd88086b61621cf0e0979eea
 --! Message: quota kind of packages
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:f805dd26431246fcb9faf10bacd663a481a69a33
---! Hash: sha1:a62bef6348ae84cf857e058b4c1c2b67c801fce3
+--! Previous: sha1:43a3aa6ebf8c573bdd88086b61621cf0e0979eea
+--! Hash: sha1:1caeff9a962269417ec78970784a6f05ecde1456
 --! Message: quota kind of checkouts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:a62bef6348ae84cf857e058b4c1c2b67c801fce3
---! Hash: sha1:0b3b751da407886e9e05c56ba0a06e6ceea5429b
+--! Previous: sha1:1caeff9a962269417ec78970784a6f05ecde1456
+--! Hash: sha1:58490e21da891dd7fb75cb8f5e0ce97845beb7d9
 --! Message: quota kind of subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:0b3b751da407886e9e05c56ba0a06e6ceea5429b
---! Hash: sha1:c6fac966b9a0315a9da615803f592763f85b3b62
+--! Previous: sha1:58490e21da891dd7fb75cb8f5e0ce97845beb7d9
+--! Hash: sha1:e4ebc1723f7f9159e5d94ef6ca20c77ce6565e1f
 --! Message: listings that hold slots
 
 set local lock_timeout to '2s';

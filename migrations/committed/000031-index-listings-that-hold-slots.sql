@@ -1,5 +1,5 @@
---! Previous: sha1:c6fac966b9a0315a9da615803f592763f85b3b62
---! Hash: sha1:34a19091b81d9faf349b9fc93ad34ab02d14800d
+--! Previous: sha1:e4ebc1723f7f9159e5d94ef6ca20c77ce6565e1f
+--! Hash: sha1:b967b2ebd8634707040b5c4cd7b564cac8cb69ef
 --! Message: index listings that hold slots
 
 --! no-transaction

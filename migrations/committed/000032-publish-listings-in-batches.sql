@@ -1,5 +1,5 @@
---! Previous: sha1:34a19091b81d9faf349b9fc93ad34ab02d14800d
---! Hash: sha1:c9a9d01fe9882a487c5d051517b25fef8bd26bd8
+--! Previous: sha1:b967b2ebd8634707040b5c4cd7b564cac8cb69ef
+--! Hash: sha1:dd5236134711097ff5002828f084f9d32afffdc0
 --! Message: publish listings in batches
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c9a9d01fe9882a487c5d051517b25fef8bd26bd8
---! Hash: sha1:1b538e9a48a844f7866d1fed1bc42a829e5a3c3d
+--! Previous: sha1:dd5236134711097ff5002828f084f9d32afffdc0
+--! Hash: sha1:df54a33548dce5f68ce1ed59c25447d43150b49b
 --! Message: concurrent quotas
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:1b538e9a48a844f7866d1fed1bc42a829e5a3c3d
---! Hash: sha1:bb1d6d2c30b848b2460eabe7537584fe9d2af504
+--! Previous: sha1:df54a33548dce5f68ce1ed59c25447d43150b49b
+--! Hash: sha1:f9798e9c2a479040b25c3929446884633c74c152
 --! Message: validate slots and listings
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:bb1d6d2c30b848b2460eabe7537584fe9d2af504
---! Hash: sha1:4ccd3431e68e52d736115de20e5eeca2ac67b15c
+--! Previous: sha1:f9798e9c2a479040b25c3929446884633c74c152
+--! Hash: sha1:9561e1568fa88ac7384fe7be0732e1f157ee9d0f
 --! Message: price durations
 
 set local lock_timeout to '2s';

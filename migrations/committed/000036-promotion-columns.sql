@@ -1,5 +1,5 @@
---! Previous: sha1:4ccd3431e68e52d736115de20e5eeca2ac67b15c
---! Hash: sha1:16bd90ab6eb89bf8b8e98573a16870b9147e4fe1
+--! Previous: sha1:9561e1568fa88ac7384fe7be0732e1f157ee9d0f
+--! Hash: sha1:45184b9a4e1a4fa9d25297151d6097a64c6501f8
 --! Message: promotion columns
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:16bd90ab6eb89bf8b8e98573a16870b9147e4fe1
---! Hash: sha1:99692606b66ca6f358cd549ad8b8017d3386249a
+--! Previous: sha1:45184b9a4e1a4fa9d25297151d6097a64c6501f8
+--! Hash: sha1:fbd1c329174713a703f9c36c48b1e266d488487c
 --! Message: fill countries of listings
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:99692606b66ca6f358cd549ad8b8017d3386249a
---! Hash: sha1:87dddc69950bdd898530cc47d1523a152e7d5993
+--! Previous: sha1:fbd1c329174713a703f9c36c48b1e266d488487c
+--! Hash: sha1:6a874013c525f882aea0f7f92e19d837f8a01a8e
 --! Message: index premium first
 
 --! no-transaction

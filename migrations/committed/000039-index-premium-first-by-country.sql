@@ -1,5 +1,5 @@
---! Previous: sha1:87dddc69950bdd898530cc47d1523a152e7d5993
---! Hash: sha1:0ed0ec7c4b08fab045426acf68e945203a304151
+--! Previous: sha1:6a874013c525f882aea0f7f92e19d837f8a01a8e
+--! Hash: sha1:4b2c8dd86d7615cc2d1139df9d28c7b0c0ce3376
 --! Message: index premium first by country
 
 --! no-transaction

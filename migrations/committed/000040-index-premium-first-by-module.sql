@@ -1,5 +1,5 @@
---! Previous: sha1:0ed0ec7c4b08fab045426acf68e945203a304151
---! Hash: sha1:67cee49db25c0c65df1fb966513879dbca143a5f
+--! Previous: sha1:4b2c8dd86d7615cc2d1139df9d28c7b0c0ce3376
+--! Hash: sha1:6a9e5a3da8d3732bc07cf917e629bb71cec23546
 --! Message: index premium first by module
 
 --! no-transaction

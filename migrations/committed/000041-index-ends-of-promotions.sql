@@ -1,5 +1,5 @@
---! Previous: sha1:67cee49db25c0c65df1fb966513879dbca143a5f
---! Hash: sha1:be3de44427b012210a5a5bff5d54fe704f1db21a
+--! Previous: sha1:6a9e5a3da8d3732bc07cf917e629bb71cec23546
+--! Hash: sha1:bb35694ee4bb3833467b901e669bd7c0d2fde9af
 --! Message: index ends of promotions
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:be3de44427b012210a5a5bff5d54fe704f1db21a
---! Hash: sha1:491ab62627629e0621ae1d3d12559014ed62a0d1
+--! Previous: sha1:bb35694ee4bb3833467b901e669bd7c0d2fde9af
+--! Hash: sha1:ece32da81046a586df53ef828962f1c51f968205
 --! Message: promote listings
 
 set local lock_timeout to '2s';

@@ -1,10 +1,13 @@
---! Previous: sha1:491ab62627629e0621ae1d3d12559014ed62a0d1
---! Hash: sha1:7a92a51742a6ddb253960e3f8791ba2bc6f9de9a
+--! Previous: sha1:ece32da81046a586df53ef828962f1c51f968205
+--! Hash: sha1:2aec503e1d760ce4d2a62fb2ea5fc1327cf7c7b9
 --! Message: require countries of listings
 
 set local lock_timeout to '2s';
 -- It reads every row of listings, and blocks nobody.
 set local statement_timeout to '1h';
+
+-- The indexes that were built since the last call.
+select app_private.require_valid_indexes();
 
 alter table app_public.listings validate constraint listings_country_filled;
 -- The constraint proves it, so that nothing is read again. Inserts then need neither the constraint nor the trigger.

@@ -33,16 +33,19 @@ test('a migration that waits for a lock lets the requests behind it pass, and th
     expect(rows.map(({ name }) => name)).toEqual(['app_public.invoice_items', 'app_public.listings'])
   }))
 
-test('a migration stops before it drops the unique index whose successor is not valid', () =>
+test.each([
+  ['-require-valid-indexes.sql', 'ux_listing_consumptions_number'],
+  ['-require-countries-of-listings.sql', 'ix_listings_active_is_premium_expression_id'],
+])('the migration %s stops where the build of %s was interrupted', (ending, index) =>
   rolledBack(database, async client => {
     const committed = join(migrationsFolder, 'committed')
-    const file = readdirSync(committed).find(name => name.endsWith('-require-valid-indexes.sql')) as string
-    const sql = readFileSync(join(committed, file), 'utf8')
-    await client.query(sql)
+    const file = readdirSync(committed).find(name => name.endsWith(ending)) as string
+    await client.query('select app_private.require_valid_indexes()')
     await client.query(
       `reset role;
-       update pg_index set indisvalid = false where indexrelid = 'app_public.ux_listing_consumptions_number'::regclass`,
+       update pg_index set indisvalid = false where indexrelid = 'app_public.${index}'::regclass`,
     )
     await become(client, 'owner')
-    expect(await refusal(client, sql)).toBe('55000')
-  }))
+    expect(await refusal(client, readFileSync(join(committed, file), 'utf8'))).toBe('55000')
+  }),
+)
