@@ -144,7 +144,7 @@ create type app_public.consumption_source as enum (
   'subscription_quota',
   'paid_extra'
 );
-comment on type app_public.consumption_source is 'What paid for a listing: the free quota, the quota of a subscription, or a price.';
+comment on type app_public.consumption_source is 'What paid for a listing or a promotion: the free quota, the quota of a subscription, or a price.';
 
 create type app_public.dealer_role as enum (
   'owner',
@@ -164,7 +164,7 @@ create type app_public.invoice_kind as enum (
   'package',
   'monthly'
 );
-comment on type app_public.invoice_kind is 'package: a purchase. monthly: a month''s listings beyond the quotas.';
+comment on type app_public.invoice_kind is 'package: a purchase. monthly: what a dealer was charged and given back in a month beyond the quotas: listings, renewals and promotions.';
 
 create type app_public.invoice_status as enum (
   'draft',
@@ -227,7 +227,7 @@ create type app_public.listing_status as enum (
   'sold',
   'expired'
 );
-comment on type app_public.listing_status is 'pending: published, waiting for moderation. active: visible to everybody.';
+comment on type app_public.listing_status is 'pending: waits for moderation. active: visible to everybody until its end. rejected: refused or taken down by an admin. withdrawn and sold: ended by the dealer. expired: its time is over.';
 
 create type app_public.moderation as enum (
   'before',
@@ -1347,13 +1347,13 @@ grant select (dealer_id, id, status, title, description, module, price, currency
 comment on column app_public.listings.attributes is 'An object whose content the client chooses.';
 comment on column app_public.listings.country is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 The country of the dealer when the listing was created. A copy, so that one index serves the country and the order of a page.';
-comment on column app_public.listings.created_at is 'When the listing was published.';
+comment on column app_public.listings.created_at is 'When the listing was created.';
 comment on column app_public.listings.created_by is 'The user who published it.';
 comment on column app_public.listings.currency is '@behavior +attribute:filterBy
 The currency of the price, ISO 4217.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
 comment on column app_public.listings.description is 'At most 10,000 characters.';
-comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public; null until it is active.';
+comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public. Null until it is active, and for listings that were active before release 0.3.';
 comment on column app_public.listings.external_id is '@behavior +attribute:filterBy
 Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
 comment on column app_public.listings.highlighted_until is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
@@ -1376,7 +1376,7 @@ comment on column app_public.listings.payload_hash is 'SHA-256 of the input. It 
 comment on column app_public.listings.premium_until is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 The end of the last premium placement; null unless is_premium.';
 comment on column app_public.listings.price is 'The price that the dealer asks for the item. It has no influence on any fee.';
-comment on column app_public.listings.published_at is 'When it became active; null: it never was.';
+comment on column app_public.listings.published_at is 'When it became active. Null: it never was, or it was active before release 0.3.';
 comment on column app_public.listings.rejected_at is 'When it was rejected; null unless it is.';
 comment on column app_public.listings.rejection_reason is 'Why it was rejected; null unless it is.';
 comment on column app_public.listings.status is 'Its step from publication to removal.';
@@ -1390,7 +1390,7 @@ comment on constraint listings_dealer on app_public.listings is '@forwardBehavio
 comment on index app_public.ux_listings_external_id is '@field externalId
 Another pending or active listing of this dealer has this reference. Please change one of them.';
 comment on table app_public.listings is '@behavior +query:resource:connection
-A vehicle or other item that a dealer offers. Each listing has exactly one publication in the ledger.';
+A vehicle or other item that a dealer offers. The ledger has at most one publication of it that was not given back.';
 
 create table app_public.price_configs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -2321,7 +2321,7 @@ begin
   return v_decision;
 end
 $function$;
-comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. `pays_for` says how many publications in a row it holds for. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid,text,timestamp with time zone,boolean,app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, and neither does its reversal, even if only the reversal lies in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. `pays_for` says how many publications in a row it holds for. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_purchase(dealer app_public.dealers, package_id uuid, at timestamp with time zone)
  RETURNS app_private.purchase_decision
@@ -2743,7 +2743,7 @@ begin
   return v_listing;
 end
 $function$;
-comment on function app_private.find_listing(uuid) is 'The listing with this id, without a lock and whoever asks. Raises FC004 if there is none.';
+comment on function app_private.find_listing(uuid) is 'The listing with this id. Takes no lock and does not check the caller. Raises FC004 if there is none.';
 
 CREATE OR REPLACE FUNCTION app_private.find_package(package_id uuid, country text)
  RETURNS app_public.dealer_packages
@@ -3639,7 +3639,7 @@ begin
     detail = refusal.detail;
 end
 $function$;
-comment on function app_private.refuse_listing(app_private.refusal) is 'Raises the refusal of a row of listings. Null without a refusal: then the CHECK that calls it passes, and does not even call it.';
+comment on function app_private.refuse_listing(app_private.refusal) is 'Raises the refusal of a row of listings. The function is STRICT: without a refusal Postgres does not run it, the result is null, and the CHECK passes.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_listing_status(status app_public.listing_status, sentence text)
  RETURNS void
@@ -3665,7 +3665,7 @@ AS $function$
 begin
   raise exception using
     errcode = 'FC009',
-    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package. If yours counts live listings, you can also take one down.',
+    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package. If yours counts live listings, you can also withdraw one.',
     detail = jsonb_build_object('country', refuse_overage.country, 'segment', 'DEALER')::text;
 end
 $function$;
@@ -4105,7 +4105,7 @@ BEGIN ATOMIC
                   LIMIT 1) live(is_live) ON (true))
           OFFSET 0) r;
 END;
-comment on function app_private.review_listings(uuid,app_public.new_listing[]) is 'Which listings of a batch are new and break no rule of their own (fits), and why one is refused: by what its key was used for, by the rules of a listing, or by its currency or reference, as the constraints of the table would refuse it. Of several that fit and have the same reference, only the first is not refused. The caller holds the dealer''s lock.';
+comment on function app_private.review_listings(uuid,app_public.new_listing[]) is 'Reviews the listings of a batch. `fits`: it is new and breaks no rule of its own. `refusal`: its key was used with other input, it breaks a rule, or its currency or reference would break a constraint. Of several that fit with the same reference, only the first is not refused. The caller holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.row_refusal(rule text, message text, field text DEFAULT NULL::text)
  RETURNS app_private.refusal
@@ -4450,7 +4450,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.take_slots(uuid,uuid,integer,timestamp with time zone) is 'Counts more listings that hold a slot of a CONCURRENT subscription. If they take slots of listings that have ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found as many free slots with count_free_slots, and holds the dealer''s lock.';
+comment on function app_private.take_slots(uuid,uuid,integer,timestamp with time zone) is 'Adds to the slots in use of a dealer. If they take slots of listings that have ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found as many free slots with count_free_slots, and holds the dealer''s lock.';
 
 CREATE OR REPLACE FUNCTION app_private.time_ordered_uuid()
  RETURNS uuid
@@ -6036,4 +6036,4 @@ grant execute on function app_public.withdraw_listing(uuid) to forecourt_admin;
 grant execute on function app_public.withdraw_listing(uuid) to forecourt_dealer;
 comment on function app_public.withdraw_listing(uuid) is '@behavior +mutationField
 @resultFieldName listing
-Takes a pending or active listing of one of the caller''s dealers down for good. Nothing is given back. A second call changes nothing.';
+Withdraws a pending or active listing of one of the caller''s dealers for good. Nothing is given back. A second call changes nothing.';

@@ -1,5 +1,5 @@
 --! Previous: sha1:c006b896e4670c082b037ca4a7db7c06c6f39125
---! Hash: sha1:0274e46c644a6837df7deac4c3459c40263c916f
+--! Hash: sha1:e51415b1ad1a1842b2f452f2c6d5f529f00482e2
 --! Message: listing columns
 
 set local lock_timeout to '2s';
@@ -29,8 +29,8 @@ alter table app_public.listings
   add column if not exists moderation_since timestamptz;
 comment on column app_public.listings.external_id is 'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
 comment on column app_public.listings.listing_days is 'How long it is shown, in days of 24 hours: the setting of the country when it was created.';
-comment on column app_public.listings.published_at is 'When it became active; null: it never was.';
-comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public; null until it is active.';
+comment on column app_public.listings.published_at is 'When it became active. Null: it never was, or it was active before release 0.3.';
+comment on column app_public.listings.expires_at is 'From this moment on it is not shown to the public. Null until it is active, and for listings that were active before release 0.3.';
 comment on column app_public.listings.rejected_at is 'When it was rejected; null unless it is.';
 comment on column app_public.listings.rejection_reason is 'Why it was rejected; null unless it is.';
 comment on column app_public.listings.moderation_reason is E'@behavior -attribute:select -attribute:filterBy -attribute:orderBy\nWhy it stands in the moderation queue. Null: it does not, or it has been pending since before release 0.3.';

@@ -1,5 +1,5 @@
---! Previous: sha1:0274e46c644a6837df7deac4c3459c40263c916f
---! Hash: sha1:d5ec078b5c322c7f20598bd70c46cad5370e9ed4
+--! Previous: sha1:e51415b1ad1a1842b2f452f2c6d5f529f00482e2
+--! Hash: sha1:0a7c4a34e6ee1a4b843bba3c98c4e12d44ce9131
 --! Message: index external ids of listings
 
 --! no-transaction

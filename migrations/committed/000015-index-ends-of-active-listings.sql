@@ -1,5 +1,5 @@
---! Previous: sha1:d5ec078b5c322c7f20598bd70c46cad5370e9ed4
---! Hash: sha1:7d6f6344368218bed34bda175af3cd5ca0f82673
+--! Previous: sha1:0a7c4a34e6ee1a4b843bba3c98c4e12d44ce9131
+--! Hash: sha1:0d99550e90bd9ad57df2a97abeb148f9a7ebbbde
 --! Message: index ends of active listings
 
 --! no-transaction

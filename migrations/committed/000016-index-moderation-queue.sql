@@ -1,5 +1,5 @@
---! Previous: sha1:7d6f6344368218bed34bda175af3cd5ca0f82673
---! Hash: sha1:45cd9c412983cfec8a8c660677705005718f09aa
+--! Previous: sha1:0d99550e90bd9ad57df2a97abeb148f9a7ebbbde
+--! Hash: sha1:d0ed8b772f82aaad63e2950f2f9d80d8d27eb661
 --! Message: index moderation queue
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:45cd9c412983cfec8a8c660677705005718f09aa
---! Hash: sha1:52565d52a08ff171e396b53d4ffe1cf1874dd383
+--! Previous: sha1:d0ed8b772f82aaad63e2950f2f9d80d8d27eb661
+--! Hash: sha1:3e61346c618741fbf9e8bb006c019711d803703b
 --! Message: number ledger rows of listings
 
 --! no-transaction

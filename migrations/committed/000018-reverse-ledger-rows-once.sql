@@ -1,5 +1,5 @@
---! Previous: sha1:52565d52a08ff171e396b53d4ffe1cf1874dd383
---! Hash: sha1:0a4eaa668e1f2cb9e1140a7c28a712e6581f6f7c
+--! Previous: sha1:3e61346c618741fbf9e8bb006c019711d803703b
+--! Hash: sha1:5e31117f1eb3071f0b83d46218cf970068113c92
 --! Message: reverse ledger rows once
 
 --! no-transaction

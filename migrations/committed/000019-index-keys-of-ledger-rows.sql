@@ -1,5 +1,5 @@
---! Previous: sha1:0a4eaa668e1f2cb9e1140a7c28a712e6581f6f7c
---! Hash: sha1:3877ca61c9d539e04d6c08149a40bd46e5a0b1ef
+--! Previous: sha1:5e31117f1eb3071f0b83d46218cf970068113c92
+--! Hash: sha1:de6fbf8613c8e8d5350b160310f111f54c0a8c32
 --! Message: index keys of ledger rows
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:3877ca61c9d539e04d6c08149a40bd46e5a0b1ef
---! Hash: sha1:88ac9fe2c49396942cb65ee1cd51a94e6c703f72
+--! Previous: sha1:de6fbf8613c8e8d5350b160310f111f54c0a8c32
+--! Hash: sha1:e107ee0e2ed464648bf1831488747b4eb504993a
 --! Message: require valid indexes
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:88ac9fe2c49396942cb65ee1cd51a94e6c703f72
---! Hash: sha1:1a838bee5069e38e5703b07b4cae4440d33f9938
+--! Previous: sha1:e107ee0e2ed464648bf1831488747b4eb504993a
+--! Hash: sha1:9c6bfe7dc817233be3e53c358c11b4e61c46de35
 --! Message: allow several publications
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:1a838bee5069e38e5703b07b4cae4440d33f9938
---! Hash: sha1:7d5bf5fd3be15b4bbcff131bedc3b922f32fd6a7
+--! Previous: sha1:9c6bfe7dc817233be3e53c358c11b4e61c46de35
+--! Hash: sha1:f75cb644396835342bdb4f732932021124ef27fe
 --! Message: cancel checkouts and quote packages
 
 set local lock_timeout to '2s';

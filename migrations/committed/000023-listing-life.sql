@@ -1,5 +1,5 @@
---! Previous: sha1:7d5bf5fd3be15b4bbcff131bedc3b922f32fd6a7
---! Hash: sha1:39cc20f9db4af7245e1a4d5f71105980a42084d3
+--! Previous: sha1:f75cb644396835342bdb4f732932021124ef27fe
+--! Hash: sha1:1796720f596e2b6fee1d3af35f268a23688d6dd4
 --! Message: listing life
 
 set local lock_timeout to '2s';
@@ -787,7 +787,7 @@ begin
 end
 $$;
 
-comment on function app_public.withdraw_listing(uuid) is E'@behavior +mutationField\n@resultFieldName listing\nTakes a pending or active listing of one of the caller''s dealers down for good. Nothing is given back. A second call changes nothing.';
+comment on function app_public.withdraw_listing(uuid) is E'@behavior +mutationField\n@resultFieldName listing\nWithdraws a pending or active listing of one of the caller''s dealers for good. Nothing is given back. A second call changes nothing.';
 
 grant execute on function app_public.withdraw_listing(uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded listing/withdraw_listing.sql

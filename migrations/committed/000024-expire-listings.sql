@@ -1,5 +1,5 @@
---! Previous: sha1:39cc20f9db4af7245e1a4d5f71105980a42084d3
---! Hash: sha1:50ecf549d8cdfe6c959ae6ce250b9575487f58ac
+--! Previous: sha1:1796720f596e2b6fee1d3af35f268a23688d6dd4
+--! Hash: sha1:8e295e424cc3c0bc1e19770e01625931e793a296
 --! Message: expire listings
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:50ecf549d8cdfe6c959ae6ce250b9575487f58ac
---! Hash: sha1:c8af02d73583d4bd9e80067f33d10a23619a5fe0
+--! Previous: sha1:8e295e424cc3c0bc1e19770e01625931e793a296
+--! Hash: sha1:2329d012c04baf4611127232cc0c79729c3104a5
 --! Message: validate listing life
 
 set local lock_timeout to '2s';

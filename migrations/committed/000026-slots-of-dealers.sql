@@ -1,5 +1,5 @@
---! Previous: sha1:c8af02d73583d4bd9e80067f33d10a23619a5fe0
---! Hash: sha1:5714f5f5918a8a63f07c34f81c1a793fe85e9600
+--! Previous: sha1:2329d012c04baf4611127232cc0c79729c3104a5
+--! Hash: sha1:bce6bcbbb7de832523afe2fd5b4b50f81bbb7752
 --! Message: slots of dealers
 
 set local lock_timeout to '2s';

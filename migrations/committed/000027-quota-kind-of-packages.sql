@@ -1,5 +1,5 @@
---! Previous: sha1:5714f5f5918a8a63f07c34f81c1a793fe85e9600
---! Hash: sha1:43a3aa6ebf8c573bdd88086b61621cf0e0979eea
+--! Previous: sha1:bce6bcbbb7de832523afe2fd5b4b50f81bbb7752
+--! Hash: sha1:efb9b7cf1787b97d3827ee8cb11efc713e80b13d
 --! Message: quota kind of packages
 
 set local lock_timeout to '2s';

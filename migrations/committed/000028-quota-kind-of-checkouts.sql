@@ -1,5 +1,5 @@
---! Previous: sha1:43a3aa6ebf8c573bdd88086b61621cf0e0979eea
---! Hash: sha1:1caeff9a962269417ec78970784a6f05ecde1456
+--! Previous: sha1:efb9b7cf1787b97d3827ee8cb11efc713e80b13d
+--! Hash: sha1:7d43334f497593b74a9c7f5befa46bef77eeb5b2
 --! Message: quota kind of checkouts
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:1caeff9a962269417ec78970784a6f05ecde1456
---! Hash: sha1:58490e21da891dd7fb75cb8f5e0ce97845beb7d9
+--! Previous: sha1:7d43334f497593b74a9c7f5befa46bef77eeb5b2
+--! Hash: sha1:dc055b71b9b5cffff159008bfa423bc4d72d4ebc
 --! Message: quota kind of subscriptions
 
 set local lock_timeout to '2s';
@@ -124,7 +124,7 @@ begin
 end
 $$;
 
-comment on function app_private.decide_publication(uuid, text, timestamptz, boolean, app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, nor does its reversal, also where only the reversal is in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. `pays_for` says how many publications in a row it holds for. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
+comment on function app_private.decide_publication(uuid, text, timestamptz, boolean, app_public.dealer_subscriptions[]) is 'Decides what pays for a dealer''s next publication or renewal at a moment: the pricing gate, then free quota, subscription, price. A free row that was given back does not count, and neither does its reversal, even if only the reversal lies in the period. Of the subscriptions that run, cancelled ones included, the one that ends first is used first; a CONCURRENT one has as many listings left as it has free slots. `pays_for` says how many publications in a row it holds for. If no running subscription has quota left, it decides as if the oldest pending one with quota had been started. Quotes and charges both use it; a charge is exact because its caller holds the dealer''s locks and passes the subscriptions that it has locked (null: they are read). Raises FC005 and FC006 for missing or ambiguous configuration, FC009 if the package forbids overage.';
 --! EndIncluded quota/decide_publication.sql
 
 --! Included subscription/enforce_subscription_state.sql

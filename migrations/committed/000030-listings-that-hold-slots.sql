@@ -1,5 +1,5 @@
---! Previous: sha1:58490e21da891dd7fb75cb8f5e0ce97845beb7d9
---! Hash: sha1:e4ebc1723f7f9159e5d94ef6ca20c77ce6565e1f
+--! Previous: sha1:dc055b71b9b5cffff159008bfa423bc4d72d4ebc
+--! Hash: sha1:199f8c3c25211953dd8e633e2a2b7971140592a9
 --! Message: listings that hold slots
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:e4ebc1723f7f9159e5d94ef6ca20c77ce6565e1f
---! Hash: sha1:b967b2ebd8634707040b5c4cd7b564cac8cb69ef
+--! Previous: sha1:199f8c3c25211953dd8e633e2a2b7971140592a9
+--! Hash: sha1:6f9d116c0d2db6c04c652a13bb4f492565947e8c
 --! Message: index listings that hold slots
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:b967b2ebd8634707040b5c4cd7b564cac8cb69ef
---! Hash: sha1:dd5236134711097ff5002828f084f9d32afffdc0
+--! Previous: sha1:6f9d116c0d2db6c04c652a13bb4f492565947e8c
+--! Hash: sha1:10eae8de044f07be21344630b5741a74fb6f4fb3
 --! Message: publish listings in batches
 
 set local lock_timeout to '2s';
@@ -72,7 +72,7 @@ begin
 end
 $$;
 
-comment on function app_private.refuse_listing(app_private.refusal) is 'Raises the refusal of a row of listings. Null without a refusal: then the CHECK that calls it passes, and does not even call it.';
+comment on function app_private.refuse_listing(app_private.refusal) is 'Raises the refusal of a row of listings. The function is STRICT: without a refusal Postgres does not run it, the result is null, and the CHECK passes.';
 --! EndIncluded listing/refuse_listing.sql
 --! Included listing/read_listings.sql
 create or replace function app_private.read_listings(listings app_public.new_listing[]) returns table (
@@ -121,7 +121,7 @@ begin
 end
 $$;
 
-comment on function app_private.take_slots(uuid, uuid, integer, timestamptz) is 'Counts more listings that hold a slot of a CONCURRENT subscription. If they take slots of listings that have ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found as many free slots with count_free_slots, and holds the dealer''s lock.';
+comment on function app_private.take_slots(uuid, uuid, integer, timestamptz) is 'Adds to the slots in use of a dealer. If they take slots of listings that have ended, it expires the ended listings of the dealer that hold slots, at most 100. The caller has found as many free slots with count_free_slots, and holds the dealer''s lock.';
 --! EndIncluded quota/take_slots.sql
 --! Included listing/record_consumption.sql
 create or replace function app_private.record_consumption(
@@ -439,7 +439,7 @@ begin atomic
     offset 0) as r;
 end;
 
-comment on function app_private.review_listings(uuid, app_public.new_listing[]) is 'Which listings of a batch are new and break no rule of their own (fits), and why one is refused: by what its key was used for, by the rules of a listing, or by its currency or reference, as the constraints of the table would refuse it. Of several that fit and have the same reference, only the first is not refused. The caller holds the dealer''s lock.';
+comment on function app_private.review_listings(uuid, app_public.new_listing[]) is 'Reviews the listings of a batch. `fits`: it is new and breaks no rule of its own. `refusal`: its key was used with other input, it breaks a rule, or its currency or reference would break a constraint. Of several that fit with the same reference, only the first is not refused. The caller holds the dealer''s lock.';
 --! EndIncluded listing/review_listings.sql
 --! Included listing/create_listings.sql
 create or replace function app_public.create_listings(dealer_id uuid, listings app_public.new_listing[])

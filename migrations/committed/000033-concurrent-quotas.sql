@@ -1,5 +1,5 @@
---! Previous: sha1:dd5236134711097ff5002828f084f9d32afffdc0
---! Hash: sha1:df54a33548dce5f68ce1ed59c25447d43150b49b
+--! Previous: sha1:10eae8de044f07be21344630b5741a74fb6f4fb3
+--! Hash: sha1:47d4a4f7b854d6812d9754ca05841f02d7555439
 --! Message: concurrent quotas
 
 set local lock_timeout to '2s';
@@ -197,7 +197,7 @@ as $$
 begin
   raise exception using
     errcode = 'FC009',
-    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package. If yours counts live listings, you can also take one down.',
+    message = 'The listing quota of your package is used up, and the package allows no further listings. Please buy another package. If yours counts live listings, you can also withdraw one.',
     detail = jsonb_build_object('country', refuse_overage.country, 'segment', 'DEALER')::text;
 end
 $$;

@@ -1,5 +1,5 @@
---! Previous: sha1:df54a33548dce5f68ce1ed59c25447d43150b49b
---! Hash: sha1:f9798e9c2a479040b25c3929446884633c74c152
+--! Previous: sha1:47d4a4f7b854d6812d9754ca05841f02d7555439
+--! Hash: sha1:2730ded7c3e14e251924dcdf1b4b933303886a88
 --! Message: validate slots and listings
 
 set local lock_timeout to '2s';

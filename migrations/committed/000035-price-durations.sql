@@ -1,5 +1,5 @@
---! Previous: sha1:f9798e9c2a479040b25c3929446884633c74c152
---! Hash: sha1:9561e1568fa88ac7384fe7be0732e1f157ee9d0f
+--! Previous: sha1:2730ded7c3e14e251924dcdf1b4b933303886a88
+--! Hash: sha1:2cdbb143293f366c83201a5c6d49ba6ba7e12199
 --! Message: price durations
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:9561e1568fa88ac7384fe7be0732e1f157ee9d0f
---! Hash: sha1:45184b9a4e1a4fa9d25297151d6097a64c6501f8
+--! Previous: sha1:2cdbb143293f366c83201a5c6d49ba6ba7e12199
+--! Hash: sha1:1526e35166f337f8f411bfd3c6be517a88e0acf5
 --! Message: promotion columns
 
 set local lock_timeout to '2s';

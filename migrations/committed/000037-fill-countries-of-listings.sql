@@ -1,5 +1,5 @@
---! Previous: sha1:45184b9a4e1a4fa9d25297151d6097a64c6501f8
---! Hash: sha1:fbd1c329174713a703f9c36c48b1e266d488487c
+--! Previous: sha1:1526e35166f337f8f411bfd3c6be517a88e0acf5
+--! Hash: sha1:986a3236a5507d31e38b596401c1e495cea3de6a
 --! Message: fill countries of listings
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:fbd1c329174713a703f9c36c48b1e266d488487c
---! Hash: sha1:6a874013c525f882aea0f7f92e19d837f8a01a8e
+--! Previous: sha1:986a3236a5507d31e38b596401c1e495cea3de6a
+--! Hash: sha1:00d7846bd412c6b51e25a01cc5ec17d12a8d2900
 --! Message: index premium first
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:6a874013c525f882aea0f7f92e19d837f8a01a8e
---! Hash: sha1:4b2c8dd86d7615cc2d1139df9d28c7b0c0ce3376
+--! Previous: sha1:00d7846bd412c6b51e25a01cc5ec17d12a8d2900
+--! Hash: sha1:dc6e9ed5ee361be399bf359ff8ba3e55e4fbfe2c
 --! Message: index premium first by country
 
 --! no-transaction

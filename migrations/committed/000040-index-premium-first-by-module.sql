@@ -1,5 +1,5 @@
---! Previous: sha1:4b2c8dd86d7615cc2d1139df9d28c7b0c0ce3376
---! Hash: sha1:6a9e5a3da8d3732bc07cf917e629bb71cec23546
+--! Previous: sha1:dc6e9ed5ee361be399bf359ff8ba3e55e4fbfe2c
+--! Hash: sha1:867661064d9194aa82562b3cd32eb9c6b902482e
 --! Message: index premium first by module
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:6a9e5a3da8d3732bc07cf917e629bb71cec23546
---! Hash: sha1:bb35694ee4bb3833467b901e669bd7c0d2fde9af
+--! Previous: sha1:867661064d9194aa82562b3cd32eb9c6b902482e
+--! Hash: sha1:19526abdac5ae7db559dbb73b4789b07ff80a052
 --! Message: index ends of promotions
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:bb35694ee4bb3833467b901e669bd7c0d2fde9af
---! Hash: sha1:ece32da81046a586df53ef828962f1c51f968205
+--! Previous: sha1:19526abdac5ae7db559dbb73b4789b07ff80a052
+--! Hash: sha1:ed9bfb26f2c9d4f0197fc4710d51c1ae00ed5376
 --! Message: promote listings
 
 set local lock_timeout to '2s';
@@ -304,7 +304,7 @@ begin
 end
 $$;
 
-comment on function app_private.find_listing(uuid) is 'The listing with this id, without a lock and whoever asks. Raises FC004 if there is none.';
+comment on function app_private.find_listing(uuid) is 'The listing with this id. Takes no lock and does not check the caller. Raises FC004 if there is none.';
 --! EndIncluded listing/find_listing.sql
 --! Included listing/lock_listing.sql
 create or replace function app_private.lock_listing(listing_id uuid, by_member boolean default true) returns app_public.listings
@@ -495,6 +495,11 @@ create or replace trigger listings_promotions_cleared before update of status, p
 alter policy select_public on app_public.listings
   -- `is not false` keeps the planner from the index of ends: most listings have not ended.
   using (status = 'active' and (expires_at > now()) is not false and app_public.is_open_dealer(dealer_id));
+comment on type app_public.listing_status is 'pending: waits for moderation. active: visible to everybody until its end. rejected: refused or taken down by an admin. withdrawn and sold: ended by the dealer. expired: its time is over.';
+comment on type app_public.consumption_source is 'What paid for a listing or a promotion: the free quota, the quota of a subscription, or a price.';
+comment on type app_public.invoice_kind is 'package: a purchase. monthly: what a dealer was charged and given back in a month beyond the quotas: listings, renewals and promotions.';
+comment on table app_public.listings is E'@behavior +query:resource:connection\nA vehicle or other item that a dealer offers. The ledger has at most one publication of it that was not given back.';
+comment on column app_public.listings.created_at is 'When the listing was created.';
 comment on column app_public.listings.module is E'@behavior +attribute:filterBy\nThe section of the marketplace that shows it, such as auto.';
 comment on column app_public.listings.external_id is E'@behavior +attribute:filterBy\nYour own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.';
 comment on column app_public.listings.currency is E'@behavior +attribute:filterBy\nThe currency of the price, ISO 4217.';

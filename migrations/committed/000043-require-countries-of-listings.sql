@@ -1,5 +1,5 @@
---! Previous: sha1:ece32da81046a586df53ef828962f1c51f968205
---! Hash: sha1:2aec503e1d760ce4d2a62fb2ea5fc1327cf7c7b9
+--! Previous: sha1:ed9bfb26f2c9d4f0197fc4710d51c1ae00ed5376
+--! Hash: sha1:ff14a04a9b457926e7cc6001f3689b02bb423cff
 --! Message: require countries of listings
 
 set local lock_timeout to '2s';
