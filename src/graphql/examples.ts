@@ -77,14 +77,15 @@ query Stock($dealerId: UUID!) {
   }
 }
 
-# A pending, active or rejected listing can be edited. An active one is reviewed again, unless only its price changes.
+# A pending, active or rejected listing can be edited. An active one is reviewed again if more than its price or reference changes,
+# unless the dealer is trusted.
 mutation Edit($listingId: UUID!) {
   updateListing(input: { listingId: $listingId, description: "Full service history", price: "20900" }) {
     listing { id status description price updatedAt }
   }
 }
 
-# A listing that has expired or ends within 30 days can be renewed. It costs as much as a new one.
+# A listing that ends within 30 days, or has ended within 180 days, can be renewed. It is charged like a new one, unless it keeps its slot.
 mutation Renew($listingId: UUID!, $idempotencyKey: UUID!) {
   renewListing(input: { listingId: $listingId, idempotencyKey: $idempotencyKey }) {
     listing { id status publishedAt expiresAt }
