@@ -42,7 +42,7 @@ async function refusedChanges(client: pg.PoolClient, table: string): Promise<str
     await refusal(client, `update ${table} set created_at = created_at`),
     await refusal(client, `update ${table} set created_at = created_at where false`),
     await refusal(client, `delete from ${table}`),
-    await refusal(client, `truncate ${table}`),
+    await refusal(client, `truncate ${table} cascade`),
   ]
 }
 

@@ -33,7 +33,7 @@ const DEFAULTS: Record<string, string> = {
   'app_public.invoice_items': `${ENTITY} discount=0 quantity=1`,
   'app_public.invoices': `${CHANGING} status=draft net_total=0 vat_total=0 gross_total=0`,
   'app_public.listing_consumptions': `${ENTITY} number=1`,
-  'app_public.listings': `${CHANGING} status=pending attributes={} images={} listing_days=90
+  'app_public.listings': `${CHANGING} status=pending attributes={} images={} listing_days=90 holds_slot=false
     is_premium=false is_highlighted=false`,
   'app_public.price_configs': 'id=(id) duration_days=30',
   'app_public.rate_limit_policies':
