@@ -13,6 +13,7 @@ import { documentLimits } from '../request/documentLimits.ts'
 import type { ConstraintMessages, Fault } from '../request/errors.ts'
 import type { Identity } from '../request/identity.ts'
 import { requestOf } from '../request/request.ts'
+import { DescriptionsPlugin } from './descriptions.ts'
 import { makeDocumentsPlugin } from './documentReader.ts'
 import { examples } from './examples.ts'
 import { OrderingPlugin } from './ordering.ts'
@@ -65,6 +66,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       PageLimitPlugin,
       OrderingPlugin,
       TotalCountPlugin,
+      DescriptionsPlugin,
       RequestDigestPlugin,
       makeDocumentsPlugin({ introspection }),
       makeStatusPlugin({ log, onFault, constraintMessages, hideSuggestions: !introspection }),

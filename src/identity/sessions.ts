@@ -34,15 +34,21 @@ export interface SessionContext {
 
 const typeDefs = gql`
   type SessionUser {
+    "Time-ordered; the \`sub\` of the access token."
     id: UUID!
+    "In its normal form."
     email: String!
+    "The name that the person entered."
     fullName: String!
   }
 
   "A user who is logged in, and the token to send as \`Authorization: Bearer <accessToken>\`."
   type Session {
+    "Signed; it says who the user is, and until when."
     accessToken: String!
+    "When the token becomes invalid."
     expiresAt: Datetime!
+    "The user."
     user: SessionUser!
   }
 
@@ -53,6 +59,7 @@ const typeDefs = gql`
   }
 
   type RegisterPayload {
+    "The user is logged in."
     session: Session!
   }
 
@@ -62,6 +69,7 @@ const typeDefs = gql`
   }
 
   type LoginPayload {
+    "The user is logged in."
     session: Session!
   }
 

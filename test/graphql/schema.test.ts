@@ -10,6 +10,7 @@ import {
   getNamedType,
   type IntrospectionQuery,
   isInputObjectType,
+  isNonNullType,
   isObjectType,
   isRequiredInputField,
   lexicographicSortSchema,
@@ -157,6 +158,23 @@ test('every type has the fields that clients read', () => {
   for (const [type, fields] of Object.entries(named)) {
     expect(namesOf(type)).toEqual(expect.arrayContaining(fields.split(' ')))
   }
+})
+
+test('every field, argument and input field has a description, and the result of a mutation is never null', () => {
+  const faults = Object.values(schema.getTypeMap()).flatMap(type => {
+    if (type.name.startsWith('__') || !(isObjectType(type) || isInputObjectType(type))) return []
+    return Object.values(type.getFields()).flatMap(field => {
+      const parts = [field, ...('args' in field ? field.args : [])]
+      const isResult = type.name.endsWith('Payload') && field.name !== 'clientMutationId'
+      return [
+        ...parts
+          .filter(({ description }) => !description)
+          .map(({ name }) => `${type.name}.${field.name}: ${name}`),
+        ...(isResult && !isNonNullType(field.type) ? [`${type.name}.${field.name} may be null`] : []),
+      ]
+    })
+  })
+  expect(faults).toEqual([])
 })
 
 test('no type leads back to the whole Query, and none has a node id', () => {
