@@ -1,11 +1,9 @@
 /**
- * Describes every argument and input field that comes from a parameter of a function, and makes the result of a mutation non-null.
- * Postgres has no comments on parameters, and PostGraphile cannot know that a function never returns null.
+ * Describes the arguments and input fields that have no description, and makes the result of a mutation non-null. Most of them are
+ * parameters of functions: Postgres has no comments on parameters, and PostGraphile cannot know that a function never returns null.
  */
 import { GraphQLNonNull, isNonNullType } from 'grafast/graphql'
 
-const KEY =
-  'A UUID of your choice. The same key with the same input returns the same result; a new action needs a new key.'
 const CHANGED = 'Absent or null: unchanged.'
 const CLEARED = `${CHANGED} An empty text clears it.`
 
@@ -26,7 +24,8 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
     'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.',
   fullName: '1 to 200 characters in one line.',
   id: 'The id.',
-  idempotencyKey: KEY,
+  idempotencyKey:
+    'A UUID of your choice. The same key with the same input returns the same result; a new action needs a new key.',
   images: 'URLs of http or https, at most 50.',
   invoiceId: 'The invoice.',
   kind: 'The kind of promotion.',
@@ -69,7 +68,7 @@ export const DescriptionsPlugin: GraphileConfig.Plugin = {
       GraphQLInputObjectType_fields: (fields, _build, { Self }) => described(Self.name, fields),
       GraphQLObjectType_fields_field_args: (args, _build, { Self }) => described(Self.name, args),
       GraphQLObjectType_fields_field(field, _build, { scope: { isMutationPayload, fieldName } }) {
-        if (!isMutationPayload || fieldName === 'clientMutationId' || fieldName === 'query') return field
+        if (!isMutationPayload || fieldName === 'clientMutationId') return field
         const type = isNonNullType(field.type) ? field.type : new GraphQLNonNull(field.type)
         return { ...field, type, description: field.description ?? 'What the mutation created or changed.' }
       },
