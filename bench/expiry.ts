@@ -65,7 +65,8 @@ export const listingExpiry = scenarioOf({
   fill: (dataset, total, progress) => fillListings(dataset, total, progress, 180),
 })
 
-const isDue = ({ endColumn }: Subject) => `status = 'active' and ${endColumn} <= clock_timestamp()`
+const isDue = ({ endColumn }: Subject, at = 'clock_timestamp()') =>
+  `status = 'active' and ${endColumn} <= ${at}`
 
 /** Sets `updated_at` as a run does: without it each row gets an audit entry, which is not compared here. */
 const plainUpdate = (subject: Subject) => `
@@ -156,7 +157,7 @@ async function expire(subject: Subject, database: Database): Promise<void> {
   const { rows } = await database.superuser.query<{ at: string }>('select clock_timestamp()::text as at')
   await runJob(database, subject.task)
   const { rowCount } = await database.superuser.query(
-    `select from app_public.${subject.table} where status = 'active' and ${subject.endColumn} <= $1 limit 1`,
+    `select from app_public.${subject.table} where ${isDue(subject, '$1')} limit 1`,
     [rows[0]?.at],
   )
   if (rowCount !== 0) throw new Error('the job is done, but rows are still due')
