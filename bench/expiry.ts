@@ -1,5 +1,5 @@
 /** Expiry runs over a million due rows, compared with one UPDATE of the same rows, and during publications. */
-
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fillListings } from './support/activeListings.ts'
 import type { Cluster, Database } from './support/cluster.ts'
 import { copyDataset, type Dataset } from './support/dataset.ts'
@@ -30,7 +30,8 @@ import { fillSubscriptions } from './support/subscriptions.ts'
 const FULL = 2_000_000
 const QUICK = 40_000
 
-const SAMPLE_MS = 5
+/** Reading pg_stat_activity takes a few milliseconds of a core, so frequent samples would slow the publications down. */
+const SAMPLE_MS = 25
 
 const COLUMNS = {
   rate: 'rows /s',
@@ -175,21 +176,27 @@ async function runDuringPublications(
   let longestLock = 0
   try {
     const during = await measureDuring(bench, { api, dealers }, async () => {
-      const samples = setInterval(async () => {
-        const { rows } = await database.superuser.query<{ age: number }>(OLDEST_TRANSACTION)
-        longestLock = Math.max(longestLock, rows[0]?.age ?? 0)
-      }, SAMPLE_MS)
-      try {
-        await expire(subject, database)
-      } finally {
-        clearInterval(samples)
-      }
+      const stopped = new AbortController()
+      const job = expire(subject, database).finally(() => stopped.abort())
+      const [longest] = await Promise.all([sampleLocks(database, stopped.signal), job])
+      longestLock = longest
     })
     return { ...during, longestLock }
   } finally {
     await worker.stop()
     await api.stop()
   }
+}
+
+/** The age of the oldest writing transaction of the worker, in milliseconds: the longest of all samples. */
+async function sampleLocks({ superuser }: Database, stopped: AbortSignal): Promise<number> {
+  let longest = 0
+  while (!stopped.aborted) {
+    const { rows } = await superuser.query<{ age: number }>(OLDEST_TRANSACTION)
+    longest = Math.max(longest, rows[0]?.age ?? 0)
+    await sleep(SAMPLE_MS)
+  }
+  return longest
 }
 
 /** Microseconds for each row. */
