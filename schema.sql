@@ -595,6 +595,60 @@ comment on column app_private.login_failures.failures is 'Failures in the window
 comment on column app_private.login_failures.window_started_at is 'When the window''s first failure took place.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, even if there is no such account.';
 
+create table app_private.mail_templates (
+  kind text not null,
+  locale text not null,
+  subject text not null,
+  body text not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint mail_templates_body_length CHECK (((length(body) >= 1) AND (length(body) <= 10000))),
+  constraint mail_templates_kind_form CHECK ((kind ~ '^[a-z][a-z_]{2,39}$'::text)),
+  constraint mail_templates_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
+  constraint mail_templates_pkey PRIMARY KEY (kind, locale),
+  constraint mail_templates_subject_length CHECK (app_private.is_line(subject, 200))
+);
+alter table app_private.mail_templates enable row level security;
+alter table app_private.mail_templates force row level security;
+create policy all_owner on app_private.mail_templates for all to owner using (true) with check (true);
+comment on column app_private.mail_templates.body is 'Plain text. {name} stands for a parameter, {token} for the token, {expiresAt} for its end.';
+comment on column app_private.mail_templates.kind is 'The occasion, such as password_reset.';
+comment on column app_private.mail_templates.locale is 'The language: en or de.';
+comment on column app_private.mail_templates.subject is 'The subject line. {name} stands for a parameter of the mail.';
+comment on column app_private.mail_templates.updated_at is 'When the text last changed.';
+comment on table app_private.mail_templates is 'The texts of the mails to users. A DBA may update them; the next mail has the new text.';
+
+create table app_private.mails (
+  id uuid default app_private.time_ordered_uuid() not null,
+  kind text not null,
+  locale text not null,
+  recipient text not null,
+  parameters jsonb default '{}'::jsonb not null,
+  sealed_token bytea,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  sent_at timestamp with time zone,
+  constraint mails_parameters_object CHECK ((jsonb_typeof(parameters) = 'object'::text)),
+  constraint mails_pkey PRIMARY KEY (id),
+  constraint mails_recipient_form CHECK (app_private.is_email(recipient)),
+  constraint mails_template FOREIGN KEY (kind, locale) REFERENCES app_private.mail_templates(kind, locale),
+  constraint mails_token_ends CHECK (((sealed_token IS NULL) OR (expires_at IS NOT NULL))),
+  constraint mails_token_until_sent CHECK (((sent_at IS NULL) OR (sealed_token IS NULL)))
+);
+CREATE INDEX ix_mails_created_at ON app_private.mails USING btree (created_at);
+alter table app_private.mails enable row level security;
+alter table app_private.mails force row level security;
+create policy all_owner on app_private.mails for all to owner using (true) with check (true);
+comment on column app_private.mails.created_at is 'When the mail was asked for.';
+comment on column app_private.mails.expires_at is 'When the token ends. A mail that was not sent until then is not sent any more.';
+comment on column app_private.mails.id is 'Time-ordered; part of the Message-ID, so that mail systems recognise a duplicate.';
+comment on column app_private.mails.kind is 'The template.';
+comment on column app_private.mails.locale is 'The language of the template.';
+comment on column app_private.mails.parameters is 'The values of the template''s placeholders.';
+comment on column app_private.mails.recipient is 'The address, normalised.';
+comment on column app_private.mails.sealed_token is 'The token for the placeholder {token}, encrypted with a key that only the API and the worker have; null when the mail was sent.';
+comment on column app_private.mails.sent_at is 'When the mail server accepted it; null: not yet.';
+comment on table app_private.mails is 'The outbox of mails to users. app_private.queue_mail writes it, and the worker sends each mail once.';
+
 create table app_private.operation_settings (
   only_row boolean default true not null,
   audit_retention_months integer default 120,
@@ -1484,11 +1538,16 @@ create table app_public.users (
   is_admin boolean default false not null,
   dealer_limit integer default 5 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  locale text default 'en'::text not null,
+  email_verified_at timestamp with time zone,
+  locked_at timestamp with time zone,
+  deleted_at timestamp with time zone,
   constraint users_dealer_limit_not_negative CHECK ((dealer_limit >= 0)),
   constraint users_email_form CHECK (app_private.is_email(email)),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = app_private.normalize_email(email))),
   constraint users_full_name_length CHECK (app_private.is_line(full_name, 200)),
+  constraint users_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
   constraint users_pkey PRIMARY KEY (id)
 );
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
@@ -1499,18 +1558,24 @@ alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
 create policy select_admin on app_public.users for select to forecourt_admin using (true);
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_admin;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_dealer;
 comment on column app_public.users.created_at is 'When the account was created.';
 comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
+comment on column app_public.users.deleted_at is 'When the user deleted the account. Its e-mail address and name are replaced then; null: the account exists.';
 comment on column app_public.users.email is 'As normalize_email writes it, with the domain in ASCII; no two users have the same.';
+comment on column app_public.users.email_verified_at is 'When the user proved that it reads the mail of its present address; null: not yet.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
 comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.locale is 'The language of mails to this user: en or de.';
+comment on column app_public.users.locked_at is 'When an admin locked the account; null: it is not locked. A locked user can neither log in nor use a token.';
 comment on constraint users_email_form on app_public.users is '@field email
 Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
 Please enter a name of 1 to 200 characters, at least one of them visible, in one line.';
+comment on constraint users_locale_known on app_public.users is '@field locale
+Please choose one of the languages en and de.';
 comment on table app_public.users is 'A person with an account.';
 
 create table app_public.vat_rates (
@@ -3406,6 +3471,22 @@ AS $function$
 $function$;
 comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
 
+CREATE OR REPLACE FUNCTION app_private.queue_mail(kind text, recipient text, locale text, parameters jsonb DEFAULT '{}'::jsonb, sealed_token bytea DEFAULT NULL::bytea, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_id uuid;
+begin
+  insert into app_private.mails (kind, recipient, locale, parameters, sealed_token, expires_at)
+  values (queue_mail.kind, queue_mail.recipient, queue_mail.locale, queue_mail.parameters, queue_mail.sealed_token, queue_mail.expires_at)
+  returning id into v_id;
+  perform graphile_worker.add_job('send_mail', json_build_object('id', v_id), job_key := 'send_mail:' || v_id, max_attempts := 25);
+end
+$function$;
+comment on function app_private.queue_mail(text,text,text,jsonb,bytea,timestamp with time zone) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear.';
+
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
  LANGUAGE plpgsql
@@ -3873,6 +3954,23 @@ begin
 end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+
+CREATE OR REPLACE FUNCTION app_private.require_admin()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if not app_public.is_admin() then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Only admins may do this. Please log in with the account of an admin.';
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_admin() is 'Returns the current user, who must be an admin now, whatever its access token says. Raises FC003.';
 
 CREATE OR REPLACE FUNCTION app_private.require_batch(listings app_public.new_listing[])
  RETURNS void
@@ -5401,7 +5499,7 @@ CREATE OR REPLACE FUNCTION app_public.get_current_user()
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at
+  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at, u.locale, u.email_verified_at, null::timestamptz, null::timestamptz
   from app_public.users as u
   where u.id = app_public.current_user_id()
 $function$;
@@ -5410,6 +5508,21 @@ grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
+
+CREATE OR REPLACE FUNCTION app_public.is_admin()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.users as u
+  where u.id = app_public.current_user_id() and u.is_admin and u.locked_at is null and u.deleted_at is null;
+  return found;
+end
+$function$;
+grant execute on function app_public.is_admin() to forecourt_admin;
+comment on function app_public.is_admin() is 'Whether the current user is an admin now, whatever its access token says.';
 
 CREATE OR REPLACE FUNCTION app_public.is_open_dealer(dealer_id uuid)
  RETURNS boolean
