@@ -112,7 +112,7 @@ test.each(['reported by NOTIFY', 'found by the poll'])(
     expect([limitOf(await read(one)), limitOf(await read(two))]).toEqual([500, 500])
     if (how === 'found by the poll') {
       await limited.database.superuser.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt limits listener'",
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt listener'",
       )
     }
     await limited.database.owner.query(
