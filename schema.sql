@@ -40,6 +40,22 @@ comment on column app_private.ledger_fault.id is 'The id of the row: of a listin
 comment on column app_private.ledger_fault.rule is 'The broken rule, as a sentence.';
 comment on type app_private.ledger_fault is 'A row that breaks a rule of the ledger.';
 
+create type app_private.opened_session as (
+  session_id uuid,
+  refresh_expires_at timestamp with time zone,
+  user_id uuid,
+  email text,
+  full_name text,
+  is_admin boolean
+);
+comment on column app_private.opened_session.email is 'The address of the user, normalised.';
+comment on column app_private.opened_session.full_name is 'The name of the user.';
+comment on column app_private.opened_session.is_admin is 'Whether the user is an admin now.';
+comment on column app_private.opened_session.refresh_expires_at is 'When its newest refresh token ends.';
+comment on column app_private.opened_session.session_id is 'The session; null: there is none, and the request is refused.';
+comment on column app_private.opened_session.user_id is 'The user.';
+comment on type app_private.opened_session is 'A session with its user, for the answer to a login or a refresh.';
+
 create type app_private.pricing_gate as (
   currency text,
   minor_units smallint,
@@ -595,6 +611,60 @@ comment on column app_private.login_failures.failures is 'Failures in the window
 comment on column app_private.login_failures.window_started_at is 'When the window''s first failure took place.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, even if there is no such account.';
 
+create table app_private.mail_templates (
+  kind text not null,
+  locale text not null,
+  subject text not null,
+  body text not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint mail_templates_body_length CHECK (((length(body) >= 1) AND (length(body) <= 10000))),
+  constraint mail_templates_kind_form CHECK ((kind ~ '^[a-z][a-z_]{2,39}$'::text)),
+  constraint mail_templates_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
+  constraint mail_templates_pkey PRIMARY KEY (kind, locale),
+  constraint mail_templates_subject_length CHECK (app_private.is_line(subject, 200))
+);
+alter table app_private.mail_templates enable row level security;
+alter table app_private.mail_templates force row level security;
+create policy all_owner on app_private.mail_templates for all to owner using (true) with check (true);
+comment on column app_private.mail_templates.body is 'Plain text. {name} stands for a parameter, {token} for the token, {expiresAt} for its end.';
+comment on column app_private.mail_templates.kind is 'The occasion, such as password_reset.';
+comment on column app_private.mail_templates.locale is 'The language: en or de.';
+comment on column app_private.mail_templates.subject is 'The subject line. {name} stands for a parameter of the mail.';
+comment on column app_private.mail_templates.updated_at is 'When the text last changed.';
+comment on table app_private.mail_templates is 'The texts of the mails to users. A DBA may update them; the next mail has the new text.';
+
+create table app_private.mails (
+  id uuid default app_private.time_ordered_uuid() not null,
+  kind text not null,
+  locale text not null,
+  recipient text not null,
+  parameters jsonb default '{}'::jsonb not null,
+  sealed_token bytea,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  sent_at timestamp with time zone,
+  constraint mails_parameters_object CHECK ((jsonb_typeof(parameters) = 'object'::text)),
+  constraint mails_pkey PRIMARY KEY (id),
+  constraint mails_recipient_form CHECK (app_private.is_email(recipient)),
+  constraint mails_template FOREIGN KEY (kind, locale) REFERENCES app_private.mail_templates(kind, locale),
+  constraint mails_token_ends CHECK (((sealed_token IS NULL) OR (expires_at IS NOT NULL))),
+  constraint mails_token_until_sent CHECK (((sent_at IS NULL) OR (sealed_token IS NULL)))
+);
+CREATE INDEX ix_mails_created_at ON app_private.mails USING btree (created_at);
+alter table app_private.mails enable row level security;
+alter table app_private.mails force row level security;
+create policy all_owner on app_private.mails for all to owner using (true) with check (true);
+comment on column app_private.mails.created_at is 'When the mail was asked for.';
+comment on column app_private.mails.expires_at is 'When the token ends. A mail that was not sent until then is not sent any more.';
+comment on column app_private.mails.id is 'Time-ordered; part of the Message-ID, so that mail systems recognise a duplicate.';
+comment on column app_private.mails.kind is 'The template.';
+comment on column app_private.mails.locale is 'The language of the template.';
+comment on column app_private.mails.parameters is 'The values of the template''s placeholders.';
+comment on column app_private.mails.recipient is 'The address, normalised.';
+comment on column app_private.mails.sealed_token is 'The token for the placeholder {token}, encrypted with a key that only the API and the worker have; null when the mail was sent.';
+comment on column app_private.mails.sent_at is 'When the mail server accepted it; null: not yet.';
+comment on table app_private.mails is 'The outbox of mails to users. app_private.queue_mail writes it, and the worker sends each mail once.';
+
 create table app_private.operation_settings (
   only_row boolean default true not null,
   audit_retention_months integer default 120,
@@ -661,6 +731,59 @@ comment on column app_private.rate_limit_counters.key is 'HMAC of scope and subj
 comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window.';
 comment on table app_private.rate_limit_counters is 'Sliding window counters, one row per key. The used part is current + decay * (ends_at - now).';
 
+create table app_private.refresh_tokens (
+  token_hash bytea not null,
+  session_id uuid not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint refresh_tokens_pkey PRIMARY KEY (token_hash),
+  constraint refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES app_private.sessions(id) ON DELETE CASCADE
+);
+CREATE INDEX ix_refresh_tokens_expires_at ON app_private.refresh_tokens USING btree (expires_at);
+CREATE INDEX ix_refresh_tokens_session_id ON app_private.refresh_tokens USING btree (session_id);
+alter table app_private.refresh_tokens enable row level security;
+alter table app_private.refresh_tokens force row level security;
+create policy all_owner on app_private.refresh_tokens for all to owner using (true) with check (true);
+comment on column app_private.refresh_tokens.expires_at is 'When the token ends.';
+comment on column app_private.refresh_tokens.session_id is 'The session.';
+comment on column app_private.refresh_tokens.token_hash is 'SHA-256 of the token, which the database never contains.';
+comment on column app_private.refresh_tokens.used_at is 'When it was used; null: it is the newest token of its session.';
+comment on table app_private.refresh_tokens is 'The refresh tokens of living sessions. Used ones are kept until they expire, because a second use ends the session.';
+
+create table app_private.revoked_sessions (
+  session_id uuid not null,
+  revoked_at timestamp with time zone default clock_timestamp() not null,
+  constraint revoked_sessions_pkey PRIMARY KEY (session_id)
+);
+CREATE INDEX ix_revoked_sessions_revoked_at ON app_private.revoked_sessions USING btree (revoked_at);
+alter table app_private.revoked_sessions enable row level security;
+alter table app_private.revoked_sessions force row level security;
+create policy all_owner on app_private.revoked_sessions for all to owner using (true) with check (true);
+comment on column app_private.revoked_sessions.revoked_at is 'When the session ended. After revocation_lifetime the row has no effect.';
+comment on column app_private.revoked_sessions.session_id is 'The id that the session had.';
+comment on table app_private.revoked_sessions is 'Sessions that ended while an access token of theirs could be valid. Every API process reads them and refuses these tokens.';
+
+create table app_private.sessions (
+  id uuid default app_private.time_ordered_uuid() not null,
+  user_id uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  constraint sessions_pkey PRIMARY KEY (id),
+  constraint sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX ix_sessions_expires_at ON app_private.sessions USING btree (expires_at);
+CREATE INDEX ix_sessions_user_id ON app_private.sessions USING btree (user_id);
+CREATE TRIGGER sessions_never_truncated BEFORE TRUNCATE ON app_private.sessions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER sessions_revoked AFTER DELETE ON app_private.sessions REFERENCING OLD TABLE AS ended FOR EACH STATEMENT EXECUTE FUNCTION app_private.revoke_sessions();
+alter table app_private.sessions enable row level security;
+alter table app_private.sessions force row level security;
+create policy all_owner on app_private.sessions for all to owner using (true) with check (true);
+comment on column app_private.sessions.created_at is 'When the user logged in.';
+comment on column app_private.sessions.expires_at is 'When the newest refresh token ends: refresh_lifetime after the last login or refresh.';
+comment on column app_private.sessions.id is 'Time-ordered; the claim sid of the session''s access tokens.';
+comment on column app_private.sessions.user_id is 'The user. A session ends with its user.';
+comment on table app_private.sessions is 'The sessions of users. Each row is a living session: to end it, delete the row.';
+
 create table app_private.user_passwords (
   user_id uuid not null,
   password_hash text not null,
@@ -700,7 +823,7 @@ CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app
 alter table app_public.audit_logs enable row level security;
 alter table app_public.audit_logs force row level security;
 create policy all_owner on app_public.audit_logs for all to owner using (true) with check (true);
-create policy select_admin on app_public.audit_logs for select to forecourt_admin using (true);
+create policy select_admin on app_public.audit_logs for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.audit_logs to forecourt_admin;
 comment on column app_public.audit_logs.action is 'The action, such as SYSTEM_EXPIRE or PAY_INVOICE. Changes of configuration are INSERT, UPDATE, DELETE or TRUNCATE.';
 comment on column app_public.audit_logs.actor is 'The user who acted; null for the system.';
@@ -748,7 +871,7 @@ CREATE UNIQUE INDEX ux_checkouts_one_open ON app_public.checkouts USING btree (d
 alter table app_public.checkouts enable row level security;
 alter table app_public.checkouts force row level security;
 create policy all_owner on app_public.checkouts for all to owner using (true) with check (true);
-create policy select_admin on app_public.checkouts for select to forecourt_admin using (true);
+create policy select_admin on app_public.checkouts for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.checkouts for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_admin;
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_dealer;
@@ -864,7 +987,7 @@ alter table app_public.dealer_packages enable row level security;
 alter table app_public.dealer_packages force row level security;
 create policy all_owner on app_public.dealer_packages for all to owner using (true) with check (true);
 create policy select_active on app_public.dealer_packages for select to forecourt_dealer, forecourt_visitor using (is_active);
-create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.dealer_packages to forecourt_admin;
 grant select on table app_public.dealer_packages to forecourt_dealer;
 grant select on table app_public.dealer_packages to forecourt_visitor;
@@ -921,7 +1044,7 @@ CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
 create policy all_owner on app_public.dealer_subscriptions for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealer_subscriptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_subscriptions to forecourt_admin;
 grant select on table app_public.dealer_subscriptions to forecourt_dealer;
@@ -966,7 +1089,7 @@ CREATE TRIGGER dealer_users_audited AFTER INSERT OR DELETE OR UPDATE ON app_publ
 alter table app_public.dealer_users enable row level security;
 alter table app_public.dealer_users force row level security;
 create policy all_owner on app_public.dealer_users for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_users to forecourt_admin;
 grant select on table app_public.dealer_users to forecourt_dealer;
@@ -997,7 +1120,7 @@ CREATE TRIGGER dealers_audited AFTER DELETE OR UPDATE OF id, company_name, count
 alter table app_public.dealers enable row level security;
 alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealers for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_admin;
@@ -1081,7 +1204,7 @@ CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE O
 alter table app_public.invoice_items enable row level security;
 alter table app_public.invoice_items force row level security;
 create policy all_owner on app_public.invoice_items for all to owner using (true) with check (true);
-create policy select_admin on app_public.invoice_items for select to forecourt_admin using (true);
+create policy select_admin on app_public.invoice_items for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.invoice_items for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoice_items to forecourt_admin;
 grant select on table app_public.invoice_items to forecourt_dealer;
@@ -1135,7 +1258,7 @@ CREATE TRIGGER invoices_state_audited AFTER UPDATE OF status ON app_public.invoi
 alter table app_public.invoices enable row level security;
 alter table app_public.invoices force row level security;
 create policy all_owner on app_public.invoices for all to owner using (true) with check (true);
-create policy select_admin on app_public.invoices for select to forecourt_admin using (true);
+create policy select_admin on app_public.invoices for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.invoices for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoices to forecourt_admin;
 grant select on table app_public.invoices to forecourt_dealer;
@@ -1195,7 +1318,7 @@ CREATE TRIGGER listing_consumptions_never_changed BEFORE DELETE OR UPDATE OR TRU
 alter table app_public.listing_consumptions enable row level security;
 alter table app_public.listing_consumptions force row level security;
 create policy all_owner on app_public.listing_consumptions for all to owner using (true) with check (true);
-create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (true);
+create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_consumptions to forecourt_admin;
 grant select on table app_public.listing_consumptions to forecourt_dealer;
@@ -1243,7 +1366,7 @@ CREATE TRIGGER listing_promotions_never_changed BEFORE DELETE OR UPDATE OR TRUNC
 alter table app_public.listing_promotions enable row level security;
 alter table app_public.listing_promotions force row level security;
 create policy all_owner on app_public.listing_promotions for all to owner using (true) with check (true);
-create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (true);
+create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listing_promotions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_promotions to forecourt_admin;
 grant select on table app_public.listing_promotions to forecourt_dealer;
@@ -1338,7 +1461,7 @@ CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR 
 alter table app_public.listings enable row level security;
 alter table app_public.listings force row level security;
 create policy all_owner on app_public.listings for all to owner using (true) with check (true);
-create policy select_admin on app_public.listings for select to forecourt_admin using (true);
+create policy select_admin on app_public.listings for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at > now()) IS NOT FALSE) AND app_public.is_open_dealer(dealer_id)));
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, country, is_premium, is_highlighted) on table app_public.listings to forecourt_visitor;
@@ -1460,7 +1583,7 @@ CREATE TRIGGER rate_limit_policies_truncation_audited AFTER TRUNCATE ON app_publ
 alter table app_public.rate_limit_policies enable row level security;
 alter table app_public.rate_limit_policies force row level security;
 create policy all_owner on app_public.rate_limit_policies for all to owner using (true) with check (true);
-create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (true);
+create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_authenticator on app_public.rate_limit_policies for select to forecourt_authenticator using (true);
 grant select on table app_public.rate_limit_policies to forecourt_admin;
 grant select on table app_public.rate_limit_policies to forecourt_authenticator;
@@ -1484,33 +1607,45 @@ create table app_public.users (
   is_admin boolean default false not null,
   dealer_limit integer default 5 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  locale text default 'en'::text not null,
+  email_verified_at timestamp with time zone,
+  locked_at timestamp with time zone,
+  deleted_at timestamp with time zone,
   constraint users_dealer_limit_not_negative CHECK ((dealer_limit >= 0)),
   constraint users_email_form CHECK (app_private.is_email(email)),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = app_private.normalize_email(email))),
   constraint users_full_name_length CHECK (app_private.is_line(full_name, 200)),
+  constraint users_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
   constraint users_pkey PRIMARY KEY (id)
 );
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_made_audited AFTER INSERT ON app_public.users FOR EACH ROW WHEN (new.is_admin) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_removed_audited AFTER DELETE ON app_public.users FOR EACH ROW WHEN (old.is_admin) EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER users_sessions_ended AFTER UPDATE OF is_admin, locked_at, deleted_at ON app_public.users FOR EACH ROW WHEN (((old.is_admin AND (NOT new.is_admin)) OR ((old.locked_at IS NULL) AND (new.locked_at IS NOT NULL)) OR ((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL)))) EXECUTE FUNCTION app_private.end_user_sessions();
 alter table app_public.users enable row level security;
 alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
-create policy select_admin on app_public.users for select to forecourt_admin using (true);
+create policy select_admin on app_public.users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_admin;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_dealer;
 comment on column app_public.users.created_at is 'When the account was created.';
 comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
+comment on column app_public.users.deleted_at is 'When the user deleted the account. Its e-mail address and name are replaced then; null: the account exists.';
 comment on column app_public.users.email is 'As normalize_email writes it, with the domain in ASCII; no two users have the same.';
+comment on column app_public.users.email_verified_at is 'When the user proved that it reads the mail of its present address; null: not yet.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
 comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.locale is 'The language of mails to this user: en or de.';
+comment on column app_public.users.locked_at is 'When an admin locked the account; null: it is not locked. A locked user can neither log in nor use a token.';
 comment on constraint users_email_form on app_public.users is '@field email
 Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
 Please enter a name of 1 to 200 characters, at least one of them visible, in one line.';
+comment on constraint users_locale_known on app_public.users is '@field locale
+Please choose one of the languages en and de.';
 comment on table app_public.users is 'A person with an account.';
 
 create table app_public.vat_rates (
@@ -2357,6 +2492,18 @@ end
 $function$;
 comment on function app_private.decide_purchase(app_public.dealers,uuid,timestamp with time zone) is 'Decides whether a dealer can buy a package at a moment, and for which amounts. Only reads, so quote_package and buy_package both call it and a quote equals its charge. Raises FC003 for a closed dealer, FC005 and FC006 by the pricing gate, FC004 and FC010 for the package, FC008 while another checkout is open.';
 
+CREATE OR REPLACE FUNCTION app_private.describe_session(session_id uuid)
+ RETURNS app_private.opened_session
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select s.id, s.expires_at, u.id, u.email, u.full_name, u.is_admin
+  from app_private.sessions as s
+  join app_public.users as u on u.id = s.user_id
+  where s.id = describe_session.session_id
+$function$;
+comment on function app_private.describe_session(uuid) is 'What the API needs to answer with a session; null if it does not exist.';
+
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2470,6 +2617,36 @@ begin
 end
 $function$;
 comment on function app_private.end_promotions(integer) is 'Takes the flags off up to `batch_size` listings of which a promotion has ended, and returns their number; 0 means done. Listings that another transaction has locked are skipped.';
+
+CREATE OR REPLACE FUNCTION app_private.end_sessions(user_id uuid, except_session uuid DEFAULT NULL::uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Two calls at once take their locks in the same order.
+  delete from app_private.sessions as s
+  where s.id in (
+    select o.id from app_private.sessions as o
+    where o.user_id = end_sessions.user_id and o.id is distinct from end_sessions.except_session
+    order by o.id
+    for update);
+end
+$function$;
+comment on function app_private.end_sessions(uuid,uuid) is 'Ends all sessions of a user, except the one that is named. Their access tokens are refused within a second.';
+
+CREATE OR REPLACE FUNCTION app_private.end_user_sessions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform app_private.end_sessions(new.id);
+  return null;
+end
+$function$;
+comment on function app_private.end_user_sessions() is 'Trigger: ends the sessions of a user that is locked, is deleted or is no longer an admin.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_listing_step()
  RETURNS trigger
@@ -2830,6 +3007,32 @@ end
 $function$;
 comment on function app_private.find_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment; all columns are null if one is missing or several VAT rates are valid.';
 
+CREATE OR REPLACE FUNCTION app_private.find_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  if reason is null or reason !~ '\S' then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give a reason. It is kept in the audit trail.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.find_user(uuid,text) is 'The first step of an act on a user: locks its row and returns it. Raises FC010 without a reason, FC004 if there is no such user.';
+
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3141,6 +3344,25 @@ end
 $function$;
 comment on function app_private.lock_tables(regclass[]) is 'For migrations: locks tables in this order, exclusively, until the transaction ends. It waits 300 ms for each and then gives way and tries again, for 40 s, because every request queues behind a waiting lock. Raises 55P03.';
 
+CREATE OR REPLACE FUNCTION app_private.lock_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users := app_private.find_user(lock_user.user_id, lock_user.reason);
+begin
+  if v_user.locked_at is null then
+    update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
+    perform app_private.write_audit_log(
+      'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', btrim(lock_user.reason)));
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.lock_user(uuid,text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
  LANGUAGE plpgsql
@@ -3280,6 +3502,32 @@ end
 $function$;
 comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
 
+CREATE OR REPLACE FUNCTION app_private.open_session(user_id uuid, refresh_hash bytea)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_expires_at constant timestamptz := clock_timestamp() + app_private.refresh_lifetime();
+  v_id uuid;
+begin
+  -- A transaction that locks the account waits for this lock, and then ends this session too.
+  perform from app_public.users as u
+  where u.id = open_session.user_id and u.locked_at is null and u.deleted_at is null
+  for share;
+  if not found then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This account is locked. Please contact support.';
+  end if;
+  insert into app_private.sessions (user_id, expires_at) values (open_session.user_id, v_expires_at) returning id into v_id;
+  insert into app_private.refresh_tokens (token_hash, session_id, expires_at)
+  values (open_session.refresh_hash, v_id, v_expires_at);
+  return v_id;
+end
+$function$;
+comment on function app_private.open_session(uuid,bytea) is 'Opens a session of a user who has proved who it is, with its first refresh token, and returns its id. `refresh_hash` is the SHA-256 of the token. Raises FC003 if the account is locked.';
+
 CREATE OR REPLACE FUNCTION app_private.open_subscriptions(dealer_id uuid, at timestamp with time zone)
  RETURNS app_public.dealer_subscriptions[]
  LANGUAGE plpgsql
@@ -3405,6 +3653,22 @@ AS $function$
     'pricingType', upper(pricing_detail.pricing_type::text collate "C"), 'at', pricing_detail.at))
 $function$;
 comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
+
+CREATE OR REPLACE FUNCTION app_private.queue_mail(kind text, recipient text, locale text, parameters jsonb DEFAULT '{}'::jsonb, sealed_token bytea DEFAULT NULL::bytea, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_id uuid;
+begin
+  insert into app_private.mails (kind, recipient, locale, parameters, sealed_token, expires_at)
+  values (queue_mail.kind, queue_mail.recipient, queue_mail.locale, queue_mail.parameters, queue_mail.sealed_token, queue_mail.expires_at)
+  returning id into v_id;
+  perform graphile_worker.add_job('send_mail', json_build_object('id', v_id), job_key := 'send_mail:' || v_id, max_attempts := 25);
+end
+$function$;
+comment on function app_private.queue_mail(text,text,text,jsonb,bytea,timestamp with time zone) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
@@ -3612,6 +3876,13 @@ end
 $function$;
 comment on function app_private.record_publications(app_private.publication_decision,uuid[],uuid) is 'Does what record_consumption does, for as many new listings as the decision pays for. The caller holds the dealer''s lock.';
 
+CREATE OR REPLACE FUNCTION app_private.refresh_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((30)::double precision * '24:00:00'::interval);
+comment on function app_private.refresh_lifetime() is 'How long a refresh token lasts, and so a session that nobody refreshes.';
+
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3758,6 +4029,32 @@ end
 $function$;
 comment on function app_private.release_slot() is 'Trigger: a listing that held a slot and is no longer pending or active, or was paid by something else, releases its slot. No step can forget that. The caller holds the dealer''s lock.';
 
+CREATE OR REPLACE FUNCTION app_private.remove_ended_sessions(batch_size integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_tokens integer;
+  v_sessions integer;
+begin
+  delete from app_private.revoked_sessions as r where r.revoked_at < v_now - app_private.revocation_lifetime();
+  delete from app_private.sessions as s
+  where s.id in (
+    select o.id from app_private.sessions as o where o.expires_at < v_now
+    limit remove_ended_sessions.batch_size for update skip locked);
+  get diagnostics v_sessions = row_count;
+  delete from app_private.refresh_tokens as t
+  where t.token_hash in (
+    select o.token_hash from app_private.refresh_tokens as o where o.expires_at < v_now
+    limit remove_ended_sessions.batch_size for update skip locked);
+  get diagnostics v_tokens = row_count;
+  return v_sessions + v_tokens;
+end
+$function$;
+comment on function app_private.remove_ended_sessions(integer) is 'Removes up to `batch_size` sessions that nobody refreshed in time, as many expired refresh tokens, and revocations without effect. Returns how many sessions and tokens; 0 means done. Call it in a loop, each call in a transaction of its own.';
+
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
  LANGUAGE plpgsql
@@ -3873,6 +4170,23 @@ begin
 end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
+
+CREATE OR REPLACE FUNCTION app_private.require_admin()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if not app_public.is_admin() then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Only admins may do this. Please log in with the account of an admin.';
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_admin() is 'Returns the current user, who must be an admin now, whatever its access token says. Raises FC003.';
 
 CREATE OR REPLACE FUNCTION app_private.require_batch(listings app_public.new_listing[])
  RETURNS void
@@ -4106,6 +4420,31 @@ BEGIN ATOMIC
           OFFSET 0) r;
 END;
 comment on function app_private.review_listings(uuid,app_public.new_listing[]) is 'Reviews the listings of a batch. `fits`: it is new and breaks no rule of its own. `refusal`: its key was used with other input, it breaks a rule, or its currency or reference would break a constraint. Of several that fit with the same reference, only the first is not refused. The caller holds the dealer''s lock.';
+
+CREATE OR REPLACE FUNCTION app_private.revocation_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((16)::double precision * '00:01:00'::interval);
+comment on function app_private.revocation_lifetime() is 'How long the access tokens of an ended session must be refused: they last 15 minutes, and clocks differ.';
+
+CREATE OR REPLACE FUNCTION app_private.revoke_sessions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  insert into app_private.revoked_sessions (session_id)
+  select e.id from ended as e
+  where e.expires_at - app_private.refresh_lifetime() > clock_timestamp() - app_private.revocation_lifetime();
+  if found then
+    perform pg_notify('revoked_sessions', '');
+  end if;
+  return null;
+end
+$function$;
+comment on function app_private.revoke_sessions() is 'Trigger: makes every API process refuse the access tokens of the deleted sessions. A session that was not refreshed within revocation_lifetime has no valid one.';
 
 CREATE OR REPLACE FUNCTION app_private.row_refusal(rule text, message text, field text DEFAULT NULL::text)
  RETURNS app_private.refusal
@@ -4477,6 +4816,25 @@ begin
 end
 $function$;
 comment on function app_private.try_lock_dealer(uuid) is 'Locks the dealer''s row as lock_dealer does, unless another session has locked it. Returns whether it is locked by this one.';
+
+CREATE OR REPLACE FUNCTION app_private.unlock_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users := app_private.find_user(unlock_user.user_id, unlock_user.reason);
+begin
+  if v_user.locked_at is not null then
+    perform app_private.write_audit_log(
+      'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
+      jsonb_build_object('lockedAt', null, 'reason', btrim(unlock_user.reason)));
+    update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.unlock_user(uuid,text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
 
 CREATE OR REPLACE FUNCTION app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer)
  RETURNS numeric
@@ -5085,9 +5443,11 @@ AS $function$
 declare
   v_email constant text := app_private.normalize_email(complete_login.email);
 begin
+  -- A change of the password waits for this lock, and then ends the session that this login opens.
   perform from app_public.users as u
   join app_private.user_passwords as p on p.user_id = u.id
-  where u.email = v_email and p.password_hash = complete_login.password_hash;
+  where u.email = v_email and p.password_hash = complete_login.password_hash
+  for share of u, p;
   if found then
     update app_private.login_failures as f set failures = f.failures - 1
     where f.email_hash = complete_login.counted_under and f.failures > 0;
@@ -5350,6 +5710,13 @@ $function$;
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
 comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
 
+CREATE OR REPLACE FUNCTION app_public.current_session_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('forecourt.session_id'::text, true), ''::text))::uuid;
+comment on function app_public.current_session_id() is 'The session of this transaction; null without one. The API sets `forecourt.session_id` from the access token.';
+
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
  LANGUAGE sql
@@ -5401,7 +5768,7 @@ CREATE OR REPLACE FUNCTION app_public.get_current_user()
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at
+  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at, u.locale, u.email_verified_at, null::timestamptz, null::timestamptz
   from app_public.users as u
   where u.id = app_public.current_user_id()
 $function$;
@@ -5410,6 +5777,21 @@ grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
+
+CREATE OR REPLACE FUNCTION app_public.is_admin()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.users as u
+  where u.id = app_public.current_user_id() and u.is_admin and u.locked_at is null and u.deleted_at is null;
+  return found;
+end
+$function$;
+grant execute on function app_public.is_admin() to forecourt_admin;
+comment on function app_public.is_admin() is 'Whether the current user is an admin now, whatever its access token says.';
 
 CREATE OR REPLACE FUNCTION app_public.is_open_dealer(dealer_id uuid)
  RETURNS boolean
@@ -5420,6 +5802,48 @@ grant execute on function app_public.is_open_dealer(uuid) to forecourt_admin;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
 comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings and the moderation queue call it with a row''s own dealer_id.';
+
+CREATE OR REPLACE FUNCTION app_public.log_in(email text, address text, counted_under bytea, max_count integer, password_hash text, refresh_hash bytea)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_session_id uuid;
+begin
+  if app_public.complete_login(email, address, counted_under, max_count, password_hash) then
+    select app_private.open_session(u.id, log_in.refresh_hash) into v_session_id
+    from app_public.users as u where u.email = app_private.normalize_email(log_in.email);
+  end if;
+  return app_private.describe_session(v_session_id);
+end
+$function$;
+grant execute on function app_public.log_in(text,text,bytea,integer,text,bytea) to forecourt_authenticator;
+comment on function app_public.log_in(text,text,bytea,integer,text,bytea) is 'Compares the hash as complete_login does, which release 0.3 calls itself, and opens a session if it is equal; otherwise returns nulls. `refresh_hash` is the SHA-256 of the first refresh token. Raises FC003 if the account is locked. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.logout(everywhere boolean DEFAULT false)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  if logout.everywhere then
+    perform app_private.end_sessions(app_public.current_user_id());
+  else
+    delete from app_private.sessions as s where s.id = app_public.current_session_id();
+  end if;
+  return true;
+end
+$function$;
+grant execute on function app_public.logout(boolean) to forecourt_admin;
+grant execute on function app_public.logout(boolean) to forecourt_dealer;
+comment on function app_public.logout(boolean) is '@behavior +mutationField
+@resultFieldName ok
+Ends the session of the access token, or all sessions of its user. Within a second every server refuses their access tokens; their refresh tokens are refused at once.';
 
 CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
  RETURNS app_public.listings
@@ -5449,6 +5873,7 @@ declare
   v_reason constant text := nullif(app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n'))), '');
   v_listing app_public.listings;
 begin
+  perform app_private.require_admin();
   if moderate_listing.decision = 'reject' and v_reason is null then
     raise exception using
       errcode = 'FC010',
@@ -5512,6 +5937,7 @@ AS $function$
 declare
   v_dealer_id uuid;
 begin
+  perform app_private.require_admin();
   select i.dealer_id into v_dealer_id from app_public.invoices as i where i.id = pay_invoice.invoice_id;
   if not found then
     raise exception using
@@ -5691,6 +6117,56 @@ $function$;
 grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
 comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Raises one alert per conflict and hour. The API calls it outside of the refused transaction. Not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.refresh_session(token_hash bytea, successor_hash bytea, address text)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_session app_private.sessions;
+  v_token app_private.refresh_tokens;
+  v_now timestamptz;
+begin
+  select s.* into v_session
+  from app_private.refresh_tokens as t
+  join app_private.sessions as s on s.id = t.session_id
+  where t.token_hash = refresh_session.token_hash
+  for update of s;
+  -- Read under the lock: another use of this token may have held it.
+  v_now := clock_timestamp();
+  select t.* into v_token
+  from app_private.refresh_tokens as t
+  where t.token_hash = refresh_session.token_hash and t.expires_at > v_now;
+  if not found then
+    return null;
+  elsif v_token.used_at is null then
+    v_session.expires_at := v_now + app_private.refresh_lifetime();
+    update app_private.refresh_tokens as t set used_at = v_now where t.token_hash = v_token.token_hash;
+    insert into app_private.refresh_tokens (token_hash, session_id, expires_at)
+    values (refresh_session.successor_hash, v_session.id, v_session.expires_at);
+    update app_private.sessions as s set expires_at = v_session.expires_at where s.id = v_session.id;
+    return app_private.describe_session(v_session.id);
+  end if;
+  -- The client may have lost the answer. It gets the same successor again.
+  perform from app_private.refresh_tokens as t
+  where t.token_hash = refresh_session.successor_hash and t.session_id = v_session.id and t.used_at is null
+    and v_now < v_token.used_at + interval '10 seconds';
+  if found then
+    return app_private.describe_session(v_session.id);
+  end if;
+  perform app_private.write_audit_log(
+    'REUSE_REFRESH_TOKEN', 'users', v_session.user_id, null, jsonb_build_object('sessionId', v_session.id),
+    case when address ~ '[.:]' then address::inet end);
+  delete from app_private.sessions as s where s.id = v_session.id;
+  -- Not an exception, which would bring the session back.
+  return null;
+end
+$function$;
+grant execute on function app_public.refresh_session(bytea,bytea,text) to forecourt_authenticator;
+comment on function app_public.refresh_session(bytea,bytea,text) is 'Uses a refresh token: stores its successor, which the API derives from it, and returns the session; nulls if the token is unknown or has expired. Within 10 seconds, and while the successor is unused, a second use returns the same again. Any other second use ends the session, records REUSE_REFRESH_TOKEN and returns nulls. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, password_hash text, OUT user_id uuid, OUT normalized_email text, OUT trimmed_full_name text)
  RETURNS record
  LANGUAGE plpgsql
@@ -5802,6 +6278,21 @@ comment on function app_public.resubmit_listing(uuid,uuid) is '@behavior +mutati
 @resultFieldName listing
 Submits a listing again that was rejected in the last 30 days: charges it like a new one, and makes it PENDING. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.revoked_session_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select r.session_id from app_private.revoked_sessions as r
+    where r.revoked_at > clock_timestamp() - app_private.revocation_lifetime());
+end
+$function$;
+grant execute on function app_public.revoked_session_ids() to forecourt_authenticator;
+comment on function app_public.revoked_session_ids() is 'The sessions whose access tokens must be refused. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
  LANGUAGE plpgsql
@@ -5821,6 +6312,23 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.sign_up(email text, full_name text, password_hash text, refresh_hash bytea)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user_id uuid;
+begin
+  select r.user_id into v_user_id
+  from app_public.register_user(sign_up.email, sign_up.full_name, sign_up.password_hash) as r;
+  return app_private.describe_session(app_private.open_session(v_user_id, sign_up.refresh_hash));
+end
+$function$;
+grant execute on function app_public.sign_up(text,text,text,bytea) to forecourt_authenticator;
+comment on function app_public.sign_up(text,text,text,bytea) is 'Creates an account as register_user does, which release 0.3 calls itself, and opens a session. `refresh_hash` is the SHA-256 of the first refresh token. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.slots_of_dealer(dealer_id uuid)
  RETURNS app_public.slot_usage

@@ -1,5 +1,5 @@
 /** Random tokens that are stored as hashes: those in mails, refresh tokens and API keys. */
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto'
 
 const BYTES = 32
 const CIPHER = 'aes-256-gcm'
@@ -16,6 +16,11 @@ export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
+/** The refresh token that follows another. It is derived, so that a client that has lost the answer can get the same one again. */
+export function successorOf(token: string, key: Uint8Array): string {
+  return createHmac('sha256', key).update(token).digest('base64url')
+}
+
 /** Encrypts a token for the outbox of mails, so that the database never contains it in clear. */
 export function sealToken(token: string, key: Uint8Array): Buffer {
   const nonce = randomBytes(NONCE_BYTES)
@@ -26,7 +31,9 @@ export function sealToken(token: string, key: Uint8Array): Buffer {
 /** The token that `sealToken` encrypted. Throws if the key is another one. */
 export function openToken(sealed: Uint8Array, key: Uint8Array): string {
   const tagStart = sealed.length - TAG_BYTES
-  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), {
+    authTagLength: TAG_BYTES,
+  })
   decipher.setAuthTag(sealed.subarray(tagStart))
   return decipher.update(sealed.subarray(NONCE_BYTES, tagStart), undefined, 'utf8') + decipher.final('utf8')
 }
