@@ -20,6 +20,7 @@ import { makeApp } from './http/app.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
+import { watchRevocations } from './identity/revocations.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
 import { fieldsOf, logRefusal, logShadow } from './limits/limiter.ts'
@@ -78,9 +79,11 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
     const onPublished = countPublications(registry)
-    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log }
+    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, jwtSecret, log }
     const graphql = await startGraphql(configuration, parts)
     stops.push(() => graphql.release())
+    // after the schema, which keeps the process so busy that it could not read them again in time
+    const revocations = await watchRevocations({ ...limits, log })
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
     reportConnections(server, registry)
@@ -93,6 +96,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     const app = await makeApp({
       log,
       tokens,
+      revocations,
       trustProxy: configuration.trustProxy,
       admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
@@ -165,11 +169,13 @@ type GraphqlParts = {
   conflicts: ConflictRecorder
   onPublished: (source: string) => void
   tokens: Tokens
+  jwtSecret: string
   log: Logger
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log } = parts
+  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, jwtSecret, log } = parts
+  const refreshKey = derivedKey(jwtSecret, 'refresh token')
   const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
@@ -187,7 +193,9 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
-        makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
+        makeSessionsPlugin(
+          makeAccounts({ pool, tokens, refreshKey, onCounted: accountCounter(limits, log) }),
+        ),
         makeTripwirePlugin(limits.policies),
       ],
     }),

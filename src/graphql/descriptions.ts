@@ -20,6 +20,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   decision: 'Whether to approve or to reject the listing.',
   description: 'At most 10,000 characters.',
   email: 'The e-mail address; upper and lower case make no difference.',
+  everywhere: 'Whether to end all sessions of the user, and not only this one.',
   externalId:
     'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.',
   fullName: '1 to 200 characters in one line.',
@@ -48,6 +49,9 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'UpdateListingInput.title': CHANGED,
 }
 
+/** Of mutations whose result is no row. */
+const RESULTS: Readonly<Record<string, string>> = { ok: 'True. A failure is an error.' }
+
 function described<Field extends { description?: string | null | undefined }>(
   type: string,
   fields: Record<string, Field>,
@@ -70,7 +74,11 @@ export const DescriptionsPlugin: GraphileConfig.Plugin = {
       GraphQLObjectType_fields_field(field, _build, { scope: { isMutationPayload, fieldName } }) {
         if (!isMutationPayload || fieldName === 'clientMutationId') return field
         const type = isNonNullType(field.type) ? field.type : new GraphQLNonNull(field.type)
-        return { ...field, type, description: field.description ?? 'What the mutation created or changed.' }
+        return {
+          ...field,
+          type,
+          description: field.description ?? RESULTS[fieldName] ?? 'What the mutation created or changed.',
+        }
       },
     },
   },

@@ -16,10 +16,10 @@ query Listings {
   }
 }
 
-# Put the access token into the tab Headers: {"authorization": "Bearer <accessToken>"}
+# It lasts 15 minutes. Put it into the tab Headers: {"authorization": "Bearer <accessToken>"}
 mutation Login {
   login(input: { email: "dealer@example.com", password: "forecourt-demo" }) {
-    session { accessToken expiresAt user { id fullName } }
+    session { accessToken expiresAt refreshToken user { id fullName } }
   }
 }
 

@@ -180,7 +180,7 @@ function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.
 }
 
 /**
- * The settings of a request's statements: role, user and client address. Each database call is a transaction with these
+ * The settings of a request's statements: role, user, session and client address. Each database call is a transaction with these
  * settings. A query cannot write, whichever functions it calls.
  */
 export function pgSettings(
@@ -191,6 +191,7 @@ export function pgSettings(
   return {
     role: `forecourt_${identity?.role ?? 'visitor'}`,
     'forecourt.user_id': identity?.userId ?? '',
+    'forecourt.session_id': identity?.sessionId ?? '',
     'forecourt.client_ip': clientIp ?? '',
     timezone: 'UTC',
     ...(isQuery ? { transaction_read_only: 'on' } : null),

@@ -3,6 +3,7 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
+import type { Revocations } from '../identity/revocations.ts'
 import type { Tokens } from '../identity/tokens.ts'
 import { installLimits, type LimiterOptions } from '../limits/limiter.ts'
 import type { Logger } from '../log.ts'
@@ -20,6 +21,7 @@ import { installRequestLog } from './requestLog.ts'
 export type AppOptions = {
   log: Logger
   tokens: Tokens
+  revocations: Revocations
   trustProxy: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */
   graphiql: boolean
@@ -46,7 +48,7 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   installHealth(app, options.readinessFault)
   if (options.readMetrics !== undefined) installMetrics(app, options.readMetrics)
   installBody(app)
-  installIdentity(app, options.tokens, options.log)
+  installIdentity(app, options)
   installAdmission(app, options.admission)
   installLimits(app, { ...options.limits, log: options.log })
   installTokenRefusal(app)

@@ -1,6 +1,7 @@
 /** Verifies access tokens. A request with an invalid token is refused; it is never served as a visitor's. */
 import type { IncomingMessage } from 'node:http'
 import type { Express } from 'express'
+import type { Revocations } from '../identity/revocations.ts'
 import type { Tokens } from '../identity/tokens.ts'
 import type { Logger } from '../log.ts'
 import { CHALLENGE, sendFault } from '../request/faultResponse.ts'
@@ -18,11 +19,15 @@ const REPEATED = {
   message: 'The request has several Authorization headers.',
   status: 400,
 } as const
+/** This process cannot know whether the session has ended. */
+const UNCERTAIN = { code: 'service_unavailable', status: 503 } as const
 
-const faults = new WeakMap<object, typeof INVALID | typeof REPEATED>()
+const faults = new WeakMap<object, typeof INVALID | typeof REPEATED | typeof UNCERTAIN>()
+
+type Options = { tokens: Tokens; revocations: Revocations; log: Logger }
 
 /** Sets the identity of a request. An invalid token is only noted here, and `installTokenRefusal` refuses it. */
-export function installIdentity(app: Express, tokens: Tokens, log: Logger): void {
+export function installIdentity(app: Express, { tokens, revocations, log }: Options): void {
   app.use(async (request, _response, next) => {
     const header = request.headers.authorization
     if (header === undefined) return next()
@@ -33,7 +38,10 @@ export function installIdentity(app: Express, tokens: Tokens, log: Logger): void
     try {
       const token = BEARER.exec(header)?.[1]
       if (token === undefined) throw new Error('no bearer token')
-      request.identity = await tokens.verify(token)
+      const identity = await tokens.verify(token)
+      if (revocations.has(identity.sessionId)) throw new Error('the session has ended')
+      if (revocations.isStale()) faults.set(request, UNCERTAIN)
+      else request.identity = identity
     } catch (error) {
       const reason = error instanceof Error ? error.message : 'unknown'
       log.info({ requestId: requestId(request), reason }, 'refused an access token')

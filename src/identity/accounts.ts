@@ -1,18 +1,15 @@
-/** Registers accounts and logs them in. Passwords are hashed here, so that no statement contains one. */
+/** Registers accounts, logs them in and refreshes their sessions. Passwords are hashed here, so that no statement contains one. */
 import type pg from 'pg'
 import { addressOf } from '../request/address.ts'
 import { ApiError, tooManyRequests } from '../request/errors.ts'
 import type { ApiRequest } from '../request/request.ts'
 import { normalEmail } from './emails.ts'
 import { hashAsStored, hashPassword, passwordFault } from './passwords.ts'
+import { hashToken, newToken, successorOf } from './secretTokens.ts'
 import type { Accounts, Credentials, Session } from './sessions.ts'
 import type { Tokens } from './tokens.ts'
 
 type LoginAttempt = {
-  user_id: string | null
-  normalized_email: string
-  full_name: string
-  is_admin: boolean
   password_parameters: string | null
   account_key: Buffer
   max_count: number
@@ -20,23 +17,45 @@ type LoginAttempt = {
   retry_after_seconds: number | null
 }
 
+/** `app_private.opened_session`: all null if there is no session. */
+type SessionRow = {
+  session_id: string | null
+  refresh_expires_at: Date
+  user_id: string
+  email: string
+  full_name: string
+  is_admin: boolean
+}
+
 /** As for any other charge: shadow mode allows and reports. */
 export type AccountOutcome = 'allowed' | 'refused' | 'shadow_refused'
 
 export type AccountsOptions = {
-  /** Connects as forecourt_authenticator, which may call the three identity functions. */
+  /** Connects as forecourt_authenticator, which may call the identity functions. */
   pool: pg.Pool
   tokens: Tokens
+  /** Derives the successors of refresh tokens. */
+  refreshKey: Uint8Array
   /** Called for each login attempt, with the outcome of the account's limit. */
   onCounted: (outcome: AccountOutcome, request: ApiRequest | undefined) => void
 }
 
-export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Accounts {
+export function makeAccounts({ pool, tokens, refreshKey, onCounted }: AccountsOptions): Accounts {
   const serializeByKey = makeKeySerializer()
 
-  async function openSession(user: Session['user'], isAdmin: boolean): Promise<Session> {
-    const token = await tokens.issue({ userId: user.id, role: isAdmin ? 'admin' : 'dealer' })
-    return { ...token, user }
+  /** Runs a statement that opens or refreshes a session. Undefined: it returned none. */
+  async function openSession(sql: string, parameters: unknown[], refreshToken: string) {
+    const { rows } = await pool.query<SessionRow>(sql, parameters)
+    const row = rows[0]
+    if (row === undefined || row.session_id === null) return undefined
+    const { session_id: sessionId, user_id: userId, is_admin: isAdmin } = row
+    const session: Session = {
+      ...(await tokens.issue({ userId, sessionId, role: isAdmin ? 'admin' : 'dealer' })),
+      refreshToken,
+      refreshExpiresAt: row.refresh_expires_at.toISOString(),
+      user: { id: userId, email: row.email, fullName: row.full_name },
+    }
+    return session
   }
 
   async function attemptLogin(
@@ -52,33 +71,40 @@ export function makeAccounts({ pool, tokens, onCounted }: AccountsOptions): Acco
     if (attempt.retry_after_seconds !== null)
       throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
     const hash = await hashAsStored(password, attempt.password_parameters)
-    const complete = 'select app_public.complete_login($1, $2, $3, $4, $5) as matches'
+    const refreshToken = newToken()
+    const complete = 'select * from app_public.log_in($1, $2, $3, $4, $5, $6)'
     const { account_key, max_count } = attempt
-    const { rows: completed } = await pool.query(complete, [email, address, account_key, max_count, hash])
-    if (!completed[0]?.matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
-    return openSession(
-      { id: attempt.user_id, email: attempt.normalized_email, fullName: attempt.full_name },
-      attempt.is_admin,
-    )
+    const parameters = [email, address, account_key, max_count, hash, hashToken(refreshToken)]
+    const session = await openSession(complete, parameters, refreshToken)
+    if (session === undefined) throw new ApiError('invalid_credentials')
+    return session
   }
 
   return {
     async register({ password, fullName, ...input }) {
       const email = normalEmail(input.email)
       await requireAcceptable(password, email)
-      const { rows } = await pool.query<Session['user']>(
-        `select user_id as id, normalized_email as email, trimmed_full_name as "fullName"
-         from app_public.register_user($1, $2, $3)`,
-        [email, fullName, await hashPassword(password)],
-      )
-      if (rows[0] === undefined) throw new Error('register_user returns one row')
-      return openSession(rows[0], false)
+      const refreshToken = newToken()
+      const parameters = [email, fullName, await hashPassword(password), hashToken(refreshToken)]
+      const sql = 'select * from app_public.sign_up($1, $2, $3, $4)'
+      const session = await openSession(sql, parameters, refreshToken)
+      if (session === undefined) throw new Error('sign_up returns a session')
+      return session
     },
     async login({ password, ...input }, { request }) {
       const email = normalEmail(input.email)
       // begin_login counts a failure before the password is checked. Logins of one account run one after another, so
       // that several correct ones at once do not reach the limit.
       return serializeByKey(email, () => attemptLogin({ email, password }, request))
+    },
+    async refresh({ refreshToken }, { request }) {
+      const successor = successorOf(refreshToken, refreshKey)
+      const parameters = [hashToken(refreshToken), hashToken(successor), addressOf(request)]
+      const sql = 'select * from app_public.refresh_session($1, $2, $3)'
+      const session = await openSession(sql, parameters, successor)
+      if (session === undefined)
+        throw new ApiError('unauthenticated', 'The refresh token is not valid. Please log in again.')
+      return session
     },
   }
 }

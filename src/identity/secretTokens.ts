@@ -1,5 +1,5 @@
 /** Random tokens that are stored as hashes: those in mails, refresh tokens and API keys. */
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto'
 
 const BYTES = 32
 const CIPHER = 'aes-256-gcm'
@@ -14,6 +14,11 @@ export function newToken(): string {
 /** The form in which the database stores a token. A plain hash is enough: nobody can guess 256 random bits. */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
+}
+
+/** The refresh token that follows another. It is derived, so that a client that has lost the answer can get the same one again. */
+export function successorOf(token: string, key: Uint8Array): string {
+  return createHmac('sha256', key).update(token).digest('base64url')
 }
 
 /** Encrypts a token for the outbox of mails, so that the database never contains it in clear. */

@@ -2,4 +2,4 @@
 
 export type Role = 'dealer' | 'admin'
 
-export type Identity = { userId: string; role: Role }
+export type Identity = { userId: string; sessionId: string; role: Role }

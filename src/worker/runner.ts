@@ -8,6 +8,7 @@ import endPromotions from '../../tasks/end_promotions.ts'
 import expireListings from '../../tasks/expire_listings.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import maintainAuditLogs from '../../tasks/maintain_audit_logs.ts'
+import removeEndedSessions from '../../tasks/remove_ended_sessions.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
 import removeOldAlerts from '../../tasks/remove_old_alerts.ts'
 import { makeSendAlert } from '../../tasks/send_alert.ts'
@@ -26,6 +27,7 @@ export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
     expire_listings: expireListings,
     expire_subscriptions: expireSubscriptions,
     maintain_audit_logs: maintainAuditLogs,
+    remove_ended_sessions: removeEndedSessions,
     remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
     remove_old_alerts: removeOldAlerts,
     send_alert: makeSendAlert(channels),

@@ -53,6 +53,8 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     await register(server, { email, password: PASSWORD })
     return { input: { email, password: PASSWORD } }
   },
+  refreshSession: async ({ server }) => ({ input: { refreshToken: await refreshTokenOf(server) } }),
+  logout: () => ({ input: { everywhere: true } }),
   createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
   createListing: ({ seller }) => ({
     input: {
@@ -139,6 +141,12 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   auditLogs: ({ admin }) => ({ token: admin }),
   pricingGaps: ({ admin }) => ({ token: admin }),
   rateLimitPolicies: ({ admin }) => ({ token: admin }),
+}
+
+/** The refresh token of a new account. */
+async function refreshTokenOf(server: TestServer): Promise<string | undefined> {
+  const { data } = await register(server, { email: newEmail(), password: PASSWORD })
+  return data.register?.session.refreshToken
 }
 
 const newRow = () => ({

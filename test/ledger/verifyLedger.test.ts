@@ -6,6 +6,7 @@ import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '.
 import { brokenRules, listingsInOrder } from '../support/ledger.ts'
 import { BUY, buy, PAY } from '../support/purchases.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
@@ -32,7 +33,8 @@ function withLedger(work: (client: pg.PoolClient) => Promise<void>): Promise<voi
     const packageId = await makePackage(client, { listings: 1 })
     await become(client, { dealer: userId })
     const invoiceId = await buy(client, dealerId, packageId)
-    await become(client, { admin: randomUUID() })
+    await become(client, 'owner')
+    await become(client, { admin: await makeAdminUser(client) })
     await client.query(PAY, [invoiceId])
     await become(client, { dealer: userId })
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
@@ -229,6 +231,7 @@ test('checks find nothing while dealers publish, buy, pay and cancel concurrentl
     } while (busy)
     return findings
   })()
+  const adminId = await makeAdminUser(database.owner)
   const outcomes = await concurrently(database, { dealer: userId }, 20, async (client, index) => {
     const dealerId = dealerIds[index % dealerIds.length] as string
     for (let number = 0; number < 5; number += 1) {
@@ -241,7 +244,7 @@ test('checks find nothing while dealers publish, buy, pay and cancel concurrentl
       await client.query('select app_public.cancel_subscription($1)', [subscriptionId])
     } else if (index < dealerIds.length) {
       const { rows } = await client.query(BUY, [dealerId, packageId, randomUUID()])
-      await become(client, { admin: randomUUID() })
+      await become(client, { admin: adminId })
       await client.query(PAY, [rows[0].invoice_id])
     }
   })

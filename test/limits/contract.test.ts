@@ -112,7 +112,7 @@ test.each(['reported by NOTIFY', 'found by the poll'])(
     expect([limitOf(await read(one)), limitOf(await read(two))]).toEqual([500, 500])
     if (how === 'found by the poll') {
       await limited.database.superuser.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt limits listener'",
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt listener'",
       )
     }
     await limited.database.owner.query(
@@ -229,6 +229,7 @@ test('only an admin reads the policies in GraphQL', async () => {
   expect(data.rateLimitPolicies.nodes.map(({ scope }) => scope).sort()).toEqual([
     'auth_account',
     'auth_login',
+    'auth_refresh',
     'auth_register',
     'checkout_init',
     'listing_batch',

@@ -57,7 +57,11 @@ const READABLE: Record<string, Access> = {
   'app_public.price_configs': ALL,
   'app_public.pricing_gaps': { admin: 'true' },
   'app_public.rate_limit_policies': { admin: 'true', authenticator: 'true' },
-  'app_public.users': { dealer: 'id = $user', admin: 'true', columns: 'id email full_name created_at' },
+  'app_public.users': {
+    dealer: 'id = $user',
+    admin: 'true',
+    columns: 'id email full_name created_at locale email_verified_at',
+  },
   'app_public.vat_rates': ALL,
 }
 
@@ -81,7 +85,10 @@ const CALLABLE: Record<string, Role[]> = {
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],
   dealer_packages_vat_rate: ['visitor', 'dealer', 'admin'],
   get_current_user: MEMBERS,
+  is_admin: ['admin'],
   is_open_dealer: ['visitor', 'dealer', 'admin'],
+  log_in: SERVER,
+  logout: MEMBERS,
   mark_listing_sold: MEMBERS,
   moderate_listing: ['admin'],
   oldest_release: SERVER,
@@ -92,8 +99,11 @@ const CALLABLE: Record<string, Role[]> = {
   quote_package: MEMBERS,
   quote_promotion: MEMBERS,
   record_pricing_conflicts: SERVER,
+  refresh_session: SERVER,
   register_user: SERVER,
+  revoked_session_ids: SERVER,
   seller_of_listing: ['visitor', 'dealer', 'admin'],
+  sign_up: SERVER,
   slots_of_dealer: ['visitor', 'dealer', 'admin'],
   renew_listing: MEMBERS,
   resubmit_listing: MEMBERS,
@@ -135,8 +145,8 @@ beforeAll(async () => {
 afterAll(() => seeded.database.drop())
 
 const asRole = (role: Role): As => {
-  const { userId } = seeded.sellers[0]
-  return role === 'dealer' || role === 'admin' ? ({ [role]: userId } as As) : role
+  if (role === 'admin') return { admin: seeded.adminId }
+  return role === 'dealer' ? { dealer: seeded.sellers[0].userId } : role
 }
 
 /** The number in the only row, or the SQLSTATE of the refusal. */

@@ -30,6 +30,7 @@ const NULLABLE: Record<string, string> = {
   'app_private.job_runs': 'error finished_at worker_id',
   'app_private.operation_settings': 'audit_retention_months',
   'app_private.pricing_conflicts': 'pricing_type',
+  'app_private.refresh_tokens': 'used_at',
   'app_public.audit_logs': 'actor ip login new_values old_values resource_id',
   'app_public.checkouts': 'cancel_url closed_at success_url url',
   'app_public.country_currencies': 'closed_at',
@@ -114,7 +115,8 @@ test.each(FOREIGN_KEYS)(
       expect(await plant(client, key.table, other, where)).toBe('accepted')
       const remove = `delete from ${key.target} where (${key.targetColumns}) in (select ${key.columns} from ${key.table})`
       await client.query(`alter table ${key.target} disable trigger user`)
-      await expect(client.query(remove)).rejects.toMatchObject({ code: '23503' })
+      if (key.cascades) await client.query(remove)
+      else await expect(client.query(remove)).rejects.toMatchObject({ code: '23503' })
     }),
 )
 

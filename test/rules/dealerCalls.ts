@@ -138,11 +138,17 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
 
 /** They take an id, and no row of a dealer. */
 export const SHARED = [
+  'describe_session',
+  'end_sessions',
   'find_package',
+  'find_user',
   'finish_job_run',
+  'lock_user',
+  'open_session',
   'operation_key',
   'record_alert_delivery',
   'run_expiry_batch',
+  'unlock_user',
   'write_audit_log',
 ]
 /** Tried in the tests below. */

@@ -19,6 +19,8 @@ const DEFAULTS: Record<string, string> = {
   'app_private.ledger_checks': 'id=(id)',
   'app_private.operation_settings': 'only_row=true audit_retention_months=120',
   'app_private.pricing_conflicts': 'id=(id)',
+  'app_private.revoked_sessions': 'revoked_at=(now)',
+  'app_private.sessions': ENTITY,
   'app_private.user_passwords': 'updated_at=(now)',
   'app_public.audit_logs': `${ENTITY} login=(login)`,
   'app_public.checkouts': 'created_at=(now) quota_kind=per_period',

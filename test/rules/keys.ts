@@ -9,6 +9,8 @@ export type ForeignKey = {
   columns: string[]
   target: string
   targetColumns: string[]
+  /** Whether the deletion of the row deletes those that refer to it. */
+  cascades?: true
 }
 
 const foreignKey = (label: string, columns: string, target: string, targetColumns: string): ForeignKey => {
@@ -35,6 +37,16 @@ export const FOREIGN_KEYS: ForeignKey[] = [
   ),
   toUser('app_private.dealer_creations dealer_creations_user'),
   toUser('app_private.user_passwords user_passwords_user_id_fkey'),
+  { ...toUser('app_private.sessions sessions_user_id_fkey'), cascades: true },
+  {
+    ...foreignKey(
+      'app_private.refresh_tokens refresh_tokens_session_id_fkey',
+      'session_id',
+      'app_private.sessions',
+      'id',
+    ),
+    cascades: true,
+  },
   toDealer('app_public.dealer_users dealer_users_dealer_id_fkey'),
   toUser('app_public.dealer_users dealer_users_user_id_fkey'),
   toCurrency('app_public.country_currencies country_currencies_currency_fkey'),
@@ -138,9 +150,11 @@ export const OTHER: Row = {
   pricing_type: 'premium_fee',
   reverses: UNKNOWN,
   scope: 'other_scope',
+  session_id: UNKNOWN,
   segment: 'individual',
   task: 'other',
   to_status: 'sold',
+  token_hash: '\\x02',
   user_id: UNKNOWN,
   'app_public.listing_consumptions.kind': 'renewal',
   'app_private.rate_limit_counters.key': '\\x02',
@@ -172,6 +186,9 @@ export const UNIQUE_KEYS: UniqueKey[] = [
   }),
   unique('app_private.user_passwords user_passwords_pkey', 'user_id'),
   unique('app_private.login_failures login_failures_pkey', 'email_hash'),
+  unique('app_private.sessions sessions_pkey', 'id'),
+  unique('app_private.refresh_tokens refresh_tokens_pkey', 'token_hash'),
+  unique('app_private.revoked_sessions revoked_sessions_pkey', 'session_id'),
   unique('app_private.known_addresses known_addresses_pkey', 'account_key address'),
   unique('app_public.currencies currencies_pkey', 'code'),
   unique('app_public.country_currencies country_currencies_pkey', 'country'),

@@ -1,11 +1,11 @@
 /** A database with at least one row in every table: two dealers with sales of their own, and the rows of the system. */
 import { become, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyAndCommit, payAndCommit } from '../support/purchases.ts'
-import { makeCountry, makePackage, makeUser, publish, single } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makePackage, makeUser, publish, single } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
 
 export type Seller = { userId: string; dealerId: string }
-export type Seeded = { database: TestDatabase; sellers: [Seller, Seller] }
+export type Seeded = { database: TestDatabase; sellers: [Seller, Seller]; adminId: string }
 
 /** A user and a dealer without any rows of their own. New rows of the tests may refer to them. */
 export const BYSTANDER = {
@@ -34,6 +34,10 @@ const SYSTEM_ROWS = [
   `insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
    values ('US', 'dealer', 'highlight_fee', 1, 'USD', 1, '${PERIOD}')`,
   `insert into app_public.users (id, email, full_name) values ('${BYSTANDER.userId}', 'bystander@example.com', 'Test')`,
+  // one session lives, the other has ended
+  `select app_private.open_session('${BYSTANDER.userId}', '\\x00')`,
+  `delete from app_private.sessions`,
+  `select app_private.open_session('${BYSTANDER.userId}', '\\x00')`,
   `insert into app_public.dealers (id, company_name, country, dealer_type)
    values ('${BYSTANDER.dealerId}', 'Test', 'DE', 'general')`,
 ]
@@ -47,13 +51,17 @@ export async function seedDatabase(): Promise<Seeded> {
   const packageId = await makePackage(owner, { listings: 1 })
   await makePackage(owner)
   await owner.query('update app_public.dealer_packages set is_active = false where id <> $1', [packageId])
-  const sellers: [Seller, Seller] = [await sell(database, packageId), await sell(database, packageId)]
+  const adminId = await makeAdminUser(owner)
+  const sellers: [Seller, Seller] = [
+    await sell(database, packageId, adminId),
+    await sell(database, packageId, adminId),
+  ]
   for (const sql of SYSTEM_ROWS) await owner.query(sql)
-  return { database, sellers }
+  return { database, sellers, adminId }
 }
 
 /** A dealer with a paid package, a free, an included and a charged listing (the free one is active and promoted), and an open purchase. */
-async function sell(database: TestDatabase, packageId: string): Promise<Seller> {
+async function sell(database: TestDatabase, packageId: string, adminId: string): Promise<Seller> {
   const userId = await makeUser(database.owner)
   const dealerId = await committed(database, { dealer: userId }, client =>
     single(client, "select id from app_public.create_dealer('Test', 'DE', 'general', gen_random_uuid())"),
@@ -63,7 +71,7 @@ async function sell(database: TestDatabase, packageId: string): Promise<Seller> 
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
     // a fourth one was rejected, given back, and submitted again
     const id = await publish(client, dealerId)
-    await become(client, { admin: userId })
+    await become(client, { admin: adminId })
     await client.query("select app_public.moderate_listing($1, 'reject', 'A test.')", [id])
     await become(client, { dealer: userId })
     await client.query('select app_public.resubmit_listing($1, gen_random_uuid())', [id])

@@ -1,7 +1,9 @@
 /** For each trigger, statements that it refuses or records, or into whose row it writes. */
 
+const REVOKED = 'select count(*) from app_private.revoked_sessions where revoked_at >= now()'
 /** What the trigger refuses: each statement with 55000. */
 export const REFUSED: Record<string, string[]> = {
+  'app_private.sessions sessions_never_truncated': ['truncate app_private.sessions cascade'],
   'app_public.audit_logs audit_logs_append_only': anyChange('app_public.audit_logs', 'action = action'),
   'app_public.dealer_subscriptions dealer_subscriptions_state': [
     "update app_public.dealer_subscriptions set status = 'pending', start_at = null, end_at = null where status = 'active'",
@@ -277,6 +279,8 @@ export const WRITING: Record<string, [sql: string, value: string, prepare?: stri
      )
      update app_public.dealers as d set slots_in_use = 1 from held where d.id = held.dealer_id`,
   ],
+  'app_private.sessions sessions_revoked': [REVOKED, '1', 'delete from app_private.sessions'],
+  'app_public.users users_sessions_ended': [REVOKED, '1', 'update app_public.users set locked_at = now()'],
   'app_public.listings listings_promotions_cleared': [
     "update app_public.listings set status = 'withdrawn' where is_highlighted returning is_highlighted or highlighted_until is not null",
     'false',

@@ -61,6 +61,13 @@ export async function makeUser(db: Queryable, email = `${randomUUID()}@example.c
   ])
 }
 
+/** Makes a user that is an admin, and cannot log in. */
+export async function makeAdminUser(db: Queryable): Promise<string> {
+  const id = await makeUser(db)
+  await db.query('update app_public.users set is_admin = true where id = $1', [id])
+  return id
+}
+
 /** Makes a dealer with this user as its owner. */
 export async function makeDealer(db: Queryable, userId: string, country = 'DE'): Promise<string> {
   const id = await single(

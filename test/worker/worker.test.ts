@@ -85,6 +85,7 @@ test('the crontab runs every task except the event-driven one, each at its time'
     expire_listings: '0:15',
     end_promotions: '*:*',
     remove_idle_rate_limit_counters: '*:7',
+    remove_ended_sessions: '*:37',
     maintain_audit_logs: '0:20',
     verify_ledger: '2:30',
     remove_old_alerts: '3:15',
@@ -102,6 +103,7 @@ test('the crontab runs every task except the event-driven one, each at its time'
 test.each([
   'end_promotions',
   'remove_idle_rate_limit_counters',
+  'remove_ended_sessions',
   'maintain_audit_logs',
   'verify_ledger',
   'remove_old_alerts',
