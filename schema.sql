@@ -150,7 +150,7 @@ create type app_public.dealer_role as enum (
   'owner',
   'staff'
 );
-comment on type app_public.dealer_role is 'The role of a member of a dealer.';
+comment on type app_public.dealer_role is 'The role of a member of a dealer. STAFF may publish, edit, end, renew and promote listings, ask for quotes, and read what belongs to the dealer. An OWNER may also buy and cancel, change the dealer, and manage its members.';
 
 create type app_public.dealer_type as enum (
   'auto_dealer',
@@ -228,6 +228,19 @@ create type app_public.listing_status as enum (
   'expired'
 );
 comment on type app_public.listing_status is 'pending: waits for moderation. active: visible to everybody until its end. rejected: refused or taken down by an admin. withdrawn and sold: ended by the dealer. expired: its time is over.';
+
+create type app_public.member_user as (
+  id uuid,
+  full_name text,
+  email text
+);
+comment on column app_public.member_user.email is '@notNull
+The e-mail address.';
+comment on column app_public.member_user.full_name is '@notNull
+The name that the person entered.';
+comment on column app_public.member_user.id is '@notNull
+Time-ordered.';
+comment on type app_public.member_user is 'What the members of a dealer see of each other.';
 
 create type app_public.moderation as enum (
   'before',
@@ -595,6 +608,60 @@ comment on column app_private.login_failures.failures is 'Failures in the window
 comment on column app_private.login_failures.window_started_at is 'When the window''s first failure took place.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, even if there is no such account.';
 
+create table app_private.mail_templates (
+  kind text not null,
+  locale text not null,
+  subject text not null,
+  body text not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint mail_templates_body_length CHECK (((length(body) >= 1) AND (length(body) <= 10000))),
+  constraint mail_templates_kind_form CHECK ((kind ~ '^[a-z][a-z_]{2,39}$'::text)),
+  constraint mail_templates_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
+  constraint mail_templates_pkey PRIMARY KEY (kind, locale),
+  constraint mail_templates_subject_length CHECK (app_private.is_line(subject, 200))
+);
+alter table app_private.mail_templates enable row level security;
+alter table app_private.mail_templates force row level security;
+create policy all_owner on app_private.mail_templates for all to owner using (true) with check (true);
+comment on column app_private.mail_templates.body is 'Plain text. {name} stands for a parameter, {token} for the token, {expiresAt} for its end.';
+comment on column app_private.mail_templates.kind is 'The occasion, such as password_reset.';
+comment on column app_private.mail_templates.locale is 'The language: en or de.';
+comment on column app_private.mail_templates.subject is 'The subject line. {name} stands for a parameter of the mail.';
+comment on column app_private.mail_templates.updated_at is 'When the text last changed.';
+comment on table app_private.mail_templates is 'The texts of the mails to users. A DBA may update them; the next mail has the new text.';
+
+create table app_private.mails (
+  id uuid default app_private.time_ordered_uuid() not null,
+  kind text not null,
+  locale text not null,
+  recipient text not null,
+  parameters jsonb default '{}'::jsonb not null,
+  sealed_token bytea,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  sent_at timestamp with time zone,
+  constraint mails_parameters_object CHECK ((jsonb_typeof(parameters) = 'object'::text)),
+  constraint mails_pkey PRIMARY KEY (id),
+  constraint mails_recipient_form CHECK (app_private.is_email(recipient)),
+  constraint mails_template FOREIGN KEY (kind, locale) REFERENCES app_private.mail_templates(kind, locale),
+  constraint mails_token_ends CHECK (((sealed_token IS NULL) OR (expires_at IS NOT NULL))),
+  constraint mails_token_until_sent CHECK (((sent_at IS NULL) OR (sealed_token IS NULL)))
+);
+CREATE INDEX ix_mails_created_at ON app_private.mails USING btree (created_at);
+alter table app_private.mails enable row level security;
+alter table app_private.mails force row level security;
+create policy all_owner on app_private.mails for all to owner using (true) with check (true);
+comment on column app_private.mails.created_at is 'When the mail was asked for.';
+comment on column app_private.mails.expires_at is 'When the token ends. A mail that was not sent until then is not sent any more.';
+comment on column app_private.mails.id is 'Time-ordered; part of the Message-ID, so that mail systems recognise a duplicate.';
+comment on column app_private.mails.kind is 'The template.';
+comment on column app_private.mails.locale is 'The language of the template.';
+comment on column app_private.mails.parameters is 'The values of the template''s placeholders.';
+comment on column app_private.mails.recipient is 'The address, normalised.';
+comment on column app_private.mails.sealed_token is 'The token for the placeholder {token}, encrypted with a key that only the API and the worker have; null when the mail was sent.';
+comment on column app_private.mails.sent_at is 'When the mail server accepted it; null: not yet.';
+comment on table app_private.mails is 'The outbox of mails to users. app_private.queue_mail writes it, and the worker sends each mail once.';
+
 create table app_private.operation_settings (
   only_row boolean default true not null,
   audit_retention_months integer default 120,
@@ -832,6 +899,54 @@ comment on column app_public.currencies.minor_units is 'Decimal places of an amo
 comment on constraint currencies_code_form on app_public.currencies is 'Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 comment on table app_public.currencies is 'The known currencies.';
 
+create table app_public.dealer_invitations (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  email text not null,
+  role app_public.dealer_role not null,
+  token_hash bytea not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  accepted_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  constraint dealer_invitations_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
+  constraint dealer_invitations_dealer_id_fkey FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_invitations_email_form CHECK (app_private.is_email(email)),
+  constraint dealer_invitations_email_normalized CHECK ((email = app_private.normalize_email(email))),
+  constraint dealer_invitations_one_end CHECK (((accepted_at IS NULL) OR (revoked_at IS NULL))),
+  constraint dealer_invitations_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_invitations_token_hash_length CHECK ((length(token_hash) = 32))
+);
+CREATE INDEX ix_dealer_invitations_id ON app_public.dealer_invitations USING btree (id);
+CREATE INDEX ix_dealer_invitations_token_hash ON app_public.dealer_invitations USING btree (token_hash);
+CREATE UNIQUE INDEX ux_dealer_invitations_one_open ON app_public.dealer_invitations USING btree (dealer_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+CREATE TRIGGER dealer_invitations_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.dealer_invitations FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('dealer_id');
+alter table app_public.dealer_invitations enable row level security;
+alter table app_public.dealer_invitations force row level security;
+create policy all_owner on app_public.dealer_invitations for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_invitations for select to forecourt_admin using ((app_public.is_admin() AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+create policy select_owner on app_public.dealer_invitations for select to forecourt_dealer using (((dealer_id = ANY (app_public.current_owned_dealer_ids())) AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_admin;
+grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_dealer;
+comment on column app_public.dealer_invitations.accepted_at is 'When the invited user accepted it; null: not yet.';
+comment on column app_public.dealer_invitations.created_at is 'When it was sent.';
+comment on column app_public.dealer_invitations.created_by is 'The owner who sent it.';
+comment on column app_public.dealer_invitations.dealer_id is 'The dealer.';
+comment on column app_public.dealer_invitations.email is 'The invited address, in its normal form.';
+comment on column app_public.dealer_invitations.expires_at is 'From this moment on it is no longer valid.';
+comment on column app_public.dealer_invitations.id is 'Time-ordered.';
+comment on column app_public.dealer_invitations.revoked_at is 'When an owner revoked it, or invited the address again; null: it is not revoked.';
+comment on column app_public.dealer_invitations.role is 'The role that the new member gets.';
+comment on column app_public.dealer_invitations.token_hash is 'SHA-256 of the token in the mail.';
+comment on constraint dealer_invitations_dealer_id_fkey on app_public.dealer_invitations is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName invitations
+@backwardDescription The open invitations. Only owners and admins see them.';
+comment on constraint dealer_invitations_email_form on app_public.dealer_invitations is '@field email
+Please enter an e-mail address such as name@example.com.';
+comment on table app_public.dealer_invitations is '@name invitation
+An invitation of an e-mail address to become a member of a dealer. Owners and admins see those that are open.';
+
 create table app_public.dealer_packages (
   id uuid default app_private.time_ordered_uuid() not null,
   key text not null,
@@ -972,9 +1087,13 @@ grant select on table app_public.dealer_users to forecourt_admin;
 grant select on table app_public.dealer_users to forecourt_dealer;
 comment on column app_public.dealer_users.created_at is 'When the user became a member.';
 comment on column app_public.dealer_users.dealer_id is 'The dealer.';
-comment on column app_public.dealer_users.role is 'The user who creates a dealer is its owner.';
+comment on column app_public.dealer_users.role is 'What the member may do. The user who creates a dealer is its owner, and a dealer always has one.';
 comment on column app_public.dealer_users.user_id is 'The member.';
-comment on table app_public.dealer_users is 'Membership: the users who act for a dealer.';
+comment on constraint dealer_users_dealer_id_fkey on app_public.dealer_users is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName members
+@backwardDescription The users who act for the dealer. Only members and admins see them.';
+comment on table app_public.dealer_users is '@name member
+Membership: the users who act for a dealer.';
 
 create table app_public.dealers (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1018,7 +1137,8 @@ comment on constraint dealers_company_name_length on app_public.dealers is '@fie
 Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
 comment on constraint dealers_country_form on app_public.dealers is '@field country
 Please enter the country as two capital letters of ISO 3166-1, such as DE.';
-comment on table app_public.dealers is 'A company that publishes listings. Every write for a dealer locks its row first.';
+comment on table app_public.dealers is '@behavior +query:resource:connection
+A company that publishes listings. Every write for a dealer locks its row first.';
 
 create table app_public.free_quota_configs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1484,11 +1604,16 @@ create table app_public.users (
   is_admin boolean default false not null,
   dealer_limit integer default 5 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  locale text default 'en'::text not null,
+  email_verified_at timestamp with time zone,
+  locked_at timestamp with time zone,
+  deleted_at timestamp with time zone,
   constraint users_dealer_limit_not_negative CHECK ((dealer_limit >= 0)),
   constraint users_email_form CHECK (app_private.is_email(email)),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = app_private.normalize_email(email))),
   constraint users_full_name_length CHECK (app_private.is_line(full_name, 200)),
+  constraint users_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
   constraint users_pkey PRIMARY KEY (id)
 );
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
@@ -1499,18 +1624,24 @@ alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
 create policy select_admin on app_public.users for select to forecourt_admin using (true);
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_admin;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_dealer;
 comment on column app_public.users.created_at is 'When the account was created.';
 comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
+comment on column app_public.users.deleted_at is 'When the user deleted the account. Its e-mail address and name are replaced then; null: the account exists.';
 comment on column app_public.users.email is 'As normalize_email writes it, with the domain in ASCII; no two users have the same.';
+comment on column app_public.users.email_verified_at is 'When the user proved that it reads the mail of its present address; null: not yet.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
 comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.locale is 'The language of mails to this user: en or de.';
+comment on column app_public.users.locked_at is 'When an admin locked the account; null: it is not locked. A locked user can neither log in nor use a token.';
 comment on constraint users_email_form on app_public.users is '@field email
 Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
 Please enter a name of 1 to 200 characters, at least one of them visible, in one line.';
+comment on constraint users_locale_known on app_public.users is '@field locale
+Please choose one of the languages en and de.';
 comment on table app_public.users is 'A person with an account.';
 
 create table app_public.vat_rates (
@@ -1811,8 +1942,8 @@ CREATE OR REPLACE FUNCTION app_private.audit_change()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  -- Personal data must not enter an audit trail that nobody can edit.
-  v_withheld constant text[] := array['email', 'full_name'];
+  -- Personal data and hashes of tokens must not enter an audit trail that nobody can edit.
+  v_withheld constant text[] := array['email', 'full_name', 'token_hash'];
   v_old jsonb := to_jsonb(old) - v_withheld;
   v_new jsonb := to_jsonb(new) - v_withheld;
   v_id constant uuid := (coalesce(v_new, v_old) ->> 'id')::uuid;
@@ -3118,6 +3249,29 @@ end
 $function$;
 comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.lock_own_dealer(dealer_id uuid, as_owner boolean DEFAULT true)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+begin
+  -- Before the lock, so that a stranger cannot lock a dealer; after it, because the right may have ended while this session waited.
+  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  v_dealer := app_private.lock_dealer(dealer_id);
+  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  if not v_dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  return v_dealer;
+end
+$function$;
+comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 if the dealer is closed.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
  RETURNS void
  LANGUAGE plpgsql
@@ -3405,6 +3559,22 @@ AS $function$
     'pricingType', upper(pricing_detail.pricing_type::text collate "C"), 'at', pricing_detail.at))
 $function$;
 comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
+
+CREATE OR REPLACE FUNCTION app_private.queue_mail(kind text, recipient text, locale text, parameters jsonb DEFAULT '{}'::jsonb, sealed_token bytea DEFAULT NULL::bytea, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_id uuid;
+begin
+  insert into app_private.mails (kind, recipient, locale, parameters, sealed_token, expires_at)
+  values (queue_mail.kind, queue_mail.recipient, queue_mail.locale, queue_mail.parameters, queue_mail.sealed_token, queue_mail.expires_at)
+  returning id into v_id;
+  perform graphile_worker.add_job('send_mail', json_build_object('id', v_id), job_key := 'send_mail:' || v_id, max_attempts := 25);
+end
+$function$;
+comment on function app_private.queue_mail(text,text,text,jsonb,bytea,timestamp with time zone) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
@@ -3874,6 +4044,23 @@ end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
+CREATE OR REPLACE FUNCTION app_private.require_admin()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if not app_public.is_admin() then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Only admins may do this. Please log in with the account of an admin.';
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_admin() is 'Returns the current user, who must be an admin now, whatever its access token says. Raises FC003.';
+
 CREATE OR REPLACE FUNCTION app_private.require_batch(listings app_public.new_listing[])
  RETURNS void
  LANGUAGE plpgsql
@@ -3954,6 +4141,89 @@ begin
 end
 $function$;
 comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.require_open_invitation(dealer app_public.dealers, invitation_id uuid, invited app_public.users)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_invitation app_public.dealer_invitations;
+  v_status text;
+begin
+  select i.* into strict v_invitation
+  from app_public.dealer_invitations as i where i.dealer_id = dealer.id and i.id = require_open_invitation.invitation_id;
+  if v_invitation.email <> invited.email then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This invitation was sent to another e-mail address than that of your account. Please log in with the other address, or ask the dealer to invite yours.',
+      detail = jsonb_build_object('field', 'token')::text;
+  elsif not dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'token')::text;
+  elsif v_invitation.accepted_at is not null then
+    perform from app_public.dealer_users as du where du.dealer_id = dealer.id and du.user_id = invited.id;
+    v_status := case when not found then 'ACCEPTED' end;
+  elsif v_invitation.revoked_at is not null then
+    v_status := 'REVOKED';
+  elsif v_invitation.expires_at <= clock_timestamp() then
+    v_status := 'EXPIRED';
+  end if;
+  if v_status is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invitation is no longer valid. Please ask the dealer for a new one.',
+      detail = jsonb_build_object('field', 'token', 'status', v_status)::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_open_invitation(app_public.dealers,uuid,app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired. A member may use it again. The caller has locked the dealer and the user.';
+
+CREATE OR REPLACE FUNCTION app_private.require_other_owner(dealer_id uuid, user_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.dealer_users as du
+  join app_public.users as u on u.id = du.user_id
+  where du.dealer_id = require_other_owner.dealer_id and du.user_id <> require_other_owner.user_id and du.role = 'owner'
+    and u.locked_at is null and u.deleted_at is null;
+  if not found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'A dealer needs an owner. Please make another member an owner first.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_other_owner(uuid,uuid) is 'Raises FC008 unless the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.require_owner(dealer_id uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user_id constant uuid := app_private.require_member(dealer_id);
+begin
+  perform from app_public.dealer_users as du
+  where du.dealer_id = require_owner.dealer_id and du.user_id = v_user_id and du.role = 'owner';
+  if not found then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Only owners of this dealer may do this. Please ask one of them.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  return v_user_id;
+end
+$function$;
+comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff. Functions that staff may call have require_member instead.';
 
 CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
  RETURNS void
@@ -4862,6 +5132,49 @@ end
 $function$;
 comment on function app_private.write_vat_rate() is 'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
 
+CREATE OR REPLACE FUNCTION app_public.accept_invitation(token_hash bytea)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user app_public.users;
+  v_invitation app_public.dealer_invitations;
+  v_dealer app_public.dealers;
+begin
+  select i.* into v_invitation from app_public.dealer_invitations as i where i.token_hash = accept_invitation.token_hash;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invitation with this token. Please copy the whole token from the mail.',
+      detail = jsonb_build_object('field', 'token')::text;
+  end if;
+  v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
+  -- The lock keeps the e-mail address until the end. An access token can be valid longer than its user exists.
+  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() and u.deleted_at is null for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC001',
+      message = 'This account no longer exists. Please log in with another one.';
+  end if;
+  perform app_private.require_open_invitation(v_dealer, v_invitation.id, v_user);
+  update app_public.dealer_invitations as i set accepted_at = clock_timestamp()
+  where i.dealer_id = v_dealer.id and i.id = v_invitation.id and i.accepted_at is null;
+  if found then
+    insert into app_public.dealer_users (dealer_id, user_id, role)
+    values (v_dealer.id, v_user.id, v_invitation.role)
+    on conflict on constraint dealer_users_pkey do nothing;
+    update app_public.users as u set email_verified_at = clock_timestamp() where u.id = v_user.id and u.email_verified_at is null;
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.accept_invitation(bytea) to forecourt_admin;
+grant execute on function app_public.accept_invitation(bytea) to forecourt_dealer;
+comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
  LANGUAGE plpgsql
@@ -4942,7 +5255,7 @@ declare
   v_item app_public.invoice_items;
   v_at timestamptz;
 begin
-  perform app_private.require_member(buy_package.dealer_id);
+  perform app_private.require_owner(buy_package.dealer_id);
   v_dealer := app_private.lock_dealer(buy_package.dealer_id);
   v_checkout := app_private.replay_checkout(buy_package.dealer_id, buy_package.idempotency_key, v_payload_hash);
   if v_checkout.invoice_id is not null then
@@ -4978,7 +5291,7 @@ grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to fo
 grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to forecourt_dealer;
 comment on function app_public.buy_package(uuid,uuid,uuid,text,text) is '@behavior +mutationField
 @resultFieldName checkout
-Starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
+For owners: starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_checkout(checkout_id uuid)
  RETURNS app_public.checkouts
@@ -5000,7 +5313,7 @@ begin
       message = 'There is no checkout with this id. Please check it.',
       detail = jsonb_build_object('field', 'checkoutId')::text;
   end if;
-  perform app_private.require_member(v_checkout.dealer_id);
+  perform app_private.require_owner(v_checkout.dealer_id);
   perform app_private.lock_dealer(v_checkout.dealer_id);
   v_at := clock_timestamp();
   v_status := app_public.status_of_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
@@ -5024,7 +5337,7 @@ grant execute on function app_public.cancel_checkout(uuid) to forecourt_admin;
 grant execute on function app_public.cancel_checkout(uuid) to forecourt_dealer;
 comment on function app_public.cancel_checkout(uuid) is '@behavior +mutationField
 @resultFieldName checkout
-Cancels an open checkout of one of the caller''s dealers and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
+For owners: cancels an open checkout of the dealer and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_subscription(subscription_id uuid)
  RETURNS app_public.dealer_subscriptions
@@ -5044,7 +5357,7 @@ begin
       message = 'There is no subscription with this id. Please check it.',
       detail = jsonb_build_object('field', 'subscriptionId')::text;
   end if;
-  perform app_private.require_member(v_dealer_id);
+  perform app_private.require_owner(v_dealer_id);
   perform app_private.lock_dealer(v_dealer_id);
   select s.* into v_subscription
   from app_public.dealer_subscriptions as s
@@ -5073,7 +5386,7 @@ grant execute on function app_public.cancel_subscription(uuid) to forecourt_admi
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer;
 comment on function app_public.cancel_subscription(uuid) is '@behavior +mutationField
 @resultFieldName subscription
-Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
+For owners: cancels a subscription of the dealer. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea, max_count integer, password_hash text)
  RETURNS boolean
@@ -5350,6 +5663,22 @@ $function$;
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
 comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
 
+CREATE OR REPLACE FUNCTION app_public.current_owned_dealer_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select du.dealer_id from app_public.dealer_users as du
+    where du.user_id = app_public.current_user_id() and du.role = 'owner'
+  );
+end
+$function$;
+grant execute on function app_public.current_owned_dealer_ids() to forecourt_dealer;
+comment on function app_public.current_owned_dealer_ids() is 'Ids of the dealers of which the current user is an owner. Policies compare a row''s own dealer_id with them.';
+
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
  LANGUAGE sql
@@ -5401,7 +5730,7 @@ CREATE OR REPLACE FUNCTION app_public.get_current_user()
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at
+  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at, u.locale, u.email_verified_at, null::timestamptz, null::timestamptz
   from app_public.users as u
   where u.id = app_public.current_user_id()
 $function$;
@@ -5410,6 +5739,61 @@ grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
+
+CREATE OR REPLACE FUNCTION app_public.invite_member(dealer_id uuid, email text, role app_public.dealer_role, token_hash bytea, sealed_token bytea)
+ RETURNS app_public.dealer_invitations
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_email constant text := app_private.normalize_email(invite_member.email);
+  v_dealer app_public.dealers := app_private.lock_own_dealer(invite_member.dealer_id);
+  v_at constant timestamptz := clock_timestamp();
+  v_inviter app_public.users;
+  v_invitation app_public.dealer_invitations;
+begin
+  perform from app_public.users as u
+  join app_public.dealer_users as du on du.dealer_id = v_dealer.id and du.user_id = u.id
+  where u.email = v_email;
+  if found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'The user with this e-mail address is a member already. You can change the role of a member.',
+      detail = jsonb_build_object('field', 'email')::text;
+  end if;
+  select u.* into v_inviter from app_public.users as u where u.id = app_public.current_user_id();
+  update app_public.dealer_invitations as i set revoked_at = v_at
+  where i.dealer_id = v_dealer.id and i.email = v_email and i.accepted_at is null and i.revoked_at is null;
+  insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, created_at, expires_at)
+  values (v_dealer.id, v_email, invite_member.role, invite_member.token_hash, v_inviter.id, v_at, v_at + interval '168 hours')
+  returning * into v_invitation;
+  perform app_private.queue_mail(
+    'invitation', v_email, v_inviter.locale,
+    jsonb_build_object('dealer', v_dealer.company_name, 'inviter', v_inviter.full_name),
+    invite_member.sealed_token, v_invitation.expires_at);
+  return v_invitation;
+end
+$function$;
+grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_admin;
+grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_dealer;
+comment on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member. Not a field of GraphQL: `inviteMember` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.is_admin()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.users as u
+  where u.id = app_public.current_user_id() and u.is_admin and u.locked_at is null and u.deleted_at is null;
+  return found;
+end
+$function$;
+grant execute on function app_public.is_admin() to forecourt_admin;
+comment on function app_public.is_admin() is 'Whether the current user is an admin now, whatever its access token says.';
 
 CREATE OR REPLACE FUNCTION app_public.is_open_dealer(dealer_id uuid)
  RETURNS boolean
@@ -5715,6 +6099,38 @@ $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.remove_member(dealer_id uuid, user_id uuid)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_is_self constant boolean := remove_member.user_id = app_public.current_user_id();
+  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, as_owner => v_is_self is not true);
+  v_role app_public.dealer_role;
+begin
+  delete from app_public.dealer_users as du
+  where du.dealer_id = v_dealer.id and du.user_id = remove_member.user_id
+  returning du.role into v_role;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no member with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_role = 'owner' then
+    perform app_private.require_other_owner(v_dealer.id, remove_member.user_id);
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.remove_member(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.remove_member(uuid,uuid) to forecourt_dealer;
+comment on function app_public.remove_member(uuid,uuid) is '@behavior +mutationField
+@resultFieldName dealer
+For owners: removes a member. Staff may remove themselves only. The last owner can neither leave nor be removed (409).';
+
 CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
  LANGUAGE plpgsql
@@ -5802,6 +6218,67 @@ comment on function app_public.resubmit_listing(uuid,uuid) is '@behavior +mutati
 @resultFieldName listing
 Submits a listing again that was rejected in the last 30 days: charges it like a new one, and makes it PENDING. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.revoke_invitation(invitation_id uuid)
+ RETURNS app_public.dealer_invitations
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_invitation app_public.dealer_invitations;
+begin
+  select i.* into v_invitation from app_public.dealer_invitations as i where i.id = revoke_invitation.invitation_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invitation with this id. Please check it.',
+      detail = jsonb_build_object('field', 'invitationId')::text;
+  end if;
+  perform app_private.lock_own_dealer(v_invitation.dealer_id);
+  update app_public.dealer_invitations as i set revoked_at = coalesce(i.revoked_at, clock_timestamp())
+  where i.dealer_id = v_invitation.dealer_id and i.id = v_invitation.id and i.accepted_at is null
+  returning i.* into v_invitation;
+  if not found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invitation is accepted, so it cannot be revoked. You can remove the member.',
+      detail = jsonb_build_object('field', 'invitationId', 'status', 'ACCEPTED')::text;
+  end if;
+  return v_invitation;
+end
+$function$;
+grant execute on function app_public.revoke_invitation(uuid) to forecourt_admin;
+grant execute on function app_public.revoke_invitation(uuid) to forecourt_dealer;
+comment on function app_public.revoke_invitation(uuid) is '@behavior +mutationField
+@resultFieldName invitation
+For owners: revokes an invitation, so that its token is no longer valid. One that is accepted cannot be revoked (409). A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.role_at_dealer(dealer_id uuid)
+ RETURNS app_public.dealer_role
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_role app_public.dealer_role;
+begin
+  -- A stranger sees the dealer of a listing as null, and a visitor may not read members.
+  if role_at_dealer.dealer_id is null then
+    return null;
+  end if;
+  -- Volatile although it only reads: a stable function would not see the member that the calling statement has just written.
+  -- @plpgsql_check_options: performance_warnings = off
+  select du.role into v_role
+  from app_public.dealer_users as du
+  where du.dealer_id = role_at_dealer.dealer_id and du.user_id = app_public.current_user_id();
+  return v_role;
+end
+$function$;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_admin;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_dealer;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_visitor;
+comment on function app_public.role_at_dealer(uuid) is 'The role of the current user at a dealer, with the caller''s own rights; null if it is no member. Not a field of GraphQL: `Dealer.myRole` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
  LANGUAGE plpgsql
@@ -5821,6 +6298,37 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.set_member_role(dealer_id uuid, user_id uuid, role app_public.dealer_role)
+ RETURNS app_public.dealer_users
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_dealer app_public.dealers := app_private.lock_own_dealer(set_member_role.dealer_id);
+  v_member app_public.dealer_users;
+begin
+  update app_public.dealer_users as du set role = set_member_role.role
+  where du.dealer_id = v_dealer.id and du.user_id = set_member_role.user_id
+  returning du.* into v_member;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no member with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_member.role <> 'owner' then
+    perform app_private.require_other_owner(v_dealer.id, v_member.user_id);
+  end if;
+  return v_member;
+end
+$function$;
+grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) to forecourt_admin;
+grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) to forecourt_dealer;
+comment on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) is '@behavior +mutationField
+@resultFieldName member
+For owners: changes the role of a member, at once. The last owner stays one (409).';
 
 CREATE OR REPLACE FUNCTION app_public.slots_of_dealer(dealer_id uuid)
  RETURNS app_public.slot_usage
@@ -5968,6 +6476,32 @@ $function$;
 grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
 comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.update_dealer(dealer_id uuid, company_name text DEFAULT NULL::text)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_name constant text := app_private.to_nfc(btrim(update_dealer.company_name));
+  v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
+begin
+  if v_name <> v_dealer.company_name then
+    update app_public.dealers as d
+    set company_name = v_name, updated_at = clock_timestamp()
+    where d.id = v_dealer.id
+    returning d.* into v_dealer;
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.update_dealer(uuid,text) to forecourt_admin;
+grant execute on function app_public.update_dealer(uuid,text) to forecourt_dealer;
+comment on function app_public.update_dealer(uuid,text) is '@behavior +mutationField
+@resultFieldName dealer
+For owners: changes the company''s name. What is absent or null stays.';
+
 CREATE OR REPLACE FUNCTION app_public.update_listing(listing_id uuid, title text DEFAULT NULL::text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], price numeric DEFAULT NULL::numeric, external_id text DEFAULT NULL::text)
  RETURNS app_public.listings
  LANGUAGE plpgsql
@@ -6020,6 +6554,28 @@ grant execute on function app_public.update_listing(uuid,text,text,jsonb,text[],
 comment on function app_public.update_listing(uuid,text,text,jsonb,text[],numeric,text) is '@behavior +mutationField
 @resultFieldName listing
 Changes a pending, active or rejected listing of one of the caller''s dealers. A field that is absent or null stays; an empty text clears `description` and `externalId`. An active listing stays active. A change of more than its price and its reference puts it into the moderation queue, unless the dealer is trusted.';
+
+CREATE OR REPLACE FUNCTION app_public.user_of_member(dealer_id uuid, user_id uuid)
+ RETURNS app_public.member_user
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.member_user;
+begin
+  if user_of_member.dealer_id = any (app_public.current_dealer_ids()) or app_public.is_admin() then
+    select u.id, u.full_name, u.email into v_user
+    from app_public.dealer_users as du
+    join app_public.users as u on u.id = du.user_id
+    where du.dealer_id = user_of_member.dealer_id and du.user_id = user_of_member.user_id;
+  end if;
+  return v_user;
+end
+$function$;
+grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_dealer;
+comment on function app_public.user_of_member(uuid,uuid) is 'What the members of a dealer, and admins, may see of the user of a member. Everybody else gets nothing. The columns of `users` have one grant for all rows, so members read this instead. Not a field of GraphQL: `Member.user` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.withdraw_listing(listing_id uuid)
  RETURNS app_public.listings

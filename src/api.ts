@@ -11,9 +11,11 @@ import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
+import { makeInvitationsPlugin } from './graphql/invitations.ts'
 import { listingFiltersPlugins } from './graphql/listingFilters.ts'
 import { makeListingResultsPlugins } from './graphql/listingResults.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
+import { membersPlugins } from './graphql/members.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
@@ -78,7 +80,8 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
     const onPublished = countPublications(registry)
-    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log }
+    const mailKey = derivedKey(jwtSecret, 'mail token')
+    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, mailKey, log }
     const graphql = await startGraphql(configuration, parts)
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
@@ -165,11 +168,13 @@ type GraphqlParts = {
   conflicts: ConflictRecorder
   onPublished: (source: string) => void
   tokens: Tokens
+  /** Seals the tokens of mails. */
+  mailKey: Uint8Array
   log: Logger
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log } = parts
+  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, mailKey, log } = parts
   const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
@@ -183,6 +188,8 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       graphiql: configuration.graphiql,
       plugins: [
         LookupsPlugin,
+        ...membersPlugins,
+        makeInvitationsPlugin(mailKey),
         ...auditLogsPlugins,
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),

@@ -26,7 +26,9 @@ export function sealToken(token: string, key: Uint8Array): Buffer {
 /** The token that `sealToken` encrypted. Throws if the key is another one. */
 export function openToken(sealed: Uint8Array, key: Uint8Array): string {
   const tagStart = sealed.length - TAG_BYTES
-  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), {
+    authTagLength: TAG_BYTES,
+  })
   decipher.setAuthTag(sealed.subarray(tagStart))
   return decipher.update(sealed.subarray(NONCE_BYTES, tagStart), undefined, 'utf8') + decipher.final('utf8')
 }
