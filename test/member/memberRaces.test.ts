@@ -89,9 +89,14 @@ test('twenty acceptances of one invitation at once make one member', async () =>
   )
   expect(countOutcomes(outcomes)).toEqual({ ok: 20 })
   expect(await rolesOf(database, dealerId)).toEqual({ [ada]: 'owner', [bob]: 'owner', [userId]: 'staff' })
-  const entries =
-    "select count(*)::int from app_public.audit_logs where action = 'INSERT' and new_values ->> 'user_id' = $1"
-  expect(await single(database.owner, entries, [userId])).toBe(1)
+  const { rows } = await database.owner.query(
+    'select action, resource_type from app_public.audit_logs where actor = $1 order by id',
+    [userId],
+  )
+  expect(rows).toEqual([
+    { action: 'UPDATE', resource_type: 'dealer_invitations' },
+    { action: 'INSERT', resource_type: 'dealer_users' },
+  ])
 })
 
 test('an invitation that is revoked while its user accepts is refused', async () => {
