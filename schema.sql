@@ -40,6 +40,22 @@ comment on column app_private.ledger_fault.id is 'The id of the row: of a listin
 comment on column app_private.ledger_fault.rule is 'The broken rule, as a sentence.';
 comment on type app_private.ledger_fault is 'A row that breaks a rule of the ledger.';
 
+create type app_private.opened_session as (
+  session_id uuid,
+  refresh_expires_at timestamp with time zone,
+  user_id uuid,
+  email text,
+  full_name text,
+  is_admin boolean
+);
+comment on column app_private.opened_session.email is 'The address of the user, normalised.';
+comment on column app_private.opened_session.full_name is 'The name of the user.';
+comment on column app_private.opened_session.is_admin is 'Whether the user is an admin now.';
+comment on column app_private.opened_session.refresh_expires_at is 'When its newest refresh token ends.';
+comment on column app_private.opened_session.session_id is 'The session; null: there is none, and the request is refused.';
+comment on column app_private.opened_session.user_id is 'The user.';
+comment on type app_private.opened_session is 'A session with its user, for the answer to a login or a refresh.';
+
 create type app_private.pricing_gate as (
   currency text,
   minor_units smallint,
@@ -150,7 +166,7 @@ create type app_public.dealer_role as enum (
   'owner',
   'staff'
 );
-comment on type app_public.dealer_role is 'The role of a member of a dealer.';
+comment on type app_public.dealer_role is 'The role of a member of a dealer. STAFF may publish, edit, end, renew and promote listings, ask for quotes, and read what belongs to the dealer. An OWNER may also buy and cancel, change the dealer, and manage its members.';
 
 create type app_public.dealer_type as enum (
   'auto_dealer',
@@ -228,6 +244,19 @@ create type app_public.listing_status as enum (
   'expired'
 );
 comment on type app_public.listing_status is 'pending: waits for moderation. active: visible to everybody until its end. rejected: refused or taken down by an admin. withdrawn and sold: ended by the dealer. expired: its time is over.';
+
+create type app_public.member_user as (
+  id uuid,
+  full_name text,
+  email text
+);
+comment on column app_public.member_user.email is '@notNull
+The e-mail address.';
+comment on column app_public.member_user.full_name is '@notNull
+The name that the person entered.';
+comment on column app_public.member_user.id is '@notNull
+Time-ordered.';
+comment on type app_public.member_user is 'What the members of a dealer see of each other.';
 
 create type app_public.moderation as enum (
   'before',
@@ -715,6 +744,59 @@ comment on column app_private.rate_limit_counters.key is 'HMAC of scope and subj
 comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window.';
 comment on table app_private.rate_limit_counters is 'Sliding window counters, one row per key. The used part is current + decay * (ends_at - now).';
 
+create table app_private.refresh_tokens (
+  token_hash bytea not null,
+  session_id uuid not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint refresh_tokens_pkey PRIMARY KEY (token_hash),
+  constraint refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES app_private.sessions(id) ON DELETE CASCADE
+);
+CREATE INDEX ix_refresh_tokens_expires_at ON app_private.refresh_tokens USING btree (expires_at);
+CREATE INDEX ix_refresh_tokens_session_id ON app_private.refresh_tokens USING btree (session_id);
+alter table app_private.refresh_tokens enable row level security;
+alter table app_private.refresh_tokens force row level security;
+create policy all_owner on app_private.refresh_tokens for all to owner using (true) with check (true);
+comment on column app_private.refresh_tokens.expires_at is 'When the token ends.';
+comment on column app_private.refresh_tokens.session_id is 'The session.';
+comment on column app_private.refresh_tokens.token_hash is 'SHA-256 of the token, which the database never contains.';
+comment on column app_private.refresh_tokens.used_at is 'When it was used; null: it is the newest token of its session.';
+comment on table app_private.refresh_tokens is 'The refresh tokens of living sessions. Used ones are kept until they expire, because a second use ends the session.';
+
+create table app_private.revoked_sessions (
+  session_id uuid not null,
+  revoked_at timestamp with time zone default clock_timestamp() not null,
+  constraint revoked_sessions_pkey PRIMARY KEY (session_id)
+);
+CREATE INDEX ix_revoked_sessions_revoked_at ON app_private.revoked_sessions USING btree (revoked_at);
+alter table app_private.revoked_sessions enable row level security;
+alter table app_private.revoked_sessions force row level security;
+create policy all_owner on app_private.revoked_sessions for all to owner using (true) with check (true);
+comment on column app_private.revoked_sessions.revoked_at is 'When the session ended. After revocation_lifetime the row has no effect.';
+comment on column app_private.revoked_sessions.session_id is 'The id that the session had.';
+comment on table app_private.revoked_sessions is 'Sessions that ended while an access token of theirs could be valid. Every API process reads them and refuses these tokens.';
+
+create table app_private.sessions (
+  id uuid default app_private.time_ordered_uuid() not null,
+  user_id uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  constraint sessions_pkey PRIMARY KEY (id),
+  constraint sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX ix_sessions_expires_at ON app_private.sessions USING btree (expires_at);
+CREATE INDEX ix_sessions_user_id ON app_private.sessions USING btree (user_id);
+CREATE TRIGGER sessions_never_truncated BEFORE TRUNCATE ON app_private.sessions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER sessions_revoked AFTER DELETE ON app_private.sessions REFERENCING OLD TABLE AS ended FOR EACH STATEMENT EXECUTE FUNCTION app_private.revoke_sessions();
+alter table app_private.sessions enable row level security;
+alter table app_private.sessions force row level security;
+create policy all_owner on app_private.sessions for all to owner using (true) with check (true);
+comment on column app_private.sessions.created_at is 'When the user logged in.';
+comment on column app_private.sessions.expires_at is 'When the newest refresh token ends: refresh_lifetime after the last login or refresh.';
+comment on column app_private.sessions.id is 'Time-ordered; the claim sid of the session''s access tokens.';
+comment on column app_private.sessions.user_id is 'The user. A session ends with its user.';
+comment on table app_private.sessions is 'The sessions of users. Each row is a living session: to end it, delete the row.';
+
 create table app_private.user_passwords (
   user_id uuid not null,
   password_hash text not null,
@@ -754,7 +836,7 @@ CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app
 alter table app_public.audit_logs enable row level security;
 alter table app_public.audit_logs force row level security;
 create policy all_owner on app_public.audit_logs for all to owner using (true) with check (true);
-create policy select_admin on app_public.audit_logs for select to forecourt_admin using (true);
+create policy select_admin on app_public.audit_logs for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.audit_logs to forecourt_admin;
 comment on column app_public.audit_logs.action is 'The action, such as SYSTEM_EXPIRE or PAY_INVOICE. Changes of configuration are INSERT, UPDATE, DELETE or TRUNCATE.';
 comment on column app_public.audit_logs.actor is 'The user who acted; null for the system.';
@@ -802,7 +884,7 @@ CREATE UNIQUE INDEX ux_checkouts_one_open ON app_public.checkouts USING btree (d
 alter table app_public.checkouts enable row level security;
 alter table app_public.checkouts force row level security;
 create policy all_owner on app_public.checkouts for all to owner using (true) with check (true);
-create policy select_admin on app_public.checkouts for select to forecourt_admin using (true);
+create policy select_admin on app_public.checkouts for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.checkouts for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_admin;
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_dealer;
@@ -886,6 +968,54 @@ comment on column app_public.currencies.minor_units is 'Decimal places of an amo
 comment on constraint currencies_code_form on app_public.currencies is 'Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 comment on table app_public.currencies is 'The known currencies.';
 
+create table app_public.dealer_invitations (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  email text not null,
+  role app_public.dealer_role not null,
+  token_hash bytea not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  accepted_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  constraint dealer_invitations_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
+  constraint dealer_invitations_dealer_id_fkey FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_invitations_email_form CHECK (app_private.is_email(email)),
+  constraint dealer_invitations_email_normalized CHECK ((email = app_private.normalize_email(email))),
+  constraint dealer_invitations_one_end CHECK (((accepted_at IS NULL) OR (revoked_at IS NULL))),
+  constraint dealer_invitations_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_invitations_token_hash_length CHECK ((length(token_hash) = 32))
+);
+CREATE INDEX ix_dealer_invitations_id ON app_public.dealer_invitations USING btree (id);
+CREATE INDEX ix_dealer_invitations_token_hash ON app_public.dealer_invitations USING btree (token_hash);
+CREATE UNIQUE INDEX ux_dealer_invitations_one_open ON app_public.dealer_invitations USING btree (dealer_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+CREATE TRIGGER dealer_invitations_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.dealer_invitations FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('dealer_id');
+alter table app_public.dealer_invitations enable row level security;
+alter table app_public.dealer_invitations force row level security;
+create policy all_owner on app_public.dealer_invitations for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_invitations for select to forecourt_admin using ((app_public.is_admin() AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+create policy select_owner on app_public.dealer_invitations for select to forecourt_dealer using (((dealer_id = ANY (app_public.current_owned_dealer_ids())) AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_admin;
+grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_dealer;
+comment on column app_public.dealer_invitations.accepted_at is 'When the invited user accepted it; null: not yet.';
+comment on column app_public.dealer_invitations.created_at is 'When it was sent.';
+comment on column app_public.dealer_invitations.created_by is 'The owner who sent it.';
+comment on column app_public.dealer_invitations.dealer_id is 'The dealer.';
+comment on column app_public.dealer_invitations.email is 'The invited address, in its normal form.';
+comment on column app_public.dealer_invitations.expires_at is 'From this moment on it is no longer valid.';
+comment on column app_public.dealer_invitations.id is 'Time-ordered.';
+comment on column app_public.dealer_invitations.revoked_at is 'When an owner revoked it, or invited the address again; null: it is not revoked.';
+comment on column app_public.dealer_invitations.role is 'The role that the new member gets.';
+comment on column app_public.dealer_invitations.token_hash is 'SHA-256 of the token in the mail.';
+comment on constraint dealer_invitations_dealer_id_fkey on app_public.dealer_invitations is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName invitations
+@backwardDescription The open invitations. Only owners and admins see them.';
+comment on constraint dealer_invitations_email_form on app_public.dealer_invitations is '@field email
+Please enter an e-mail address such as name@example.com.';
+comment on table app_public.dealer_invitations is '@name invitation
+An invitation of an e-mail address to become a member of a dealer. Owners and admins see those that are open.';
+
 create table app_public.dealer_packages (
   id uuid default app_private.time_ordered_uuid() not null,
   key text not null,
@@ -918,7 +1048,7 @@ alter table app_public.dealer_packages enable row level security;
 alter table app_public.dealer_packages force row level security;
 create policy all_owner on app_public.dealer_packages for all to owner using (true) with check (true);
 create policy select_active on app_public.dealer_packages for select to forecourt_dealer, forecourt_visitor using (is_active);
-create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.dealer_packages to forecourt_admin;
 grant select on table app_public.dealer_packages to forecourt_dealer;
 grant select on table app_public.dealer_packages to forecourt_visitor;
@@ -975,7 +1105,7 @@ CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
 create policy all_owner on app_public.dealer_subscriptions for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealer_subscriptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_subscriptions to forecourt_admin;
 grant select on table app_public.dealer_subscriptions to forecourt_dealer;
@@ -1020,15 +1150,19 @@ CREATE TRIGGER dealer_users_audited AFTER INSERT OR DELETE OR UPDATE ON app_publ
 alter table app_public.dealer_users enable row level security;
 alter table app_public.dealer_users force row level security;
 create policy all_owner on app_public.dealer_users for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_users to forecourt_admin;
 grant select on table app_public.dealer_users to forecourt_dealer;
 comment on column app_public.dealer_users.created_at is 'When the user became a member.';
 comment on column app_public.dealer_users.dealer_id is 'The dealer.';
-comment on column app_public.dealer_users.role is 'The user who creates a dealer is its owner.';
+comment on column app_public.dealer_users.role is 'What the member may do. The user who creates a dealer is its owner, and a dealer always has one.';
 comment on column app_public.dealer_users.user_id is 'The member.';
-comment on table app_public.dealer_users is 'Membership: the users who act for a dealer.';
+comment on constraint dealer_users_dealer_id_fkey on app_public.dealer_users is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName members
+@backwardDescription The users who act for the dealer. Only members and admins see them.';
+comment on table app_public.dealer_users is '@name member
+Membership: the users who act for a dealer.';
 
 create table app_public.dealers (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1051,7 +1185,7 @@ CREATE TRIGGER dealers_audited AFTER DELETE OR UPDATE OF id, company_name, count
 alter table app_public.dealers enable row level security;
 alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealers for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
 grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_admin;
@@ -1072,7 +1206,8 @@ comment on constraint dealers_company_name_length on app_public.dealers is '@fie
 Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
 comment on constraint dealers_country_form on app_public.dealers is '@field country
 Please enter the country as two capital letters of ISO 3166-1, such as DE.';
-comment on table app_public.dealers is 'A company that publishes listings. Every write for a dealer locks its row first.';
+comment on table app_public.dealers is '@behavior +query:resource:connection
+A company that publishes listings. Every write for a dealer locks its row first.';
 
 create table app_public.free_quota_configs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1135,7 +1270,7 @@ CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE O
 alter table app_public.invoice_items enable row level security;
 alter table app_public.invoice_items force row level security;
 create policy all_owner on app_public.invoice_items for all to owner using (true) with check (true);
-create policy select_admin on app_public.invoice_items for select to forecourt_admin using (true);
+create policy select_admin on app_public.invoice_items for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.invoice_items for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoice_items to forecourt_admin;
 grant select on table app_public.invoice_items to forecourt_dealer;
@@ -1189,7 +1324,7 @@ CREATE TRIGGER invoices_state_audited AFTER UPDATE OF status ON app_public.invoi
 alter table app_public.invoices enable row level security;
 alter table app_public.invoices force row level security;
 create policy all_owner on app_public.invoices for all to owner using (true) with check (true);
-create policy select_admin on app_public.invoices for select to forecourt_admin using (true);
+create policy select_admin on app_public.invoices for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.invoices for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoices to forecourt_admin;
 grant select on table app_public.invoices to forecourt_dealer;
@@ -1249,7 +1384,7 @@ CREATE TRIGGER listing_consumptions_never_changed BEFORE DELETE OR UPDATE OR TRU
 alter table app_public.listing_consumptions enable row level security;
 alter table app_public.listing_consumptions force row level security;
 create policy all_owner on app_public.listing_consumptions for all to owner using (true) with check (true);
-create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (true);
+create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_consumptions to forecourt_admin;
 grant select on table app_public.listing_consumptions to forecourt_dealer;
@@ -1297,7 +1432,7 @@ CREATE TRIGGER listing_promotions_never_changed BEFORE DELETE OR UPDATE OR TRUNC
 alter table app_public.listing_promotions enable row level security;
 alter table app_public.listing_promotions force row level security;
 create policy all_owner on app_public.listing_promotions for all to owner using (true) with check (true);
-create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (true);
+create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listing_promotions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_promotions to forecourt_admin;
 grant select on table app_public.listing_promotions to forecourt_dealer;
@@ -1392,7 +1527,7 @@ CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR 
 alter table app_public.listings enable row level security;
 alter table app_public.listings force row level security;
 create policy all_owner on app_public.listings for all to owner using (true) with check (true);
-create policy select_admin on app_public.listings for select to forecourt_admin using (true);
+create policy select_admin on app_public.listings for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at > now()) IS NOT FALSE) AND app_public.is_open_dealer(dealer_id)));
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, country, is_premium, is_highlighted) on table app_public.listings to forecourt_visitor;
@@ -1514,7 +1649,7 @@ CREATE TRIGGER rate_limit_policies_truncation_audited AFTER TRUNCATE ON app_publ
 alter table app_public.rate_limit_policies enable row level security;
 alter table app_public.rate_limit_policies force row level security;
 create policy all_owner on app_public.rate_limit_policies for all to owner using (true) with check (true);
-create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (true);
+create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_authenticator on app_public.rate_limit_policies for select to forecourt_authenticator using (true);
 grant select on table app_public.rate_limit_policies to forecourt_admin;
 grant select on table app_public.rate_limit_policies to forecourt_authenticator;
@@ -1553,10 +1688,11 @@ create table app_public.users (
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_made_audited AFTER INSERT ON app_public.users FOR EACH ROW WHEN (new.is_admin) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_removed_audited AFTER DELETE ON app_public.users FOR EACH ROW WHEN (old.is_admin) EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER users_sessions_ended AFTER UPDATE OF is_admin, locked_at, deleted_at ON app_public.users FOR EACH ROW WHEN (((old.is_admin AND (NOT new.is_admin)) OR ((old.locked_at IS NULL) AND (new.locked_at IS NOT NULL)) OR ((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL)))) EXECUTE FUNCTION app_private.end_user_sessions();
 alter table app_public.users enable row level security;
 alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
-create policy select_admin on app_public.users for select to forecourt_admin using (true);
+create policy select_admin on app_public.users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
 grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_admin;
 grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_dealer;
@@ -1876,8 +2012,8 @@ CREATE OR REPLACE FUNCTION app_private.audit_change()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  -- Personal data must not enter an audit trail that nobody can edit.
-  v_withheld constant text[] := array['email', 'full_name'];
+  -- Personal data and hashes of tokens must not enter an audit trail that nobody can edit.
+  v_withheld constant text[] := array['email', 'full_name', 'token_hash'];
   v_old jsonb := to_jsonb(old) - v_withheld;
   v_new jsonb := to_jsonb(new) - v_withheld;
   v_id constant uuid := (coalesce(v_new, v_old) ->> 'id')::uuid;
@@ -2422,6 +2558,18 @@ end
 $function$;
 comment on function app_private.decide_purchase(app_public.dealers,uuid,timestamp with time zone) is 'Decides whether a dealer can buy a package at a moment, and for which amounts. Only reads, so quote_package and buy_package both call it and a quote equals its charge. Raises FC003 for a closed dealer, FC005 and FC006 by the pricing gate, FC004 and FC010 for the package, FC008 while another checkout is open.';
 
+CREATE OR REPLACE FUNCTION app_private.describe_session(session_id uuid)
+ RETURNS app_private.opened_session
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select s.id, s.expires_at, u.id, u.email, u.full_name, u.is_admin
+  from app_private.sessions as s
+  join app_public.users as u on u.id = s.user_id
+  where s.id = describe_session.session_id
+$function$;
+comment on function app_private.describe_session(uuid) is 'What the API needs to answer with a session; null if it does not exist.';
+
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2535,6 +2683,36 @@ begin
 end
 $function$;
 comment on function app_private.end_promotions(integer) is 'Takes the flags off up to `batch_size` listings of which a promotion has ended, and returns their number; 0 means done. Listings that another transaction has locked are skipped.';
+
+CREATE OR REPLACE FUNCTION app_private.end_sessions(user_id uuid, except_session uuid DEFAULT NULL::uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Two calls at once take their locks in the same order.
+  delete from app_private.sessions as s
+  where s.id in (
+    select o.id from app_private.sessions as o
+    where o.user_id = end_sessions.user_id and o.id is distinct from end_sessions.except_session
+    order by o.id
+    for update);
+end
+$function$;
+comment on function app_private.end_sessions(uuid,uuid) is 'Ends all sessions of a user, except the one that is named. Their access tokens are refused within a second.';
+
+CREATE OR REPLACE FUNCTION app_private.end_user_sessions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform app_private.end_sessions(new.id);
+  return null;
+end
+$function$;
+comment on function app_private.end_user_sessions() is 'Trigger: ends the sessions of a user that is locked, is deleted or is no longer an admin.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_listing_step()
  RETURNS trigger
@@ -2895,6 +3073,32 @@ end
 $function$;
 comment on function app_private.find_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment; all columns are null if one is missing or several VAT rates are valid.';
 
+CREATE OR REPLACE FUNCTION app_private.find_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  if reason is null or reason !~ '\S' then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give a reason. It is kept in the audit trail.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.find_user(uuid,text) is 'The first step of an act on a user: locks its row and returns it. Raises FC010 without a reason, FC004 if there is no such user.';
+
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3183,6 +3387,29 @@ end
 $function$;
 comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.lock_own_dealer(dealer_id uuid, as_owner boolean DEFAULT true)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+begin
+  -- Before the lock, so that a stranger cannot lock a dealer; after it, because the right may have ended while this session waited.
+  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  v_dealer := app_private.lock_dealer(dealer_id);
+  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  if not v_dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  return v_dealer;
+end
+$function$;
+comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 if the dealer is closed.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
  RETURNS void
  LANGUAGE plpgsql
@@ -3205,6 +3432,25 @@ begin
 end
 $function$;
 comment on function app_private.lock_tables(regclass[]) is 'For migrations: locks tables in this order, exclusively, until the transaction ends. It waits 300 ms for each and then gives way and tries again, for 40 s, because every request queues behind a waiting lock. Raises 55P03.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users := app_private.find_user(lock_user.user_id, lock_user.reason);
+begin
+  if v_user.locked_at is null then
+    update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
+    perform app_private.write_audit_log(
+      'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', btrim(lock_user.reason)));
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.lock_user(uuid,text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
 
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
@@ -3344,6 +3590,32 @@ begin
 end
 $function$;
 comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
+
+CREATE OR REPLACE FUNCTION app_private.open_session(user_id uuid, refresh_hash bytea)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_expires_at constant timestamptz := clock_timestamp() + app_private.refresh_lifetime();
+  v_id uuid;
+begin
+  -- A transaction that locks the account waits for this lock, and then ends this session too.
+  perform from app_public.users as u
+  where u.id = open_session.user_id and u.locked_at is null and u.deleted_at is null
+  for share;
+  if not found then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This account is locked. Please contact support.';
+  end if;
+  insert into app_private.sessions (user_id, expires_at) values (open_session.user_id, v_expires_at) returning id into v_id;
+  insert into app_private.refresh_tokens (token_hash, session_id, expires_at)
+  values (open_session.refresh_hash, v_id, v_expires_at);
+  return v_id;
+end
+$function$;
+comment on function app_private.open_session(uuid,bytea) is 'Opens a session of a user who has proved who it is, with its first refresh token, and returns its id. `refresh_hash` is the SHA-256 of the token. Raises FC003 if the account is locked.';
 
 CREATE OR REPLACE FUNCTION app_private.open_subscriptions(dealer_id uuid, at timestamp with time zone)
  RETURNS app_public.dealer_subscriptions[]
@@ -3693,6 +3965,13 @@ end
 $function$;
 comment on function app_private.record_publications(app_private.publication_decision,uuid[],uuid) is 'Does what record_consumption does, for as many new listings as the decision pays for. The caller holds the dealer''s lock.';
 
+CREATE OR REPLACE FUNCTION app_private.refresh_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((30)::double precision * '24:00:00'::interval);
+comment on function app_private.refresh_lifetime() is 'How long a refresh token lasts, and so a session that nobody refreshes.';
+
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3838,6 +4117,32 @@ begin
 end
 $function$;
 comment on function app_private.release_slot() is 'Trigger: a listing that held a slot and is no longer pending or active, or was paid by something else, releases its slot. No step can forget that. The caller holds the dealer''s lock.';
+
+CREATE OR REPLACE FUNCTION app_private.remove_ended_sessions(batch_size integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_tokens integer;
+  v_sessions integer;
+begin
+  delete from app_private.revoked_sessions as r where r.revoked_at < v_now - app_private.revocation_lifetime();
+  delete from app_private.sessions as s
+  where s.id in (
+    select o.id from app_private.sessions as o where o.expires_at < v_now
+    limit remove_ended_sessions.batch_size for update skip locked);
+  get diagnostics v_sessions = row_count;
+  delete from app_private.refresh_tokens as t
+  where t.token_hash in (
+    select o.token_hash from app_private.refresh_tokens as o where o.expires_at < v_now
+    limit remove_ended_sessions.batch_size for update skip locked);
+  get diagnostics v_tokens = row_count;
+  return v_sessions + v_tokens;
+end
+$function$;
+comment on function app_private.remove_ended_sessions(integer) is 'Removes up to `batch_size` sessions that nobody refreshed in time, as many expired refresh tokens, and revocations without effect. Returns how many sessions and tokens; 0 means done. Call it in a loop, each call in a transaction of its own.';
 
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
@@ -4053,6 +4358,89 @@ end
 $function$;
 comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
 
+CREATE OR REPLACE FUNCTION app_private.require_open_invitation(dealer app_public.dealers, invitation_id uuid, invited app_public.users)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_invitation app_public.dealer_invitations;
+  v_status text;
+begin
+  select i.* into strict v_invitation
+  from app_public.dealer_invitations as i where i.dealer_id = dealer.id and i.id = require_open_invitation.invitation_id;
+  if v_invitation.email <> invited.email then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This invitation was sent to another e-mail address than that of your account. Please log in with the other address, or ask the dealer to invite yours.',
+      detail = jsonb_build_object('field', 'token')::text;
+  elsif not dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'token')::text;
+  elsif v_invitation.accepted_at is not null then
+    perform from app_public.dealer_users as du where du.dealer_id = dealer.id and du.user_id = invited.id;
+    v_status := case when not found then 'ACCEPTED' end;
+  elsif v_invitation.revoked_at is not null then
+    v_status := 'REVOKED';
+  elsif v_invitation.expires_at <= clock_timestamp() then
+    v_status := 'EXPIRED';
+  end if;
+  if v_status is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invitation is no longer valid. Please ask the dealer for a new one.',
+      detail = jsonb_build_object('field', 'token', 'status', v_status)::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_open_invitation(app_public.dealers,uuid,app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired. A member may use it again. The caller has locked the dealer and the user.';
+
+CREATE OR REPLACE FUNCTION app_private.require_other_owner(dealer_id uuid, user_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.dealer_users as du
+  join app_public.users as u on u.id = du.user_id
+  where du.dealer_id = require_other_owner.dealer_id and du.user_id <> require_other_owner.user_id and du.role = 'owner'
+    and u.locked_at is null and u.deleted_at is null;
+  if not found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'A dealer needs an owner. Please make another member an owner first.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_other_owner(uuid,uuid) is 'Raises FC008 unless the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.require_owner(dealer_id uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user_id constant uuid := app_private.require_member(dealer_id);
+begin
+  perform from app_public.dealer_users as du
+  where du.dealer_id = require_owner.dealer_id and du.user_id = v_user_id and du.role = 'owner';
+  if not found then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Only owners of this dealer may do this. Please ask one of them.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  return v_user_id;
+end
+$function$;
+comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff. Functions that staff may call have require_member instead.';
+
 CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
  RETURNS void
  LANGUAGE plpgsql
@@ -4204,6 +4592,31 @@ BEGIN ATOMIC
           OFFSET 0) r;
 END;
 comment on function app_private.review_listings(uuid,app_public.new_listing[]) is 'Reviews the listings of a batch. `fits`: it is new and breaks no rule of its own. `refusal`: its key was used with other input, it breaks a rule, or its currency or reference would break a constraint. Of several that fit with the same reference, only the first is not refused. The caller holds the dealer''s lock.';
+
+CREATE OR REPLACE FUNCTION app_private.revocation_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((16)::double precision * '00:01:00'::interval);
+comment on function app_private.revocation_lifetime() is 'How long the access tokens of an ended session must be refused: they last 15 minutes, and clocks differ.';
+
+CREATE OR REPLACE FUNCTION app_private.revoke_sessions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  insert into app_private.revoked_sessions (session_id)
+  select e.id from ended as e
+  where e.expires_at - app_private.refresh_lifetime() > clock_timestamp() - app_private.revocation_lifetime();
+  if found then
+    perform pg_notify('revoked_sessions', '');
+  end if;
+  return null;
+end
+$function$;
+comment on function app_private.revoke_sessions() is 'Trigger: makes every API process refuse the access tokens of the deleted sessions. A session that was not refreshed within revocation_lifetime has no valid one.';
 
 CREATE OR REPLACE FUNCTION app_private.row_refusal(rule text, message text, field text DEFAULT NULL::text)
  RETURNS app_private.refusal
@@ -4575,6 +4988,25 @@ begin
 end
 $function$;
 comment on function app_private.try_lock_dealer(uuid) is 'Locks the dealer''s row as lock_dealer does, unless another session has locked it. Returns whether it is locked by this one.';
+
+CREATE OR REPLACE FUNCTION app_private.unlock_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users := app_private.find_user(unlock_user.user_id, unlock_user.reason);
+begin
+  if v_user.locked_at is not null then
+    perform app_private.write_audit_log(
+      'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
+      jsonb_build_object('lockedAt', null, 'reason', btrim(unlock_user.reason)));
+    update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.unlock_user(uuid,text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
 
 CREATE OR REPLACE FUNCTION app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer)
  RETURNS numeric
@@ -4960,6 +5392,49 @@ end
 $function$;
 comment on function app_private.write_vat_rate() is 'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
 
+CREATE OR REPLACE FUNCTION app_public.accept_invitation(token_hash bytea)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user app_public.users;
+  v_invitation app_public.dealer_invitations;
+  v_dealer app_public.dealers;
+begin
+  select i.* into v_invitation from app_public.dealer_invitations as i where i.token_hash = accept_invitation.token_hash;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invitation with this token. Please copy the whole token from the mail.',
+      detail = jsonb_build_object('field', 'token')::text;
+  end if;
+  v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
+  -- The lock keeps the e-mail address until the end. An access token can be valid longer than its user exists.
+  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() and u.deleted_at is null for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC001',
+      message = 'This account no longer exists. Please log in with another one.';
+  end if;
+  perform app_private.require_open_invitation(v_dealer, v_invitation.id, v_user);
+  update app_public.dealer_invitations as i set accepted_at = clock_timestamp()
+  where i.dealer_id = v_dealer.id and i.id = v_invitation.id and i.accepted_at is null;
+  if found then
+    insert into app_public.dealer_users (dealer_id, user_id, role)
+    values (v_dealer.id, v_user.id, v_invitation.role)
+    on conflict on constraint dealer_users_pkey do nothing;
+    update app_public.users as u set email_verified_at = clock_timestamp() where u.id = v_user.id and u.email_verified_at is null;
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.accept_invitation(bytea) to forecourt_admin;
+grant execute on function app_public.accept_invitation(bytea) to forecourt_dealer;
+comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
  LANGUAGE plpgsql
@@ -5040,7 +5515,7 @@ declare
   v_item app_public.invoice_items;
   v_at timestamptz;
 begin
-  perform app_private.require_member(buy_package.dealer_id);
+  perform app_private.require_owner(buy_package.dealer_id);
   v_dealer := app_private.lock_dealer(buy_package.dealer_id);
   v_checkout := app_private.replay_checkout(buy_package.dealer_id, buy_package.idempotency_key, v_payload_hash);
   if v_checkout.invoice_id is not null then
@@ -5076,7 +5551,7 @@ grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to fo
 grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to forecourt_dealer;
 comment on function app_public.buy_package(uuid,uuid,uuid,text,text) is '@behavior +mutationField
 @resultFieldName checkout
-Starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
+For owners: starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_checkout(checkout_id uuid)
  RETURNS app_public.checkouts
@@ -5098,7 +5573,7 @@ begin
       message = 'There is no checkout with this id. Please check it.',
       detail = jsonb_build_object('field', 'checkoutId')::text;
   end if;
-  perform app_private.require_member(v_checkout.dealer_id);
+  perform app_private.require_owner(v_checkout.dealer_id);
   perform app_private.lock_dealer(v_checkout.dealer_id);
   v_at := clock_timestamp();
   v_status := app_public.status_of_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
@@ -5122,7 +5597,7 @@ grant execute on function app_public.cancel_checkout(uuid) to forecourt_admin;
 grant execute on function app_public.cancel_checkout(uuid) to forecourt_dealer;
 comment on function app_public.cancel_checkout(uuid) is '@behavior +mutationField
 @resultFieldName checkout
-Cancels an open checkout of one of the caller''s dealers and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
+For owners: cancels an open checkout of the dealer and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_subscription(subscription_id uuid)
  RETURNS app_public.dealer_subscriptions
@@ -5142,7 +5617,7 @@ begin
       message = 'There is no subscription with this id. Please check it.',
       detail = jsonb_build_object('field', 'subscriptionId')::text;
   end if;
-  perform app_private.require_member(v_dealer_id);
+  perform app_private.require_owner(v_dealer_id);
   perform app_private.lock_dealer(v_dealer_id);
   select s.* into v_subscription
   from app_public.dealer_subscriptions as s
@@ -5171,7 +5646,7 @@ grant execute on function app_public.cancel_subscription(uuid) to forecourt_admi
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer;
 comment on function app_public.cancel_subscription(uuid) is '@behavior +mutationField
 @resultFieldName subscription
-Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
+For owners: cancels a subscription of the dealer. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea, max_count integer, password_hash text)
  RETURNS boolean
@@ -5183,9 +5658,11 @@ AS $function$
 declare
   v_email constant text := app_private.normalize_email(complete_login.email);
 begin
+  -- A change of the password waits for this lock, and then ends the session that this login opens.
   perform from app_public.users as u
   join app_private.user_passwords as p on p.user_id = u.id
-  where u.email = v_email and p.password_hash = complete_login.password_hash;
+  where u.email = v_email and p.password_hash = complete_login.password_hash
+  for share of u, p;
   if found then
     update app_private.login_failures as f set failures = f.failures - 1
     where f.email_hash = complete_login.counted_under and f.failures > 0;
@@ -5448,6 +5925,29 @@ $function$;
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
 comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
 
+CREATE OR REPLACE FUNCTION app_public.current_owned_dealer_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select du.dealer_id from app_public.dealer_users as du
+    where du.user_id = app_public.current_user_id() and du.role = 'owner'
+  );
+end
+$function$;
+grant execute on function app_public.current_owned_dealer_ids() to forecourt_dealer;
+comment on function app_public.current_owned_dealer_ids() is 'Ids of the dealers of which the current user is an owner. Policies compare a row''s own dealer_id with them.';
+
+CREATE OR REPLACE FUNCTION app_public.current_session_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('forecourt.session_id'::text, true), ''::text))::uuid;
+comment on function app_public.current_session_id() is 'The session of this transaction; null without one. The API sets `forecourt.session_id` from the access token.';
+
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
  LANGUAGE sql
@@ -5509,6 +6009,46 @@ comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
 
+CREATE OR REPLACE FUNCTION app_public.invite_member(dealer_id uuid, email text, role app_public.dealer_role, token_hash bytea, sealed_token bytea)
+ RETURNS app_public.dealer_invitations
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_email constant text := app_private.normalize_email(invite_member.email);
+  v_dealer app_public.dealers := app_private.lock_own_dealer(invite_member.dealer_id);
+  v_at constant timestamptz := clock_timestamp();
+  v_inviter app_public.users;
+  v_invitation app_public.dealer_invitations;
+begin
+  perform from app_public.users as u
+  join app_public.dealer_users as du on du.dealer_id = v_dealer.id and du.user_id = u.id
+  where u.email = v_email;
+  if found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'The user with this e-mail address is a member already. You can change the role of a member.',
+      detail = jsonb_build_object('field', 'email')::text;
+  end if;
+  select u.* into v_inviter from app_public.users as u where u.id = app_public.current_user_id();
+  update app_public.dealer_invitations as i set revoked_at = v_at
+  where i.dealer_id = v_dealer.id and i.email = v_email and i.accepted_at is null and i.revoked_at is null;
+  insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, created_at, expires_at)
+  values (v_dealer.id, v_email, invite_member.role, invite_member.token_hash, v_inviter.id, v_at, v_at + interval '168 hours')
+  returning * into v_invitation;
+  perform app_private.queue_mail(
+    'invitation', v_email, v_inviter.locale,
+    jsonb_build_object('dealer', v_dealer.company_name, 'inviter', v_inviter.full_name),
+    invite_member.sealed_token, v_invitation.expires_at);
+  return v_invitation;
+end
+$function$;
+grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_admin;
+grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_dealer;
+comment on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member. Not a field of GraphQL: `inviteMember` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.is_admin()
  RETURNS boolean
  LANGUAGE plpgsql
@@ -5533,6 +6073,48 @@ grant execute on function app_public.is_open_dealer(uuid) to forecourt_admin;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
 comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings and the moderation queue call it with a row''s own dealer_id.';
+
+CREATE OR REPLACE FUNCTION app_public.log_in(email text, address text, counted_under bytea, max_count integer, password_hash text, refresh_hash bytea)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_session_id uuid;
+begin
+  if app_public.complete_login(email, address, counted_under, max_count, password_hash) then
+    select app_private.open_session(u.id, log_in.refresh_hash) into v_session_id
+    from app_public.users as u where u.email = app_private.normalize_email(log_in.email);
+  end if;
+  return app_private.describe_session(v_session_id);
+end
+$function$;
+grant execute on function app_public.log_in(text,text,bytea,integer,text,bytea) to forecourt_authenticator;
+comment on function app_public.log_in(text,text,bytea,integer,text,bytea) is 'Compares the hash as complete_login does, which release 0.3 calls itself, and opens a session if it is equal; otherwise returns nulls. `refresh_hash` is the SHA-256 of the first refresh token. Raises FC003 if the account is locked. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.logout(everywhere boolean DEFAULT false)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  if logout.everywhere then
+    perform app_private.end_sessions(app_public.current_user_id());
+  else
+    delete from app_private.sessions as s where s.id = app_public.current_session_id();
+  end if;
+  return true;
+end
+$function$;
+grant execute on function app_public.logout(boolean) to forecourt_admin;
+grant execute on function app_public.logout(boolean) to forecourt_dealer;
+comment on function app_public.logout(boolean) is '@behavior +mutationField
+@resultFieldName ok
+Ends the session of the access token, or all sessions of its user. Within a second every server refuses their access tokens; their refresh tokens are refused at once.';
 
 CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
  RETURNS app_public.listings
@@ -5562,6 +6144,7 @@ declare
   v_reason constant text := nullif(app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n'))), '');
   v_listing app_public.listings;
 begin
+  perform app_private.require_admin();
   if moderate_listing.decision = 'reject' and v_reason is null then
     raise exception using
       errcode = 'FC010',
@@ -5625,6 +6208,7 @@ AS $function$
 declare
   v_dealer_id uuid;
 begin
+  perform app_private.require_admin();
   select i.dealer_id into v_dealer_id from app_public.invoices as i where i.id = pay_invoice.invoice_id;
   if not found then
     raise exception using
@@ -5804,6 +6388,56 @@ $function$;
 grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
 comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Raises one alert per conflict and hour. The API calls it outside of the refused transaction. Not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.refresh_session(token_hash bytea, successor_hash bytea, address text)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_session app_private.sessions;
+  v_token app_private.refresh_tokens;
+  v_now timestamptz;
+begin
+  select s.* into v_session
+  from app_private.refresh_tokens as t
+  join app_private.sessions as s on s.id = t.session_id
+  where t.token_hash = refresh_session.token_hash
+  for update of s;
+  -- Read under the lock: another use of this token may have held it.
+  v_now := clock_timestamp();
+  select t.* into v_token
+  from app_private.refresh_tokens as t
+  where t.token_hash = refresh_session.token_hash and t.expires_at > v_now;
+  if not found then
+    return null;
+  elsif v_token.used_at is null then
+    v_session.expires_at := v_now + app_private.refresh_lifetime();
+    update app_private.refresh_tokens as t set used_at = v_now where t.token_hash = v_token.token_hash;
+    insert into app_private.refresh_tokens (token_hash, session_id, expires_at)
+    values (refresh_session.successor_hash, v_session.id, v_session.expires_at);
+    update app_private.sessions as s set expires_at = v_session.expires_at where s.id = v_session.id;
+    return app_private.describe_session(v_session.id);
+  end if;
+  -- The client may have lost the answer. It gets the same successor again.
+  perform from app_private.refresh_tokens as t
+  where t.token_hash = refresh_session.successor_hash and t.session_id = v_session.id and t.used_at is null
+    and v_now < v_token.used_at + interval '10 seconds';
+  if found then
+    return app_private.describe_session(v_session.id);
+  end if;
+  perform app_private.write_audit_log(
+    'REUSE_REFRESH_TOKEN', 'users', v_session.user_id, null, jsonb_build_object('sessionId', v_session.id),
+    case when address ~ '[.:]' then address::inet end);
+  delete from app_private.sessions as s where s.id = v_session.id;
+  -- Not an exception, which would bring the session back.
+  return null;
+end
+$function$;
+grant execute on function app_public.refresh_session(bytea,bytea,text) to forecourt_authenticator;
+comment on function app_public.refresh_session(bytea,bytea,text) is 'Uses a refresh token: stores its successor, which the API derives from it, and returns the session; nulls if the token is unknown or has expired. Within 10 seconds, and while the successor is unused, a second use returns the same again. Any other second use ends the session, records REUSE_REFRESH_TOKEN and returns nulls. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, password_hash text, OUT user_id uuid, OUT normalized_email text, OUT trimmed_full_name text)
  RETURNS record
  LANGUAGE plpgsql
@@ -5827,6 +6461,38 @@ end
 $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.remove_member(dealer_id uuid, user_id uuid)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_is_self constant boolean := remove_member.user_id = app_public.current_user_id();
+  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, as_owner => v_is_self is not true);
+  v_role app_public.dealer_role;
+begin
+  delete from app_public.dealer_users as du
+  where du.dealer_id = v_dealer.id and du.user_id = remove_member.user_id
+  returning du.role into v_role;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no member with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_role = 'owner' then
+    perform app_private.require_other_owner(v_dealer.id, remove_member.user_id);
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.remove_member(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.remove_member(uuid,uuid) to forecourt_dealer;
+comment on function app_public.remove_member(uuid,uuid) is '@behavior +mutationField
+@resultFieldName dealer
+For owners: removes a member. Staff may remove themselves only. The last owner can neither leave nor be removed (409).';
 
 CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
@@ -5915,6 +6581,82 @@ comment on function app_public.resubmit_listing(uuid,uuid) is '@behavior +mutati
 @resultFieldName listing
 Submits a listing again that was rejected in the last 30 days: charges it like a new one, and makes it PENDING. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.revoke_invitation(invitation_id uuid)
+ RETURNS app_public.dealer_invitations
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_invitation app_public.dealer_invitations;
+begin
+  select i.* into v_invitation from app_public.dealer_invitations as i where i.id = revoke_invitation.invitation_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invitation with this id. Please check it.',
+      detail = jsonb_build_object('field', 'invitationId')::text;
+  end if;
+  perform app_private.lock_own_dealer(v_invitation.dealer_id);
+  update app_public.dealer_invitations as i set revoked_at = coalesce(i.revoked_at, clock_timestamp())
+  where i.dealer_id = v_invitation.dealer_id and i.id = v_invitation.id and i.accepted_at is null
+  returning i.* into v_invitation;
+  if not found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invitation is accepted, so it cannot be revoked. You can remove the member.',
+      detail = jsonb_build_object('field', 'invitationId', 'status', 'ACCEPTED')::text;
+  end if;
+  return v_invitation;
+end
+$function$;
+grant execute on function app_public.revoke_invitation(uuid) to forecourt_admin;
+grant execute on function app_public.revoke_invitation(uuid) to forecourt_dealer;
+comment on function app_public.revoke_invitation(uuid) is '@behavior +mutationField
+@resultFieldName invitation
+For owners: revokes an invitation, so that its token is no longer valid. One that is accepted cannot be revoked (409). A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.revoked_session_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select r.session_id from app_private.revoked_sessions as r
+    where r.revoked_at > clock_timestamp() - app_private.revocation_lifetime());
+end
+$function$;
+grant execute on function app_public.revoked_session_ids() to forecourt_authenticator;
+comment on function app_public.revoked_session_ids() is 'The sessions whose access tokens must be refused. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.role_at_dealer(dealer_id uuid)
+ RETURNS app_public.dealer_role
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_role app_public.dealer_role;
+begin
+  -- A stranger sees the dealer of a listing as null, and a visitor may not read members.
+  if role_at_dealer.dealer_id is null then
+    return null;
+  end if;
+  -- Volatile although it only reads: a stable function would not see the member that the calling statement has just written.
+  -- @plpgsql_check_options: performance_warnings = off
+  select du.role into v_role
+  from app_public.dealer_users as du
+  where du.dealer_id = role_at_dealer.dealer_id and du.user_id = app_public.current_user_id();
+  return v_role;
+end
+$function$;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_admin;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_dealer;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_visitor;
+comment on function app_public.role_at_dealer(uuid) is 'The role of the current user at a dealer, with the caller''s own rights; null if it is no member. Not a field of GraphQL: `Dealer.myRole` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
  LANGUAGE plpgsql
@@ -5934,6 +6676,54 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.set_member_role(dealer_id uuid, user_id uuid, role app_public.dealer_role)
+ RETURNS app_public.dealer_users
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_dealer app_public.dealers := app_private.lock_own_dealer(set_member_role.dealer_id);
+  v_member app_public.dealer_users;
+begin
+  update app_public.dealer_users as du set role = set_member_role.role
+  where du.dealer_id = v_dealer.id and du.user_id = set_member_role.user_id
+  returning du.* into v_member;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no member with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_member.role <> 'owner' then
+    perform app_private.require_other_owner(v_dealer.id, v_member.user_id);
+  end if;
+  return v_member;
+end
+$function$;
+grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) to forecourt_admin;
+grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) to forecourt_dealer;
+comment on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) is '@behavior +mutationField
+@resultFieldName member
+For owners: changes the role of a member, at once. The last owner stays one (409).';
+
+CREATE OR REPLACE FUNCTION app_public.sign_up(email text, full_name text, password_hash text, refresh_hash bytea)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user_id uuid;
+begin
+  select r.user_id into v_user_id
+  from app_public.register_user(sign_up.email, sign_up.full_name, sign_up.password_hash) as r;
+  return app_private.describe_session(app_private.open_session(v_user_id, sign_up.refresh_hash));
+end
+$function$;
+grant execute on function app_public.sign_up(text,text,text,bytea) to forecourt_authenticator;
+comment on function app_public.sign_up(text,text,text,bytea) is 'Creates an account as register_user does, which release 0.3 calls itself, and opens a session. `refresh_hash` is the SHA-256 of the first refresh token. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.slots_of_dealer(dealer_id uuid)
  RETURNS app_public.slot_usage
@@ -6081,6 +6871,32 @@ $function$;
 grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
 comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.update_dealer(dealer_id uuid, company_name text DEFAULT NULL::text)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_name constant text := app_private.to_nfc(btrim(update_dealer.company_name));
+  v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
+begin
+  if v_name <> v_dealer.company_name then
+    update app_public.dealers as d
+    set company_name = v_name, updated_at = clock_timestamp()
+    where d.id = v_dealer.id
+    returning d.* into v_dealer;
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.update_dealer(uuid,text) to forecourt_admin;
+grant execute on function app_public.update_dealer(uuid,text) to forecourt_dealer;
+comment on function app_public.update_dealer(uuid,text) is '@behavior +mutationField
+@resultFieldName dealer
+For owners: changes the company''s name. What is absent or null stays.';
+
 CREATE OR REPLACE FUNCTION app_public.update_listing(listing_id uuid, title text DEFAULT NULL::text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], price numeric DEFAULT NULL::numeric, external_id text DEFAULT NULL::text)
  RETURNS app_public.listings
  LANGUAGE plpgsql
@@ -6133,6 +6949,28 @@ grant execute on function app_public.update_listing(uuid,text,text,jsonb,text[],
 comment on function app_public.update_listing(uuid,text,text,jsonb,text[],numeric,text) is '@behavior +mutationField
 @resultFieldName listing
 Changes a pending, active or rejected listing of one of the caller''s dealers. A field that is absent or null stays; an empty text clears `description` and `externalId`. An active listing stays active. A change of more than its price and its reference puts it into the moderation queue, unless the dealer is trusted.';
+
+CREATE OR REPLACE FUNCTION app_public.user_of_member(dealer_id uuid, user_id uuid)
+ RETURNS app_public.member_user
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.member_user;
+begin
+  if user_of_member.dealer_id = any (app_public.current_dealer_ids()) or app_public.is_admin() then
+    select u.id, u.full_name, u.email into v_user
+    from app_public.dealer_users as du
+    join app_public.users as u on u.id = du.user_id
+    where du.dealer_id = user_of_member.dealer_id and du.user_id = user_of_member.user_id;
+  end if;
+  return v_user;
+end
+$function$;
+grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_dealer;
+comment on function app_public.user_of_member(uuid,uuid) is 'What the members of a dealer, and admins, may see of the user of a member. Everybody else gets nothing. The columns of `users` have one grant for all rows, so members read this instead. Not a field of GraphQL: `Member.user` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.withdraw_listing(listing_id uuid)
  RETURNS app_public.listings

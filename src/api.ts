@@ -11,9 +11,11 @@ import { requireEncoding } from './database/requirements.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
+import { makeInvitationsPlugin } from './graphql/invitations.ts'
 import { listingFiltersPlugins } from './graphql/listingFilters.ts'
 import { makeListingResultsPlugins } from './graphql/listingResults.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
+import { membersPlugins } from './graphql/members.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
@@ -176,6 +178,7 @@ type GraphqlParts = {
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, jwtSecret, log } = parts
   const refreshKey = derivedKey(jwtSecret, 'refresh token')
+  const mailKey = derivedKey(jwtSecret, 'mail token')
   const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
@@ -189,6 +192,8 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       graphiql: configuration.graphiql,
       plugins: [
         LookupsPlugin,
+        ...membersPlugins,
+        makeInvitationsPlugin(mailKey),
         ...auditLogsPlugins,
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),

@@ -28,6 +28,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   idempotencyKey:
     'A UUID of your choice. The same key with the same input returns the same result; a new action needs a new key.',
   images: 'URLs of http or https, at most 50.',
+  invitationId: 'The invitation.',
   invoiceId: 'The invoice.',
   kind: 'The kind of promotion.',
   listingId: 'The listing.',
@@ -36,11 +37,15 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   password: '8 to 128 characters.',
   price: 'The price that the dealer asks for the item. It has no influence on any fee.',
   reason: 'Why the listing is rejected: 1 to 1,000 characters. The dealer reads it.',
+  role: 'What the member may do.',
   subscriptionId: 'The subscription.',
   successUrl: 'Where the payment page leads after the payment.',
   title: '1 to 200 characters in one line.',
+  token: 'The token from the mail.',
   updatedAt:
     'The updatedAt that you have read. If the listing has changed since then, the call is a conflict.',
+  userId: 'The user.',
+  'UpdateDealerInput.companyName': CHANGED,
   'UpdateListingInput.attributes': CHANGED,
   'UpdateListingInput.description': CLEARED,
   'UpdateListingInput.externalId': CLEARED,

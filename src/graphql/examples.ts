@@ -25,7 +25,7 @@ mutation Login {
 
 # These need the token. Copy the id of a dealer for the operations below.
 query Subscriptions {
-  currentUser { email }
+  currentUser { email dealers { nodes { id companyName myRole members { nodes { role user { fullName } } } } } }
   dealerSubscriptions {
     nodes { id status endAt quotaKind includedListingQuota usedListingQuota
       dealer { id companyName country slots { used capacity } }

@@ -25,6 +25,16 @@ insert into app_public.dealer_packages (key, country, name, price_net, currency,
 select key, country, '{"en": "Test"}', 49, 'EUR', 30, 10
 from unnest(array['basic', 'premium']) as key, unnest(array['AA', 'AB']) as country;
 
+-- The user of the tests is an admin and a member of all dealers, and the first dealer has three members more.
+insert into app_public.users (id, email, full_name, is_admin)
+values ('00000000-0000-0000-0000-000000000000', 'admin@example.com', 'Test', true);
+insert into app_public.dealer_users (dealer_id, user_id, role)
+select id, '00000000-0000-0000-0000-000000000000'::uuid, 'owner'::app_public.dealer_role from app_public.dealers
+union all
+select md5('dealer 1')::uuid, md5('user ' || n)::uuid, 'staff' from generate_series(1, 3) as n;
+insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, expires_at)
+select md5('dealer 1')::uuid, n || '@example.com', 'staff', sha256('a'), gen_random_uuid(), now() + interval '1 day' from generate_series(1, 4) as n;
+
 insert into app_public.listings (
   dealer_id, country, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, published_at, expires_at,
   is_premium, premium_until, moderation_reason, moderation_since)

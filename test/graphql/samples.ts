@@ -18,6 +18,7 @@ import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { buyPackage, register } from '../support/graphqlOperations.ts'
 import { makeListing, type Status } from '../support/listings.ts'
+import { mailedToken, makeMember, makePerson, mutate } from '../support/members.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
@@ -56,6 +57,16 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   refreshSession: async ({ server }) => ({ input: { refreshToken: await refreshTokenOf(server) } }),
   logout: () => ({ input: { everywhere: true } }),
   createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
+  updateDealer: ({ seller }) => ({ input: { dealerId: seller.dealerId, companyName: newEmail() } }),
+  inviteMember: ({ seller }) => ({ input: { dealerId: seller.dealerId, email: newEmail(), role: 'STAFF' } }),
+  revokeInvitation: async world => ({ input: { invitationId: (await invite(world, newEmail()))?.id } }),
+  acceptInvitation: async world => {
+    const { email, token } = await makePerson(world.database, world.server)
+    await invite(world, email)
+    return { token, input: { token: await mailedToken(world.database, email) } }
+  },
+  removeMember: async world => ({ input: await newMember(world) }),
+  setMemberRole: async world => ({ input: { ...(await newMember(world)), role: 'OWNER' } }),
   createListing: ({ seller }) => ({
     input: {
       dealerId: seller.dealerId,
@@ -147,6 +158,15 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
 async function refreshTokenOf(server: TestServer): Promise<string | undefined> {
   const { data } = await register(server, { email: newEmail(), password: PASSWORD })
   return data.register?.session.refreshToken
+}
+
+async function invite({ server, seller }: SampleWorld, email: string) {
+  const input = { dealerId: seller.dealerId, email, role: 'STAFF' }
+  return (await mutate(server, 'inviteMember', input, seller.token)).result
+}
+
+async function newMember({ database, server, seller: { dealerId } }: SampleWorld) {
+  return { dealerId, userId: (await makeMember(database, server, dealerId, 'staff')).userId }
 }
 
 const newRow = () => ({

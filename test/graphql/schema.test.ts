@@ -98,6 +98,12 @@ const promised: Record<string, [required: string, optional: string, payload: str
   refreshSession: ['refreshToken', '', 'session'],
   logout: ['', 'everywhere', 'ok'],
   createDealer: ['companyName country dealerType', 'idempotencyKey', 'dealer'],
+  updateDealer: ['dealerId', 'companyName', 'dealer'],
+  inviteMember: ['dealerId email role', '', 'invitation'],
+  revokeInvitation: ['invitationId', '', 'invitation'],
+  acceptInvitation: ['token', '', 'dealer'],
+  removeMember: ['dealerId userId', '', 'dealer'],
+  setMemberRole: ['dealerId userId role', '', 'member'],
   createListing: [
     'dealerId idempotencyKey title module price currency',
     'description attributes images externalId',
@@ -139,7 +145,11 @@ test('every type has the fields that clients read', () => {
   const named: Record<string, string> = {
     Session: 'accessToken expiresAt refreshToken refreshExpiresAt user',
     SessionUser: 'id email fullName',
-    Dealer: 'id companyName country slots',
+    User: 'id email fullName dealers',
+    Dealer: 'id companyName country slots myRole members invitations',
+    Member: 'role createdAt user',
+    MemberUser: 'id fullName email',
+    Invitation: 'id email role expiresAt',
     SlotUsage: 'used capacity',
     Listing:
       'id status title consumption seller externalId publishedAt expiresAt rejectionReason consumptions isPremium isHighlighted promotions',

@@ -235,6 +235,7 @@ test('only an admin reads the policies in GraphQL', async () => {
     'listing_batch',
     'listing_create',
     'listing_write',
+    'member_invite',
     'pricing_quote',
     'public_read',
     'user_read',

@@ -29,6 +29,10 @@ const READABLE: Record<string, Access> = {
   },
   'app_public.country_currencies': ALL,
   'app_public.currencies': ALL,
+  'app_public.dealer_invitations': {
+    ...OWN,
+    columns: 'dealer_id id email role created_by created_at expires_at',
+  },
   'app_public.dealer_packages': { visitor: 'is_active', dealer: 'is_active', admin: 'true' },
   'app_public.dealer_subscriptions': OWN,
   'app_public.dealer_users': OWN,
@@ -70,6 +74,7 @@ const SERVER: Role[] = ['authenticator']
 
 /** Who may call a function. Every other function is refused to all of the roles. */
 const CALLABLE: Record<string, Role[]> = {
+  accept_invitation: MEMBERS,
   applied_migrations: SERVER,
   begin_login: SERVER,
   buy_package: MEMBERS,
@@ -81,10 +86,12 @@ const CALLABLE: Record<string, Role[]> = {
   create_listing: MEMBERS,
   create_listings: MEMBERS,
   current_dealer_ids: ['dealer'],
+  current_owned_dealer_ids: ['dealer'],
   current_user_id: ['visitor', 'dealer', 'admin'],
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],
   dealer_packages_vat_rate: ['visitor', 'dealer', 'admin'],
   get_current_user: MEMBERS,
+  invite_member: MEMBERS,
   is_admin: ['admin'],
   is_open_dealer: ['visitor', 'dealer', 'admin'],
   log_in: SERVER,
@@ -101,8 +108,12 @@ const CALLABLE: Record<string, Role[]> = {
   record_pricing_conflicts: SERVER,
   refresh_session: SERVER,
   register_user: SERVER,
+  remove_member: MEMBERS,
+  revoke_invitation: MEMBERS,
   revoked_session_ids: SERVER,
+  role_at_dealer: ['visitor', 'dealer', 'admin'],
   seller_of_listing: ['visitor', 'dealer', 'admin'],
+  set_member_role: MEMBERS,
   sign_up: SERVER,
   slots_of_dealer: ['visitor', 'dealer', 'admin'],
   renew_listing: MEMBERS,
@@ -111,7 +122,9 @@ const CALLABLE: Record<string, Role[]> = {
   take_rate_limit: SERVER,
   take_rate_limit_batch: SERVER,
   take_rate_limits: SERVER,
+  update_dealer: MEMBERS,
   update_listing: MEMBERS,
+  user_of_member: MEMBERS,
   withdraw_listing: MEMBERS,
 }
 

@@ -20,6 +20,25 @@ export const NOT_EMPTY = check(
 const ONE_ROW = check('only_row', [false], [true])
 const NAME = [times(201), '', ' ', '\t\n', '\u00a0', '\u200b', ' \u200b\u00a0']
 
+const EMAIL_FORM = check(
+  'email',
+  [
+    'a',
+    'a@b',
+    '@b.c',
+    'a@.c',
+    'a@b.',
+    'a@b@c.d',
+    'a b@c.d',
+    'a@b c.d',
+    'a\n@b.c',
+    'a@b.c\u0007',
+    `${times(249)}@b.com`,
+  ],
+  ['a@b.c', `${times(248)}@b.com`],
+)
+const EMAIL_NORMALIZED = check('email', ['A@b.c', 'Ä@b.c', 'a@B.c'], ['a@b.c', 'ä@b.c'])
+
 export const SYSTEM_CHECKS: Record<string, Check> = {
   'app_public.audit_logs audit_logs_action_form': check(
     'action',
@@ -94,24 +113,19 @@ export const ACCOUNT_CHECKS: Record<string, Check> = {
     [[null], ['Query.a', null], ['login'], ['Query.'], ['Subscription.a'], ['Query.a b'], ['xQuery.a']],
     [[], ['Query.a'], ['Mutation.a_B', 'Query.c']],
   ),
-  'app_public.users users_email_form': check(
-    'email',
-    [
-      'a',
-      'a@b',
-      '@b.c',
-      'a@.c',
-      'a@b.',
-      'a@b@c.d',
-      'a b@c.d',
-      'a@b c.d',
-      'a\n@b.c',
-      'a@b.c\u0007',
-      `${times(249)}@b.com`,
-    ],
-    ['a@b.c', `${times(248)}@b.com`],
+  'app_public.users users_email_form': EMAIL_FORM,
+  'app_public.users users_email_normalized': EMAIL_NORMALIZED,
+  'app_public.dealer_invitations dealer_invitations_email_form': EMAIL_FORM,
+  'app_public.dealer_invitations dealer_invitations_email_normalized': EMAIL_NORMALIZED,
+  'app_public.dealer_invitations dealer_invitations_one_end': {
+    refused: [{ accepted_at: '2026-01-01Z', revoked_at: '2026-01-01Z' }],
+    accepted: [{ accepted_at: '2026-01-01Z' }, { revoked_at: '2026-01-01Z' }, {}],
+  },
+  'app_public.dealer_invitations dealer_invitations_token_hash_length': check(
+    'token_hash',
+    ['\\x', `\\x${'00'.repeat(31)}`, `\\x${'00'.repeat(33)}`],
+    [`\\x${'00'.repeat(32)}`],
   ),
-  'app_public.users users_email_normalized': check('email', ['A@b.c', 'Ä@b.c', 'a@B.c'], ['a@b.c', 'ä@b.c']),
   'app_public.users users_dealer_limit_not_negative': check('dealer_limit', [-1], [0, 1]),
   'app_public.users users_full_name_length': check('full_name', NAME, ['a', times(200)]),
   'app_public.dealers dealers_company_name_length': check('company_name', NAME, ['a', times(200)]),

@@ -1,5 +1,7 @@
 /** Calls of the functions that take a dealer, an id or a key. `$1` is the dealer. */
 
+import { BYSTANDER } from './seed.ts'
+
 export const KEY = '0190a000-0000-7000-8000-0000000000aa'
 export const HASH = "'\\xaa'::bytea"
 const NOW = 'clock_timestamp()'
@@ -34,6 +36,10 @@ export const READING: Record<string, string> = {
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
   is_open_dealer: 'select app_public.is_open_dealer($1)',
   status_of_checkout: 'select app_public.status_of_checkout($1, $invoice)',
+  lock_own_dealer: 'select r.id from app_private.lock_own_dealer($1) as r',
+  require_owner: 'select app_private.require_owner($1) as found',
+  user_of_member: 'select r.id from app_public.user_of_member($1, app_public.current_user_id()) as r',
+  role_at_dealer: 'select app_public.role_at_dealer($1)',
   seller_of_listing: 'select r.id from app_public.seller_of_listing($1) as r',
   quote_listing:
     'select r.source, r.free_remaining, r.subscription_remaining from app_public.quote_listing($1) as r',
@@ -53,6 +59,12 @@ const copyListings = (count: number) =>
      'id', gen_random_uuid(), 'external_id', null, 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
    from app_public.listings as l, (values ('Included'), ('Extra')) as t (title), generate_series(1, ${count})
    where l.dealer_id = $1 and l.status = 'active'`
+
+/** An open invitation, which a second one of the same address revokes. */
+const INVITED = "update app_public.dealer_invitations set email = 'invited@example.com' where dealer_id = $1"
+/** A member of both dealers. */
+const JOINED = `insert into app_public.dealer_users select d.id, '${BYSTANDER.userId}', 'staff' from app_public.dealers as d
+  where d.id in ($1, '${BYSTANDER.dealerId}')`
 
 /** Calls that write: the tables of the dealer that change. `prepare` runs before the twin is made. */
 export const WRITING: Record<string, { call: string; changed: string[]; prepare?: string }> = {
@@ -96,6 +108,23 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
     changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
   },
   // it changes the row of the dealer only
+  update_dealer: { call: "select app_public.update_dealer($1, 'Renamed')", changed: [] },
+  invite_member: {
+    call: "select app_public.invite_member($1, 'invited@example.com', 'staff', sha256('a'), '\\xaa')",
+    changed: ['dealer_invitations'],
+    prepare: INVITED,
+  },
+  set_member_role: {
+    call: `select app_public.set_member_role($1, '${BYSTANDER.userId}', 'owner')`,
+    changed: ['dealer_users'],
+    prepare: JOINED,
+  },
+  remove_member: {
+    call: `select app_public.remove_member($1, '${BYSTANDER.userId}')`,
+    changed: ['dealer_users'],
+    prepare: JOINED,
+  },
+  // it changes the row of the dealer only
   take_slots: {
     call: "select app_private.take_slots($1, s.id, 1, now()) from app_public.dealer_subscriptions as s where s.dealer_id = $1 and s.status = 'active'",
     changed: [],
@@ -136,6 +165,49 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
   },
 }
 
+/** Calls of a stranger, who has the ids of the dealer in the table `ids`, and the SQLSTATE of the refusal. */
+export const STRANGE: [string, string][] = [
+  ['FC003', "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"],
+  [
+    'FC003',
+    "select app_public.create_listings($1, array[row(gen_random_uuid(), 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing])",
+  ],
+  [
+    'FC003',
+    'select app_public.buy_package($1, (select min(id::text)::uuid from app_public.dealer_packages), gen_random_uuid())',
+  ],
+  ['FC003', 'select app_public.quote_listing($1)'],
+  [
+    'FC003',
+    'select app_public.quote_package($1, (select min(id::text)::uuid from app_public.dealer_packages))',
+  ],
+  ['FC003', "select app_public.cancel_subscription((select id from ids where name = 'subscription'))"],
+  ['FC003', "select app_public.cancel_checkout((select id from ids where name = 'invoice'))"],
+  ['FC003', "select app_public.update_listing((select id from ids where name = 'listing'), title => 'Mine')"],
+  ['FC003', "select app_public.withdraw_listing((select id from ids where name = 'listing'))"],
+  ['FC003', "select app_public.mark_listing_sold((select id from ids where name = 'listing'))"],
+  [
+    'FC003',
+    "select app_public.renew_listing((select id from ids where name = 'listing'), gen_random_uuid())",
+  ],
+  [
+    'FC003',
+    "select app_public.resubmit_listing((select id from ids where name = 'listing'), gen_random_uuid())",
+  ],
+  [
+    'FC003',
+    "select app_public.promote_listing((select id from ids where name = 'listing'), 'highlight', gen_random_uuid())",
+  ],
+  ['FC003', "select app_public.quote_promotion((select id from ids where name = 'listing'), 'highlight')"],
+  ['FC003', "select app_public.invite_member($1, 'a@example.com', 'staff', sha256('a'), 'a')"],
+  ['FC003', "select app_public.revoke_invitation((select id from ids where name = 'invitation'))"],
+  ['FC003', 'select app_public.remove_member($1, app_public.current_user_id())'],
+  ['FC003', "select app_public.set_member_role($1, app_public.current_user_id(), 'owner')"],
+  ['FC003', "select app_public.update_dealer($1, 'Mine')"],
+  ['42501', "select app_public.moderate_listing((select id from ids where name = 'listing'), 'approve')"],
+  ['42501', "select app_public.pay_invoice((select id from ids where name = 'invoice'))"],
+]
+
 /** They take an id, and no row of a dealer. */
 export const SHARED = [
   'describe_session',
@@ -171,6 +243,9 @@ export const BY_ID = [
   'quote_package',
   'replay_dealer',
   'require_member',
+  'require_open_invitation',
+  'require_other_owner',
+  'revoke_invitation',
   'schedule_expiry',
   'create_dealer',
 ]

@@ -49,6 +49,8 @@ export const FOREIGN_KEYS: ForeignKey[] = [
   },
   toDealer('app_public.dealer_users dealer_users_dealer_id_fkey'),
   toUser('app_public.dealer_users dealer_users_user_id_fkey'),
+  toDealer('app_public.dealer_invitations dealer_invitations_dealer_id_fkey'),
+  toUser('app_public.dealer_invitations dealer_invitations_created_by_fkey', 'created_by'),
   toCurrency('app_public.country_currencies country_currencies_currency_fkey'),
   toCurrencyOfCountry('app_public.price_configs price_configs_currency_of_country'),
   toCurrencyOfCountry('app_public.dealer_packages dealer_packages_currency_of_country'),
@@ -180,6 +182,11 @@ export const UNIQUE_KEYS: UniqueKey[] = [
   unique('app_public.users users_email_key', 'email'),
   unique('app_public.dealers dealers_pkey', 'id'),
   unique('app_public.dealer_users dealer_users_pkey', 'dealer_id user_id'),
+  unique('app_public.dealer_invitations dealer_invitations_pkey', 'dealer_id id'),
+  unique('app_public.dealer_invitations ux_dealer_invitations_one_open', 'dealer_id email', {
+    where: 'accepted_at is null and revoked_at is null',
+    accepted: [{ accepted_at: '2026-01-01Z' }, { revoked_at: '2026-01-01Z' }],
+  }),
   unique('app_private.dealer_creations dealer_creations_pkey', 'user_id number'),
   unique('app_private.dealer_creations dealer_creations_idempotency_key', 'user_id idempotency_key', {
     accepted: [{ idempotency_key: null }],

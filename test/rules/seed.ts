@@ -60,13 +60,19 @@ export async function seedDatabase(): Promise<Seeded> {
   return { database, sellers, adminId }
 }
 
-/** A dealer with a paid package, a free, an included and a charged listing (the free one is active and promoted), and an open purchase. */
+/** A dealer with a paid package, a free, an included and a charged listing (the free one is active and promoted), an open purchase, and an invitation. */
 async function sell(database: TestDatabase, packageId: string, adminId: string): Promise<Seller> {
   const userId = await makeUser(database.owner)
   const dealerId = await committed(database, { dealer: userId }, client =>
     single(client, "select id from app_public.create_dealer('Test', 'DE', 'general', gen_random_uuid())"),
   )
   await payAndCommit(database, await buyAndCommit(database, userId, dealerId, packageId))
+  await committed(database, { dealer: userId }, client =>
+    client.query(
+      "select app_public.invite_member($1, $2 || '@example.com', 'staff', sha256($2::bytea), sha256($2::bytea))",
+      [dealerId, userId],
+    ),
+  )
   await committed(database, { dealer: userId }, async client => {
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
     // a fourth one was rejected, given back, and submitted again

@@ -8,6 +8,7 @@ import { makePool } from '../../src/database/pool.ts'
 import { makeGraphql } from '../../src/graphql/instance.ts'
 import { listingFiltersPlugins } from '../../src/graphql/listingFilters.ts'
 import { LookupsPlugin } from '../../src/graphql/lookups.ts'
+import { membersPlugins } from '../../src/graphql/members.ts'
 import { makePreset } from '../../src/graphql/preset.ts'
 import type { Identity } from '../../src/request/identity.ts'
 import type { TestDatabase } from './database.ts'
@@ -43,7 +44,7 @@ export async function startGraphql(
     constraintMessages: new Map(),
     introspection: true,
     graphiql: false,
-    plugins: [LookupsPlugin, ...listingFiltersPlugins],
+    plugins: [LookupsPlugin, ...membersPlugins, ...listingFiltersPlugins],
   })
   const graphql = await makeGraphql(preset)
   const schema = await graphql.getSchema()
