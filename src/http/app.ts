@@ -12,6 +12,7 @@ import { type Admission, installAdmission } from './admission.ts'
 import { installIdentity, installTokenRefusal } from './authentication.ts'
 import { installBody, installBodyRefusal } from './body.ts'
 import { installClientAddress } from './clientAddress.ts'
+import { installCors } from './cors.ts'
 import { installErrors } from './errorHandlers.ts'
 import { installHealth } from './health.ts'
 import { installMetrics } from './metricsRoute.ts'
@@ -21,6 +22,7 @@ export type AppOptions = {
   log: Logger
   tokens: Tokens
   trustProxy: readonly string[]
+  corsOrigins: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */
   graphiql: boolean
   admission: Admission
@@ -45,6 +47,7 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
   if (options.readMetrics !== undefined) installMetrics(app, options.readMetrics)
+  installCors(app, options.corsOrigins)
   installBody(app)
   installIdentity(app, options.tokens, options.log)
   installAdmission(app, options.admission)
