@@ -21,6 +21,7 @@ import { makeListing, type Status } from '../support/listings.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
+import { adminSamples } from './adminSamples.ts'
 
 /** The rows that samples may use. */
 export type SampleWorld = {
@@ -116,6 +117,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     const { checkoutId: invoiceId } = await startCheckout(world)
     return { token: world.admin, input: { invoiceId } }
   },
+  ...adminSamples,
   checkout: async world => {
     const { token, checkoutId } = await startCheckout(world)
     return { token, args: { id: checkoutId } }
@@ -139,6 +141,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   auditLogs: ({ admin }) => ({ token: admin }),
   pricingGaps: ({ admin }) => ({ token: admin }),
   rateLimitPolicies: ({ admin }) => ({ token: admin }),
+  users: ({ admin }) => ({ token: admin }),
 }
 
 const newRow = () => ({

@@ -22,6 +22,7 @@ const OWN = { dealer: 'dealer_id = $dealer', admin: 'true' }
 const ALL = { visitor: 'true', dealer: 'true', admin: 'true' }
 
 const READABLE: Record<string, Access> = {
+  'app_public.accounts': { admin: 'true' },
   'app_public.audit_logs': { admin: 'true' },
   'app_public.checkouts': {
     ...OWN,
@@ -36,7 +37,7 @@ const READABLE: Record<string, Access> = {
     visitor: 'false',
     dealer: 'id = $dealer',
     admin: 'true',
-    columns: 'id company_name country dealer_type is_active can_publish created_at updated_at',
+    columns: 'id company_name country dealer_type is_active can_publish created_at updated_at is_trusted',
     memberColumns: 'slots_in_use',
   },
   'app_public.free_quota_configs': ALL,
@@ -57,7 +58,12 @@ const READABLE: Record<string, Access> = {
   'app_public.price_configs': ALL,
   'app_public.pricing_gaps': { admin: 'true' },
   'app_public.rate_limit_policies': { admin: 'true', authenticator: 'true' },
-  'app_public.users': { dealer: 'id = $user', admin: 'true', columns: 'id email full_name created_at' },
+  'app_public.users': {
+    dealer: 'id = $user',
+    admin: 'true',
+    columns: 'id email full_name created_at locale email_verified_at',
+    adminColumns: 'is_admin dealer_limit locked_at deleted_at',
+  },
   'app_public.vat_rates': ALL,
 }
 
@@ -71,6 +77,7 @@ const CALLABLE: Record<string, Role[]> = {
   buy_package: MEMBERS,
   cancel_checkout: MEMBERS,
   cancel_subscription: MEMBERS,
+  close_country: ['admin'],
   complete_login: SERVER,
   consumption_of_listing: MEMBERS,
   create_dealer: MEMBERS,
@@ -81,10 +88,14 @@ const CALLABLE: Record<string, Role[]> = {
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],
   dealer_packages_vat_rate: ['visitor', 'dealer', 'admin'],
   get_current_user: MEMBERS,
+  grant_subscription: ['admin'],
+  is_admin: ['admin'],
   is_open_dealer: ['visitor', 'dealer', 'admin'],
+  lock_user: ['admin'],
   mark_listing_sold: MEMBERS,
   moderate_listing: ['admin'],
   oldest_release: SERVER,
+  open_country: ['admin'],
   operation_metrics: SERVER,
   pay_invoice: ['admin'],
   promote_listing: MEMBERS,
@@ -93,7 +104,14 @@ const CALLABLE: Record<string, Role[]> = {
   quote_promotion: MEMBERS,
   record_pricing_conflicts: SERVER,
   register_user: SERVER,
+  retire_package: ['admin'],
+  save_package: ['admin'],
   seller_of_listing: ['visitor', 'dealer', 'admin'],
+  set_dealer_status: ['admin'],
+  set_free_quota: ['admin'],
+  set_price: ['admin'],
+  set_rate_limit_policy: ['admin'],
+  set_vat_rate: ['admin'],
   slots_of_dealer: ['visitor', 'dealer', 'admin'],
   renew_listing: MEMBERS,
   resubmit_listing: MEMBERS,
@@ -101,6 +119,7 @@ const CALLABLE: Record<string, Role[]> = {
   take_rate_limit: SERVER,
   take_rate_limit_batch: SERVER,
   take_rate_limits: SERVER,
+  unlock_user: ['admin'],
   update_listing: MEMBERS,
   withdraw_listing: MEMBERS,
 }
