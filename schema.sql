@@ -1663,20 +1663,23 @@ create view app_public.accounts (
   dealer_limit /* integer */,
   email_verified_at /* timestamp with time zone */,
   locked_at /* timestamp with time zone */,
+  is_locked /* boolean */,
   deleted_at /* timestamp with time zone */,
   created_at /* timestamp with time zone */
 ) with (security_invoker=true) as
- SELECT id,
-    email,
-    full_name,
-    locale,
-    is_admin,
-    dealer_limit,
-    email_verified_at,
-    locked_at,
-    deleted_at,
-    created_at
-   FROM app_public.users u;
+ SELECT u.id,
+    u.email,
+    u.full_name,
+    u.locale,
+    u.is_admin,
+    u.dealer_limit,
+    u.email_verified_at,
+    u.locked_at,
+    l.is_locked,
+    u.deleted_at,
+    u.created_at
+   FROM (app_public.users u
+     CROSS JOIN LATERAL ( SELECT (u.locked_at IS NOT NULL) AS is_locked) l);
 grant select on table app_public.accounts to forecourt_admin;
 comment on column app_public.accounts.created_at is '@notNull
 @behavior -attribute:filterBy -attribute:orderBy
@@ -1698,6 +1701,9 @@ Time-ordered.';
 comment on column app_public.accounts.is_admin is '@notNull
 @behavior -attribute:orderBy
 Whether the user is an admin.';
+comment on column app_public.accounts.is_locked is '@notNull
+@behavior -attribute:orderBy
+Whether an admin locked the account.';
 comment on column app_public.accounts.locale is '@notNull
 @behavior -attribute:filterBy -attribute:orderBy
 The language of mails to this user: en or de.';

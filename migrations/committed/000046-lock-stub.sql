@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:6ab200f0f5b118a616c403a32d6a0068304ef2e1
+--! Hash: sha1:769f93fea42ce4027cea6eabc731a9e09991892d
 --! Message: lock stub
 
 -- Replaced by app_private.lock_user and unlock_user of the sessions at the merge.
@@ -15,7 +15,7 @@ begin
   return v_user;
 end
 $$;
-comment on function app_private.lock_user(uuid, text) is 'A stub.';
+
 create or replace function app_private.unlock_user(user_id uuid, reason text) returns app_public.users
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
@@ -28,4 +28,5 @@ begin
   return v_user;
 end
 $$;
+comment on function app_private.lock_user(uuid, text) is 'A stub.';
 comment on function app_private.unlock_user(uuid, text) is 'A stub.';

@@ -1,5 +1,5 @@
---! Previous: sha1:6ab200f0f5b118a616c403a32d6a0068304ef2e1
---! Hash: sha1:a4cb723957bbcfdcdaf861deee5e3bc039e797ef
+--! Previous: sha1:769f93fea42ce4027cea6eabc731a9e09991892d
+--! Hash: sha1:dd9157b422f02b9c2aeb2b9f65ef12ee0570c4aa
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

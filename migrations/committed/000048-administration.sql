@@ -1,5 +1,5 @@
---! Previous: sha1:a4cb723957bbcfdcdaf861deee5e3bc039e797ef
---! Hash: sha1:f3e7fefb2221390e71852e8a7b38639945a42007
+--! Previous: sha1:dd9157b422f02b9c2aeb2b9f65ef12ee0570c4aa
+--! Hash: sha1:7601053cf9490a1055ff0613091eae803687ca2a
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -305,8 +305,9 @@ comment on function app_private.require_future(timestamptz) is 'Returns the mome
 --! Included admin/accounts.sql
 create or replace view app_public.accounts with (security_invoker = true) as
 select
-  u.id, u.email, u.full_name, u.locale, u.is_admin, u.dealer_limit, u.email_verified_at, u.locked_at, u.deleted_at, u.created_at
-from app_public.users as u;
+  u.id, u.email, u.full_name, u.locale, u.is_admin, u.dealer_limit, u.email_verified_at, u.locked_at, l.is_locked, u.deleted_at, u.created_at
+from app_public.users as u
+cross join lateral (select u.locked_at is not null as is_locked) as l;
 
 comment on view app_public.accounts is E'@behavior +query:resource:connection\n@connectionField users\n@primaryKey id\nThe accounts of all users. For admins.';
 comment on column app_public.accounts.id is E'@notNull\nTime-ordered.';
@@ -317,6 +318,7 @@ comment on column app_public.accounts.is_admin is E'@notNull\n@behavior -attribu
 comment on column app_public.accounts.dealer_limit is E'@notNull\n@behavior -attribute:filterBy -attribute:orderBy\nHow many dealers the account may create.';
 comment on column app_public.accounts.email_verified_at is E'@behavior -attribute:filterBy -attribute:orderBy\nWhen the user proved that it reads the mail of its present address; null: not yet.';
 comment on column app_public.accounts.locked_at is E'@behavior -attribute:filterBy -attribute:orderBy\nWhen an admin locked the account; null: it is not locked.';
+comment on column app_public.accounts.is_locked is E'@notNull\n@behavior -attribute:orderBy\nWhether an admin locked the account.';
 comment on column app_public.accounts.deleted_at is E'@behavior -attribute:filterBy -attribute:orderBy\nWhen the user deleted the account; null: the account exists.';
 comment on column app_public.accounts.created_at is E'@notNull\n@behavior -attribute:filterBy -attribute:orderBy\nWhen the account was created.';
 

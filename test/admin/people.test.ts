@@ -88,7 +88,7 @@ test('admins find a user by the e-mail address, and nobody else sees other accou
   const userId = await makeUser(database.owner, 'wanted@example.com')
   const find = (by: string) =>
     server.call<{ users: { nodes: { id: string }[] } }>(
-      '{ users(condition: { email: "wanted@example.com" }) { nodes { id email isAdmin lockedAt createdAt } } }',
+      '{ users(condition: { email: "wanted@example.com", isLocked: false }) { nodes { id email isAdmin lockedAt createdAt } } }',
       { token: by },
     )
   const { data } = await find(token)
