@@ -1690,6 +1690,7 @@ How many dealers the account may create.';
 comment on column app_public.accounts.deleted_at is '@behavior -attribute:filterBy -attribute:orderBy
 When the user deleted the account; null: the account exists.';
 comment on column app_public.accounts.email is '@notNull
+@behavior -attribute:orderBy
 Normalised: in lower case.';
 comment on column app_public.accounts.email_verified_at is '@behavior -attribute:filterBy -attribute:orderBy
 When the user proved that it reads the mail of its present address; null: not yet.';

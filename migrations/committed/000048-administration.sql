@@ -1,5 +1,5 @@
 --! Previous: sha1:dd9157b422f02b9c2aeb2b9f65ef12ee0570c4aa
---! Hash: sha1:7601053cf9490a1055ff0613091eae803687ca2a
+--! Hash: sha1:df4c4ef291be2a396fb1357f97153746d7511367
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -311,7 +311,7 @@ cross join lateral (select u.locked_at is not null as is_locked) as l;
 
 comment on view app_public.accounts is E'@behavior +query:resource:connection\n@connectionField users\n@primaryKey id\nThe accounts of all users. For admins.';
 comment on column app_public.accounts.id is E'@notNull\nTime-ordered.';
-comment on column app_public.accounts.email is E'@notNull\nNormalised: in lower case.';
+comment on column app_public.accounts.email is E'@notNull\n@behavior -attribute:orderBy\nNormalised: in lower case.';
 comment on column app_public.accounts.full_name is E'@notNull\n@behavior -attribute:filterBy -attribute:orderBy\nThe name that the person entered.';
 comment on column app_public.accounts.locale is E'@notNull\n@behavior -attribute:filterBy -attribute:orderBy\nThe language of mails to this user: en or de.';
 comment on column app_public.accounts.is_admin is E'@notNull\n@behavior -attribute:orderBy\nWhether the user is an admin.';
