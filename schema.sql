@@ -944,7 +944,10 @@ comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.'
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
 comment on column app_public.country_currencies.listing_days is 'How long a listing is shown, in days of 24 hours. Existing listings keep theirs.';
 comment on column app_public.country_currencies.moderation is 'Whether listings are reviewed before or after they are shown.';
-comment on constraint country_currencies_country_form on app_public.country_currencies is 'Please enter the country as two capital letters of ISO 3166-1, such as DE.';
+comment on constraint country_currencies_country_form on app_public.country_currencies is '@field country
+Please enter the country as two capital letters of ISO 3166-1, such as DE.';
+comment on constraint country_currencies_listing_days_range on app_public.country_currencies is '@field listingDays
+Please enter 1 to 3660 days.';
 comment on table app_public.country_currencies is 'The countries in which Forecourt sells, each with the currency of its prices and invoices.';
 
 create table app_public.currencies (
@@ -965,7 +968,8 @@ grant select on table app_public.currencies to forecourt_dealer;
 grant select on table app_public.currencies to forecourt_visitor;
 comment on column app_public.currencies.code is 'ISO 4217.';
 comment on column app_public.currencies.minor_units is 'Decimal places of an amount: 2 for EUR.';
-comment on constraint currencies_code_form on app_public.currencies is 'Please enter the currency as three capital letters of ISO 4217, such as EUR.';
+comment on constraint currencies_code_form on app_public.currencies is '@field currency
+Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 comment on table app_public.currencies is 'The known currencies.';
 
 create table app_public.dealer_invitations (
@@ -1065,6 +1069,22 @@ comment on column app_public.dealer_packages.overage is 'How listings beyond the
 comment on column app_public.dealer_packages.premium_quota is 'Included premium placements.';
 comment on column app_public.dealer_packages.price_net is 'Without VAT, in whole units of the currency.';
 comment on column app_public.dealer_packages.quota_kind is 'Whether the included listings are counted once they are published, or while they are pending or active.';
+comment on constraint dealer_packages_country_key_key on app_public.dealer_packages is '@field key
+The country has another package with this key. Please choose another key, or change that package by its id.';
+comment on constraint dealer_packages_duration_days_range on app_public.dealer_packages is '@field durationDays
+Please enter a duration of 1 to 3660 days.';
+comment on constraint dealer_packages_highlight_quota_range on app_public.dealer_packages is '@field highlightQuota
+Please enter 0 or more highlights.';
+comment on constraint dealer_packages_key_form on app_public.dealer_packages is '@field key
+Please enter a key of 1 to 40 small letters, digits and underscores that begins with a letter, such as basic.';
+comment on constraint dealer_packages_listing_limit_range on app_public.dealer_packages is '@field listingLimit
+Please enter 0 or more listings.';
+comment on constraint dealer_packages_name_has_language on app_public.dealer_packages is '@field name
+Please enter the name by language, such as {"en": "Basic"}.';
+comment on constraint dealer_packages_premium_quota_range on app_public.dealer_packages is '@field premiumQuota
+Please enter 0 or more premium placements.';
+comment on constraint dealer_packages_price_net_range on app_public.dealer_packages is '@field priceNet
+Please enter a net price from 0 to less than 1000000.';
 comment on table app_public.dealer_packages is '@behavior +query:resource:connection
 The packages that dealers can buy in each country.';
 
@@ -1087,6 +1107,7 @@ create table app_public.dealer_subscriptions (
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
   quota_kind app_public.quota_kind default 'per_period'::app_public.quota_kind not null,
+  grant_reason text,
   constraint dealer_subscriptions_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
   constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint dealer_subscriptions_invoice_key UNIQUE (invoice_id, dealer_id),
@@ -1113,6 +1134,7 @@ comment on column app_public.dealer_subscriptions.created_at is 'When the subscr
 comment on column app_public.dealer_subscriptions.dealer_id is 'The dealer.';
 comment on column app_public.dealer_subscriptions.duration_days is 'Days of 24 hours from start to end.';
 comment on column app_public.dealer_subscriptions.end_at is 'From this moment on it gives no quota.';
+comment on column app_public.dealer_subscriptions.grant_reason is 'Why an admin gave it to the dealer without an invoice; null: it was bought, or granted before release 0.4.';
 comment on column app_public.dealer_subscriptions.id is 'Time-ordered.';
 comment on column app_public.dealer_subscriptions.included_highlight_quota is 'Included highlights.';
 comment on column app_public.dealer_subscriptions.included_listing_quota is 'Included listings.';
@@ -1187,9 +1209,9 @@ alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
 create policy select_admin on app_public.dealers for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_admin;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_dealer;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, is_trusted) on table app_public.dealers to forecourt_visitor;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, is_trusted, slots_in_use) on table app_public.dealers to forecourt_admin;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, is_trusted, slots_in_use) on table app_public.dealers to forecourt_dealer;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
 comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
 comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
@@ -1238,6 +1260,12 @@ comment on column app_public.free_quota_configs.period_days is 'Length of the ro
 comment on column app_public.free_quota_configs.quota_amount is 'Free listings per period.';
 comment on column app_public.free_quota_configs.segment is 'The kind of publisher that gets them.';
 comment on column app_public.free_quota_configs.valid is 'When the quota is valid; its end is excluded.';
+comment on constraint free_quota_configs_one_at_a_time on app_public.free_quota_configs is '@field validFrom
+Later free listings are scheduled already. Please choose a moment after their start.';
+comment on constraint free_quota_configs_period_days_range on app_public.free_quota_configs is '@field periodDays
+Please enter a period of 1 to 3660 days.';
+comment on constraint free_quota_configs_quota_amount_range on app_public.free_quota_configs is '@field quotaAmount
+Please enter 0 to 100000 free listings.';
 comment on table app_public.free_quota_configs is 'Free listings in each country over time. Without a valid row no listing is free.';
 
 create table app_public.invoice_items (
@@ -1619,8 +1647,12 @@ comment on column app_public.price_configs.pricing_type is 'The service that the
 comment on column app_public.price_configs.segment is 'The kind of publisher that pays it.';
 comment on column app_public.price_configs.unit_price_net is 'Without VAT, in whole units of the currency.';
 comment on column app_public.price_configs.valid is 'When the price is valid; its end is excluded.';
-comment on constraint price_configs_duration_days_range on app_public.price_configs is 'Please enter a duration of 1 to 3660 days.';
-comment on constraint price_configs_unit_price_net_range on app_public.price_configs is 'Please enter a net price from 0 to less than 1000000.';
+comment on constraint price_configs_duration_days_range on app_public.price_configs is '@field durationDays
+Please enter a duration of 1 to 3660 days.';
+comment on constraint price_configs_one_at_a_time on app_public.price_configs is '@field validFrom
+A later price is scheduled already. Please choose a moment after its start.';
+comment on constraint price_configs_unit_price_net_range on app_public.price_configs is '@field unitPriceNet
+Please enter a net price from 0 to less than 1000000.';
 comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
 
 create table app_public.rate_limit_policies (
@@ -1663,6 +1695,12 @@ comment on column app_public.rate_limit_policies.subject is 'Which requests are 
 comment on column app_public.rate_limit_policies.updated_at is 'When the policy last changed.';
 comment on column app_public.rate_limit_policies.updated_by is 'The database login that changed the policy last.';
 comment on column app_public.rate_limit_policies.window_seconds is 'Length of the sliding window.';
+comment on constraint rate_limit_policies_cost_within_limit on app_public.rate_limit_policies is '@field cost
+Please enter a cost from 1 to the limit.';
+comment on constraint rate_limit_policies_max_count_range on app_public.rate_limit_policies is '@field maxCount
+Please enter a limit of 1 to 1000000.';
+comment on constraint rate_limit_policies_window_seconds_range on app_public.rate_limit_policies is '@field windowSeconds
+Please enter a window of 1 to 86400 seconds.';
 comment on table app_public.rate_limit_policies is '@behavior +query:resource:connection
 The rate limits. Every process applies a change within a second. A policy cannot be deleted; set its mode to off.';
 
@@ -1694,18 +1732,22 @@ alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
 create policy select_admin on app_public.users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
-grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_admin;
 grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_dealer;
+grant select (id, email, full_name, is_admin, dealer_limit, created_at, locale, email_verified_at, locked_at, deleted_at) on table app_public.users to forecourt_admin;
 comment on column app_public.users.created_at is 'When the account was created.';
-comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
-comment on column app_public.users.deleted_at is 'When the user deleted the account. Its e-mail address and name are replaced then; null: the account exists.';
+comment on column app_public.users.dealer_limit is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+How many dealers the account may create.';
+comment on column app_public.users.deleted_at is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+When the user deleted the account. Its e-mail address and name are replaced then; null: the account exists.';
 comment on column app_public.users.email is 'As normalize_email writes it, with the domain in ASCII; no two users have the same.';
 comment on column app_public.users.email_verified_at is 'When the user proved that it reads the mail of its present address; null: not yet.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
-comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.is_admin is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Whether access tokens of this user have the role `admin`.';
 comment on column app_public.users.locale is 'The language of mails to this user: en or de.';
-comment on column app_public.users.locked_at is 'When an admin locked the account; null: it is not locked. A locked user can neither log in nor use a token.';
+comment on column app_public.users.locked_at is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+When an admin locked the account; null: it is not locked. A locked user can neither log in nor use a token.';
 comment on constraint users_email_form on app_public.users is '@field email
 Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
@@ -1740,10 +1782,74 @@ comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.vat_rates.id is 'Time-ordered.';
 comment on column app_public.vat_rates.rate is 'In percent, with 2 to 4 decimal places: 19.00 is 19 %.';
 comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
-comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is 'The country has a VAT rate in this period already. Please end that rate first.';
-comment on constraint vat_rates_rate_range on app_public.vat_rates is 'Please enter the VAT rate in percent, from 0 to 100.';
-comment on constraint vat_rates_rate_scale on app_public.vat_rates is 'Please enter the VAT rate with at most 4 decimal places.';
+comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is '@field validFrom
+The country has a VAT rate in this period already. Please end that rate first.';
+comment on constraint vat_rates_rate_range on app_public.vat_rates is '@field vatRate
+Please enter the VAT rate in percent, from 0 to 100.';
+comment on constraint vat_rates_rate_scale on app_public.vat_rates is '@field vatRate
+Please enter the VAT rate with at most 4 decimal places.';
 comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
+
+create view app_public.accounts (
+  id /* uuid */,
+  email /* text */,
+  full_name /* text */,
+  locale /* text */,
+  is_admin /* boolean */,
+  dealer_limit /* integer */,
+  email_verified_at /* timestamp with time zone */,
+  locked_at /* timestamp with time zone */,
+  is_locked /* boolean */,
+  deleted_at /* timestamp with time zone */,
+  created_at /* timestamp with time zone */
+) with (security_invoker=true) as
+ SELECT u.id,
+    u.email,
+    u.full_name,
+    u.locale,
+    u.is_admin,
+    u.dealer_limit,
+    u.email_verified_at,
+    u.locked_at,
+    l.is_locked,
+    u.deleted_at,
+    u.created_at
+   FROM (app_public.users u
+     CROSS JOIN LATERAL ( SELECT (u.locked_at IS NOT NULL) AS is_locked) l);
+grant select on table app_public.accounts to forecourt_admin;
+comment on column app_public.accounts.created_at is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+When the account was created.';
+comment on column app_public.accounts.dealer_limit is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+How many dealers the account may create.';
+comment on column app_public.accounts.deleted_at is '@behavior -attribute:filterBy -attribute:orderBy
+When the user deleted the account; null: the account exists.';
+comment on column app_public.accounts.email is '@notNull
+@behavior -attribute:orderBy
+Normalised: in lower case.';
+comment on column app_public.accounts.email_verified_at is '@behavior -attribute:filterBy -attribute:orderBy
+When the user proved that it reads the mail of its present address; null: not yet.';
+comment on column app_public.accounts.full_name is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+The name that the person entered.';
+comment on column app_public.accounts.id is '@notNull
+Time-ordered.';
+comment on column app_public.accounts.is_admin is '@notNull
+@behavior -attribute:orderBy
+Whether the user is an admin.';
+comment on column app_public.accounts.is_locked is '@notNull
+@behavior -attribute:orderBy
+Whether an admin locked the account.';
+comment on column app_public.accounts.locale is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+The language of mails to this user: en or de.';
+comment on column app_public.accounts.locked_at is '@behavior -attribute:filterBy -attribute:orderBy
+When an admin locked the account; null: it is not locked.';
+comment on view app_public.accounts is '@behavior +query:resource:connection
+@connectionField users
+@primaryKey id
+The accounts of all users. For admins.';
 
 create view app_public.moderation_queue (
   dealer_id /* uuid */,
@@ -3141,6 +3247,26 @@ end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 
+CREATE OR REPLACE FUNCTION app_private.has_prices(country text, vat_rate numeric, unit_price_net numeric)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return (has_prices.vat_rate is null or exists (
+    select from app_public.vat_rates as v
+    where v.country = has_prices.country and v.valid @> now() and v.rate = has_prices.vat_rate
+  )) and (has_prices.unit_price_net is null or not exists (
+    select from unnest(enum_range(null::app_public.segment)) as s (segment)
+    where not exists (
+      select from app_public.price_configs as p
+      where p.country = has_prices.country and p.segment = s.segment and p.pricing_type = 'pay_per_listing'
+        and p.valid @> now() and p.unit_price_net = has_prices.unit_price_net)));
+end
+$function$;
+comment on function app_private.has_prices(text,numeric,numeric) is 'Whether a country has this VAT rate now, and this net price of a listing for every segment; null is not compared.';
+
 CREATE OR REPLACE FUNCTION app_private.hash_listing(title text, module text, price numeric, currency text, description text, attributes jsonb, images text[], external_id text)
  RETURNS bytea
  LANGUAGE sql
@@ -3317,6 +3443,28 @@ begin
 end
 $function$;
 comment on function app_private.listing_metrics() is 'Number of active listings whose end has passed, and of listings with a promotion whose end has passed, counted in the indexes and up to 100,000. See operation_metrics.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_country(country text)
+ RETURNS app_public.country_currencies
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_country app_public.country_currencies;
+begin
+  select cc.* into v_country
+  from app_public.country_currencies as cc where cc.country = lock_country.country for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = format('The country %s has no currency.', coalesce(lock_country.country, 'null')),
+      detail = jsonb_build_object('field', 'country', 'country', lock_country.country)::text,
+      hint = 'Open it first.';
+  end if;
+  return v_country;
+end
+$function$;
+comment on function app_private.lock_country(text) is 'The first step of each change of a country''s prices, VAT rates, free listings and packages: locks the country, so that two changes wait for each other. Raises FC004 for a country that was never opened.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
@@ -3571,25 +3719,30 @@ begin
   on conflict on constraint country_currencies_pkey do nothing;
   if not found then
     select cc.* into v_open from app_public.country_currencies as cc where cc.country = open_country.country;
+    select c.* into v_currency from app_public.currencies as c where c.code = open_country.currency;
+    if v_open.closed_at is null and v_open.currency = open_country.currency
+      and app_private.has_prices(open_country.country, open_country.vat_rate, open_country.unit_price_net)
+    then
+      return v_currency;
+    end if;
     raise exception using
       errcode = 'FC008',
       message = case when v_open.closed_at is null
         then format('%s is open already, with prices in %s. Nothing was changed.', v_open.country, v_open.currency)
         else format('%s was closed on %s. Nothing was changed.', v_open.country, (v_open.closed_at at time zone 'UTC')::date) end,
-      detail = jsonb_build_object('country', v_open.country)::text,
+      detail = jsonb_build_object('field', 'country', 'country', v_open.country)::text,
       hint = case when v_open.closed_at is null
         then 'docs/operations.md, "Prices, VAT, countries, limits", shows how to change a price or a VAT rate.'
         else 'docs/operations.md, "Close a country", shows how to open it again.' end;
   end if;
-  insert into app_public.vat_rates (country, rate, valid)
-  values (open_country.country, open_country.vat_rate, tstzrange(now(), null));
+  perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
   perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
   from unnest(enum_range(null::app_public.segment)) as s (segment);
   select c.* into v_currency from app_public.currencies as c where c.code = open_country.currency;
   return v_currency;
 end
 $function$;
-comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
+comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Changes nothing if the country is open with these values; raises FC008 if it was opened before with others. The triggers of the tables record each row. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.open_session(user_id uuid, refresh_hash bytea)
  RETURNS uuid
@@ -4307,6 +4460,24 @@ end
 $function$;
 comment on function app_private.require_batch(app_public.new_listing[]) is 'Raises FC010 unless there are 1 to 100 listings, each with another idempotency key.';
 
+CREATE OR REPLACE FUNCTION app_private.require_future(valid_from timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if valid_from < now() then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please choose a moment that has not passed, because nothing that was charged may change, or leave it out for now.',
+      detail = jsonb_build_object('field', 'validFrom')::text;
+  end if;
+  return coalesce(valid_from, now());
+end
+$function$;
+comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. Raises FC010 for a moment that has passed.';
+
 CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
  RETURNS void
  LANGUAGE plpgsql
@@ -4457,6 +4628,26 @@ begin
 end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
+
+CREATE OR REPLACE FUNCTION app_private.require_reason(reason text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_reason constant text := app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n')));
+begin
+  if not app_private.is_text(v_reason, 1000) or v_reason !~ ('[^' || app_private.invisible_characters() || ']') then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give a reason of 1 to 1,000 characters. It is kept in the audit trail.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  return v_reason;
+end
+$function$;
+comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it has no visible character, more than 1,000, or control characters.';
 
 CREATE OR REPLACE FUNCTION app_private.require_valid_indexes()
  RETURNS void
@@ -4742,18 +4933,15 @@ CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_publi
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_currency text;
+  v_country app_public.country_currencies;
   v_price app_public.price_configs;
 begin
-  -- Every country that can have a price has this row, so two sessions that set a price wait for each other.
-  select cc.currency into v_currency
-  from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
-  if v_currency is null then
-    raise exception using
-      errcode = 'FC004',
-      message = format('The country %s has no currency.', coalesce(set_price.country, 'null')),
-      detail = jsonb_build_object('country', set_price.country)::text,
-      hint = 'Insert it into country_currencies first.';
+  v_country := app_private.lock_country(set_price.country);
+  select p.* into v_price from app_public.price_configs as p
+  where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
+    and p.valid @> set_price.starts_at;
+  if v_price.unit_price_net = set_price.unit_price_net and coalesce(set_price.duration_days, v_price.duration_days) = v_price.duration_days then
+    return v_price;
   end if;
   update app_public.price_configs as p
   set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
@@ -4762,7 +4950,7 @@ begin
   insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid, duration_days)
   values (
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
-    v_currency,
+    v_country.currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
     tstzrange(set_price.starts_at, null, '[)'),
@@ -4776,7 +4964,30 @@ begin
   return v_price;
 end
 $function$;
-comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. For a DBA.';
+comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. A price that is valid then already is returned, and nothing changes. For a DBA.';
+
+CREATE OR REPLACE FUNCTION app_private.set_vat_rate(country text, vat_rate numeric, starts_at timestamp with time zone DEFAULT now())
+ RETURNS app_public.vat_rates
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_rate app_public.vat_rates;
+begin
+  perform app_private.lock_country(set_vat_rate.country);
+  select v.* into v_rate from app_public.vat_rates as v where v.country = set_vat_rate.country and v.valid @> set_vat_rate.starts_at;
+  if v_rate.rate = set_vat_rate.vat_rate then
+    return v_rate;
+  end if;
+  update app_public.vat_rates as v set valid = tstzrange(lower(v.valid), set_vat_rate.starts_at)
+  where v.id = v_rate.id and lower(v.valid) is distinct from set_vat_rate.starts_at;
+  insert into app_public.vat_rates (country, rate, valid)
+  values (set_vat_rate.country, set_vat_rate.vat_rate, tstzrange(set_vat_rate.starts_at, null))
+  returning * into v_rate;
+  return v_rate;
+end
+$function$;
+comment on function app_private.set_vat_rate(text,numeric,timestamp with time zone) is 'Opens a VAT rate of a country, in percent, at `starts_at` and ends the rate before it then. A rate that is valid then already is returned, and nothing changes. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.settle_invoice(dealer_id uuid, invoice_id uuid)
  RETURNS app_public.invoices
@@ -4822,6 +5033,25 @@ end
 $function$;
 comment on function app_private.settle_invoice(uuid,uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended or whose total is negative.';
 
+CREATE OR REPLACE FUNCTION app_private.start_or_queue(dealer_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_running_until timestamptz;
+begin
+  perform app_private.expire_ended_subscription(start_or_queue.dealer_id, start_or_queue.at);
+  if app_private.activate_pending_subscriptions(array[start_or_queue.dealer_id]) = 0 then
+    select max(s.end_at) into v_running_until
+    from app_public.dealer_subscriptions as s
+    where s.dealer_id = start_or_queue.dealer_id and s.status not in ('pending', 'expired');
+    perform app_private.schedule_expiry(start_or_queue.dealer_id, v_running_until);
+  end if;
+end
+$function$;
+comment on function app_private.start_or_queue(uuid,timestamp with time zone) is 'Starts a new pending subscription of a dealer, or leaves it pending behind a running one. The caller holds the dealer''s lock.';
+
 CREATE OR REPLACE FUNCTION app_private.start_pending_subscription(dealer_id uuid, subscription_id uuid, at timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -4859,8 +5089,6 @@ CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoic
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_running_until timestamptz;
 begin
   update app_public.checkouts as c set closed_at = start_subscription.at
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
@@ -4869,13 +5097,7 @@ begin
   select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.quota_kind, c.listing_limit, c.premium_quota, c.highlight_quota
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
-  perform app_private.expire_ended_subscription(start_subscription.dealer_id, start_subscription.at);
-  if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
-    select max(s.end_at) into v_running_until
-    from app_public.dealer_subscriptions as s
-    where s.dealer_id = start_subscription.dealer_id and s.status not in ('pending', 'expired');
-    perform app_private.schedule_expiry(start_subscription.dealer_id, v_running_until);
-  end if;
+  perform app_private.start_or_queue(start_subscription.dealer_id, start_subscription.at);
 end
 $function$;
 comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Creates the subscription of a paid checkout with the quotas as they were bought: active at once, or pending behind a running one. The caller holds the dealer''s lock.';
@@ -5235,8 +5457,12 @@ AS $function$
     group by dealer_id, invoice_id
   ) as s on s.dealer_id = i.dealer_id and s.invoice_id = i.id
   where i.id is null or coalesce(s.subscriptions, 0) <> case i.status when 'paid' then 1 else 0 end
+  union all
+  select 'a subscription was both granted and bought', s.dealer_id, s.invoice_id, jsonb_build_object('subscription', s.id)
+  from app_public.dealer_subscriptions as s
+  where s.grant_reason is not null and s.invoice_id is not null
 $function$;
-comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
+comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, subscriptions that refer to another kind of invoice, and granted ones that have an invoice. `id` is the invoice''s.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_reversals()
  RETURNS SETOF app_private.ledger_fault
@@ -5648,6 +5874,35 @@ comment on function app_public.cancel_subscription(uuid) is '@behavior +mutation
 @resultFieldName subscription
 For owners: cancels a subscription of the dealer. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.close_country(country text)
+ RETURNS app_public.country_currencies
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_country app_public.country_currencies;
+begin
+  perform app_private.require_admin();
+  -- The lock comes first: save_package waits for it, and then finds the country closed.
+  update app_public.country_currencies as cc set closed_at = now() where cc.country = close_country.country and cc.closed_at is null;
+  update app_public.dealer_packages as p set is_active = false where p.country = close_country.country and p.is_active;
+  select cc.* into v_country from app_public.country_currencies as cc where cc.country = close_country.country;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'This country was never opened. Please check it.',
+      detail = jsonb_build_object('field', 'country')::text;
+  end if;
+  return v_country;
+end
+$function$;
+grant execute on function app_public.close_country(text) to forecourt_admin;
+comment on function app_public.close_country(text) is '@behavior +mutationField
+@resultFieldName country
+For admins: accepts no new dealer in the country and takes its packages off sale. Its dealers keep what they have paid for, and publish on. A second call changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea, max_count integer, password_hash text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -6009,6 +6264,62 @@ comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
 The user of the access token. Without a token the field fails with `unauthenticated`.';
 
+CREATE OR REPLACE FUNCTION app_public.grant_subscription(dealer_id uuid, package_id uuid, reason text)
+ RETURNS app_public.dealer_subscriptions
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason text;
+  v_dealer app_public.dealers;
+  v_at timestamptz;
+  v_package app_public.dealer_packages;
+  v_subscription app_public.dealer_subscriptions;
+begin
+  perform app_private.require_admin();
+  v_reason := app_private.require_reason(grant_subscription.reason);
+  v_dealer := app_private.lock_dealer(grant_subscription.dealer_id);
+  if v_dealer.id is null then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no dealer with this id. Please check it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  v_at := clock_timestamp();
+  select s.* into v_subscription from app_public.dealer_subscriptions as s
+  where s.dealer_id = v_dealer.id and s.package_id = grant_subscription.package_id and s.grant_reason = v_reason
+    and s.status <> 'expired' and (s.status = 'pending' or s.end_at > v_at)
+  limit 1;
+  if found then
+    return v_subscription;
+  elsif not v_dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please open it first.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  v_package := app_private.find_package(grant_subscription.package_id, v_dealer.country);
+  insert into app_public.dealer_subscriptions (
+    dealer_id, package_id, grant_reason, duration_days, overage, quota_kind, included_listing_quota, included_premium_quota, included_highlight_quota)
+  values (
+    v_dealer.id, v_package.id, v_reason, v_package.duration_days, v_package.overage, v_package.quota_kind, v_package.listing_limit,
+    v_package.premium_quota, v_package.highlight_quota)
+  returning id into v_subscription.id;
+  perform app_private.start_or_queue(v_dealer.id, v_at);
+  select s.* into v_subscription from app_public.dealer_subscriptions as s where s.dealer_id = v_dealer.id and s.id = v_subscription.id;
+  perform app_private.write_audit_log(
+    'GRANT_SUBSCRIPTION', 'dealer_subscriptions', v_subscription.id, null,
+    to_jsonb(v_subscription) - 'grant_reason' || jsonb_build_object('reason', v_reason));
+  return v_subscription;
+end
+$function$;
+grant execute on function app_public.grant_subscription(uuid,uuid,text) to forecourt_admin;
+comment on function app_public.grant_subscription(uuid,uuid,text) is '@behavior +mutationField
+@resultFieldName subscription
+For admins: gives a dealer a package that is on sale in its country, without an invoice. It starts at once, or waits behind a running subscription as one that was bought. The dealer reads the `reason`. While a grant of the same package with the same `reason` waits or runs, a second call returns it and changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.invite_member(dealer_id uuid, email text, role app_public.dealer_role, token_hash bytea, sealed_token bytea)
  RETURNS app_public.dealer_invitations
  LANGUAGE plpgsql
@@ -6073,6 +6384,43 @@ grant execute on function app_public.is_open_dealer(uuid) to forecourt_admin;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
 comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings and the moderation queue call it with a row''s own dealer_id.';
+
+CREATE OR REPLACE FUNCTION app_public.lock_user(user_id uuid, reason text)
+ RETURNS app_public.accounts
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_admin_id constant uuid := app_private.require_admin();
+  v_reason constant text := app_private.require_reason(reason);
+  v_user app_public.users;
+  v_account app_public.accounts;
+begin
+  if v_admin_id = lock_user.user_id then
+    raise exception using
+      errcode = 'FC008',
+      message = 'You cannot lock your own account. Please ask another admin.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_user.locked_at is null then
+    perform app_private.lock_user(v_user.id, v_reason);
+  end if;
+  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  return v_account;
+end
+$function$;
+grant execute on function app_public.lock_user(uuid,text) to forecourt_admin;
+comment on function app_public.lock_user(uuid,text) is '@behavior +mutationField
+@resultFieldName user
+For admins: locks an account. Its sessions end within a second, and it can neither log in nor use a token. An admin cannot lock its own account (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.log_in(email text, address text, counted_under bytea, max_count integer, password_hash text, refresh_hash bytea)
  RETURNS app_private.opened_session
@@ -6178,6 +6526,47 @@ CREATE OR REPLACE FUNCTION app_public.oldest_release()
 RETURN '0.2.0'::text;
 grant execute on function app_public.oldest_release() to forecourt_authenticator;
 comment on function app_public.oldest_release() is 'The oldest release that works with this schema. A migration that older releases do not work with replaces it. For the readiness check and the start only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.open_country(country text, currency text, vat_rate numeric DEFAULT NULL::numeric, unit_price_net numeric DEFAULT NULL::numeric, moderation app_public.moderation DEFAULT NULL::app_public.moderation, listing_days integer DEFAULT NULL::integer)
+ RETURNS app_public.country_currencies
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_is_open boolean;
+  v_country app_public.country_currencies;
+begin
+  perform app_private.require_admin();
+  select cc.closed_at is null into v_is_open
+  from app_public.country_currencies as cc
+  where cc.country = open_country.country and cc.currency = open_country.currency for no key update;
+  if v_is_open is not true and (open_country.vat_rate is null or open_country.unit_price_net is null) then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give the VAT rate and the price with which the country opens.',
+      detail = jsonb_build_object('field', case when open_country.vat_rate is null then 'vatRate' else 'unitPriceNet' end)::text;
+  elsif not v_is_open then
+    update app_public.country_currencies as cc set closed_at = null where cc.country = open_country.country;
+    perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
+    perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
+    from unnest(enum_range(null::app_public.segment)) as s (segment);
+  else
+    perform app_private.open_country(open_country.country, open_country.currency, open_country.vat_rate, open_country.unit_price_net);
+  end if;
+  update app_public.country_currencies as cc
+  set moderation = coalesce(open_country.moderation, cc.moderation), listing_days = coalesce(open_country.listing_days, cc.listing_days)
+  where cc.country = open_country.country
+    and (open_country.moderation <> cc.moderation or open_country.listing_days <> cc.listing_days);
+  select cc.* into v_country from app_public.country_currencies as cc where cc.country = open_country.country;
+  return v_country;
+end
+$function$;
+grant execute on function app_public.open_country(text,text,numeric,numeric,app_public.moderation,integer) to forecourt_admin;
+comment on function app_public.open_country(text,text,numeric,numeric,app_public.moderation,integer) is '@behavior +mutationField
+@resultFieldName country
+For admins: opens a country from now on with its currency, its VAT rate and the net price of a listing for every segment. A country that was closed is opened again, and its packages stay retired. Then `vatRate` and `unitPriceNet` are required. In a country that is open it changes `moderation` and `listingDays` where they are given; another currency, VAT rate or price is a conflict (409), because `setVatRate` and `setPrice` change them.';
 
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -6581,6 +6970,33 @@ comment on function app_public.resubmit_listing(uuid,uuid) is '@behavior +mutati
 @resultFieldName listing
 Submits a listing again that was rejected in the last 30 days: charges it like a new one, and makes it PENDING. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.retire_package(package_id uuid)
+ RETURNS app_public.dealer_packages
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_package app_public.dealer_packages;
+begin
+  perform app_private.require_admin();
+  update app_public.dealer_packages as p set is_active = false where p.id = retire_package.package_id and p.is_active;
+  select p.* into v_package from app_public.dealer_packages as p where p.id = retire_package.package_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no package with this id. Please check it.',
+      detail = jsonb_build_object('field', 'packageId')::text;
+  end if;
+  return v_package;
+end
+$function$;
+grant execute on function app_public.retire_package(uuid) to forecourt_admin;
+comment on function app_public.retire_package(uuid) is '@behavior +mutationField
+@resultFieldName package
+For admins: takes a package off sale. Checkouts that are open and subscriptions keep it, and `savePackage` puts it on sale again. A second call changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.revoke_invitation(invitation_id uuid)
  RETURNS app_public.dealer_invitations
  LANGUAGE plpgsql
@@ -6657,6 +7073,63 @@ grant execute on function app_public.role_at_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.role_at_dealer(uuid) to forecourt_visitor;
 comment on function app_public.role_at_dealer(uuid) is 'The role of the current user at a dealer, with the caller''s own rights; null if it is no member. Not a field of GraphQL: `Dealer.myRole` calls it.';
 
+CREATE OR REPLACE FUNCTION app_public.save_package(key text, country text, name jsonb, price_net numeric, duration_days integer, listing_limit integer, id uuid DEFAULT NULL::uuid, quota_kind app_public.quota_kind DEFAULT NULL::app_public.quota_kind, premium_quota integer DEFAULT NULL::integer, highlight_quota integer DEFAULT NULL::integer, overage app_public.overage DEFAULT NULL::app_public.overage)
+ RETURNS app_public.dealer_packages
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_country app_public.country_currencies;
+  v_old app_public.dealer_packages;
+  v_new app_public.dealer_packages;
+begin
+  perform app_private.require_admin();
+  v_country := app_private.lock_country(save_package.country);
+  select p.* into v_old from app_public.dealer_packages as p
+  where case when save_package.id is null
+    then p.country = save_package.country and p.key = save_package.key
+    else p.id = save_package.id and p.country = save_package.country end
+  for no key update;
+  if v_country.closed_at is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This country is closed, so nothing is sold there. Please open it first.',
+      detail = jsonb_build_object('field', 'country')::text;
+  elsif v_old.id is null and save_package.id is not null then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no package with this id in this country. Please check both.',
+      detail = jsonb_build_object('field', 'id')::text;
+  end if;
+  v_new := row(
+    v_old.id, save_package.key, save_package.country, save_package.name, save_package.price_net, v_country.currency,
+    save_package.duration_days, save_package.listing_limit,
+    coalesce(save_package.premium_quota, v_old.premium_quota, 0), coalesce(save_package.highlight_quota, v_old.highlight_quota, 0),
+    coalesce(save_package.overage, v_old.overage, 'charge'), true, coalesce(save_package.quota_kind, v_old.quota_kind, 'per_period'));
+  if v_new = v_old then
+    return v_old;
+  elsif save_package.id is null then
+    -- A key that another package of the country has is refused here.
+    v_new.id := app_private.time_ordered_uuid();
+    insert into app_public.dealer_packages values (v_new.*) returning * into v_new;
+  else
+    update app_public.dealer_packages as p
+    set (key, name, price_net, duration_days, listing_limit, premium_quota, highlight_quota, overage, is_active, quota_kind) = (
+      v_new.key, v_new.name, v_new.price_net, v_new.duration_days, v_new.listing_limit, v_new.premium_quota, v_new.highlight_quota,
+      v_new.overage, v_new.is_active, v_new.quota_kind)
+    where p.id = v_new.id
+    returning p.* into v_new;
+  end if;
+  return v_new;
+end
+$function$;
+grant execute on function app_public.save_package(text,text,jsonb,numeric,integer,integer,uuid,app_public.quota_kind,integer,integer,app_public.overage) to forecourt_admin;
+comment on function app_public.save_package(text,text,jsonb,numeric,integer,integer,uuid,app_public.quota_kind,integer,integer,app_public.overage) is '@behavior +mutationField
+@resultFieldName package
+For admins: puts a new package on sale, or changes the one with this `id` and puts it on sale again. A change is for later purchases: checkouts and subscriptions keep what they were made with. A package stays in its country, whose currency its price has. A new package is a conflict (409) if the country has another one with its `key`. A second call changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
  LANGUAGE plpgsql
@@ -6676,6 +7149,81 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.set_dealer_status(dealer_id uuid, is_active boolean, can_publish boolean, reason text, is_trusted boolean DEFAULT NULL::boolean)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason text;
+  v_old app_public.dealers;
+  v_new app_public.dealers;
+begin
+  perform app_private.require_admin();
+  v_reason := app_private.require_reason(set_dealer_status.reason);
+  v_old := app_private.lock_dealer(set_dealer_status.dealer_id);
+  if v_old.id is null then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no dealer with this id. Please check it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  update app_public.dealers as d
+  set is_active = set_dealer_status.is_active, can_publish = set_dealer_status.can_publish,
+    is_trusted = coalesce(set_dealer_status.is_trusted, d.is_trusted), updated_at = clock_timestamp()
+  where d.id = v_old.id
+    and (d.is_active, d.can_publish, d.is_trusted)
+      <> (set_dealer_status.is_active, set_dealer_status.can_publish, coalesce(set_dealer_status.is_trusted, d.is_trusted))
+  returning d.* into v_new;
+  if not found then
+    return v_old;
+  end if;
+  perform app_private.write_audit_log(
+    'SET_DEALER_STATUS', 'dealers', v_old.id,
+    jsonb_build_object('is_active', v_old.is_active, 'can_publish', v_old.can_publish, 'is_trusted', v_old.is_trusted),
+    jsonb_build_object('is_active', v_new.is_active, 'can_publish', v_new.can_publish, 'is_trusted', v_new.is_trusted, 'reason', v_reason));
+  return v_new;
+end
+$function$;
+grant execute on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) to forecourt_admin;
+comment on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) is '@behavior +mutationField
+@resultFieldName dealer
+For admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_free_quota(country text, segment app_public.segment, quota_amount integer, period_days integer, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS app_public.free_quota_configs
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_from timestamptz;
+  v_quota app_public.free_quota_configs;
+begin
+  perform app_private.require_admin();
+  v_from := app_private.require_future(set_free_quota.valid_from);
+  perform app_private.lock_country(set_free_quota.country);
+  select q.* into v_quota from app_public.free_quota_configs as q
+  where q.country = set_free_quota.country and q.segment = set_free_quota.segment and q.valid @> v_from;
+  if (v_quota.quota_amount, v_quota.period_days) = (set_free_quota.quota_amount, set_free_quota.period_days) then
+    return v_quota;
+  end if;
+  update app_public.free_quota_configs as q set valid = tstzrange(lower(q.valid), v_from)
+  where q.id = v_quota.id and lower(q.valid) is distinct from v_from;
+  insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+  values (set_free_quota.country, set_free_quota.segment, set_free_quota.quota_amount, set_free_quota.period_days, tstzrange(v_from, null))
+  returning * into v_quota;
+  return v_quota;
+end
+$function$;
+grant execute on function app_public.set_free_quota(text,app_public.segment,integer,integer,timestamp with time zone) to forecourt_admin;
+comment on function app_public.set_free_quota(text,app_public.segment,integer,integer,timestamp with time zone) is '@behavior +mutationField
+@resultFieldName freeQuota
+For admins: sets how many listings are free in a country from `validFrom` on, and ends the free listings before then. It is a conflict (409) if later ones are scheduled already. The free listings that are valid then already change nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.set_member_role(dealer_id uuid, user_id uuid, role app_public.dealer_role)
  RETURNS app_public.dealer_users
@@ -6707,6 +7255,82 @@ grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer
 comment on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) is '@behavior +mutationField
 @resultFieldName member
 For owners: changes the role of a member, at once. The last owner stays one (409).';
+
+CREATE OR REPLACE FUNCTION app_public.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, duration_days integer DEFAULT NULL::integer)
+ RETURNS app_public.price_configs
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  perform app_private.require_admin();
+  return app_private.set_price(
+    set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
+    app_private.require_future(set_price.valid_from), set_price.duration_days);
+end
+$function$;
+grant execute on function app_public.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) to forecourt_admin;
+comment on function app_public.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is '@behavior +mutationField
+@resultFieldName price
+For admins: sets a price from `validFrom` on, and ends the price before it then. It is a conflict (409) if a later price is scheduled already. The price that is valid then already changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_rate_limit_policy(scope text, max_count integer DEFAULT NULL::integer, window_seconds integer DEFAULT NULL::integer, cost integer DEFAULT NULL::integer, mode app_public.rate_limit_mode DEFAULT NULL::app_public.rate_limit_mode, fallback app_public.rate_limit_fallback DEFAULT NULL::app_public.rate_limit_fallback)
+ RETURNS app_public.rate_limit_policies
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_old app_public.rate_limit_policies;
+  v_new app_public.rate_limit_policies;
+begin
+  perform app_private.require_admin();
+  select p.* into v_old from app_public.rate_limit_policies as p where p.scope = set_rate_limit_policy.scope for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no rate limit with this scope. Choose one of rateLimitPolicies.',
+      detail = jsonb_build_object('field', 'scope')::text;
+  end if;
+  v_new := v_old;
+  v_new.max_count := coalesce(set_rate_limit_policy.max_count, v_old.max_count);
+  v_new.window_seconds := coalesce(set_rate_limit_policy.window_seconds, v_old.window_seconds);
+  v_new.cost := coalesce(set_rate_limit_policy.cost, v_old.cost);
+  v_new.mode := coalesce(set_rate_limit_policy.mode, v_old.mode);
+  v_new.fallback := coalesce(set_rate_limit_policy.fallback, v_old.fallback);
+  if v_new = v_old then
+    return v_old;
+  end if;
+  update app_public.rate_limit_policies as p
+  set (max_count, window_seconds, cost, mode, fallback) = (v_new.max_count, v_new.window_seconds, v_new.cost, v_new.mode, v_new.fallback)
+  where p.scope = v_new.scope
+  returning p.* into v_new;
+  return v_new;
+end
+$function$;
+grant execute on function app_public.set_rate_limit_policy(text,integer,integer,integer,app_public.rate_limit_mode,app_public.rate_limit_fallback) to forecourt_admin;
+comment on function app_public.set_rate_limit_policy(text,integer,integer,integer,app_public.rate_limit_mode,app_public.rate_limit_fallback) is '@behavior +mutationField
+@resultFieldName rateLimitPolicy
+For admins: changes a rate limit. Every process applies it within a second. What is absent stays as it is, and a second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_vat_rate(country text, vat_rate numeric, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS app_public.vat_rates
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  perform app_private.require_admin();
+  return app_private.set_vat_rate(set_vat_rate.country, set_vat_rate.vat_rate, app_private.require_future(set_vat_rate.valid_from));
+end
+$function$;
+grant execute on function app_public.set_vat_rate(text,numeric,timestamp with time zone) to forecourt_admin;
+comment on function app_public.set_vat_rate(text,numeric,timestamp with time zone) is '@behavior +mutationField
+@resultFieldName vatRate
+For admins: sets the VAT rate of a country from `validFrom` on, and ends the rate before it then. It is a conflict (409) if a later rate is scheduled already. The rate that is valid then already changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.sign_up(email text, full_name text, password_hash text, refresh_hash bytea)
  RETURNS app_private.opened_session
@@ -6870,6 +7494,38 @@ end
 $function$;
 grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
 comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.unlock_user(user_id uuid, reason text)
+ RETURNS app_public.accounts
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason text;
+  v_user app_public.users;
+  v_account app_public.accounts;
+begin
+  perform app_private.require_admin();
+  v_reason := app_private.require_reason(unlock_user.reason);
+  select u.* into v_user from app_public.users as u where u.id = unlock_user.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_user.locked_at is not null then
+    perform app_private.unlock_user(v_user.id, v_reason);
+  end if;
+  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  return v_account;
+end
+$function$;
+grant execute on function app_public.unlock_user(uuid,text) to forecourt_admin;
+comment on function app_public.unlock_user(uuid,text) is '@behavior +mutationField
+@resultFieldName user
+For admins: unlocks an account, which can log in again. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.update_dealer(dealer_id uuid, company_name text DEFAULT NULL::text)
  RETURNS app_public.dealers

@@ -19,6 +19,7 @@ import { membersPlugins } from './graphql/members.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
+import { makeCorsHeaders } from './http/cors.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
@@ -93,6 +94,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       slots: configuration.maxInProgress,
       connections: poolSize,
       metrics: makeAdmissionMetrics(registry),
+      corsHeaders: makeCorsHeaders(configuration.corsOrigins),
       log,
     })
     const app = await makeApp({
@@ -100,6 +102,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       tokens,
       revocations,
       trustProxy: configuration.trustProxy,
+      corsOrigins: configuration.corsOrigins,
       admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
       readMetrics: configuration.metrics === undefined ? metrics.read : undefined,

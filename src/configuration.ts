@@ -25,6 +25,8 @@ export type Configuration = Readonly<{
   jwtSecret: string | undefined
   /** Trusted proxies for `X-Forwarded-For`: addresses or CIDRs. Empty: trust no proxy. */
   trustProxy: readonly string[]
+  /** Origins whose pages may call the API from a browser. Empty: none. */
+  corsOrigins: readonly string[]
   logLevel: string
   demoData: boolean
   graphiql: boolean
@@ -132,6 +134,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     authDatabaseUrl: databaseUrl('AUTH_DATABASE_URL'),
     jwtSecret,
     trustProxy: Object.freeze(trustProxy),
+    corsOrigins: readOrigins(text, faults),
     logLevel,
     demoData: flag('DEMO_DATA', (text('DATABASE_URL') ?? text('AUTH_DATABASE_URL')) === undefined),
     graphiql: flag('GRAPHIQL', !production),
@@ -160,6 +163,22 @@ function readMetricsAddress(
   // port 0 stands for any free port, so two zeros are two different ports
   const isShared = port === apiPort && (port !== 0 || !isGiven)
   return isShared ? undefined : Object.freeze({ host, port })
+}
+
+function readOrigins(text: (name: string) => string | undefined, faults: string[]): readonly string[] {
+  const origins = (text('CORS_ORIGINS') ?? '')
+    .split(',')
+    .map(origin => origin.trim())
+    .filter(Boolean)
+  for (const origin of origins) {
+    const url = URL.parse(origin)
+    // a browser sends an origin as `URL` writes it: in lower case, without a path and without the default port
+    if (!/^https?:$/.test(url?.protocol ?? '') || url?.origin !== origin || origin.includes('*'))
+      faults.push(
+        `CORS_ORIGINS must list exact origins such as https://app.example.com, without a path or a wildcard, not "${origin}".`,
+      )
+  }
+  return Object.freeze(origins)
 }
 
 /** Reads the alert channels and adds their faults to `faults`. Messages do not repeat values, which may hold secrets. */

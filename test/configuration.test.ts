@@ -30,6 +30,7 @@ test('without variables the API runs in development on 127.0.0.1:5080 with demo 
     authDatabaseUrl: undefined,
     jwtSecret: undefined,
     trustProxy: [],
+    corsOrigins: [],
     logLevel: 'info',
     demoData: true,
     graphiql: true,
@@ -80,6 +81,7 @@ test('each variable is read', () => {
     AUTH_DATABASE_URL: 'postgresql://api@db/forecourt',
     JWT_SECRET: secret,
     TRUST_PROXY: ' 10.0.0.0/8, 127.0.0.1 ,::1',
+    CORS_ORIGINS: ' https://app.example.com, http://localhost:3000 ',
     LOG_LEVEL: 'debug',
     POOL_SIZE: '3',
     PREPARED_STATEMENTS: '0',
@@ -97,6 +99,7 @@ test('each variable is read', () => {
     authDatabaseUrl: 'postgresql://api@db/forecourt',
     jwtSecret: secret,
     trustProxy: ['10.0.0.0/8', '127.0.0.1', '::1'],
+    corsOrigins: ['https://app.example.com', 'http://localhost:3000'],
     logLevel: 'debug',
     poolSize: 3,
     prepareStatements: false,
@@ -171,6 +174,18 @@ const invalid: Record<string, string[]> = {
   INTROSPECTION: ['on'],
   ALERT_WEBHOOK_URL: ['hooks.example.com/hidden', 'ftp://hidden', 'https://'],
   // with such a value any client could forge its address
+  CORS_ORIGINS: [
+    '*',
+    'https://*.example.com',
+    'null',
+    'app.example.com',
+    'https://app.example.com/',
+    'https://app.example.com/shop',
+    'https://APP.example.com',
+    'https://app.example.com:443',
+    'ftp://app.example.com',
+    'https://app.example.com,*',
+  ],
   TRUST_PROXY: ['true', '1', '*', 'loopback', '10.0.0.0/8,true', 'proxy.example.com'],
 }
 

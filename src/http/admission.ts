@@ -11,6 +11,7 @@ import { refusalType } from '../request/mediaType.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import { parametersOf } from '../request/parameters.ts'
 import type { ApiRequest } from '../request/request.ts'
+import type { CorsHeaders } from './cors.ts'
 import { requestIdOf } from './requestLog.ts'
 import { type Entry, makeSlots, type SlotOptions, type Slots } from './slots.ts'
 
@@ -37,9 +38,9 @@ export type Admission = {
   refuse(request: IncomingMessage, response: ServerResponse): void
 }
 
-type Options = SlotOptions & { metrics: AdmissionMetrics; log: Logger }
+type Options = SlotOptions & { metrics: AdmissionMetrics; corsHeaders: CorsHeaders; log: Logger }
 
-export function makeAdmission({ metrics, log, ...options }: Options): Admission {
+export function makeAdmission({ metrics, corsHeaders, log, ...options }: Options): Admission {
   const slots = makeSlots(options)
   metrics.watch(slots)
   const { status } = fault('service_unavailable')
@@ -66,6 +67,7 @@ export function makeAdmission({ metrics, log, ...options }: Options): Admission 
         'nosniff',
         'X-Request-Id',
         requestIdOf(request.headers['x-request-id']),
+        ...corsHeaders(request),
       ])
       response.end(REFUSAL)
     },
@@ -78,7 +80,9 @@ export function makeAdmission({ metrics, log, ...options }: Options): Admission 
  */
 export function refuseWhenFull(app: RequestListener, { slots, refuse }: Admission): RequestListener {
   return (request, response) => {
-    if (request.url?.startsWith('/graphql') && slots.refuseIfFull()) refuse(request, response)
+    // a preflight takes no slot
+    const mayNeedSlot = request.url?.startsWith('/graphql') && request.method !== 'OPTIONS'
+    if (mayNeedSlot && slots.refuseIfFull()) refuse(request, response)
     else app(request, response)
   }
 }

@@ -13,6 +13,7 @@ import { type Admission, installAdmission } from './admission.ts'
 import { installIdentity, installTokenRefusal } from './authentication.ts'
 import { installBody, installBodyRefusal } from './body.ts'
 import { installClientAddress } from './clientAddress.ts'
+import { installCors } from './cors.ts'
 import { installErrors } from './errorHandlers.ts'
 import { installHealth } from './health.ts'
 import { installMetrics } from './metricsRoute.ts'
@@ -23,6 +24,7 @@ export type AppOptions = {
   tokens: Tokens
   revocations: Revocations
   trustProxy: readonly string[]
+  corsOrigins: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */
   graphiql: boolean
   admission: Admission
@@ -47,6 +49,7 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
   if (options.readMetrics !== undefined) installMetrics(app, options.readMetrics)
+  installCors(app, options.corsOrigins)
   installBody(app)
   installIdentity(app, options)
   installAdmission(app, options.admission)

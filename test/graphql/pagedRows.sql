@@ -9,6 +9,7 @@ select case when n < 3 then 'TEST' else 'OTHER' end, case when n > 1 then 'deale
   date_trunc('day', now()) - interval '1 hour' * (n / 2)
 from generate_series(0, 3) as n;
 
+insert into app_public.users (email, full_name) select n || '@example.com', 'Test' from generate_series(1, 4) as n;
 insert into app_public.currencies values ('EUR', 2);
 insert into app_public.country_currencies select country, 'EUR' from unnest(array['AA', 'AB', 'XX']) as country;
 insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)

@@ -22,6 +22,7 @@ import { mailedToken, makeMember, makePerson, mutate } from '../support/members.
 import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
+import { adminSamples } from './adminSamples.ts'
 
 /** The rows that samples may use. */
 export type SampleWorld = {
@@ -129,6 +130,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     const { checkoutId: invoiceId } = await startCheckout(world)
     return { token: world.admin, input: { invoiceId } }
   },
+  ...adminSamples,
   checkout: async world => {
     const { token, checkoutId } = await startCheckout(world)
     return { token, args: { id: checkoutId } }
@@ -152,6 +154,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   auditLogs: ({ admin }) => ({ token: admin }),
   pricingGaps: ({ admin }) => ({ token: admin }),
   rateLimitPolicies: ({ admin }) => ({ token: admin }),
+  users: ({ admin }) => ({ token: admin }),
 }
 
 /** The refresh token of a new account. */

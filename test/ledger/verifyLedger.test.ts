@@ -192,6 +192,10 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
     ],
     rules: ['a subscription does not belong to a package invoice', ONE_SUBSCRIPTION],
   },
+  'a subscription that was bought and granted': {
+    sql: ["update app_public.dealer_subscriptions set grant_reason = 'A test' where invoice_id is not null"],
+    rules: ['a subscription was both granted and bought'],
+  },
 }
 
 test.each(Object.entries(DEFECTS))('the check finds %s', (_defect, { sql, rules }) =>

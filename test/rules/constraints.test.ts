@@ -35,7 +35,7 @@ const NULLABLE: Record<string, string> = {
   'app_public.checkouts': 'cancel_url closed_at success_url url',
   'app_public.country_currencies': 'closed_at',
   'app_public.dealer_invitations': 'accepted_at revoked_at',
-  'app_public.dealer_subscriptions': 'end_at invoice_id start_at',
+  'app_public.dealer_subscriptions': 'end_at grant_reason invoice_id start_at',
   'app_public.invoice_items': 'package_id price_config_id price_version',
   'app_public.invoices': 'paid_at period_start',
   'app_public.listing_consumptions':

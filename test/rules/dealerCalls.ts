@@ -46,6 +46,8 @@ export const READING: Record<string, string> = {
 }
 
 const START = ['dealer_subscriptions']
+const MAKE_ADMIN =
+  'update app_public.users set is_admin = true where id = app_public.current_user_id() and $1::uuid is not null'
 
 /** The decisions for listings that a subscription and a price pay for. */
 const CHARGES = `from app_private.decide_publication($1, 'DE', ${NOW}, false) as d
@@ -83,6 +85,21 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
   start_subscription: {
     call: `select app_private.start_subscription($1, $invoice, ${NOW})`,
     changed: ['checkouts', 'dealer_subscriptions'],
+  },
+  start_or_queue: {
+    call: `select app_private.start_or_queue($1, ${LATER})`,
+    changed: START,
+  },
+  grant_subscription: {
+    call: "select app_public.grant_subscription($1, (select id from app_public.dealer_packages where is_active), 'A test')",
+    changed: START,
+    prepare: MAKE_ADMIN,
+  },
+  // it changes the row of the dealer only
+  set_dealer_status: {
+    call: "select app_public.set_dealer_status($1, true, false, 'A test')",
+    changed: [],
+    prepare: MAKE_ADMIN,
   },
   expire_ended_subscription: {
     call: `select app_private.expire_ended_subscription($1, ${LATER})`,
@@ -219,7 +236,9 @@ export const SHARED = [
   'open_session',
   'operation_key',
   'record_alert_delivery',
+  'retire_package',
   'run_expiry_batch',
+  'save_package',
   'unlock_user',
   'write_audit_log',
 ]
