@@ -16,6 +16,12 @@ export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
+/** A token for a mail, in the two forms that SQL may see: its hash, and sealed for the outbox. */
+export function newMailToken(key: Uint8Array): [hash: Buffer, sealed: Buffer] {
+  const token = newToken()
+  return [hashToken(token), sealToken(token, key)]
+}
+
 /** Encrypts a token for the outbox of mails, so that the database never contains it in clear. */
 export function sealToken(token: string, key: Uint8Array): Buffer {
   const nonce = randomBytes(NONCE_BYTES)
@@ -26,7 +32,9 @@ export function sealToken(token: string, key: Uint8Array): Buffer {
 /** The token that `sealToken` encrypted. Throws if the key is another one. */
 export function openToken(sealed: Uint8Array, key: Uint8Array): string {
   const tagStart = sealed.length - TAG_BYTES
-  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES), {
+    authTagLength: TAG_BYTES,
+  })
   decipher.setAuthTag(sealed.subarray(tagStart))
   return decipher.update(sealed.subarray(NONCE_BYTES, tagStart), undefined, 'utf8') + decipher.final('utf8')
 }

@@ -11,6 +11,9 @@ const SHARED = [
   'app_private.dealer_creations',
   'app_private.known_addresses',
   'app_private.login_failures',
+  'app_private.mail_templates',
+  'app_private.mails',
+  'app_private.one_time_tokens',
   'app_private.user_passwords',
   'app_public.users',
   // configuration
