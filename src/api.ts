@@ -20,6 +20,8 @@ import { makeApp } from './http/app.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
+import { makeRecovery } from './identity/recovery.ts'
+import { makeRecoveryPlugin } from './identity/recoveryPlugin.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
 import { fieldsOf, logRefusal, logShadow } from './limits/limiter.ts'
@@ -78,7 +80,8 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
     const onPublished = countPublications(registry)
-    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log }
+    const mailKey = derivedKey(jwtSecret, 'mail token')
+    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, mailKey, log }
     const graphql = await startGraphql(configuration, parts)
     stops.push(() => graphql.release())
     const rootFields = rootFieldNames(await graphql.getSchema())
@@ -165,11 +168,13 @@ type GraphqlParts = {
   conflicts: ConflictRecorder
   onPublished: (source: string) => void
   tokens: Tokens
+  mailKey: Uint8Array
   log: Logger
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log } = parts
+  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, mailKey, log } = parts
+  const accounts = { pool, tokens, mailKey, onCounted: accountCounter(limits, log) }
   const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
@@ -187,7 +192,8 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
-        makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
+        makeSessionsPlugin(makeAccounts(accounts)),
+        makeRecoveryPlugin(makeRecovery(accounts)),
         makeTripwirePlugin(limits.policies),
       ],
     }),
@@ -197,10 +203,9 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   return graphql
 }
 
-/** `begin_login` counts failed logins in the database. Reports its outcome like that of any other charge. */
+/** SQL counts failed logins and mails. Reports the outcome like that of any other charge. */
 function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCounted'] {
-  const policy = 'auth_account'
-  return (outcome, request) => {
+  return (policy, outcome, request) => {
     metrics.checks.inc({ policy, outcome })
     if (outcome === 'refused') logRefusal(log, request, policy)
     if (outcome === 'shadow_refused') logShadow(log, policy)
