@@ -6,10 +6,12 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts'
+import { openToken } from '../../src/identity/secretTokens.ts'
 import { clientOf, createListing, jwtSecret, type TestServer } from '../support/apiServer.ts'
 import { killLeftOvers, start, untilReady } from '../support/commandProcess.ts'
 import { cloneDatabase } from '../support/database.ts'
 import { createDealer, login, register } from '../support/graphqlOperations.ts'
+import { mailKey } from '../support/mails.ts'
 import { runScript, runSql } from '../support/shell.ts'
 import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 import { type Block, blocksOf, inNextYear } from './guide.ts'
@@ -77,6 +79,10 @@ test('the first steps lead from an empty server to an admin and a published list
   for (const block of blocks.slice(0, firstGrant)) await follow(block)
   await withApi(async client => {
     expect(await register(client, { email: EMAIL, password: PASSWORD })).toMatchObject({ status: 200 })
+    const [mail] = await rowsOf('select sealed_token from app_private.mails')
+    const variables = { token: openToken(mail?.sealed_token as Buffer, mailKey) }
+    const verify = 'mutation ($token: String!) { verifyEmail(input: { token: $token }) { user { id } } }'
+    expect(await client.call(verify, { variables })).toMatchObject({ status: 200 })
   })
   for (const block of blocks.slice(firstGrant)) await follow(block)
   expect(await rowsOf('select * from app_public.pricing_gaps')).toEqual([])
