@@ -149,6 +149,7 @@ function printReady({ url, metricsUrl }: Api, configuration: Configuration, data
   lines.push(`Health       ${url}/healthz  ${url}/readyz`, `Metrics      ${metricsUrl}`)
   if (configuration.demoData) lines.push(`Accounts     ${demoAccounts.join(', ')}: password ${demoPassword}`)
   if (database.embedded) lines.push('Data         .data/ (delete it to start with a new database)')
+  if (database.embedded && configuration.mail.smtpUrl === undefined) lines.push('Mails        .data/mail/')
   lines.push('Stop         Ctrl-C')
   process.stdout.write(`\nForecourt is ready.\n\n${lines.map(line => `  ${line}`).join('\n')}\n\n`)
 }
