@@ -5479,7 +5479,7 @@ $function$;
 grant execute on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) to forecourt_authenticator;
 comment on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.change_password(user_id uuid, address text, counted_under bytea, max_failures integer, current_hash text, password_hash text, refresh_hash bytea, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
+CREATE OR REPLACE FUNCTION app_public.change_password(user_id uuid, address text, counted_under bytea, max_failures integer, current_hash text, password_hash text, refresh_hash bytea, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -5492,7 +5492,7 @@ begin
   if app_public.complete_login(v_user.email, address, counted_under, max_failures, current_hash) then
     refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
     session_id := app_private.set_password(v_user.id, change_password.password_hash, refresh_hash);
-    normalized_email := v_user.email;
+    email := v_user.email;
     full_name := v_user.full_name;
     is_admin := v_user.is_admin;
   end if;
@@ -5533,7 +5533,7 @@ $function$;
 grant execute on function app_public.complete_login(text,text,bytea,integer,text) to forecourt_authenticator;
 comment on function app_public.complete_login(text,text,bytea,integer,text) is 'Compares the hash that the API has computed with the stored one, which never leaves the database, and returns whether they are equal. If so, it takes back the failure that begin_login counted, and remembers the address. If not, it records LOGIN_FAILED, the same way for an account that does not exist, and at most as often per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.complete_password_reset(token_hash bytea, password_hash text, refresh_hash bytea, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
+CREATE OR REPLACE FUNCTION app_public.complete_password_reset(token_hash bytea, password_hash text, refresh_hash bytea, OUT user_id uuid, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
  RETURNS record
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -5552,7 +5552,7 @@ begin
   refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
   session_id := app_private.set_password(v_user.id, complete_password_reset.password_hash, refresh_hash);
   user_id := v_user.id;
-  normalized_email := v_user.email;
+  email := v_user.email;
   full_name := v_user.full_name;
   is_admin := v_user.is_admin;
 end

@@ -1,5 +1,5 @@
 --! Previous: sha1:3c6c2dccdbd2a5c5d34a0db268980fd3b0c79761
---! Hash: sha1:9b44ee65e18a998d3ca13607dbd2e611e54a635b
+--! Hash: sha1:ead2ec7ab9b60bc191b3d6407bd6683f63a6c6f2
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -470,7 +470,7 @@ grant execute on function app_public.begin_password_reset(bytea) to forecourt_au
 --! Included identity/complete_password_reset.sql
 create or replace function app_public.complete_password_reset(
   token_hash bytea, password_hash text, refresh_hash bytea,
-  out user_id uuid, out normalized_email text, out full_name text, out is_admin boolean,
+  out user_id uuid, out email text, out full_name text, out is_admin boolean,
   out session_id uuid, out refresh_expires_at timestamptz
 )
   language plpgsql volatile security definer
@@ -489,7 +489,7 @@ begin
   refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
   session_id := app_private.set_password(v_user.id, complete_password_reset.password_hash, refresh_hash);
   user_id := v_user.id;
-  normalized_email := v_user.email;
+  email := v_user.email;
   full_name := v_user.full_name;
   is_admin := v_user.is_admin;
 end
@@ -524,7 +524,7 @@ grant execute on function app_public.begin_password_check(uuid, text) to forecou
 --! Included identity/change_password.sql
 create or replace function app_public.change_password(
   user_id uuid, address text, counted_under bytea, max_failures integer, current_hash text, password_hash text, refresh_hash bytea,
-  out normalized_email text, out full_name text, out is_admin boolean,
+  out email text, out full_name text, out is_admin boolean,
   out session_id uuid, out refresh_expires_at timestamptz
 )
   language plpgsql volatile security definer
@@ -537,7 +537,7 @@ begin
   if app_public.complete_login(v_user.email, address, counted_under, max_failures, current_hash) then
     refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
     session_id := app_private.set_password(v_user.id, change_password.password_hash, refresh_hash);
-    normalized_email := v_user.email;
+    email := v_user.email;
     full_name := v_user.full_name;
     is_admin := v_user.is_admin;
   end if;

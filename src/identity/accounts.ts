@@ -43,6 +43,11 @@ export type AccountsOptions = {
 export function makeAccounts({ pool, tokens, mailKey, onCounted }: AccountsOptions): Accounts {
   const serializeByKey = makeKeySerializer()
 
+  async function openSession(user: Session['user'], isAdmin: boolean): Promise<Session> {
+    const token = await tokens.issue({ userId: user.id, role: isAdmin ? 'admin' : 'dealer' })
+    return { ...token, user }
+  }
+
   async function attemptLogin(
     { email, password }: Credentials,
     request: ApiRequest | undefined,
@@ -59,7 +64,6 @@ export function makeAccounts({ pool, tokens, mailKey, onCounted }: AccountsOptio
     const { rows: completed } = await pool.query(complete, [email, address, account_key, max_count, hash])
     if (!completed[0]?.matches || attempt.user_id === null) throw new ApiError('invalid_credentials')
     return openSession(
-      tokens,
       { id: attempt.user_id, email: attempt.normalized_email, fullName: attempt.full_name },
       attempt.is_admin,
     )
@@ -76,7 +80,7 @@ export function makeAccounts({ pool, tokens, mailKey, onCounted }: AccountsOptio
         [email, fullName, await hashPassword(password), locale, ...newMailToken(mailKey)],
       )
       if (rows[0] === undefined) throw new Error('register_user returns one row')
-      return openSession(tokens, rows[0], false)
+      return openSession(rows[0], false)
     },
     async login({ password, ...input }, { request }) {
       const email = normalEmail(input.email)
@@ -85,12 +89,6 @@ export function makeAccounts({ pool, tokens, mailKey, onCounted }: AccountsOptio
       return serializeByKey(email, () => attemptLogin({ email, password }, request))
     },
   }
-}
-
-/** The tokens of a session that the database has opened. */
-export async function openSession(tokens: Tokens, user: Session['user'], isAdmin: boolean): Promise<Session> {
-  const token = await tokens.issue({ userId: user.id, role: isAdmin ? 'admin' : 'dealer' })
-  return { ...token, user }
 }
 
 /** Throws unless the password fulfils the rules for new ones. `field` is the field of the input. */

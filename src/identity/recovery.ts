@@ -2,34 +2,21 @@
 import { addressOf } from '../request/address.ts'
 import { ApiError } from '../request/errors.ts'
 import type { ApiRequest } from '../request/request.ts'
-import {
-  type AccountCount,
-  type AccountsOptions,
-  openSession,
-  reportCount,
-  requireAcceptable,
-} from './accounts.ts'
+import { type AccountCount, type AccountsOptions, reportCount, requireAcceptable } from './accounts.ts'
 import { normalEmail } from './emails.ts'
 import { hashAsStored, hashPassword } from './passwords.ts'
 import type { Recovery, VerifiedUser } from './recoveryPlugin.ts'
 import { hashToken, newMailToken, newToken } from './secretTokens.ts'
+import { makeSessionOpener } from './sessionOpener.ts'
 
 type PasswordCheck = AccountCount & { normalized_email: string; password_parameters: string }
-
-type OpenedSession = {
-  user_id: string
-  normalized_email: string
-  full_name: string
-  is_admin: boolean
-  /** Null: the current password is wrong. */
-  session_id: string | null
-  refresh_expires_at: Date
-}
 
 /** The arguments with which SQL compares the password that a user has entered again. */
 type Proof = [address: string, countedUnder: Buffer, maxFailures: number, hash: string]
 
 export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptions): Recovery {
+  const openSession = makeSessionOpener({ pool, tokens })
+
   async function one<Row extends object>(statement: string, values: unknown[]): Promise<Row> {
     const { rows } = await pool.query<Row>(statement, values)
     if (rows[0] === undefined) throw new Error('the function returns one row')
@@ -47,13 +34,6 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
     return { email: check.normalized_email, proof }
   }
 
-  const sessionOf = (row: OpenedSession) =>
-    openSession(
-      tokens,
-      { id: row.user_id, email: row.normalized_email, fullName: row.full_name },
-      row.is_admin,
-    )
-
   return {
     async requestPasswordReset({ email }, { request }) {
       const count = await one<AccountCount>('select * from app_public.request_password_reset($1, $2, $3)', [
@@ -69,7 +49,9 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
       await requireAcceptable(newPassword, email, 'newPassword')
       const complete = 'select * from app_public.complete_password_reset($1, $2, $3)'
       const hashes = [hashToken(token), await hashPassword(newPassword), hashToken(newToken())]
-      return sessionOf(await one<OpenedSession>(complete, hashes))
+      const session = await openSession(complete, hashes)
+      if (session === undefined) throw new Error('complete_password_reset returns a session')
+      return session
     },
     async requestEmailVerification(_input, { request }) {
       const count = await one<AccountCount>(
@@ -108,12 +90,12 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
         const { matches } = await one<{ matches: boolean }>(compare, [email, ...proof])
         throw matches ? fault : wrongPassword()
       })
-      const row = await one<OpenedSession>(
+      const session = await openSession(
         'select $1 as user_id, c.* from app_public.change_password($1::uuid, $2, $3, $4, $5, $6, $7) as c',
         [userId, ...proof, await hashPassword(newPassword), hashToken(newToken())],
       )
-      if (row.session_id === null) throw wrongPassword()
-      return sessionOf(row)
+      if (session === undefined) throw wrongPassword()
+      return session
     },
   }
 }

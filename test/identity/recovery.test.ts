@@ -1,6 +1,7 @@
 /** Passwords and tokens in mails: reset, change, and what a token can and cannot do. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { hashToken } from '../../src/identity/secretTokens.ts'
 import type { TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { countResponses, login, register } from '../support/graphqlOperations.ts'
@@ -17,6 +18,7 @@ import {
   startRecovery,
 } from '../support/recovery.ts'
 import { single } from '../support/testData.ts'
+import { interleave, sqlstate } from '../support/transactions.ts'
 
 let recovery: Recovery
 let database: TestDatabase
@@ -115,6 +117,18 @@ test('of twenty resets with one token at once, one changes the password', async 
   const winner = responses.findIndex(({ status }) => status === 200)
   expect(await outcome(login(server, email, passwords[winner] ?? ''))).toBe('200')
   expect((await mailsTo(database, email)).filter(kind => kind === 'password_changed')).toHaveLength(1)
+})
+
+test('the second of two uses at once waits for the first, and is refused', async () => {
+  const { email } = await newAccount()
+  const hash = hashToken(await resetTokenFor(email))
+  const use = "select app_public.complete_password_reset($1, '$argon2id$new', '\\x00')"
+  await interleave(database, { first: 'owner', second: 'owner' }, async ({ first, second }) => {
+    await first.query(use, [hash])
+    const { result } = await second.startBlocked(use, [hash])
+    await first.commit()
+    expect(await sqlstate(result)).toBe('FC010')
+  })
 })
 
 test('a reset lifts the block of the account, also at a known address', async () => {

@@ -116,6 +116,12 @@ test.each([
       expect(text).toMatch(/20\d\d.*UTC/)
       expect(text).not.toMatch(/[{}]/)
       expect(await outbox()).toEqual([{ sent: true, sealed: false }])
+      await database.owner.query(
+        "select graphile_worker.add_job('send_mail', json_build_object('id', $1::uuid))",
+        [id],
+      )
+      await untilDone()
+      expect(mail.mails).toHaveLength(1)
       expect(recorded.text()).not.toMatch(new RegExp(`${token}|${TO}`))
     }),
 )
