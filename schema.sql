@@ -668,7 +668,7 @@ alter table app_private.mails enable row level security;
 alter table app_private.mails force row level security;
 create policy all_owner on app_private.mails for all to owner using (true) with check (true);
 comment on column app_private.mails.created_at is 'When the mail was asked for.';
-comment on column app_private.mails.expires_at is 'When the token ends. A mail that was not sent until then is not sent any more.';
+comment on column app_private.mails.expires_at is 'When the mail, and the token in it, loses its value. A mail that was not sent until then is removed unsent.';
 comment on column app_private.mails.id is 'Time-ordered; part of the Message-ID, so that mail systems recognise a duplicate.';
 comment on column app_private.mails.kind is 'The template.';
 comment on column app_private.mails.locale is 'The language of the template.';
@@ -677,6 +677,32 @@ comment on column app_private.mails.recipient is 'The address, normalised.';
 comment on column app_private.mails.sealed_token is 'The token for the placeholder {token}, encrypted with a key that only the API and the worker have; null when the mail was sent.';
 comment on column app_private.mails.sent_at is 'When the mail server accepted it; null: not yet.';
 comment on table app_private.mails is 'The outbox of mails to users. app_private.queue_mail writes it, and the worker sends each mail once.';
+
+create table app_private.one_time_tokens (
+  token_hash bytea not null,
+  kind text not null,
+  user_id uuid,
+  email text not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint one_time_tokens_email_form CHECK (app_private.is_email(email)),
+  constraint one_time_tokens_kind_known CHECK ((kind = ANY (ARRAY['password_reset'::text, 'email_verification'::text]))),
+  constraint one_time_tokens_one_of_a_kind UNIQUE NULLS NOT DISTINCT (user_id, kind),
+  constraint one_time_tokens_pkey PRIMARY KEY (token_hash),
+  constraint one_time_tokens_token_hash_length CHECK ((octet_length(token_hash) = 32)),
+  constraint one_time_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id)
+);
+CREATE INDEX ix_one_time_tokens_expires_at ON app_private.one_time_tokens USING btree (expires_at);
+alter table app_private.one_time_tokens enable row level security;
+alter table app_private.one_time_tokens force row level security;
+create policy all_owner on app_private.one_time_tokens for all to owner using (true) with check (true);
+comment on column app_private.one_time_tokens.email is 'The address to which the token was sent.';
+comment on column app_private.one_time_tokens.expires_at is 'The token cannot be used from then on, and the row is removed soon after.';
+comment on column app_private.one_time_tokens.kind is 'What the token is good for.';
+comment on column app_private.one_time_tokens.token_hash is 'SHA-256 of the token, which is 32 random bytes.';
+comment on column app_private.one_time_tokens.used_at is 'When the token was used; null: not yet. It works once.';
+comment on column app_private.one_time_tokens.user_id is 'Whose token it is; null: nobody''s, because no account has the address.';
+comment on table app_private.one_time_tokens is 'The tokens of mails that reset a password or verify an address. A user has one of each kind: a new one replaces the last one.';
 
 create table app_private.operation_settings (
   only_row boolean default true not null,
@@ -2460,6 +2486,36 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start.';
 
+CREATE OR REPLACE FUNCTION app_private.confirm_email(user_id uuid, email text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_before app_public.users;
+  v_user app_public.users;
+begin
+  select u.* into v_before from app_public.users as u where u.id = confirm_email.user_id for no key update;
+  update app_public.users as u
+  set email = confirm_email.email,
+    email_verified_at = case when u.email = confirm_email.email then coalesce(u.email_verified_at, clock_timestamp()) else clock_timestamp() end
+  where u.id = confirm_email.user_id
+  returning u.* into v_user;
+  if v_before.email_verified_at is null then
+    update app_public.dealers as d set has_free_quota = true
+    from app_private.dealer_creations as c
+    where c.user_id = confirm_email.user_id and c.number = 1 and d.id = c.created_id and not d.has_free_quota;
+  end if;
+  return v_user;
+exception when unique_violation then
+  raise exception using
+    errcode = 'FC008',
+    message = 'Another account has this e-mail address by now. Please choose another one.',
+    detail = jsonb_build_object('field', 'email')::text;
+end
+$function$;
+comment on function app_private.confirm_email(uuid,text) is 'Records that the user reads the mail of this address, which becomes its own, and returns the user. The first time, the first dealer of the account gets its free listings. Raises FC008 if another account has the address.';
+
 CREATE OR REPLACE FUNCTION app_private.count_free_slots(subscription app_public.dealer_subscriptions, at timestamp with time zone)
  RETURNS integer
  LANGUAGE plpgsql
@@ -3347,6 +3403,23 @@ AS $function$
 $function$;
 comment on function app_private.iso_minor_units(text) is 'Decimal places of a currency by ISO 4217, for currencies that have no row yet: 2, unless the currency is one of the exceptions.';
 
+CREATE OR REPLACE FUNCTION app_private.issue_token(kind text, user_id uuid, email text, token_hash bytea, lifetime interval)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_expires_at constant timestamptz := clock_timestamp() + lifetime;
+begin
+  insert into app_private.one_time_tokens (token_hash, kind, user_id, email, expires_at)
+  values (issue_token.token_hash, issue_token.kind, issue_token.user_id, issue_token.email, v_expires_at)
+  on conflict on constraint one_time_tokens_one_of_a_kind do update
+  set token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at, used_at = null;
+  return v_expires_at;
+end
+$function$;
+comment on function app_private.issue_token(text,uuid,text,bytea,interval) is 'Stores the hash of a new token, which replaces the last one of this kind of the user, and returns when it ends. Without a user the row is good for nothing; it is written so that an unknown address causes the same work.';
+
 CREATE OR REPLACE FUNCTION app_private.job_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
  LANGUAGE plpgsql
@@ -3443,6 +3516,33 @@ begin
 end
 $function$;
 comment on function app_private.listing_metrics() is 'Number of active listings whose end has passed, and of listings with a promotion whose end has passed, counted in the indexes and up to 100,000. See operation_metrics.';
+
+CREATE OR REPLACE FUNCTION app_private.live_token(kind text, token_hash bytea)
+ RETURNS app_private.one_time_tokens
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_token app_private.one_time_tokens;
+begin
+  select t.* into v_token
+  from app_private.one_time_tokens as t
+  join app_public.users as u on u.id = t.user_id and u.locked_at is null and u.deleted_at is null
+  where t.token_hash = live_token.token_hash and t.kind = live_token.kind
+    and t.used_at is null and t.expires_at > clock_timestamp()
+    -- The mailbox of an address that the account had before must not open it.
+    and (t.kind <> 'password_reset' or t.email = u.email);
+  if not found then
+    raise exception using
+      errcode = 'FC010',
+      message = 'This token is unknown, was used already or has expired. Please ask for a new mail.',
+      detail = jsonb_build_object('field', 'token')::text;
+  end if;
+  return v_token;
+end
+$function$;
+comment on function app_private.live_token(text,bytea) is 'Returns the token with this hash and kind, if it can be used now. Raises FC010 for a token that is unknown, of another kind, used, replaced or expired, and for that of a locked or deleted user.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_country(country text)
  RETURNS app_public.country_currencies
@@ -3636,6 +3736,28 @@ begin
 end
 $function$;
 comment on function app_private.maintain_audit_logs() is 'Creates the audit trail''s partitions for this month and the next three, and drops the partitions that are older than operation_settings.audit_retention_months. Returns both counts. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_private.maintain_mails()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_removed integer;
+begin
+  -- The pauses of graphile-worker grow to 6 hours, and it gives up in the end. A token in a mail may last for an hour only.
+  perform graphile_worker.reschedule_jobs(
+    array(
+      select j.id from graphile_worker.jobs as j
+      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5),
+    run_at := now(), attempts := 5);
+  delete from app_private.one_time_tokens as t where t.expires_at < clock_timestamp();
+  delete from app_private.mails as m where m.created_at < clock_timestamp() - interval '14 days';
+  get diagnostics v_removed = row_count;
+  return v_removed;
+end
+$function$;
+comment on function app_private.maintain_mails() is 'Makes the mails due that were tried more than five times, removes mails that were asked for more than 14 days ago, sent or not, and removes expired tokens. Returns how many mails it removed.';
 
 CREATE OR REPLACE FUNCTION app_private.make_audit_partition(month date)
  RETURNS boolean
@@ -3907,10 +4029,12 @@ begin
   insert into app_private.mails (kind, recipient, locale, parameters, sealed_token, expires_at)
   values (queue_mail.kind, queue_mail.recipient, queue_mail.locale, queue_mail.parameters, queue_mail.sealed_token, queue_mail.expires_at)
   returning id into v_id;
-  perform graphile_worker.add_job('send_mail', json_build_object('id', v_id), job_key := 'send_mail:' || v_id, max_attempts := 25);
+  -- After all other jobs: each attempt takes 10 s while the mail server is silent. A serial queue would send one mail a second.
+  perform graphile_worker.add_job(
+    'send_mail', json_build_object('id', v_id), job_key := 'send_mail:' || v_id, max_attempts := 25, priority := 10);
 end
 $function$;
-comment on function app_private.queue_mail(text,text,text,jsonb,bytea,timestamp with time zone) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear.';
+comment on function app_private.queue_mail(text,text,text,jsonb,bytea,timestamp with time zone) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear. A mail that has expired is not sent.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
@@ -4413,6 +4537,26 @@ end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
+CREATE OR REPLACE FUNCTION app_private.require_account(user_id uuid)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  select u.* into v_user from app_public.users as u
+  where u.id = require_account.user_id and u.locked_at is null and u.deleted_at is null for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC001',
+      message = 'This account no longer exists or is locked. Please log in with another one.';
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.require_account(uuid) is 'Locks and returns the user. Raises FC001 if there is none, or if it is locked or deleted.';
+
 CREATE OR REPLACE FUNCTION app_private.require_admin()
  RETURNS uuid
  LANGUAGE plpgsql
@@ -4798,6 +4942,7 @@ CREATE OR REPLACE FUNCTION app_private.revoke_sessions()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
+  -- @plpgsql_check_options: oldtable = ended
   insert into app_private.revoked_sessions (session_id)
   select e.id from ended as e
   where e.expires_at - app_private.refresh_lifetime() > clock_timestamp() - app_private.revocation_lifetime();
@@ -4905,6 +5050,19 @@ end
 $function$;
 comment on function app_private.send_alert(text,text,text,jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
 
+CREATE OR REPLACE FUNCTION app_private.send_verification(account app_public.users, kind text, email text, token_hash bytea, sealed_token bytea)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform app_private.queue_mail(
+    send_verification.kind, send_verification.email, account.locale, '{}', sealed_token,
+    app_private.issue_token('email_verification', account.id, send_verification.email, token_hash, interval '48 hours'));
+end
+$function$;
+comment on function app_private.send_verification(app_public.users,text,text,bytea,bytea) is 'Sends the user a token that verifies the address within 48 hours.';
+
 CREATE OR REPLACE FUNCTION app_private.set_admin(email text, is_admin boolean)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -4926,6 +5084,23 @@ begin
 end
 $function$;
 comment on function app_private.set_admin(text,boolean) is 'Makes the account of an e-mail address an admin, or takes the right away. Returns false if nothing changes. Raises FC004 if there is no such account. The trigger users_admin_audited records the change. For a DBA.';
+
+CREATE OR REPLACE FUNCTION app_private.set_password(user_id uuid, password_hash text, refresh_hash bytea)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  update app_private.user_passwords as p set password_hash = set_password.password_hash, updated_at = clock_timestamp()
+  where p.user_id = set_password.user_id;
+  update app_private.one_time_tokens as t set used_at = clock_timestamp()
+  where t.user_id = set_password.user_id and t.kind = 'password_reset' and t.used_at is null;
+  perform app_private.queue_mail('password_changed', u.email, u.locale) from app_public.users as u where u.id = set_password.user_id;
+  perform app_private.end_sessions(set_password.user_id);
+  return app_private.open_session(set_password.user_id, set_password.refresh_hash);
+end
+$function$;
+comment on function app_private.set_password(uuid,text,bytea) is 'Sets the password of a user, ends all of its sessions and its open reset, tells it by mail, and returns a new session.';
 
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now(), duration_days integer DEFAULT NULL::integer)
  RETURNS app_public.price_configs
@@ -5120,6 +5295,32 @@ end
 $function$;
 comment on function app_private.subscription_metrics() is 'Number of active subscriptions whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.take_mail_limit(email text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_policy app_public.rate_limit_policies;
+  v_outcome app_private.rate_limit_outcome;
+begin
+  -- STRICT: without its policy no mail is sent, rather than any number.
+  select p.* into strict v_policy from app_public.rate_limit_policies as p where p.scope = 'auth_mail';
+  max_count := v_policy.max_count;
+  -- No client address reads like this, so the key is that of no counter of failed logins.
+  account_key := app_private.account_key(take_mail_limit.email, 'auth_mail');
+  over_limit := false;
+  if v_policy.mode <> 'off' then
+    v_outcome := app_public.take_rate_limit(
+      account_key, case when v_policy.mode = 'enforce' then max_count else 'Infinity'::double precision end,
+      v_policy.window_seconds, v_policy.cost);
+    retry_after_seconds := v_outcome.retry_after;
+    over_limit := retry_after_seconds is not null or v_outcome.used > max_count;
+  end if;
+end
+$function$;
+comment on function app_private.take_mail_limit(text) is 'Counts a mail that somebody asks for against the limit auth_mail of the address, whether an account has it or not. retry_after_seconds is set when the mail is refused. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody.';
+
 CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision, OUT outcome app_private.rate_limit_outcome)
  RETURNS app_private.rate_limit_outcome
  LANGUAGE plpgsql
@@ -5229,6 +5430,26 @@ begin
 end
 $function$;
 comment on function app_private.unlock_user(uuid,text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+
+CREATE OR REPLACE FUNCTION app_private.use_token(kind text, token_hash bytea)
+ RETURNS app_private.one_time_tokens
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_token app_private.one_time_tokens;
+begin
+  -- The lock makes requests with the same token wait for each other: the second one finds it used.
+  perform from app_public.users as u
+  join app_private.one_time_tokens as t on t.user_id = u.id
+  where t.token_hash = use_token.token_hash
+  for no key update of u;
+  v_token := app_private.live_token(use_token.kind, use_token.token_hash);
+  update app_private.one_time_tokens as t set used_at = clock_timestamp() where t.token_hash = v_token.token_hash;
+  return v_token;
+end
+$function$;
+comment on function app_private.use_token(text,bytea) is 'Uses a token once: locks its user, and marks the token. Raises FC010 as live_token does.';
 
 CREATE OR REPLACE FUNCTION app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer)
  RETURNS numeric
@@ -5652,7 +5873,7 @@ begin
     insert into app_public.dealer_users (dealer_id, user_id, role)
     values (v_dealer.id, v_user.id, v_invitation.role)
     on conflict on constraint dealer_users_pkey do nothing;
-    update app_public.users as u set email_verified_at = clock_timestamp() where u.id = v_user.id and u.email_verified_at is null;
+    perform app_private.confirm_email(v_user.id, v_user.email);
   end if;
   return v_dealer;
 end
@@ -5724,6 +5945,37 @@ end
 $function$;
 grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
 comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back when the password was right. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns the parameters and the salt of the password''s hash, never the hash, and nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.begin_password_check(user_id uuid, address text, OUT normalized_email text, OUT password_parameters text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  normalized_email := (app_private.require_account(begin_password_check.user_id)).email;
+  select b.password_parameters, b.account_key, b.max_count, b.over_limit, b.retry_after_seconds
+  into begin_password_check.password_parameters, begin_password_check.account_key, begin_password_check.max_count,
+    begin_password_check.over_limit, begin_password_check.retry_after_seconds
+  from app_public.begin_login(normalized_email, begin_password_check.address) as b;
+end
+$function$;
+grant execute on function app_public.begin_password_check(uuid,text) to forecourt_authenticator;
+comment on function app_public.begin_password_check(uuid,text) is 'begin_login for a user who is logged in and enters the password again. A wrong one counts as a failed login of the account. Raises FC001 without such a user. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.begin_password_reset(token_hash bytea)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return (app_private.live_token('password_reset', token_hash)).email;
+end
+$function$;
+grant execute on function app_public.begin_password_reset(bytea) to forecourt_authenticator;
+comment on function app_public.begin_password_reset(bytea) is 'Returns the e-mail address of the account that the token resets, for the rules of passwords. Raises FC010 for a token that cannot be used. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
@@ -5874,6 +6126,62 @@ comment on function app_public.cancel_subscription(uuid) is '@behavior +mutation
 @resultFieldName subscription
 For owners: cancels a subscription of the dealer. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.change_email(user_id uuid, address text, counted_under bytea, max_failures integer, password_hash text, new_email text, token_hash bytea, sealed_token bytea, OUT password_matches boolean, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.require_account(change_email.user_id);
+  v_email constant text := app_private.normalize_email(new_email);
+  v_recipient app_public.users := v_user;
+  v_is_taken boolean;
+begin
+  password_matches := app_public.complete_login(v_user.email, address, counted_under, max_failures, change_email.password_hash);
+  if not password_matches then
+    return;
+  end if;
+  select l.* into account_key, max_count, over_limit, retry_after_seconds from app_private.take_mail_limit(v_email) as l;
+  if retry_after_seconds is not null then
+    return;
+  end if;
+  select u.locale into v_recipient.locale from app_public.users as u where u.email = v_email and u.id <> v_user.id;
+  v_is_taken := found;
+  v_recipient.locale := coalesce(v_recipient.locale, v_user.locale);
+  -- The same work for an address that another account has. Its mail has no token, so nobody knows this one.
+  perform app_private.send_verification(
+    v_recipient, case when v_is_taken then 'email_taken' else 'email_change' end, v_email, token_hash,
+    case when not v_is_taken then sealed_token end);
+  perform app_private.queue_mail('email_change_notice', v_user.email, v_user.locale, jsonb_build_object('newEmail', v_email));
+end
+$function$;
+grant execute on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.change_password(user_id uuid, address text, counted_under bytea, max_failures integer, current_hash text, password_hash text, refresh_hash bytea, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.require_account(change_password.user_id);
+begin
+  if app_public.complete_login(v_user.email, address, counted_under, max_failures, current_hash) then
+    refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
+    session_id := app_private.set_password(v_user.id, change_password.password_hash, refresh_hash);
+    email := v_user.email;
+    full_name := v_user.full_name;
+    is_admin := v_user.is_admin;
+  end if;
+end
+$function$;
+grant execute on function app_public.change_password(uuid,text,bytea,integer,text,text,bytea) to forecourt_authenticator;
+comment on function app_public.change_password(uuid,text,bytea,integer,text,text,bytea) is 'Sets another password, ends all sessions and opens a new one. All results are null if `current_hash` is wrong. `counted_under` and `max_failures` are those of begin_password_check. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.close_country(country text)
  RETURNS app_public.country_currencies
  LANGUAGE plpgsql
@@ -5937,6 +6245,51 @@ $function$;
 grant execute on function app_public.complete_login(text,text,bytea,integer,text) to forecourt_authenticator;
 comment on function app_public.complete_login(text,text,bytea,integer,text) is 'Compares the hash that the API has computed with the stored one, which never leaves the database, and returns whether they are equal. If so, it takes back the failure that begin_login counted, and remembers the address. If not, it records LOGIN_FAILED, the same way for an account that does not exist, and at most as often per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.complete_password_reset(token_hash bytea, password_hash text, refresh_hash bytea, OUT user_id uuid, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_token constant app_private.one_time_tokens := app_private.use_token('password_reset', token_hash);
+  v_user constant app_public.users := app_private.confirm_email(v_token.user_id, v_token.email);
+  v_key constant bytea := app_private.account_key(v_user.email);
+begin
+  delete from app_private.login_failures as f
+  where f.email_hash = v_key
+    or f.email_hash in (
+      select app_private.account_key(v_user.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
+  refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
+  session_id := app_private.set_password(v_user.id, complete_password_reset.password_hash, refresh_hash);
+  user_id := v_user.id;
+  email := v_user.email;
+  full_name := v_user.full_name;
+  is_admin := v_user.is_admin;
+end
+$function$;
+grant execute on function app_public.complete_password_reset(bytea,text,bytea) to forecourt_authenticator;
+comment on function app_public.complete_password_reset(bytea,text,bytea) is 'Uses a token of request_password_reset: sets the password, ends all sessions, lifts the limit of failed logins, and opens a session. The token came by mail, so the address counts as verified too. Raises FC010 for a token that cannot be used. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.complete_registration(user_id uuid, locale text, token_hash bytea, sealed_token bytea)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  update app_public.users as u set locale = coalesce(complete_registration.locale, u.locale)
+  where u.id = complete_registration.user_id
+  returning u.* into v_user;
+  perform app_private.send_verification(v_user, 'email_verification', v_user.email, token_hash, sealed_token);
+end
+$function$;
+grant execute on function app_public.complete_registration(uuid,text,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.complete_registration(uuid,text,bytea,bytea) is 'Sets the language of an account that register_user has just made, and sends the mail that verifies its address. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
  LANGUAGE plpgsql
@@ -5998,7 +6351,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1)
+  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
@@ -6010,7 +6363,7 @@ grant execute on function app_public.create_dealer(text,text,app_public.dealer_t
 grant execute on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) to forecourt_dealer;
 comment on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) is '@behavior +mutationField
 @resultFieldName dealer
-Creates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
+Creates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings, from the moment on at which the account has a verified e-mail address. The same idempotency key with the same input returns the same dealer.';
 
 CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], external_id text DEFAULT NULL::text)
  RETURNS app_public.listings
@@ -6934,6 +7287,52 @@ comment on function app_public.renew_listing(uuid,uuid) is '@behavior +mutationF
 @resultFieldName listing
 Charges a listing like a new one, and shows it for another period. In its last 30 days (if the period is shorter, in the last period) that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.request_email_verification(user_id uuid, token_hash bytea, sealed_token bytea, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.require_account(request_email_verification.user_id);
+begin
+  select l.* into account_key, max_count, over_limit, retry_after_seconds from app_private.take_mail_limit(v_user.email) as l;
+  if retry_after_seconds is null then
+    perform app_private.send_verification(v_user, 'email_verification', v_user.email, token_hash, sealed_token);
+  end if;
+end
+$function$;
+grant execute on function app_public.request_email_verification(uuid,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.request_email_verification(uuid,bytea,bytea) is 'Sends a mail that verifies the address of the user. retry_after_seconds is set when the limit auth_mail refuses it. Raises FC001 without such a user. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.request_password_reset(email text, token_hash bytea, sealed_token bytea, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_email constant text := app_private.normalize_email(request_password_reset.email);
+  v_user app_public.users;
+  v_expires_at timestamptz;
+begin
+  select l.* into account_key, max_count, over_limit, retry_after_seconds from app_private.take_mail_limit(v_email) as l;
+  if retry_after_seconds is not null then
+    return;
+  end if;
+  select u.* into v_user from app_public.users as u where u.email = v_email and u.locked_at is null and u.deleted_at is null;
+  v_expires_at := app_private.issue_token('password_reset', v_user.id, v_email, token_hash, interval '1 hour');
+  -- The same work for an unknown address, so that the time of the response tells nothing. The worker drops the expired mail.
+  perform app_private.queue_mail(
+    'password_reset', v_email, coalesce(v_user.locale, 'en'), '{}', sealed_token,
+    case when v_user.id is null then clock_timestamp() else v_expires_at end);
+end
+$function$;
+grant execute on function app_public.request_password_reset(text,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.request_password_reset(text,bytea,bytea) is 'Sends a token that sets a new password within an hour, if an account has the address. The result and the work are the same if none has it. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.resubmit_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
  LANGUAGE plpgsql
@@ -7606,6 +8005,31 @@ comment on function app_public.update_listing(uuid,text,text,jsonb,text[],numeri
 @resultFieldName listing
 Changes a pending, active or rejected listing of one of the caller''s dealers. A field that is absent or null stays; an empty text clears `description` and `externalId`. An active listing stays active. A change of more than its price and its reference puts it into the moderation queue, unless the dealer is trusted.';
 
+CREATE OR REPLACE FUNCTION app_public.update_profile(full_name text DEFAULT NULL::text, locale text DEFAULT NULL::text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user app_public.users := app_private.require_account(app_public.current_user_id());
+begin
+  update app_public.users as u
+  set full_name = coalesce(app_private.to_nfc(btrim(update_profile.full_name)), u.full_name),
+    locale = coalesce(update_profile.locale, u.locale)
+  where u.id = v_user.id;
+  -- Without the columns that nobody may read.
+  select c.* into v_user from app_public.get_current_user() as c;
+  return v_user;
+end
+$function$;
+grant execute on function app_public.update_profile(text,text) to forecourt_admin;
+grant execute on function app_public.update_profile(text,text) to forecourt_dealer;
+comment on function app_public.update_profile(text,text) is '@behavior +mutationField
+@resultFieldName user
+Changes the name of the caller and the language of its mails: `en` or `de`. What is not given stays.';
+
 CREATE OR REPLACE FUNCTION app_public.user_of_member(dealer_id uuid, user_id uuid)
  RETURNS app_public.member_user
  LANGUAGE plpgsql
@@ -7627,6 +8051,26 @@ $function$;
 grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_admin;
 grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_dealer;
 comment on function app_public.user_of_member(uuid,uuid) is 'What the members of a dealer, and admins, may see of the user of a member. Everybody else gets nothing. The columns of `users` have one grant for all rows, so members read this instead. Not a field of GraphQL: `Member.user` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.verify_email(token_hash bytea, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT email_verified_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_token constant app_private.one_time_tokens := app_private.use_token('email_verification', token_hash);
+  v_user constant app_public.users := app_private.confirm_email(v_token.user_id, v_token.email);
+begin
+  user_id := v_user.id;
+  normalized_email := v_user.email;
+  full_name := v_user.full_name;
+  email_verified_at := v_user.email_verified_at;
+end
+$function$;
+grant execute on function app_public.verify_email(bytea) to forecourt_authenticator;
+comment on function app_public.verify_email(bytea) is 'Uses a token of register, request_email_verification or change_email: the address to which it was sent becomes the verified address of the user. Raises FC010 for a token that cannot be used, FC008 if another account has the address by now. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.withdraw_listing(listing_id uuid)
  RETURNS app_public.listings

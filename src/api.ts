@@ -23,6 +23,8 @@ import { makeCorsHeaders } from './http/cors.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
+import { makeRecovery } from './identity/recovery.ts'
+import { makeRecoveryPlugin } from './identity/recoveryPlugin.ts'
 import { watchRevocations } from './identity/revocations.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
@@ -180,8 +182,9 @@ type GraphqlParts = {
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, jwtSecret, log } = parts
-  const refreshKey = derivedKey(jwtSecret, 'refresh token')
   const mailKey = derivedKey(jwtSecret, 'mail token')
+  const refreshKey = derivedKey(jwtSecret, 'refresh token')
+  const accounts = { pool, tokens, refreshKey, mailKey, onCounted: accountCounter(limits, log) }
   const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
@@ -201,9 +204,8 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
-        makeSessionsPlugin(
-          makeAccounts({ pool, tokens, refreshKey, onCounted: accountCounter(limits, log) }),
-        ),
+        makeSessionsPlugin(makeAccounts(accounts)),
+        makeRecoveryPlugin(makeRecovery(accounts)),
         makeTripwirePlugin(limits.policies),
       ],
     }),
@@ -213,10 +215,9 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   return graphql
 }
 
-/** `begin_login` counts failed logins in the database. Reports its outcome like that of any other charge. */
+/** SQL counts failed logins and mails. Reports the outcome like that of any other charge. */
 function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCounted'] {
-  const policy = 'auth_account'
-  return (outcome, request) => {
+  return (policy, outcome, request) => {
     metrics.checks.inc({ policy, outcome })
     if (outcome === 'refused') logRefusal(log, request, policy)
     if (outcome === 'shadow_refused') logShadow(log, policy)

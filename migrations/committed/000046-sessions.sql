@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:5ea5e77202393f9f41d444d729d7d5bff521631c
+--! Hash: sha1:98e618cd8f94391499bd178e56bda2a0cc48249a
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -92,6 +92,7 @@ create or replace function app_private.revoke_sessions() returns trigger
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 begin
+  -- @plpgsql_check_options: oldtable = ended
   insert into app_private.revoked_sessions (session_id)
   select e.id from ended as e
   where e.expires_at - app_private.refresh_lifetime() > clock_timestamp() - app_private.revocation_lifetime();

@@ -1,5 +1,5 @@
---! Previous: sha1:5ea5e77202393f9f41d444d729d7d5bff521631c
---! Hash: sha1:56d1bd25f2e755ec41fca356e47ec3b1cad3084d
+--! Previous: sha1:98e618cd8f94391499bd178e56bda2a0cc48249a
+--! Hash: sha1:2548ce038164e8c2ba9ad4a6e261acf0d808f018
 --! Message: check admins in the database
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:56d1bd25f2e755ec41fca356e47ec3b1cad3084d
---! Hash: sha1:ab89fab8bed8da53f13564b62a1e1994906168a0
+--! Previous: sha1:2548ce038164e8c2ba9ad4a6e261acf0d808f018
+--! Hash: sha1:cd4941430dec9659ca9b046b0ef467a0d0949419
 --! Message: require admins
 
 set local lock_timeout to '2s';

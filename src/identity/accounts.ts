@@ -5,27 +5,22 @@ import { ApiError, tooManyRequests } from '../request/errors.ts'
 import type { ApiRequest } from '../request/request.ts'
 import { normalEmail } from './emails.ts'
 import { hashAsStored, hashPassword, passwordFault } from './passwords.ts'
-import { hashToken, newToken, successorOf } from './secretTokens.ts'
+import { hashToken, newMailToken, newToken, successorOf } from './secretTokens.ts'
+import { makeSessionOpener } from './sessionOpener.ts'
 import type { Accounts, Credentials, Session } from './sessions.ts'
 import type { Tokens } from './tokens.ts'
 
-type LoginAttempt = {
-  password_parameters: string | null
+/** A charge of a limit that SQL counts, by e-mail address. */
+export type AccountCount = {
   account_key: Buffer
   max_count: number
   over_limit: boolean
   retry_after_seconds: number | null
 }
 
-/** `app_private.opened_session`: all null if there is no session. */
-type SessionRow = {
-  session_id: string | null
-  refresh_expires_at: Date
-  user_id: string
-  email: string
-  full_name: string
-  is_admin: boolean
-}
+type LoginAttempt = AccountCount & { password_parameters: string | null }
+
+export type AccountPolicy = 'auth_account' | 'auth_mail'
 
 /** As for any other charge: shadow mode allows and reports. */
 export type AccountOutcome = 'allowed' | 'refused' | 'shadow_refused'
@@ -36,27 +31,15 @@ export type AccountsOptions = {
   tokens: Tokens
   /** Derives the successors of refresh tokens. */
   refreshKey: Uint8Array
-  /** Called for each login attempt, with the outcome of the account's limit. */
-  onCounted: (outcome: AccountOutcome, request: ApiRequest | undefined) => void
+  /** Seals the tokens of mails. */
+  mailKey: Uint8Array
+  /** Called for each charge of a limit that SQL counts, with its outcome. */
+  onCounted: (policy: AccountPolicy, outcome: AccountOutcome, request: ApiRequest | undefined) => void
 }
 
-export function makeAccounts({ pool, tokens, refreshKey, onCounted }: AccountsOptions): Accounts {
+export function makeAccounts({ pool, tokens, refreshKey, mailKey, onCounted }: AccountsOptions): Accounts {
   const serializeByKey = makeKeySerializer()
-
-  /** Runs a statement that opens or refreshes a session. Undefined: it returned none. */
-  async function openSession(sql: string, parameters: unknown[], refreshToken: string) {
-    const { rows } = await pool.query<SessionRow>(sql, parameters)
-    const row = rows[0]
-    if (row === undefined || row.session_id === null) return undefined
-    const { session_id: sessionId, user_id: userId, is_admin: isAdmin } = row
-    const session: Session = {
-      ...(await tokens.issue({ userId, sessionId, role: isAdmin ? 'admin' : 'dealer' })),
-      refreshToken,
-      refreshExpiresAt: row.refresh_expires_at.toISOString(),
-      user: { id: userId, email: row.email, fullName: row.full_name },
-    }
-    return session
-  }
+  const openSession = makeSessionOpener({ pool, tokens })
 
   async function attemptLogin(
     { email, password }: Credentials,
@@ -67,9 +50,7 @@ export function makeAccounts({ pool, tokens, refreshKey, onCounted }: AccountsOp
     const { rows } = await pool.query<LoginAttempt>(begin, [email, address])
     const attempt = rows[0]
     if (attempt === undefined) throw new Error('begin_login returns one row')
-    onCounted(outcomeOf(attempt), request)
-    if (attempt.retry_after_seconds !== null)
-      throw tooManyFailures(attempt, attempt.retry_after_seconds, request)
+    reportCount('auth_account', attempt, { onCounted, request })
     const hash = await hashAsStored(password, attempt.password_parameters)
     const refreshToken = newToken()
     const complete = 'select * from app_public.log_in($1, $2, $3, $4, $5, $6)'
@@ -81,13 +62,15 @@ export function makeAccounts({ pool, tokens, refreshKey, onCounted }: AccountsOp
   }
 
   return {
-    async register({ password, fullName, ...input }) {
+    async register({ password, fullName, locale, ...input }) {
       const email = normalEmail(input.email)
-      await requireAcceptable(password, email)
+      await requireAcceptable(password, email, 'password')
       const refreshToken = newToken()
-      const parameters = [email, fullName, await hashPassword(password), hashToken(refreshToken)]
-      const sql = 'select * from app_public.sign_up($1, $2, $3, $4)'
-      const session = await openSession(sql, parameters, refreshToken)
+      const account = [email, fullName, await hashPassword(password), hashToken(refreshToken)]
+      const sql = `
+        select s.* from app_public.sign_up($1, $2, $3, $4) as s
+        cross join lateral app_public.complete_registration(s.user_id, $5, $6, $7)`
+      const session = await openSession(sql, [...account, locale, ...newMailToken(mailKey)], refreshToken)
       if (session === undefined) throw new Error('sign_up returns a session')
       return session
     },
@@ -109,21 +92,33 @@ export function makeAccounts({ pool, tokens, refreshKey, onCounted }: AccountsOp
   }
 }
 
-function outcomeOf(attempt: LoginAttempt): AccountOutcome {
-  if (attempt.retry_after_seconds !== null) return 'refused'
-  return attempt.over_limit ? 'shadow_refused' : 'allowed'
+/** Throws unless the password fulfils the rules for new ones. `field` is the field of the input. */
+export async function requireAcceptable(password: string, email: string, field: string): Promise<void> {
+  const fault = await passwordFault(password, email)
+  if (fault !== undefined) throw new ApiError('invalid_input', fault, { detail: { field } })
 }
 
-async function requireAcceptable(password: string, email: string): Promise<void> {
-  const fault = await passwordFault(password, email)
-  if (fault !== undefined) throw new ApiError('invalid_input', fault, { detail: { field: 'password' } })
+/** Reports a charge of a limit that SQL counts. Throws if it is refused. */
+export function reportCount(
+  policy: AccountPolicy,
+  count: AccountCount,
+  { onCounted, request }: { onCounted: AccountsOptions['onCounted']; request: ApiRequest | undefined },
+): void {
+  const { over_limit, retry_after_seconds } = count
+  const allowed = over_limit ? 'shadow_refused' : 'allowed'
+  onCounted(policy, retry_after_seconds === null ? allowed : 'refused', request)
+  if (retry_after_seconds !== null) throw tooMany(policy, count, retry_after_seconds, request)
 }
 
 /** The key is a hash: the response contains no e-mail address and does not reveal whether the account exists. */
-function tooManyFailures(attempt: LoginAttempt, seconds: number, request: ApiRequest | undefined): ApiError {
-  const scope = 'auth_account'
-  const account = attempt.account_key.toString('hex').slice(0, 16)
-  request?.res?.setHeader('X-RateLimit-Limit', String(attempt.max_count))
+function tooMany(
+  scope: AccountPolicy,
+  { account_key, max_count }: AccountCount,
+  seconds: number,
+  request: ApiRequest | undefined,
+): ApiError {
+  const account = account_key.toString('hex').slice(0, 16)
+  request?.res?.setHeader('X-RateLimit-Limit', String(max_count))
   request?.res?.setHeader('X-RateLimit-Remaining', '0')
   request?.res?.setHeader('X-RateLimit-Reset', String(Math.ceil(Date.now() / 1000) + seconds))
   return tooManyRequests(scope, `account:${account}:${scope}`, seconds)

@@ -21,6 +21,12 @@ export function successorOf(token: string, key: Uint8Array): string {
   return createHmac('sha256', key).update(token).digest('base64url')
 }
 
+/** A token for a mail, in the two forms that SQL may see: its hash, and sealed for the outbox. */
+export function newMailToken(key: Uint8Array): [hash: Buffer, sealed: Buffer] {
+  const token = newToken()
+  return [hashToken(token), sealToken(token, key)]
+}
+
 /** Encrypts a token for the outbox of mails, so that the database never contains it in clear. */
 export function sealToken(token: string, key: Uint8Array): Buffer {
   const nonce = randomBytes(NONCE_BYTES)

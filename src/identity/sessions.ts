@@ -8,10 +8,12 @@ export interface Registration {
   readonly email: string
   readonly password: string
   readonly fullName: string
+  /** `en` if it is absent. */
+  readonly locale?: string | null
 }
 
 /** Input of `login`. */
-export type Credentials = Omit<Registration, 'fullName'>
+export type Credentials = Pick<Registration, 'email' | 'password'>
 
 /** Input of `refreshSession`. */
 export interface Refreshing {
@@ -69,6 +71,8 @@ const typeDefs = gql`
     email: String!
     password: String!
     fullName: String!
+    "The language of mails: \`en\`, the default, or \`de\`."
+    locale: String
   }
 
   type RegisterPayload {
@@ -97,7 +101,7 @@ const typeDefs = gql`
   }
 
   extend type Mutation {
-    "Creates an account and logs its user in."
+    "Creates an account and logs its user in. A mail with a token for \`verifyEmail\` goes to the address."
     register(input: RegisterInput!): RegisterPayload
     "Logs in. The error is the same for an unknown e-mail address and for a wrong password."
     login(input: LoginInput!): LoginPayload

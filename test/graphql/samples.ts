@@ -18,7 +18,8 @@ import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { buyPackage, register } from '../support/graphqlOperations.ts'
 import { makeListing, type Status } from '../support/listings.ts'
-import { mailedToken, makeMember, makePerson, mutate } from '../support/members.ts'
+import { mailedToken } from '../support/mails.ts'
+import { makeMember, makePerson, mutate } from '../support/members.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
@@ -46,6 +47,7 @@ export type Sample = {
 }
 
 const PASSWORD = 'correct horse battery'
+const OTHER_PASSWORD = 'another horse battery'
 
 /** A mutation, or a query with required arguments, needs a sample. Each call makes its own rows, so it can run again. */
 const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> = {
@@ -57,6 +59,30 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   },
   refreshSession: async ({ server }) => ({ input: { refreshToken: await refreshTokenOf(server) } }),
   logout: () => ({ input: { everywhere: true } }),
+  requestPasswordReset: () => ({ input: { email: newEmail() } }),
+  resetPassword: async world => {
+    const { email } = await newAccount(world)
+    await world.server.call(
+      'mutation ($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) { ok } }',
+      { variables: { input: { email } } },
+    )
+    const token = await mailedToken(world.database, 'password_reset', email)
+    return { input: { token, newPassword: OTHER_PASSWORD } }
+  },
+  requestEmailVerification: async world => ({ token: (await newAccount(world)).token, input: {} }),
+  verifyEmail: async world => {
+    const { email } = await newAccount(world)
+    return { input: { token: await mailedToken(world.database, 'email_verification', email) } }
+  },
+  changeEmail: async world => ({
+    token: (await newAccount(world)).token,
+    input: { password: PASSWORD, newEmail: newEmail() },
+  }),
+  changePassword: async world => ({
+    token: (await newAccount(world)).token,
+    input: { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD },
+  }),
+  updateProfile: () => ({ input: { fullName: 'Other Name', locale: 'de' } }),
   createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
   updateDealer: ({ seller }) => ({ input: { dealerId: seller.dealerId, companyName: newEmail() } }),
   inviteMember: ({ seller }) => ({ input: { dealerId: seller.dealerId, email: newEmail(), role: 'STAFF' } }),
@@ -64,7 +90,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   acceptInvitation: async world => {
     const { email, token } = await makePerson(world.database, world.server)
     await invite(world, email)
-    return { token, input: { token: await mailedToken(world.database, email) } }
+    return { token, input: { token: await mailedToken(world.database, 'invitation', email) } }
   },
   removeMember: async world => ({ input: await newMember(world) }),
   setMemberRole: async world => ({ input: { ...(await newMember(world)), role: 'OWNER' } }),
@@ -252,6 +278,12 @@ async function startCheckout({ database, server }: SampleWorld) {
   const packageId = await makePackage(database.owner, { country })
   const { data } = await buyPackage(server, token, { dealerId, packageId })
   return { token, checkoutId: data.buyPackage?.checkout.invoice.id }
+}
+
+async function newAccount({ server }: SampleWorld): Promise<{ email: string; token: string }> {
+  const email = newEmail()
+  const { data } = await register(server, { email, password: PASSWORD })
+  return { email, token: data.register?.session.accessToken ?? '' }
 }
 
 function newEmail(): string {

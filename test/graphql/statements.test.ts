@@ -13,6 +13,9 @@ const USUAL = 2
 const OTHERS: Record<string, number> = {
   register: 1,
   refreshSession: 1,
+  requestPasswordReset: 1,
+  requestEmailVerification: 1,
+  verifyEmail: 1,
   buyPackage: 4,
   promoteListing: 4,
   // the functions for the gross price
@@ -24,6 +27,12 @@ const FLUSHES: Record<string, number> = {
   register: 0,
   login: 0,
   refreshSession: 0,
+  requestPasswordReset: 0,
+  resetPassword: 0,
+  requestEmailVerification: 0,
+  verifyEmail: 0,
+  changeEmail: 0,
+  changePassword: 0,
   buyPackage: 2,
   promoteListing: 2,
   savePackage: 2,

@@ -54,6 +54,7 @@ const rules: Record<string, [Send, field: string, values: unknown[]]> = {
     ['', 'a', 'a@b', '@b.c', 'a b@c.d', 'a@b.c.', 'a@b..c', 'a\u200b@b.c', `${textOf(250)}@example.com`],
   ],
   users_full_name_length: [registerUser, 'fullName', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
+  users_locale_known: [registerUser, 'locale', ['', 'fr', 'EN', 'de-DE']],
   dealers_company_name_length: [openDealer, 'companyName', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
   dealers_country_form: [openDealer, 'country', ['', 'de', 'DEU', 'D', 'D1', 'DE ']],
   checkouts_success_url_form: [buy, 'successUrl', badUrls],

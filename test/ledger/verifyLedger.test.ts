@@ -288,12 +288,8 @@ test('a check does not wait for a publication and locks no row', async () => {
 
 test('no role of the API can call verify_ledger()', () =>
   rolledBack(database, async client => {
-    for (const as of [
-      'visitor',
-      'authenticator',
-      { dealer: randomUUID() },
-      { admin: randomUUID() },
-    ] as const) {
+    const roles = ['visitor', 'authenticator', { dealer: randomUUID() }, { admin: randomUUID() }] as const
+    for (const as of roles) {
       await become(client, as)
       expect(await refusal(client, 'select app_private.verify_ledger()')).toBe('42501')
       await client.query('reset role')

@@ -229,6 +229,8 @@ test('only an admin reads the policies in GraphQL', async () => {
   expect(data.rateLimitPolicies.nodes.map(({ scope }) => scope).sort()).toEqual([
     'auth_account',
     'auth_login',
+    'auth_mail',
+    'auth_recovery',
     'auth_refresh',
     'auth_register',
     'checkout_init',

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { register } from '../support/graphqlOperations.ts'
-import { mailedToken, makeMember, makePerson, mutate, type Person, rolesOf } from '../support/members.ts'
+import { mailedToken } from '../support/mails.ts'
+import { makeMember, makePerson, mutate, type Person, rolesOf } from '../support/members.ts'
 import { makeSeller, makeSellerIn, type Seller } from '../support/seller.ts'
 import { single } from '../support/testData.ts'
 
@@ -39,7 +40,7 @@ async function invite(email = invited.email, role = 'STAFF'): Promise<string> {
     seller.token,
   )
   expect(result).toMatchObject({ email, role })
-  return mailedToken(database, email)
+  return mailedToken(database, 'invitation', email)
 }
 
 const accept = (token: string, person = invited) =>

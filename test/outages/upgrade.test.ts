@@ -20,7 +20,7 @@ import {
   makeDealer,
   makePackage,
   makeSubscription,
-  makeUser,
+  registerUser,
   single,
 } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
@@ -78,7 +78,7 @@ async function fill(): Promise<void> {
   adminId = await makeAdminUser(database.owner)
   const tokens = clientOf('')
   for (let number = 0; number < DEALERS; number += 1) {
-    const userId = await makeUser(database.owner)
+    const userId = await registerUser(database.owner)
     const dealerId = await makeDealer(database.owner, userId)
     await makeSubscription(database.owner, dealerId)
     members.push({ userId, dealerId, token: await tokens.tokenFor(userId) })

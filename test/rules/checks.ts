@@ -81,7 +81,54 @@ export const SYSTEM_CHECKS: Record<string, Check> = {
   },
 }
 
+const as = (column: string, { refused, accepted }: Check): Check => {
+  const rename = (rows: Row[]) => rows.map(row => ({ [column]: Object.values(row)[0] }))
+  return { refused: rename(refused), accepted: rename(accepted) }
+}
+const LOCALE = check('locale', ['', 'fr', 'EN', 'de-CH'], ['en', 'de'])
+const hex = (bytes: number) => `\\x${'00'.repeat(bytes)}`
+
 export const ACCOUNT_CHECKS: Record<string, Check> = {
+  'app_public.users users_locale_known': LOCALE,
+  'app_private.mail_templates mail_templates_locale_known': LOCALE,
+  'app_private.mail_templates mail_templates_kind_form': check(
+    'kind',
+    ['ab', '_ab', 'Abc', 'ab1', times(41)],
+    ['abc', 'a_b', times(40)],
+  ),
+  'app_private.mail_templates mail_templates_subject_length': check('subject', NAME, ['a', times(200)]),
+  'app_private.mail_templates mail_templates_body_length': check(
+    'body',
+    ['', times(10_001)],
+    ['a', times(10_000)],
+  ),
+  'app_private.mails mails_recipient_form': as('recipient', EMAIL_FORM),
+  'app_private.mails mails_parameters_object': check('parameters', [[], 'a', 1], [{}]),
+  'app_private.mails mails_token_until_sent': {
+    refused: [{ sent_at: '2026-01-01Z', sealed_token: hex(1) }],
+    accepted: [
+      { sent_at: '2026-01-01Z', sealed_token: null },
+      { sent_at: null, sealed_token: hex(1), expires_at: '2026-01-01Z' },
+    ],
+  },
+  'app_private.mails mails_token_ends': {
+    refused: [{ sealed_token: hex(1), expires_at: null }],
+    accepted: [
+      { sealed_token: hex(1), expires_at: '2026-01-01Z' },
+      { sealed_token: null, expires_at: null },
+    ],
+  },
+  'app_private.one_time_tokens one_time_tokens_token_hash_length': check(
+    'token_hash',
+    [hex(31), hex(33)],
+    [hex(32)],
+  ),
+  'app_private.one_time_tokens one_time_tokens_kind_known': check(
+    'kind',
+    ['', 'other'],
+    ['password_reset', 'email_verification'],
+  ),
+  'app_private.one_time_tokens one_time_tokens_email_form': EMAIL_FORM,
   'app_public.dealers dealers_slots_in_use_not_negative': check('slots_in_use', [-1], [0, 1]),
   'app_public.rate_limit_policies rate_limit_policies_scope_form': check(
     'scope',

@@ -28,6 +28,8 @@ const NULLABLE: Record<string, string> = {
   'app_private.dealer_creations': 'idempotency_key',
   'app_private.expiry_progress': 'expired_until',
   'app_private.job_runs': 'error finished_at worker_id',
+  'app_private.mails': 'expires_at sealed_token sent_at',
+  'app_private.one_time_tokens': 'used_at user_id',
   'app_private.operation_settings': 'audit_retention_months',
   'app_private.pricing_conflicts': 'pricing_type',
   'app_private.refresh_tokens': 'used_at',
@@ -42,6 +44,7 @@ const NULLABLE: Record<string, string> = {
     'idempotency_key invoice_item_id price_config_id reverses subscription_id',
   'app_public.listings':
     'description expires_at external_id highlighted_until moderation_reason moderation_since premium_until published_at rejected_at rejection_reason',
+  'app_public.users': 'deleted_at email_verified_at locked_at',
 }
 
 const TABLES = `

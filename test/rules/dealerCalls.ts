@@ -241,6 +241,19 @@ export const SHARED = [
   'save_package',
   'unlock_user',
   'write_audit_log',
+  // those of a user
+  'begin_password_check',
+  'change_email',
+  'change_password',
+  'complete_registration',
+  // the first dealer of the user: test/identity/recovery.test.ts
+  'confirm_email',
+  'end_sessions',
+  'issue_token',
+  'open_session',
+  'request_email_verification',
+  'require_account',
+  'set_password',
 ]
 /** Tried in the tests below. */
 export const BY_ID = [

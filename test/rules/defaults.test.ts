@@ -17,6 +17,8 @@ const DEFAULTS: Record<string, string> = {
   'app_private.alerts': `${ENTITY} details={}`,
   'app_private.job_runs': 'id=(id) started_at=(now) counted=0',
   'app_private.ledger_checks': 'id=(id)',
+  'app_private.mail_templates': 'updated_at=(now)',
+  'app_private.mails': `${ENTITY} parameters={}`,
   'app_private.operation_settings': 'only_row=true audit_retention_months=120',
   'app_private.pricing_conflicts': 'id=(id)',
   'app_private.revoked_sessions': 'revoked_at=(now)',
@@ -41,7 +43,7 @@ const DEFAULTS: Record<string, string> = {
   'app_public.price_configs': 'id=(id) duration_days=30',
   'app_public.rate_limit_policies':
     'fields={} cost=1 mode=enforce fallback=local updated_by=(login) updated_at=(now)',
-  'app_public.users': `${ENTITY} is_admin=false dealer_limit=5`,
+  'app_public.users': `${ENTITY} is_admin=false dealer_limit=5 locale=en`,
   'app_public.vat_rates': 'id=(id)',
 }
 

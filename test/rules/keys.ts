@@ -9,7 +9,6 @@ export type ForeignKey = {
   columns: string[]
   target: string
   targetColumns: string[]
-  /** Whether the deletion of the row deletes those that refer to it. */
   cascades?: true
 }
 
@@ -36,6 +35,8 @@ export const FOREIGN_KEYS: ForeignKey[] = [
     'id',
   ),
   toUser('app_private.dealer_creations dealer_creations_user'),
+  foreignKey('app_private.mails mails_template', 'kind locale', 'app_private.mail_templates', 'kind locale'),
+  toUser('app_private.one_time_tokens one_time_tokens_user_id_fkey'),
   toUser('app_private.user_passwords user_passwords_user_id_fkey'),
   { ...toUser('app_private.sessions sessions_user_id_fkey'), cascades: true },
   {
@@ -146,6 +147,7 @@ export const OTHER: Row = {
   key: 'other',
   kind: 'other',
   listing_id: UNKNOWN,
+  locale: 'de',
   number: 9,
   period_start: '2001-01-01',
   price_version: 99,
@@ -155,10 +157,11 @@ export const OTHER: Row = {
   session_id: UNKNOWN,
   segment: 'individual',
   task: 'other',
+  token_hash: `\\x${'02'.repeat(32)}`,
   to_status: 'sold',
-  token_hash: '\\x02',
   user_id: UNKNOWN,
   'app_public.listing_consumptions.kind': 'renewal',
+  'app_private.one_time_tokens.kind': 'email_verification',
   'app_private.rate_limit_counters.key': '\\x02',
   'app_private.pricing_conflicts.code': 'pricing_config_ambiguous',
 }
@@ -192,6 +195,12 @@ export const UNIQUE_KEYS: UniqueKey[] = [
     accepted: [{ idempotency_key: null }],
   }),
   unique('app_private.user_passwords user_passwords_pkey', 'user_id'),
+  unique('app_private.mail_templates mail_templates_pkey', 'kind locale', { where: "kind = 'seeded'" }),
+  unique('app_private.mails mails_pkey', 'id'),
+  unique('app_private.one_time_tokens one_time_tokens_pkey', 'token_hash'),
+  unique('app_private.one_time_tokens one_time_tokens_one_of_a_kind', 'user_id kind', {
+    where: "kind = 'password_reset' and user_id is null",
+  }),
   unique('app_private.login_failures login_failures_pkey', 'email_hash'),
   unique('app_private.sessions sessions_pkey', 'id'),
   unique('app_private.refresh_tokens refresh_tokens_pkey', 'token_hash'),

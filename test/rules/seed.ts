@@ -21,6 +21,11 @@ const SYSTEM_ROWS = [
   "select app_public.begin_login('a@example.com', '192.0.2.1')",
   "select app_public.register_user('a@example.com', 'Test', '$argon2id$none')",
   "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00', 5, '$argon2id$none')",
+  // a template in one language, so that the other one is unknown
+  "insert into app_private.mail_templates (kind, locale, subject, body) values ('seeded', 'en', 'A test', 'A test')",
+  "select app_private.queue_mail('seeded', 'a@example.com', 'en')",
+  `select app_public.request_password_reset('a@example.com', '\\x${'01'.repeat(32)}', '\\x00')`,
+  `select app_public.request_password_reset('b@example.com', '\\x${'03'.repeat(32)}', '\\x00')`,
   "select app_private.begin_job_run('expire_subscriptions')",
   "select app_private.send_alert('test', 'seed', 'A test.')",
   "select app_private.record_alert_delivery(a.id, 'webhook') from app_private.alerts as a",

@@ -1,7 +1,5 @@
 /** Members and invitations: the rows, the operations, and the token that a mail has. */
-import { openToken } from '../../src/identity/secretTokens.ts'
-import { derivedKey } from '../../src/request/derivedKey.ts'
-import { type ApiResponse, jwtSecret, type TestServer } from './apiServer.ts'
+import type { ApiResponse, TestServer } from './apiServer.ts'
 import type { TestDatabase } from './database.ts'
 import { makeUser, single } from './testData.ts'
 
@@ -67,14 +65,4 @@ export async function rolesOf(database: TestDatabase, dealerId: string): Promise
     [dealerId],
   )
   return Object.fromEntries(rows.map(({ user_id, role }) => [user_id, role]))
-}
-
-/** The token in the last mail to this address. */
-export async function mailedToken(database: TestDatabase, email: string): Promise<string> {
-  const { rows } = await database.owner.query<{ sealed_token: Buffer }>(
-    'select sealed_token from app_private.mails where recipient = $1 order by created_at desc limit 1',
-    [email],
-  )
-  if (rows[0] === undefined) throw new Error(`no mail to ${email}`)
-  return openToken(rows[0].sealed_token, derivedKey(jwtSecret, 'mail token'))
 }

@@ -1,5 +1,5 @@
---! Previous: sha1:59a70954afe7a5c2ce7de64274b93fa2f4cb5302
---! Hash: sha1:2399a836c15ad3c193a76e5fcbae79558f4966bb
+--! Previous: sha1:25ada6c294a0d0d288b7b40074964cfb4f12453f
+--! Hash: sha1:7d666ef7fd2c1a774980c1c543168f9dc6c2efbb
 --! Message: administration
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:27743b9206a4af66387db0d362fefce817775867
---! Hash: sha1:59a70954afe7a5c2ce7de64274b93fa2f4cb5302
+--! Previous: sha1:264155e1489f368d4b19d0b1a4177d7d94641453
+--! Hash: sha1:25ada6c294a0d0d288b7b40074964cfb4f12453f
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

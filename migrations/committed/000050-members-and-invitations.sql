@@ -1,5 +1,5 @@
---! Previous: sha1:ab89fab8bed8da53f13564b62a1e1994906168a0
---! Hash: sha1:27743b9206a4af66387db0d362fefce817775867
+--! Previous: sha1:2e59bd8609c5b1bbf12383e443122268bd68c648
+--! Hash: sha1:264155e1489f368d4b19d0b1a4177d7d94641453
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -345,7 +345,7 @@ begin
     insert into app_public.dealer_users (dealer_id, user_id, role)
     values (v_dealer.id, v_user.id, v_invitation.role)
     on conflict on constraint dealer_users_pkey do nothing;
-    update app_public.users as u set email_verified_at = clock_timestamp() where u.id = v_user.id and u.email_verified_at is null;
+    perform app_private.confirm_email(v_user.id, v_user.email);
   end if;
   return v_dealer;
 end
