@@ -25,7 +25,10 @@ beforeAll(async () => {
   database = await cloneDatabase()
   const rows = await readFile(new URL('pagedRows.sql', import.meta.url), 'utf8')
   await database.superuser.query(`begin; ${rows}; commit`)
-  graphql = await startGraphql(database)
+  graphql = await startGraphql(database, 3, {
+    userId: '00000000-0000-0000-0000-000000000000',
+    role: 'admin',
+  })
 })
 
 afterAll(async () => {

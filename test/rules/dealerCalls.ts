@@ -228,12 +228,10 @@ export const STRANGE: [string, string][] = [
 /** They take an id, and no row of a dealer. */
 export const SHARED = [
   'describe_session',
-  'end_sessions',
   'find_package',
   'find_user',
   'finish_job_run',
   'lock_user',
-  'open_session',
   'operation_key',
   'record_alert_delivery',
   'retire_package',

@@ -16,14 +16,16 @@ export const BYSTANDER = {
 /** The period of the rows for exclusion constraints. */
 export const PERIOD = '[2026-01-01,2026-02-01)'
 
+/** The first mail has a template in one language, so that the other one is unknown. */
+const FIRST_ROWS = [
+  "insert into app_private.mail_templates (kind, locale, subject, body) values ('seeded', 'en', 'A test', 'A test')",
+  "select app_private.queue_mail('seeded', 'a@example.com', 'en')",
+]
 const SYSTEM_ROWS = [
   "select app_public.take_rate_limit('\\x00', 10, 60, 1)",
   "select app_public.begin_login('a@example.com', '192.0.2.1')",
   "select app_public.register_user('a@example.com', 'Test', '$argon2id$none')",
   "select app_public.complete_login('a@example.com', '192.0.2.1', '\\x00', 5, '$argon2id$none')",
-  // a template in one language, so that the other one is unknown
-  "insert into app_private.mail_templates (kind, locale, subject, body) values ('seeded', 'en', 'A test', 'A test')",
-  "select app_private.queue_mail('seeded', 'a@example.com', 'en')",
   `select app_public.request_password_reset('a@example.com', '\\x${'01'.repeat(32)}', '\\x00')`,
   `select app_public.request_password_reset('b@example.com', '\\x${'03'.repeat(32)}', '\\x00')`,
   "select app_private.begin_job_run('expire_subscriptions')",
@@ -56,6 +58,7 @@ export async function seedDatabase(): Promise<Seeded> {
   const packageId = await makePackage(owner, { listings: 1 })
   await makePackage(owner)
   await owner.query('update app_public.dealer_packages set is_active = false where id <> $1', [packageId])
+  for (const sql of FIRST_ROWS) await owner.query(sql)
   const adminId = await makeAdminUser(owner)
   const sellers: [Seller, Seller] = [
     await sell(database, packageId, adminId),
