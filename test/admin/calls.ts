@@ -24,6 +24,17 @@ const RESULTS = {
 export type Mutation = keyof typeof RESULTS
 export const MUTATIONS = Object.keys(RESULTS) as Mutation[]
 
+/** The tables that only admins write. */
+export const CONFIGURATION = [
+  'app_public.country_currencies',
+  'app_public.currencies',
+  'app_public.dealer_packages',
+  'app_public.free_quota_configs',
+  'app_public.price_configs',
+  'app_public.rate_limit_policies',
+  'app_public.vat_rates',
+]
+
 export type Row = Record<string, unknown>
 
 export type Outcome = { status: number; row: Row | undefined; code?: string | undefined; field?: unknown }

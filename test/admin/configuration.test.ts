@@ -5,7 +5,7 @@ import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeAdmin, newCountry } from '../support/seller.ts'
 import { makeCountry, makePackage, makeUser } from '../support/testData.ts'
-import { admin, MUTATIONS, type Mutation, trailOf } from './calls.ts'
+import { admin, CONFIGURATION, MUTATIONS, type Mutation, trailOf } from './calls.ts'
 
 const EARLIER = '2020-01-01T00:00:00Z'
 const LATER = `${new Date().getUTCFullYear() + 1}-01-01T00:00:00+01:00`
@@ -145,32 +145,53 @@ test.each([
   },
 )
 
-test.each([
-  ['openCountry', { country: 'de' }, 'country'],
-  ['openCountry', { currency: 'Euro' }, 'currency'],
-  ['openCountry', { vatRate: '101' }, 'vatRate'],
-  ['openCountry', { unitPriceNet: '-1' }, 'unitPriceNet'],
-  ['openCountry', { listingDays: 0 }, 'listingDays'],
-  ['setPrice', { unitPriceNet: '1000000' }, 'unitPriceNet'],
-  ['setPrice', { durationDays: 0 }, 'durationDays'],
-  ['setVatRate', { vatRate: '7.00001' }, 'vatRate'],
-  ['setFreeQuota', { quotaAmount: -1 }, 'quotaAmount'],
-  ['setFreeQuota', { periodDays: 0 }, 'periodDays'],
-  ['savePackage', { key: 'Basic' }, 'key'],
-  ['savePackage', { name: {} }, 'name'],
-  ['savePackage', { priceNet: '-1' }, 'priceNet'],
-  ['savePackage', { durationDays: 0 }, 'durationDays'],
-  ['savePackage', { listingLimit: -1 }, 'listingLimit'],
-  ['savePackage', { premiumQuota: -1 }, 'premiumQuota'],
-  ['savePackage', { highlightQuota: -1 }, 'highlightQuota'],
-  ['setRateLimitPolicy', { maxCount: 1_000_001 }, 'maxCount'],
-  ['setRateLimitPolicy', { windowSeconds: 0 }, 'windowSeconds'],
-  ['setRateLimitPolicy', { cost: 1000 }, 'cost'],
-] as const)('%s refuses %j and names the field', async (name, change, field) => {
-  const code = name === 'openCountry' ? newCountry() : await country()
-  const refused = await send(name, { ...complete(code)[name], ...change })
-  expect([refused.status, refused.code, refused.field]).toEqual([422, 'invalid_input', field])
+/** Each constraint of the configuration, with a call that breaks it and the field of the refusal. */
+const BROKEN: Record<string, [Mutation, change: Record<string, unknown>, field: string]> = {
+  country_currencies_country_form: ['openCountry', { country: 'de' }, 'country'],
+  country_currencies_listing_days_range: ['openCountry', { listingDays: 0 }, 'listingDays'],
+  currencies_code_form: ['openCountry', { currency: 'Euro' }, 'currency'],
+  dealer_packages_duration_days_range: ['savePackage', { durationDays: 0 }, 'durationDays'],
+  dealer_packages_highlight_quota_range: ['savePackage', { highlightQuota: -1 }, 'highlightQuota'],
+  dealer_packages_key_form: ['savePackage', { key: 'Basic' }, 'key'],
+  dealer_packages_listing_limit_range: ['savePackage', { listingLimit: -1 }, 'listingLimit'],
+  dealer_packages_name_has_language: ['savePackage', { name: {} }, 'name'],
+  dealer_packages_premium_quota_range: ['savePackage', { premiumQuota: -1 }, 'premiumQuota'],
+  dealer_packages_price_net_range: ['savePackage', { priceNet: '-1' }, 'priceNet'],
+  free_quota_configs_period_days_range: ['setFreeQuota', { periodDays: 0 }, 'periodDays'],
+  free_quota_configs_quota_amount_range: ['setFreeQuota', { quotaAmount: -1 }, 'quotaAmount'],
+  price_configs_duration_days_range: ['setPrice', { durationDays: 0 }, 'durationDays'],
+  price_configs_unit_price_net_range: ['setPrice', { unitPriceNet: '1000000' }, 'unitPriceNet'],
+  rate_limit_policies_cost_within_limit: ['setRateLimitPolicy', { cost: 1000 }, 'cost'],
+  rate_limit_policies_max_count_range: ['setRateLimitPolicy', { maxCount: 1_000_001 }, 'maxCount'],
+  rate_limit_policies_window_seconds_range: ['setRateLimitPolicy', { windowSeconds: 0 }, 'windowSeconds'],
+  vat_rates_rate_range: ['openCountry', { vatRate: '101' }, 'vatRate'],
+  vat_rates_rate_scale: ['setVatRate', { vatRate: '7.00001' }, 'vatRate'],
+}
+/** A value that is in the way of another is 409, as the tests above say. */
+const CONFLICTS = [
+  'dealer_packages_country_key_key',
+  'free_quota_configs_one_at_a_time',
+  'price_configs_one_at_a_time',
+  'vat_rates_one_at_a_time',
+]
+
+test('each constraint of the configuration that names a field has a case in this file', async () => {
+  const { rows } = await database.superuser.query<{ name: string }>(
+    `select conname as name from pg_constraint
+     where obj_description(oid, 'pg_constraint') like '@field %' and conrelid = any ($1::regclass[]) order by 1`,
+    [CONFIGURATION],
+  )
+  expect(rows.map(({ name }) => name)).toEqual([...Object.keys(BROKEN), ...CONFLICTS].sort())
 })
+
+test.each(Object.entries(BROKEN))(
+  'a value that breaks %s is refused with its field',
+  async (_rule, [name, change, field]) => {
+    const code = name === 'openCountry' ? newCountry() : await country()
+    const refused = await send(name, { ...complete(code)[name], ...change })
+    expect([refused.status, refused.code, refused.field]).toEqual([422, 'invalid_input', field])
+  },
+)
 
 test('a package is saved once, changed by its id, retired and put on sale again', async () => {
   const code = await country()

@@ -92,7 +92,8 @@ const ENDS: Record<string, (session: Session & { email: string }) => Promise<unk
     expect(countResponses([await refresh(servers[1], refreshToken)])).toEqual({ '401 unauthenticated': 1 })
   },
   'deleted user': async ({ user }) => {
-    await database.owner.query('delete from app_private.user_passwords where user_id = $1', [user.id])
+    for (const table of ['user_passwords', 'one_time_tokens'])
+      await database.owner.query(`delete from app_private.${table} where user_id = $1`, [user.id])
     await database.owner.query('delete from app_public.users where id = $1', [user.id])
   },
   'locked user': ({ user }) => database.owner.query("select app_private.lock_user($1, 'A test.')", [user.id]),
