@@ -42,7 +42,7 @@ async function main(): Promise<void> {
   const log = makeLog(configuration.logLevel)
   if (command !== 'migrate') stopOnSignals(log)
   if (chosen.api) await requireFreePorts(configuration)
-  const database = await openDatabase(configuration, { url, isApi: chosen.api, log })
+  const database = await openDatabase(configuration, { url, roles: chosen, log })
   // the signal's stop ends the process
   if (isStopping) return
   if (command === 'all' || command === 'migrate') {
@@ -86,12 +86,12 @@ type Database = { url: string; jwtSecret: string; embedded: boolean }
 
 async function openDatabase(
   { jwtSecret }: Configuration,
-  { url, isApi, log }: { url: string | undefined; isApi: boolean; log: Logger },
+  { url, roles, log }: { url: string | undefined; roles: Roles; log: Logger },
 ): Promise<Database> {
   if (url !== undefined) {
-    if (jwtSecret === undefined && isApi)
+    if (jwtSecret === undefined && roles.api)
       log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
-    else if (jwtSecret === undefined)
+    else if (jwtSecret === undefined && roles.worker)
       log.warn('JWT_SECRET is not set: this process cannot open the tokens of mails')
     return { url, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }

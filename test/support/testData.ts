@@ -70,7 +70,7 @@ export async function registerUser(db: Queryable, email = `${randomUUID()}@examp
 
 /** Makes a user that is an admin, and cannot log in. */
 export async function makeAdminUser(db: Queryable): Promise<string> {
-  const id = await makeUser(db)
+  const id = await registerUser(db)
   await db.query('update app_public.users set is_admin = true where id = $1', [id])
   return id
 }
