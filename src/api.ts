@@ -8,6 +8,7 @@ import { type Flush, makeFlush } from './database/durability.ts'
 import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
 import { CONNECTIONS, makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
+import { ApiKeysPlugin } from './graphql/apiKeys.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
@@ -22,6 +23,7 @@ import { makeApp } from './http/app.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
+import { makeApiKeys } from './identity/apiKeys.ts'
 import { watchRevocations } from './identity/revocations.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
@@ -86,6 +88,8 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     stops.push(() => graphql.release())
     // after the schema, which keeps the process so busy that it could not read them again in time
     const revocations = await watchRevocations({ ...limits, log })
+    const apiKeys = makeApiKeys({ ...limits, log })
+    stops.push(apiKeys.stop)
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
     reportConnections(server, registry)
@@ -99,6 +103,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       log,
       tokens,
       revocations,
+      apiKeys,
       trustProxy: configuration.trustProxy,
       admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
@@ -194,6 +199,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         LookupsPlugin,
         ...membersPlugins,
         makeInvitationsPlugin(mailKey),
+        ApiKeysPlugin,
         ...auditLogsPlugins,
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),

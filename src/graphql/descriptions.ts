@@ -9,6 +9,7 @@ const CLEARED = `${CHANGED} An empty text clears it.`
 
 /** By name, or by type and name where one type differs. */
 const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  apiKeyId: 'The API key.',
   attributes: 'An object whose content you choose.',
   cancelUrl: 'Where the payment page leads after a cancellation.',
   checkoutId: 'The checkout.',
@@ -21,6 +22,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   description: 'At most 10,000 characters.',
   email: 'The e-mail address; upper and lower case make no difference.',
   everywhere: 'Whether to end all sessions of the user, and not only this one.',
+  expiresAt: 'From this moment on it is no longer valid. Absent or null: until it is revoked.',
   externalId:
     'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.',
   fullName: '1 to 200 characters in one line.',
@@ -33,6 +35,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   kind: 'The kind of promotion.',
   listingId: 'The listing.',
   module: 'The section of the marketplace that shows it, such as auto.',
+  name: '1 to 100 characters in one line.',
   packageId: 'The package.',
   password: '8 to 128 characters.',
   price: 'The price that the dealer asks for the item. It has no influence on any fee.',

@@ -49,6 +49,8 @@ export const FOREIGN_KEYS: ForeignKey[] = [
   },
   toDealer('app_public.dealer_users dealer_users_dealer_id_fkey'),
   toUser('app_public.dealer_users dealer_users_user_id_fkey'),
+  toDealer('app_public.dealer_api_keys dealer_api_keys_dealer_id_fkey'),
+  toUser('app_public.dealer_api_keys dealer_api_keys_created_by_fkey', 'created_by'),
   toDealer('app_public.dealer_invitations dealer_invitations_dealer_id_fkey'),
   toUser('app_public.dealer_invitations dealer_invitations_created_by_fkey', 'created_by'),
   toCurrency('app_public.country_currencies country_currencies_currency_fkey'),
@@ -182,6 +184,7 @@ export const UNIQUE_KEYS: UniqueKey[] = [
   unique('app_public.users users_email_key', 'email'),
   unique('app_public.dealers dealers_pkey', 'id'),
   unique('app_public.dealer_users dealer_users_pkey', 'dealer_id user_id'),
+  unique('app_public.dealer_api_keys dealer_api_keys_pkey', 'dealer_id id'),
   unique('app_public.dealer_invitations dealer_invitations_pkey', 'dealer_id id'),
   unique('app_public.dealer_invitations ux_dealer_invitations_one_open', 'dealer_id email', {
     where: 'accepted_at is null and revoked_at is null',
