@@ -9,6 +9,7 @@ import { makeMember, mutate, outcomeOf } from '../support/members.ts'
 import { recordLog } from '../support/recordedLog.ts'
 import { makeSellerIn, type Seller } from '../support/seller.ts'
 import { makeCountry, single } from '../support/testData.ts'
+import { committed, interleave, sqlstate } from '../support/transactions.ts'
 import { until } from '../support/waits.ts'
 
 const log = recordLog()
@@ -103,6 +104,21 @@ test('of twenty creations at once ten succeed, and a revoked or expired key make
     [seller.dealerId],
   )
   expect([(await create()).outcome, (await create()).outcome]).toEqual(['200', '409 conflict'])
+})
+
+test('a tenth key that is not committed yet counts: the eleventh waits for it and is refused', async () => {
+  const { dealerId, userId } = await makeSellerIn(database, server, country)
+  const dealer = { dealer: userId }
+  const create = "select app_public.create_api_key($1, 'Stock', null, 'aaaaaaaaaaaa', sha256('a'))"
+  await committed(database, dealer, async client => {
+    for (let number = 0; number < 9; number += 1) await client.query(create, [dealerId])
+  })
+  await interleave(database, { first: dealer, second: dealer }, async ({ first, second }) => {
+    await first.query(create, [dealerId])
+    const { result } = await second.startBlocked(create, [dealerId])
+    await first.commit()
+    expect(await sqlstate(result)).toBe('FC008')
+  })
 })
 
 test('a key is replaced without a pause: both are valid until the old one is revoked', async () => {

@@ -90,7 +90,11 @@ test('a key publishes a batch, and the same idempotency key by a user returns th
     },
   )
   const results = data.createListings?.results as { listing: { id: string } }[]
-  expect(results.map(({ listing: { id } }) => typeof id)).toEqual(['string', 'string'])
+  const { rows } = await database.owner.query(
+    'select created_by, api_key_id from app_public.listing_consumptions where listing_id = any ($1)',
+    [results.map(one => one.listing.id)],
+  )
+  expect(rows).toEqual(Array(2).fill({ created_by: seller.userId, api_key_id: key.id }))
   const again = await createListing(server, seller.token, seller.dealerId, listing)
   expect(again.data.createListing?.listing.id).toBe(results[0]?.listing.id)
 })
