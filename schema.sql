@@ -166,7 +166,7 @@ create type app_public.dealer_role as enum (
   'owner',
   'staff'
 );
-comment on type app_public.dealer_role is 'The role of a member of a dealer. STAFF may publish, edit, end, renew and promote listings, ask for quotes, and read what belongs to the dealer. An OWNER may also buy and cancel, change the dealer, and manage its members.';
+comment on type app_public.dealer_role is 'The role of a member of a dealer. STAFF may publish, edit, end, renew and promote listings, ask for quotes, and read what belongs to the dealer. An OWNER may also buy and cancel, change the dealer, and manage its members and API keys.';
 
 create type app_public.dealer_type as enum (
   'auto_dealer',
@@ -396,7 +396,7 @@ create type app_public.rate_limit_subject as enum (
   'user_or_ip',
   'account'
 );
-comment on type app_public.rate_limit_subject is 'Which requests are counted together. user_or_ip: those of the verified user, otherwise those of the address. account: those for an e-mail address, even without an account.';
+comment on type app_public.rate_limit_subject is 'Which requests are counted together. user: those of the verified user or API key. user_or_ip: the same, otherwise those of the address. account: those for an e-mail address, even without an account.';
 
 create type app_public.segment as enum (
   'dealer',
@@ -850,6 +850,7 @@ create table app_public.audit_logs (
   ip inet,
   created_at timestamp with time zone default clock_timestamp() not null,
   login text default SESSION_USER,
+  api_key_id uuid,
   constraint audit_logs_action_form CHECK ((action ~ '^[A-Z][A-Z_]{2,62}$'::text)),
   constraint audit_logs_pkey PRIMARY KEY (created_at, id)
 ) partition by RANGE (created_at);
@@ -865,7 +866,9 @@ create policy all_owner on app_public.audit_logs for all to owner using (true) w
 create policy select_admin on app_public.audit_logs for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.audit_logs to forecourt_admin;
 comment on column app_public.audit_logs.action is 'The action, such as SYSTEM_EXPIRE or PAY_INVOICE. Changes of configuration are INSERT, UPDATE, DELETE or TRUNCATE.';
-comment on column app_public.audit_logs.actor is 'The user who acted; null for the system.';
+comment on column app_public.audit_logs.actor is 'The user who acted, or the maker of the API key; null for the system.';
+comment on column app_public.audit_logs.api_key_id is '@behavior -filterBy -orderBy
+The API key that acted; null if none did.';
 comment on column app_public.audit_logs.created_at is 'When the action took place.';
 comment on column app_public.audit_logs.id is 'Time-ordered.';
 comment on column app_public.audit_logs.ip is '@behavior -filterBy -orderBy
@@ -997,6 +1000,56 @@ comment on column app_public.currencies.minor_units is 'Decimal places of an amo
 comment on constraint currencies_code_form on app_public.currencies is '@field currency
 Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 comment on table app_public.currencies is 'The known currencies.';
+
+create table app_public.dealer_api_keys (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  name text not null,
+  prefix text not null,
+  secret_hash bytea not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  constraint dealer_api_keys_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
+  constraint dealer_api_keys_dealer_id_fkey FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_api_keys_expires_later CHECK ((expires_at > created_at)),
+  constraint dealer_api_keys_name_length CHECK (app_private.is_line(name, 100)),
+  constraint dealer_api_keys_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_api_keys_prefix_form CHECK ((prefix ~ '^[A-Za-z0-9_-]{12}$'::text)),
+  constraint dealer_api_keys_secret_hash_length CHECK ((length(secret_hash) = 32))
+);
+CREATE INDEX ix_dealer_api_keys_id ON app_public.dealer_api_keys USING btree (id);
+CREATE INDEX ix_dealer_api_keys_prefix ON app_public.dealer_api_keys USING btree (prefix);
+CREATE TRIGGER dealer_api_keys_audited AFTER INSERT OR DELETE OR UPDATE OF name, expires_at, revoked_at ON app_public.dealer_api_keys FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('dealer_id');
+alter table app_public.dealer_api_keys enable row level security;
+alter table app_public.dealer_api_keys force row level security;
+create policy all_owner on app_public.dealer_api_keys for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_api_keys for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
+create policy select_owner on app_public.dealer_api_keys for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_owned_dealer_ids())));
+grant select (dealer_id, id, name, prefix, created_by, created_at, expires_at, revoked_at, last_used_at) on table app_public.dealer_api_keys to forecourt_admin;
+grant select (dealer_id, id, name, prefix, created_by, created_at, expires_at, revoked_at, last_used_at) on table app_public.dealer_api_keys to forecourt_dealer;
+comment on column app_public.dealer_api_keys.created_at is 'When it was made.';
+comment on column app_public.dealer_api_keys.created_by is 'The owner who made it. The key stays valid when its maker leaves the dealer, but not while the account of its maker is locked or deleted.';
+comment on column app_public.dealer_api_keys.dealer_id is 'The dealer.';
+comment on column app_public.dealer_api_keys.expires_at is 'From this moment on it is no longer valid; null: it is valid until it is revoked.';
+comment on column app_public.dealer_api_keys.id is 'Time-ordered.';
+comment on column app_public.dealer_api_keys.last_used_at is 'When it was last used, exact to a minute; null: not yet.';
+comment on column app_public.dealer_api_keys.name is 'The name that its maker gave it.';
+comment on column app_public.dealer_api_keys.prefix is '@behavior -filterBy -orderBy
+The part after `fc_`, by which you recognise the key. It is no secret.';
+comment on column app_public.dealer_api_keys.revoked_at is 'When an owner revoked it; null: it is not revoked.';
+comment on column app_public.dealer_api_keys.secret_hash is 'SHA-256 of the secret, which the database never contains.';
+comment on constraint dealer_api_keys_dealer_id_fkey on app_public.dealer_api_keys is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName apiKeys
+@backwardDescription Its API keys, also those that are revoked. Only owners and admins see them.';
+comment on constraint dealer_api_keys_expires_later on app_public.dealer_api_keys is '@field expiresAt
+Please choose a time in the future, or none.';
+comment on constraint dealer_api_keys_name_length on app_public.dealer_api_keys is '@field name
+Please enter a name of 1 to 100 characters in one line.';
+comment on table app_public.dealer_api_keys is '@name api_key
+A key with which software acts for a dealer, with the rights of staff. Owners and admins see the keys, also those that are revoked.';
 
 create table app_public.dealer_invitations (
   dealer_id uuid not null,
@@ -1420,6 +1473,7 @@ create table app_public.listing_consumptions (
   number integer default 1 not null,
   reverses uuid,
   idempotency_key uuid,
+  api_key_id uuid,
   constraint listing_consumptions_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
   constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
@@ -1443,8 +1497,9 @@ create policy select_member on app_public.listing_consumptions for select to for
 grant select on table app_public.listing_consumptions to forecourt_admin;
 grant select on table app_public.listing_consumptions to forecourt_dealer;
 grant select on table app_public.listing_consumptions to forecourt_visitor;
+comment on column app_public.listing_consumptions.api_key_id is 'The API key that published; null if a user did.';
 comment on column app_public.listing_consumptions.created_at is 'When it was decided, while the dealer was locked.';
-comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token.';
+comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token, or the maker of the API key.';
 comment on column app_public.listing_consumptions.currency is 'The currency of all its amounts.';
 comment on column app_public.listing_consumptions.dealer_id is 'The dealer that published.';
 comment on column app_public.listing_consumptions.gross_amount is 'Net amount plus VAT.';
@@ -1591,7 +1646,7 @@ comment on column app_public.listings.attributes is 'An object whose content the
 comment on column app_public.listings.country is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 The country of the dealer when the listing was created. A copy, so that one index serves the country and the order of a page.';
 comment on column app_public.listings.created_at is 'When the listing was created.';
-comment on column app_public.listings.created_by is 'The user who published it.';
+comment on column app_public.listings.created_by is 'The user who published it, or the maker of the API key that did.';
 comment on column app_public.listings.currency is '@behavior +attribute:filterBy
 The currency of the price, ISO 4217.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
@@ -2013,6 +2068,24 @@ end
 $function$;
 comment on function app_private.account_key(text,text) is 'The key under which the failed logins of an account are counted; with an address, those from that known client address. It is an HMAC, so the counters do not reveal e-mail addresses.';
 
+CREATE OR REPLACE FUNCTION app_private.acting_user_id()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if app_private.current_api_key_id() is null then
+    return app_public.current_user_id();
+  end if;
+  -- Also of a key that was revoked since its transaction began: a row that it writes needs its maker.
+  return (
+    select k.created_by from app_public.dealer_api_keys as k
+    where k.dealer_id = nullif(current_setting('forecourt.dealer_id', true), '')::uuid and k.id = app_private.current_api_key_id());
+end
+$function$;
+comment on function app_private.acting_user_id() is 'The person who answers for this transaction: the current user, or the maker of the API key. For what is recorded, never for rights.';
+
 CREATE OR REPLACE FUNCTION app_private.activate_pending_subscriptions(dealer_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -2145,7 +2218,7 @@ CREATE OR REPLACE FUNCTION app_private.audit_change()
 AS $function$
 declare
   -- Personal data and hashes of tokens must not enter an audit trail that nobody can edit.
-  v_withheld constant text[] := array['email', 'full_name', 'token_hash'];
+  v_withheld constant text[] := array['email', 'full_name', 'token_hash', 'secret_hash'];
   v_old jsonb := to_jsonb(old) - v_withheld;
   v_new jsonb := to_jsonb(new) - v_withheld;
   v_id constant uuid := (coalesce(v_new, v_old) ->> 'id')::uuid;
@@ -2265,7 +2338,7 @@ begin
     v_decision.takes_slot := false;
   end if;
   perform app_private.record_consumption(
-    v_decision, listing.id, action, app_public.current_user_id(), v_number, charge_listing.idempotency_key);
+    v_decision, listing.id, action, app_private.acting_user_id(), v_number, charge_listing.idempotency_key);
   return v_decision.takes_slot is not null;
 end
 $function$;
@@ -2541,6 +2614,31 @@ begin
 end
 $function$;
 comment on function app_private.count_free_slots(app_public.dealer_subscriptions,timestamp with time zone) is 'How many more listings fit into a CONCURRENT subscription at a moment, as if a pending one had been started. Slots belong to the dealer, so all its listings that hold one count. Negative where more do than it includes, such as after a downgrade; null where a larger one runs too, which has the slots of both.';
+
+CREATE OR REPLACE FUNCTION app_private.current_api_key()
+ RETURNS app_public.dealer_api_keys
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_key app_public.dealer_api_keys;
+begin
+  select k.* into v_key
+  from app_public.dealer_api_keys as k
+  where k.dealer_id = nullif(current_setting('forecourt.dealer_id', true), '')::uuid
+    and k.id = app_private.current_api_key_id() and app_private.is_valid_api_key(k);
+  return v_key;
+end
+$function$;
+comment on function app_private.current_api_key() is 'The API key of this transaction, if it may be used now, whatever the API has cached; otherwise null.';
+
+CREATE OR REPLACE FUNCTION app_private.current_api_key_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('forecourt.api_key_id'::text, true), ''::text))::uuid;
+comment on function app_private.current_api_key_id() is 'The API key of this transaction; null without one. A transaction of an API key has no current user. The API sets `forecourt.api_key_id` and, with the dealer of the key, `forecourt.dealer_id`.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_promotion(listing app_public.listings, kind app_public.promotion_kind, at timestamp with time zone, OUT decision app_private.publication_decision, OUT starts_at timestamp with time zone, OUT ends_at timestamp with time zone)
  RETURNS record
@@ -3389,6 +3487,19 @@ CREATE OR REPLACE FUNCTION app_private.is_text(value text, most integer)
 RETURN ((length(value) <= most) AND (value IS NFC NORMALIZED) AND (value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]'::text));
 comment on function app_private.is_text(text,integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
 
+CREATE OR REPLACE FUNCTION app_private.is_valid_api_key(key app_public.dealer_api_keys)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return key.revoked_at is null and coalesce(clock_timestamp() < key.expires_at, true)
+    and exists (select from app_public.users as u where u.id = key.created_by and u.locked_at is null and u.deleted_at is null);
+end
+$function$;
+comment on function app_private.is_valid_api_key(app_public.dealer_api_keys) is 'Whether an API key may be used: it is neither revoked nor expired, and the account of its maker is neither locked nor deleted. The maker need not be a member any more.';
+
 CREATE OR REPLACE FUNCTION app_private.iso_minor_units(currency text)
  RETURNS smallint
  LANGUAGE sql
@@ -4182,12 +4293,12 @@ begin
   end if;
   insert into app_public.listing_consumptions (
     dealer_id, listing_id, kind, number, idempotency_key, reverses, source, subscription_id, price_config_id, invoice_item_id,
-    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, api_key_id, created_at)
   values (
     decision.dealer_id, record_consumption.listing_id, record_consumption.action, record_consumption.number,
     record_consumption.idempotency_key, record_consumption.reverses, decision.source, decision.subscription_id,
     decision.price_config_id, v_item_id, decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount,
-    decision.currency, record_consumption.user_id, decision.at);
+    decision.currency, record_consumption.user_id, app_private.current_api_key_id(), decision.at);
 end
 $function$;
 comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid,integer,uuid,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or a slot, or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. A reversal does the opposite, with negative amounts; the slot of its listing is released with the step that follows. The caller holds the dealer''s lock.';
@@ -4233,11 +4344,11 @@ begin
   -- Unnest in the list of columns: in FROM it would fill a table first. Without items, the shorter list is filled with nulls.
   insert into app_public.listing_consumptions (
     dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
-    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, api_key_id, created_at)
   select
     decision.dealer_id, unnest(v_further), 'publication', decision.source, decision.subscription_id, decision.price_config_id,
     unnest(v_item_ids), decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.currency,
-    record_publications.user_id, decision.at;
+    record_publications.user_id, app_private.current_api_key_id(), decision.at;
 end
 $function$;
 comment on function app_private.record_publications(app_private.publication_decision,uuid[],uuid) is 'Does what record_consumption does, for as many new listings as the decision pays for. The caller holds the dealer''s lock.';
@@ -4647,11 +4758,17 @@ CREATE OR REPLACE FUNCTION app_private.require_member(dealer_id uuid)
 AS $function$
 declare
   v_user_id constant uuid := app_public.current_user_id();
+  v_key app_public.dealer_api_keys;
 begin
   if v_user_id is null then
-    raise exception using
-      errcode = 'FC001',
-      message = 'Please log in and send the access token.';
+    v_key := app_private.current_api_key();
+    if v_key.id is null then
+      raise exception using
+        errcode = 'FC001',
+        message = 'Please log in and send the access token, or send an API key that is valid.';
+    elsif v_key.dealer_id = require_member.dealer_id then
+      return v_key.created_by;
+    end if;
   end if;
   perform from app_public.dealer_users as du
   where du.dealer_id = require_member.dealer_id and du.user_id = v_user_id;
@@ -4667,11 +4784,11 @@ begin
   end if;
   raise exception using
     errcode = 'FC003',
-    message = 'You are not a member of this dealer. Ask its owner to add you.',
+    message = case when v_key.id is null then 'You are not a member of this dealer. Ask its owner to add you.' else 'This API key is of another dealer.' end,
     detail = jsonb_build_object('field', 'dealerId')::text;
 end
 $function$;
-comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
+comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. An API key of the dealer has the rights of staff, and its maker is returned. Raises FC001 without a user and a valid key, FC003 if the user is not a member or the key is of another dealer, FC004 if there is no such dealer.';
 
 CREATE OR REPLACE FUNCTION app_private.require_open_invitation(dealer app_public.dealers, invitation_id uuid, invited app_public.users)
  RETURNS void
@@ -4740,21 +4857,22 @@ CREATE OR REPLACE FUNCTION app_private.require_owner(dealer_id uuid)
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_user_id constant uuid := app_private.require_member(dealer_id);
 begin
+  -- Not the user that it returns: for an API key that is its maker, who may be an owner.
+  perform app_private.require_member(dealer_id);
   perform from app_public.dealer_users as du
-  where du.dealer_id = require_owner.dealer_id and du.user_id = v_user_id and du.role = 'owner';
+  where du.dealer_id = require_owner.dealer_id and du.user_id = app_public.current_user_id() and du.role = 'owner';
   if not found then
     raise exception using
       errcode = 'FC003',
-      message = 'Only owners of this dealer may do this. Please ask one of them.',
+      message = case when app_private.current_api_key_id() is null then 'Only owners of this dealer may do this. Please ask one of them.'
+        else 'An API key cannot do this. Please ask an owner of this dealer.' end,
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
-  return v_user_id;
+  return app_public.current_user_id();
 end
 $function$;
-comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff. Functions that staff may call have require_member instead.';
+comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff and for API keys. Functions that staff may call have require_member instead.';
 
 CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
  RETURNS void
@@ -4792,6 +4910,23 @@ begin
 end
 $function$;
 comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it has no visible character, more than 1,000, or control characters.';
+
+CREATE OR REPLACE FUNCTION app_private.require_user()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if app_private.current_api_key_id() is not null then
+    raise exception using
+      errcode = 'FC003',
+      message = 'An API key cannot do this. Please log in and send the access token of a user.';
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_user() is 'Returns the current user; null for a visitor. Raises FC003 for an API key. The first step of what only a person may do for itself.';
 
 CREATE OR REPLACE FUNCTION app_private.require_valid_indexes()
  RETURNS void
@@ -4870,7 +5005,7 @@ begin
   from app_public.listing_consumptions as lc
   where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind = 'reversal';
   perform app_private.record_consumption(
-    v_reversal, listing.id, 'reversal', app_public.current_user_id(), v_number, reverses => v_paid.id);
+    v_reversal, listing.id, 'reversal', app_private.acting_user_id(), v_number, reverses => v_paid.id);
 end
 $function$;
 comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a PER_PERIOD subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A slot is released by the rejection, not by the reversal. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
@@ -5806,14 +5941,14 @@ CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_typ
 AS $function$
 begin
   -- PL/pgSQL keeps the plan. Planning the route to a partition takes longer than the insert.
-  insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip)
+  insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip, api_key_id)
   values (
-    write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_public.current_user_id(),
-    write_audit_log.old_values, write_audit_log.new_values, write_audit_log.ip
+    write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_private.acting_user_id(),
+    write_audit_log.old_values, write_audit_log.new_values, write_audit_log.ip, app_private.current_api_key_id()
   );
 end
 $function$;
-comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb,inet) is 'Writes one row to the audit trail. The actor is the current user; the address is that of the transaction''s settings, unless the caller gives another one.';
+comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb,inet) is 'Writes one row to the audit trail. The actor is the current user, or the maker of the API key, which the row then names too; the address is that of the transaction''s settings, unless the caller gives another one.';
 
 CREATE OR REPLACE FUNCTION app_private.write_price_as_money()
  RETURNS trigger
@@ -5847,6 +5982,7 @@ CREATE OR REPLACE FUNCTION app_public.accept_invitation(token_hash bytea)
  SET lock_timeout TO '3s'
 AS $function$
 declare
+  v_user_id constant uuid := app_private.require_user();
   v_user app_public.users;
   v_invitation app_public.dealer_invitations;
   v_dealer app_public.dealers;
@@ -5860,7 +5996,7 @@ begin
   end if;
   v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
   -- The lock keeps the e-mail address until the end. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() and u.deleted_at is null for no key update;
+  select u.* into v_user from app_public.users as u where u.id = v_user_id and u.deleted_at is null for no key update;
   if not found then
     raise exception using
       errcode = 'FC001',
@@ -5880,7 +6016,7 @@ end
 $function$;
 grant execute on function app_public.accept_invitation(bytea) to forecourt_admin;
 grant execute on function app_public.accept_invitation(bytea) to forecourt_dealer;
-comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
+comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, FC003 for an API key, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
@@ -6312,6 +6448,41 @@ grant execute on function app_public.consumption_of_listing(uuid,uuid) to foreco
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
 comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger row of a listing''s last publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
 
+CREATE OR REPLACE FUNCTION app_public.create_api_key(dealer_id uuid, name text, expires_at timestamp with time zone, prefix text, secret_hash bytea)
+ RETURNS app_public.dealer_api_keys
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_most constant integer := 10;
+  v_dealer constant app_public.dealers := app_private.lock_own_dealer(dealer_id);
+  v_at constant timestamptz := clock_timestamp();
+  v_count integer;
+  v_key app_public.dealer_api_keys;
+begin
+  select count(*)::integer into v_count
+  from app_public.dealer_api_keys as k
+  where k.dealer_id = v_dealer.id and k.revoked_at is null and coalesce(v_at < k.expires_at, true);
+  if v_count >= v_most then
+    raise exception using
+      errcode = 'FC008',
+      message = format('This dealer has %s API keys, and may have no more. Please revoke one that is not in use.', v_count),
+      detail = jsonb_build_object('apiKeyLimit', v_most)::text;
+  end if;
+  insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by, created_at, expires_at)
+  values (
+    v_dealer.id, app_private.to_nfc(btrim(create_api_key.name)), create_api_key.prefix, create_api_key.secret_hash,
+    app_public.current_user_id(), v_at, create_api_key.expires_at)
+  returning * into v_key;
+  return v_key;
+end
+$function$;
+grant execute on function app_public.create_api_key(uuid,text,timestamp with time zone,text,bytea) to forecourt_admin;
+grant execute on function app_public.create_api_key(uuid,text,timestamp with time zone,text,bytea) to forecourt_dealer;
+comment on function app_public.create_api_key(uuid,text,timestamp with time zone,text,bytea) is 'Stores a new API key of the dealer. `prefix` and `secret_hash` come from the API, which makes the key. Raises FC008 if the dealer has ten keys that are neither revoked nor expired, and what lock_own_dealer raises. Not a field of GraphQL: `createApiKey` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type, idempotency_key uuid DEFAULT NULL::uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
@@ -6320,13 +6491,14 @@ CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country t
  SET lock_timeout TO '3s'
 AS $function$
 declare
+  v_user_id constant uuid := app_private.require_user();
   v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(company_name, country, dealer_type)::text, 'UTF8'));
   v_user app_public.users;
   v_dealer app_public.dealers;
   v_number integer;
 begin
   -- The lock makes the count exact. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() for no key update;
+  select u.* into v_user from app_public.users as u where u.id = v_user_id for no key update;
   if not found then
     raise exception using
       errcode = 'FC001',
@@ -6374,7 +6546,7 @@ CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency
 AS $function$
 declare
   v_payload_hash constant bytea := app_private.hash_listing(title, module, price, currency, description, attributes, images, external_id);
-  v_user_id constant uuid := app_public.current_user_id();
+  v_user_id uuid := app_public.current_user_id();
   v_dealer app_public.dealers;
   v_subscriptions app_public.dealer_subscriptions[];
   v_id uuid;
@@ -6385,12 +6557,12 @@ declare
   v_minor_units integer;
   v_at timestamptz;
 begin
-  -- Starting a statement takes longer than running it, so there are few. This one checks the membership and locks the dealer.
+  -- Starting a statement takes longer than running it, so there are few. This one locks the dealer of a member; an API key is none.
   select d.* into v_dealer from app_public.dealers as d
   where d.id = create_listing.dealer_id and exists (
     select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id) for no key update of d;
   if not found then
-    perform app_private.require_member(create_listing.dealer_id);
+    v_user_id := app_private.require_member(create_listing.dealer_id);
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
   -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
@@ -6525,13 +6697,16 @@ CREATE OR REPLACE FUNCTION app_public.current_dealer_ids()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
+  if app_private.current_api_key_id() is not null then
+    return array(select k.dealer_id from app_private.current_api_key() as k where k.id is not null);
+  end if;
   return array(
     select du.dealer_id from app_public.dealer_users as du where du.user_id = app_public.current_user_id()
   );
 end
 $function$;
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
-comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
+comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member, or of the dealer of the API key. Policies compare a row''s own dealer_id with them.';
 
 CREATE OR REPLACE FUNCTION app_public.current_owned_dealer_ids()
  RETURNS uuid[]
@@ -6601,6 +6776,22 @@ grant execute on function app_public.dealer_packages_vat_rate(app_public.dealer_
 comment on function app_public.dealer_packages_vat_rate(app_public.dealer_packages) is '@behavior +typeField
 The VAT rate of the country now, in percent: 19.00 is 19 %. Null if it is missing or ambiguous; the package cannot be bought then.';
 
+CREATE OR REPLACE FUNCTION app_public.find_api_keys(prefixes text[])
+ RETURNS TABLE(prefix text, secret_hash bytea, api_key_id uuid, dealer_id uuid)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 1
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  select k.prefix, k.secret_hash, k.id, k.dealer_id
+  from app_public.dealer_api_keys as k
+  where k.prefix = any (find_api_keys.prefixes) and app_private.is_valid_api_key(k);
+end
+$function$;
+grant execute on function app_public.find_api_keys(text[]) to forecourt_authenticator;
+comment on function app_public.find_api_keys(text[]) is 'The valid API keys with these prefixes. For the API''s identity code only, not for GraphQL: the API compares the hash of the secret.';
+
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users
  LANGUAGE sql
@@ -6615,7 +6806,7 @@ grant execute on function app_public.get_current_user() to forecourt_admin;
 grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
-The user of the access token. Without a token the field fails with `unauthenticated`.';
+The user of the access token; null for an API key, which is no user. Without a token the field fails with `unauthenticated`.';
 
 CREATE OR REPLACE FUNCTION app_public.grant_subscription(dealer_id uuid, package_id uuid, reason text)
  RETURNS app_public.dealer_subscriptions
@@ -6802,9 +6993,11 @@ CREATE OR REPLACE FUNCTION app_public.logout(everywhere boolean DEFAULT false)
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
  SET lock_timeout TO '3s'
 AS $function$
+declare
+  v_user_id constant uuid := app_private.require_user();
 begin
   if logout.everywhere then
-    perform app_private.end_sessions(app_public.current_user_id());
+    perform app_private.end_sessions(v_user_id);
   else
     delete from app_private.sessions as s where s.id = app_public.current_session_id();
   end if;
@@ -6995,7 +7188,7 @@ begin
   end if;
   v_decided := app_private.decide_promotion(v_listing, promote_listing.kind, v_at);
   perform app_private.record_consumption(
-    v_decided.decision, v_listing.id, promote_listing.kind::text::app_public.consumption_kind, app_public.current_user_id(), (
+    v_decided.decision, v_listing.id, promote_listing.kind::text::app_public.consumption_kind, app_private.acting_user_id(), (
       select 1 + count(*)::integer from app_public.listing_promotions as p
       where p.dealer_id = v_listing.dealer_id and p.listing_id = v_listing.id and p.kind = promote_listing.kind), v_key);
   -- Not in record_consumption, because every publication waits for it.
@@ -7092,6 +7285,22 @@ grant execute on function app_public.quote_promotion(uuid,app_public.promotion_k
 grant execute on function app_public.quote_promotion(uuid,app_public.promotion_kind) to forecourt_dealer;
 comment on function app_public.quote_promotion(uuid,app_public.promotion_kind) is '@behavior +queryField
 What a promotion of a listing would cost now, and when it would start and end: the decision of promoteListing without its writes. For members of the dealer.';
+
+CREATE OR REPLACE FUNCTION app_public.record_api_key_use(dealer_id uuid, api_key_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  update app_public.dealer_api_keys as k set last_used_at = clock_timestamp()
+  where k.dealer_id = record_api_key_use.dealer_id and k.id = record_api_key_use.api_key_id
+    and coalesce(k.last_used_at <= clock_timestamp() - interval '1 minute', true);
+end
+$function$;
+grant execute on function app_public.record_api_key_use(uuid,uuid) to forecourt_authenticator;
+comment on function app_public.record_api_key_use(uuid,uuid) is 'Records that an API key is in use, at most once a minute, however many processes call it. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.record_pricing_conflicts(conflicts jsonb)
  RETURNS void
@@ -7395,6 +7604,38 @@ grant execute on function app_public.retire_package(uuid) to forecourt_admin;
 comment on function app_public.retire_package(uuid) is '@behavior +mutationField
 @resultFieldName package
 For admins: takes a package off sale. Checkouts that are open and subscriptions keep it, and `savePackage` puts it on sale again. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.revoke_api_key(api_key_id uuid)
+ RETURNS app_public.dealer_api_keys
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_key app_public.dealer_api_keys;
+begin
+  select k.* into v_key from app_public.dealer_api_keys as k where k.id = revoke_api_key.api_key_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no API key with this id. Please check it.',
+      detail = jsonb_build_object('field', 'apiKeyId')::text;
+  end if;
+  -- Not lock_own_dealer: a key that has leaked must be revocable while the dealer is closed.
+  perform app_private.require_owner(v_key.dealer_id);
+  perform app_private.lock_dealer(v_key.dealer_id);
+  update app_public.dealer_api_keys as k set revoked_at = coalesce(k.revoked_at, clock_timestamp())
+  where k.dealer_id = v_key.dealer_id and k.id = v_key.id
+  returning k.* into v_key;
+  return v_key;
+end
+$function$;
+grant execute on function app_public.revoke_api_key(uuid) to forecourt_admin;
+grant execute on function app_public.revoke_api_key(uuid) to forecourt_dealer;
+comment on function app_public.revoke_api_key(uuid) is '@behavior +mutationField
+@resultFieldName apiKey
+For owners: revokes an API key. Within a second every server refuses it. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.revoke_invitation(invitation_id uuid)
  RETURNS app_public.dealer_invitations
@@ -8013,7 +8254,7 @@ CREATE OR REPLACE FUNCTION app_public.update_profile(full_name text DEFAULT NULL
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  v_user app_public.users := app_private.require_account(app_public.current_user_id());
+  v_user app_public.users := app_private.require_account(app_private.require_user());
 begin
   update app_public.users as u
   set full_name = coalesce(app_private.to_nfc(btrim(update_profile.full_name)), u.full_name),

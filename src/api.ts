@@ -8,6 +8,7 @@ import { type Flush, makeFlush } from './database/durability.ts'
 import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
 import { CONNECTIONS, makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
+import { ApiKeysPlugin } from './graphql/apiKeys.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
@@ -23,6 +24,7 @@ import { makeCorsHeaders } from './http/cors.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
+import { makeApiKeys } from './identity/apiKeys.ts'
 import { makeRecovery } from './identity/recovery.ts'
 import { makeRecoveryPlugin } from './identity/recoveryPlugin.ts'
 import { watchRevocations } from './identity/revocations.ts'
@@ -89,6 +91,8 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     stops.push(() => graphql.release())
     // after the schema, which keeps the process so busy that it could not read them again in time
     const revocations = await watchRevocations({ ...limits, log })
+    const apiKeys = makeApiKeys({ ...limits, log })
+    stops.push(apiKeys.stop)
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
     reportConnections(server, registry)
@@ -103,6 +107,7 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       log,
       tokens,
       revocations,
+      apiKeys,
       trustProxy: configuration.trustProxy,
       corsOrigins: configuration.corsOrigins,
       admission,
@@ -200,6 +205,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         LookupsPlugin,
         ...membersPlugins,
         makeInvitationsPlugin(mailKey),
+        ApiKeysPlugin,
         ...auditLogsPlugins,
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),

@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:98e618cd8f94391499bd178e56bda2a0cc48249a
+--! Hash: sha1:e693a8eec224a26a1578cd8d234c838e0e3fde0a
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -278,9 +278,11 @@ create or replace function app_public.logout(everywhere boolean default false) r
   set search_path to pg_catalog, app_public, app_private, pg_temp
   set lock_timeout to '3s'
 as $$
+declare
+  v_user_id constant uuid := app_private.require_user();
 begin
   if logout.everywhere then
-    perform app_private.end_sessions(app_public.current_user_id());
+    perform app_private.end_sessions(v_user_id);
   else
     delete from app_private.sessions as s where s.id = app_public.current_session_id();
   end if;

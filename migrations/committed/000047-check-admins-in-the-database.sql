@@ -1,5 +1,5 @@
---! Previous: sha1:98e618cd8f94391499bd178e56bda2a0cc48249a
---! Hash: sha1:2548ce038164e8c2ba9ad4a6e261acf0d808f018
+--! Previous: sha1:e693a8eec224a26a1578cd8d234c838e0e3fde0a
+--! Hash: sha1:1f2a24346ea2cc5b806a91a135557b62c1d646e9
 --! Message: check admins in the database
 
 --! no-transaction

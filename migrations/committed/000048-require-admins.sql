@@ -1,5 +1,5 @@
---! Previous: sha1:2548ce038164e8c2ba9ad4a6e261acf0d808f018
---! Hash: sha1:cd4941430dec9659ca9b046b0ef467a0d0949419
+--! Previous: sha1:1f2a24346ea2cc5b806a91a135557b62c1d646e9
+--! Hash: sha1:54a7ac3569f0f7b411731751268f2b8fc64a021f
 --! Message: require admins
 
 set local lock_timeout to '2s';

@@ -10,6 +10,7 @@ const CLEARED = `${CHANGED} An empty text clears it.`
 
 /** By name, or by type and name where one type differs. */
 const DESCRIPTIONS: Readonly<Record<string, string>> = {
+  apiKeyId: 'The API key.',
   attributes: 'An object whose content you choose.',
   canPublish: 'False: the dealer may not publish. Its listings stay.',
   cancelUrl: 'Where the payment page leads after a cancellation.',
@@ -25,6 +26,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   durationDays: 'Days of 24 hours, 1 to 3,660.',
   email: 'The e-mail address; upper and lower case make no difference.',
   everywhere: 'Whether to end all sessions of the user, and not only this one.',
+  expiresAt: 'From this moment on it is no longer valid. Absent or null: until it is revoked.',
   externalId:
     'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.',
   fullName: '1 to 200 characters in one line.',
@@ -44,6 +46,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   moderation:
     'Whether listings are reviewed before or after they are shown. Absent or null: unchanged, and BEFORE for a new country.',
   module: 'The section of the marketplace that shows it, such as auto.',
+  name: '1 to 100 characters in one line.',
   newEmail: 'The address that the account shall have.',
   newPassword: '8 to 128 characters.',
   packageId: 'The package.',

@@ -7,6 +7,7 @@ import type { AdmissionMetrics } from '../metrics/httpServer.ts'
 import { addressOf } from '../request/address.ts'
 import { operationOf, parseDocument } from '../request/document.ts'
 import { type ErrorCode, fault } from '../request/errors.ts'
+import { senderOf } from '../request/identity.ts'
 import { refusalType } from '../request/mediaType.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import { parametersOf } from '../request/parameters.ts'
@@ -142,7 +143,7 @@ export function installAdmission(app: Express, { slots, refuse }: Admission): vo
 /** The sender, and the dealer and other rows that the operation names. */
 function keysOf(request: ApiRequest): string[] {
   const { identity } = request
-  const sender = identity === undefined ? `ip:${addressOf(request)}` : `user:${identity.userId}`
+  const sender = identity === undefined ? `ip:${addressOf(request)}` : senderOf(identity)
   return [sender, ...idsOf(request).map(id => `row:${id}`)]
 }
 

@@ -3,6 +3,7 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
+import type { ApiKeys } from '../identity/apiKeys.ts'
 import type { Revocations } from '../identity/revocations.ts'
 import type { Tokens } from '../identity/tokens.ts'
 import { installLimits, type LimiterOptions } from '../limits/limiter.ts'
@@ -23,6 +24,7 @@ export type AppOptions = {
   log: Logger
   tokens: Tokens
   revocations: Revocations
+  apiKeys: ApiKeys
   trustProxy: readonly string[]
   corsOrigins: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */

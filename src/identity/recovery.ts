@@ -1,6 +1,7 @@
 /** Resets and changes passwords, and verifies and changes e-mail addresses. Tokens and passwords are hashed here, as in accounts.ts. */
 import { addressOf } from '../request/address.ts'
 import { ApiError } from '../request/errors.ts'
+import { isApiKey } from '../request/identity.ts'
 import type { ApiRequest } from '../request/request.ts'
 import { type AccountCount, type AccountsOptions, reportCount, requireAcceptable } from './accounts.ts'
 import { normalEmail } from './emails.ts'
@@ -103,9 +104,14 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
 }
 
 function userOf(request: ApiRequest | undefined): string {
-  const userId = request?.identity?.userId
-  if (userId === undefined) throw new ApiError('unauthenticated')
-  return userId
+  const identity = request?.identity
+  if (identity === undefined) throw new ApiError('unauthenticated')
+  if (isApiKey(identity))
+    throw new ApiError(
+      'forbidden',
+      'An API key cannot do this. Please log in and send the access token of a user.',
+    )
+  return identity.userId
 }
 
 function wrongPassword(): ApiError {

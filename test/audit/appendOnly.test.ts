@@ -115,6 +115,7 @@ test('an audit entry has the user and the client address of the transaction', ()
         ip: '2001:db8::1',
         created_at: expect.any(Date),
         login: 'postgres',
+        api_key_id: null,
       },
     ])
     for (const action of ['test_entry', 'T', '']) {

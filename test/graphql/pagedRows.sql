@@ -35,6 +35,8 @@ union all
 select md5('dealer 1')::uuid, md5('user ' || n)::uuid, 'staff' from generate_series(1, 3) as n;
 insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, expires_at)
 select md5('dealer 1')::uuid, n || '@example.com', 'staff', sha256('a'), gen_random_uuid(), now() + interval '1 day' from generate_series(1, 4) as n;
+insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by)
+select md5('dealer 1')::uuid, 'Test', 'aaaaaaaaaaaa', sha256('a'), gen_random_uuid() from generate_series(1, 4);
 
 insert into app_public.listings (
   dealer_id, country, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, published_at, expires_at,

@@ -14,6 +14,7 @@ import {
   isObjectType,
   isRequiredArgument,
 } from 'graphql'
+import { makeApiKey } from '../support/apiKeys.ts'
 import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 import { buyPackage, register } from '../support/graphqlOperations.ts'
@@ -94,6 +95,14 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   },
   removeMember: async world => ({ input: await newMember(world) }),
   setMemberRole: async world => ({ input: { ...(await newMember(world)), role: 'OWNER' } }),
+  createApiKey: async world => {
+    const { token, dealerId } = await makeSeller(world.database, world.server)
+    return { token, input: { dealerId, name: 'Stock' }, also: 'secret' }
+  },
+  revokeApiKey: async world => {
+    const { token, dealerId } = await makeSeller(world.database, world.server)
+    return { token, input: { apiKeyId: (await makeApiKey(world.server, token, dealerId)).id } }
+  },
   createListing: ({ seller }) => ({
     input: {
       dealerId: seller.dealerId,

@@ -1,6 +1,7 @@
 /** Who may call the mutations for a dealer: its owners, its staff, and nobody else. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { makeApiKey } from '../support/apiKeys.ts'
 import { createListing, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage, quoteListing } from '../support/graphqlOperations.ts'
@@ -32,6 +33,7 @@ beforeAll(async () => {
   others = {
     'the owner of another dealer': (await makeSellerIn(database, server, seller.country)).token,
     'an admin': await makeAdmin(database, server),
+    'an API key of the dealer': (await makeApiKey(server, seller.token, seller.dealerId)).token,
   }
 })
 
@@ -60,6 +62,10 @@ const inputs: Record<
     dealerId,
     userId: (await makeMember(database, server, dealerId, 'staff')).userId,
     role: 'OWNER',
+  }),
+  createApiKey: ({ dealerId }) => ({ dealerId, name: 'Stock' }),
+  revokeApiKey: async ({ dealerId, token }) => ({
+    apiKeyId: (await makeApiKey(server, token, dealerId)).id,
   }),
   updateDealer: ({ dealerId }) => ({ dealerId, companyName: newEmail() }),
   buyPackage: async ({ dealerId, country }) => ({
@@ -94,6 +100,7 @@ test.each(mutations)('only an owner of the dealer may call %s', async name => {
   expect(outcomes).toEqual({
     'the owner of another dealer': '403 forbidden',
     'an admin': '403 forbidden',
+    'an API key of the dealer': '403 forbidden',
     staff: '403 forbidden',
     visitor: '401 unauthenticated',
     owner: '200',
@@ -128,16 +135,19 @@ test('a new role and a removal are in force at once, with the token of before', 
   expect(outcomeOf(await createListing(server, person.token, dealerId))).toBe('403 forbidden')
 })
 
-test.each(mutations.filter(name => !/^(buy|cancel)/.test(name)))('a closed dealer refuses %s', async name => {
-  const closed = await makeSellerIn(database, server, seller.country)
-  const input = await inputs[name](closed)
-  await database.owner.query('update app_public.dealers set is_active = false where id = $1', [
-    closed.dealerId,
-  ])
-  expect((await mutate(server, name, input, closed.token)).outcome).toBe('403 forbidden')
-})
+test.each(mutations.filter(name => !/^(buy|cancel|revokeApi)/.test(name)))(
+  'a closed dealer refuses %s',
+  async name => {
+    const closed = await makeSellerIn(database, server, seller.country)
+    const input = await inputs[name](closed)
+    await database.owner.query('update app_public.dealers set is_active = false where id = $1', [
+      closed.dealerId,
+    ])
+    expect((await mutate(server, name, input, closed.token)).outcome).toBe('403 forbidden')
+  },
+)
 
-test.each(['removeMember', 'setMemberRole', 'inviteMember', 'updateDealer'] as const)(
+test.each(['removeMember', 'setMemberRole', 'inviteMember', 'updateDealer', 'createApiKey'] as const)(
   'a dealer that does not exist is not found by %s',
   async name => {
     const input = { ...(await inputs[name](seller)), dealerId: randomUUID() }

@@ -34,6 +34,21 @@ export const ACCOUNT_RECORDED: Record<string, [sql: string, action: string | nul
     ],
     ["delete from app_public.dealer_invitations where email = 'renamed@example.com'", 'DELETE'],
   ],
+  'app_public.dealer_api_keys dealer_api_keys_audited': [
+    [
+      `insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by)
+       select dealer_id, 'New', prefix, secret_hash, created_by from app_public.dealer_api_keys where dealer_id = $dealer`,
+      'INSERT',
+    ],
+    ["update app_public.dealer_api_keys set last_used_at = now() where name = 'New'", null],
+    ["update app_public.dealer_api_keys set revoked_at = now() where name = 'New'", 'UPDATE'],
+    ["update app_public.dealer_api_keys set name = 'Renamed' where name = 'New'", 'UPDATE'],
+    [
+      "update app_public.dealer_api_keys set expires_at = now() + interval '1 day' where name = 'Renamed'",
+      'UPDATE',
+    ],
+    ["delete from app_public.dealer_api_keys where name = 'Renamed'", 'DELETE'],
+  ],
   'app_public.users users_admin_made_audited': [
     ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
     [

@@ -173,6 +173,31 @@ export const ACCOUNT_CHECKS: Record<string, Check> = {
     ['\\x', `\\x${'00'.repeat(31)}`, `\\x${'00'.repeat(33)}`],
     [`\\x${'00'.repeat(32)}`],
   ),
+  'app_public.dealer_api_keys dealer_api_keys_expires_later': {
+    refused: [
+      { created_at: '2026-01-01 00:00Z', expires_at: '2026-01-01 00:00Z' },
+      { created_at: '2026-01-01 00:00Z', expires_at: '2025-12-31Z' },
+    ],
+    accepted: [
+      { created_at: '2026-01-01 00:00Z', expires_at: '2026-01-01 00:00:00.000001Z' },
+      { expires_at: null },
+    ],
+  },
+  'app_public.dealer_api_keys dealer_api_keys_name_length': check(
+    'name',
+    [...NAME, times(101)],
+    ['a', times(100)],
+  ),
+  'app_public.dealer_api_keys dealer_api_keys_prefix_form': check(
+    'prefix',
+    ['', times(11), times(13), `${times(11)}.`, `${times(12)}\n`],
+    [times(12), 'AZaz09_-AZaz'],
+  ),
+  'app_public.dealer_api_keys dealer_api_keys_secret_hash_length': check(
+    'secret_hash',
+    ['\\x', `\\x${'00'.repeat(31)}`, `\\x${'00'.repeat(33)}`],
+    [`\\x${'00'.repeat(32)}`],
+  ),
   'app_public.users users_dealer_limit_not_negative': check('dealer_limit', [-1], [0, 1]),
   'app_public.users users_full_name_length': check('full_name', NAME, ['a', times(200)]),
   'app_public.dealers dealers_company_name_length': check('company_name', NAME, ['a', times(200)]),

@@ -33,15 +33,16 @@ const NULLABLE: Record<string, string> = {
   'app_private.operation_settings': 'audit_retention_months',
   'app_private.pricing_conflicts': 'pricing_type',
   'app_private.refresh_tokens': 'used_at',
-  'app_public.audit_logs': 'actor ip login new_values old_values resource_id',
+  'app_public.audit_logs': 'actor api_key_id ip login new_values old_values resource_id',
   'app_public.checkouts': 'cancel_url closed_at success_url url',
   'app_public.country_currencies': 'closed_at',
+  'app_public.dealer_api_keys': 'expires_at last_used_at revoked_at',
   'app_public.dealer_invitations': 'accepted_at revoked_at',
   'app_public.dealer_subscriptions': 'end_at grant_reason invoice_id start_at',
   'app_public.invoice_items': 'package_id price_config_id price_version',
   'app_public.invoices': 'paid_at period_start',
   'app_public.listing_consumptions':
-    'idempotency_key invoice_item_id price_config_id reverses subscription_id',
+    'api_key_id idempotency_key invoice_item_id price_config_id reverses subscription_id',
   'app_public.listings':
     'description expires_at external_id highlighted_until moderation_reason moderation_since premium_until published_at rejected_at rejection_reason',
   'app_public.users': 'deleted_at email_verified_at locked_at',

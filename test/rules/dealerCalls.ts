@@ -12,6 +12,7 @@ export const IDS: Record<string, string> = {
   $invoice:
     "(select id from app_public.invoices where dealer_id = $1 and kind = 'package' and status = 'draft')",
   $pending: "(select id from app_public.dealer_subscriptions where dealer_id = $1 and status = 'pending')",
+  $key: '(select id from app_public.dealer_api_keys where dealer_id = $1)',
   $listing: '(select min(listing_id::text)::uuid from app_public.listing_consumptions where dealer_id = $1)',
 }
 
@@ -36,6 +37,8 @@ export const READING: Record<string, string> = {
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
   is_open_dealer: 'select app_public.is_open_dealer($1)',
   status_of_checkout: 'select app_public.status_of_checkout($1, $invoice)',
+  is_valid_api_key:
+    'select app_private.is_valid_api_key(k) as found from app_public.dealer_api_keys as k where k.dealer_id = $1',
   lock_own_dealer: 'select r.id from app_private.lock_own_dealer($1) as r',
   require_owner: 'select app_private.require_owner($1) as found',
   user_of_member: 'select r.id from app_public.user_of_member($1, app_public.current_user_id()) as r',
@@ -131,6 +134,14 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
     changed: ['dealer_invitations'],
     prepare: INVITED,
   },
+  create_api_key: {
+    call: "select app_public.create_api_key($1, 'Another', null, 'bbbbbbbbbbbb', sha256('b'))",
+    changed: ['dealer_api_keys'],
+  },
+  record_api_key_use: {
+    call: 'select app_public.record_api_key_use($1, $key)',
+    changed: ['dealer_api_keys'],
+  },
   set_member_role: {
     call: `select app_public.set_member_role($1, '${BYSTANDER.userId}', 'owner')`,
     changed: ['dealer_users'],
@@ -218,6 +229,8 @@ export const STRANGE: [string, string][] = [
   ['FC003', "select app_public.quote_promotion((select id from ids where name = 'listing'), 'highlight')"],
   ['FC003', "select app_public.invite_member($1, 'a@example.com', 'staff', sha256('a'), 'a')"],
   ['FC003', "select app_public.revoke_invitation((select id from ids where name = 'invitation'))"],
+  ['FC003', "select app_public.create_api_key($1, 'Mine', null, 'bbbbbbbbbbbb', sha256('b'))"],
+  ['FC003', "select app_public.revoke_api_key((select id from ids where name = 'key'))"],
   ['FC003', 'select app_public.remove_member($1, app_public.current_user_id())'],
   ['FC003', "select app_public.set_member_role($1, app_public.current_user_id(), 'owner')"],
   ['FC003', "select app_public.update_dealer($1, 'Mine')"],
@@ -275,6 +288,7 @@ export const BY_ID = [
   'require_member',
   'require_open_invitation',
   'require_other_owner',
+  'revoke_api_key',
   'revoke_invitation',
   'schedule_expiry',
   'create_dealer',

@@ -27,6 +27,7 @@ const DEFAULTS: Record<string, string> = {
   'app_public.audit_logs': `${ENTITY} login=(login)`,
   'app_public.checkouts': 'created_at=(now) quota_kind=per_period',
   'app_public.country_currencies': 'moderation=before listing_days=90',
+  'app_public.dealer_api_keys': ENTITY,
   'app_public.dealer_invitations': ENTITY,
   'app_public.dealer_packages':
     'id=(id) premium_quota=0 highlight_quota=0 overage=charge is_active=true quota_kind=per_period',

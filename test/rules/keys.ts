@@ -19,6 +19,10 @@ const foreignKey = (label: string, columns: string, target: string, targetColumn
 const toCurrency = (label: string) => foreignKey(label, 'currency', 'app_public.currencies', 'code')
 const toDealer = (label: string) => foreignKey(label, 'dealer_id', 'app_public.dealers', 'id')
 const toUser = (label: string, column = 'user_id') => foreignKey(label, column, 'app_public.users', 'id')
+const toSession = (label: string): ForeignKey => ({
+  ...foreignKey(label, 'session_id', 'app_private.sessions', 'id'),
+  cascades: true,
+})
 const toPackage = (label: string) => foreignKey(label, 'package_id', 'app_public.dealer_packages', 'id')
 const toPrice = (label: string) => foreignKey(label, 'price_config_id', 'app_public.price_configs', 'id')
 const toOwn = (label: string, column: string, target: string) =>
@@ -39,17 +43,11 @@ export const FOREIGN_KEYS: ForeignKey[] = [
   toUser('app_private.one_time_tokens one_time_tokens_user_id_fkey'),
   toUser('app_private.user_passwords user_passwords_user_id_fkey'),
   { ...toUser('app_private.sessions sessions_user_id_fkey'), cascades: true },
-  {
-    ...foreignKey(
-      'app_private.refresh_tokens refresh_tokens_session_id_fkey',
-      'session_id',
-      'app_private.sessions',
-      'id',
-    ),
-    cascades: true,
-  },
+  toSession('app_private.refresh_tokens refresh_tokens_session_id_fkey'),
   toDealer('app_public.dealer_users dealer_users_dealer_id_fkey'),
   toUser('app_public.dealer_users dealer_users_user_id_fkey'),
+  toDealer('app_public.dealer_api_keys dealer_api_keys_dealer_id_fkey'),
+  toUser('app_public.dealer_api_keys dealer_api_keys_created_by_fkey', 'created_by'),
   toDealer('app_public.dealer_invitations dealer_invitations_dealer_id_fkey'),
   toUser('app_public.dealer_invitations dealer_invitations_created_by_fkey', 'created_by'),
   toCurrency('app_public.country_currencies country_currencies_currency_fkey'),
@@ -185,6 +183,7 @@ export const UNIQUE_KEYS: UniqueKey[] = [
   unique('app_public.users users_email_key', 'email'),
   unique('app_public.dealers dealers_pkey', 'id'),
   unique('app_public.dealer_users dealer_users_pkey', 'dealer_id user_id'),
+  unique('app_public.dealer_api_keys dealer_api_keys_pkey', 'dealer_id id'),
   unique('app_public.dealer_invitations dealer_invitations_pkey', 'dealer_id id'),
   unique('app_public.dealer_invitations ux_dealer_invitations_one_open', 'dealer_id email', {
     where: 'accepted_at is null and revoked_at is null',

@@ -19,6 +19,7 @@ const TWINS = [
   'listing_consumptions',
   'listing_promotions',
   'dealer_invitations',
+  'dealer_api_keys',
 ]
 const TABLES = [...TWINS, 'dealer_users']
 
@@ -168,6 +169,7 @@ test.each(STRANGE)('a stranger with the ids of a dealer gets %s: %s', (code, sql
        select 'subscription' as name, id from app_public.dealer_subscriptions where dealer_id = '${victim.dealerId}'
        union all select 'listing', id from app_public.listings where dealer_id = '${victim.dealerId}' and status = 'active'
        union all select 'invitation', id from app_public.dealer_invitations where dealer_id = '${victim.dealerId}'
+       union all select 'key', id from app_public.dealer_api_keys where dealer_id = '${victim.dealerId}'
        union all select 'invoice', id from app_public.invoices where dealer_id = '${victim.dealerId}' and status = 'draft' and kind = 'package'`,
     )
     await client.query('grant select on ids to public')

@@ -68,7 +68,7 @@ export async function seedDatabase(): Promise<Seeded> {
   return { database, sellers, adminId }
 }
 
-/** A dealer with a paid package, a free, an included and a charged listing (the free one is active and promoted), an open purchase, and an invitation. */
+/** A dealer with a paid package, a free, an included and a charged listing (the free one is active and promoted), an open purchase, an invitation and an API key. */
 async function sell(database: TestDatabase, packageId: string, adminId: string): Promise<Seller> {
   const userId = await makeUser(database.owner)
   const dealerId = await committed(database, { dealer: userId }, client =>
@@ -80,6 +80,11 @@ async function sell(database: TestDatabase, packageId: string, adminId: string):
       "select app_public.invite_member($1, $2 || '@example.com', 'staff', sha256($2::bytea), sha256($2::bytea))",
       [dealerId, userId],
     ),
+  )
+  await committed(database, { dealer: userId }, client =>
+    client.query("select app_public.create_api_key($1, 'Test', null, 'aaaaaaaaaaaa', sha256('a'))", [
+      dealerId,
+    ]),
   )
   await committed(database, { dealer: userId }, async client => {
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)

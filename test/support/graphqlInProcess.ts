@@ -10,7 +10,7 @@ import { listingFiltersPlugins } from '../../src/graphql/listingFilters.ts'
 import { LookupsPlugin } from '../../src/graphql/lookups.ts'
 import { membersPlugins } from '../../src/graphql/members.ts'
 import { makePreset } from '../../src/graphql/preset.ts'
-import type { Identity } from '../../src/request/identity.ts'
+import type { UserIdentity } from '../../src/request/identity.ts'
 import type { TestDatabase } from './database.ts'
 import { makeAdminUser } from './testData.ts'
 
@@ -29,7 +29,7 @@ export type GraphqlInProcess = {
 export async function startGraphql(
   database: TestDatabase,
   connections = 3,
-  given?: Omit<Identity, 'sessionId'> | null,
+  given?: Omit<UserIdentity, 'sessionId'> | null,
 ): Promise<GraphqlInProcess> {
   const identity =
     given === undefined ? { userId: await makeAdminUser(database.owner), role: 'admin' } : given

@@ -11,6 +11,8 @@ const RESULTS = {
   inviteMember: 'invitation { id email role expiresAt }',
   revokeInvitation: 'invitation { id email role expiresAt }',
   acceptInvitation: 'dealer { id myRole }',
+  createApiKey: 'apiKey { id name prefix expiresAt revokedAt } secret',
+  revokeApiKey: 'apiKey { id name prefix expiresAt revokedAt }',
   removeMember: 'dealer { id }',
   setMemberRole: 'member { role user { id } }',
   updateDealer: 'dealer { id companyName }',
@@ -22,7 +24,7 @@ export type MemberMutation = keyof typeof RESULTS
 
 type Row = Record<string, unknown>
 
-/** Sends a mutation. `result` is the field of its payload, `code` that of the first error. */
+/** Sends a mutation. `result` is the first field of its payload, `code` that of the first error. */
 export async function mutate(server: TestServer, name: MemberMutation, input: Row, token?: string) {
   const type = `${name[0]?.toUpperCase()}${name.slice(1)}Input`
   const response = await server.call<Record<string, Record<string, Row> | null>>(

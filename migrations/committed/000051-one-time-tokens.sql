@@ -1,5 +1,5 @@
---! Previous: sha1:cd4941430dec9659ca9b046b0ef467a0d0949419
---! Hash: sha1:2e59bd8609c5b1bbf12383e443122268bd68c648
+--! Previous: sha1:474f1fd16cd971d8c39f575184d675dcd52ea0c7
+--! Hash: sha1:a9264a488fe074f120c486332652eb4a8e4225a5
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -594,7 +594,7 @@ create or replace function app_public.update_profile(full_name text default null
   set lock_timeout to '3s'
 as $$
 declare
-  v_user app_public.users := app_private.require_account(app_public.current_user_id());
+  v_user app_public.users := app_private.require_account(app_private.require_user());
 begin
   update app_public.users as u
   set full_name = coalesce(app_private.to_nfc(btrim(update_profile.full_name)), u.full_name),
@@ -619,13 +619,14 @@ create or replace function app_public.create_dealer(
   set lock_timeout to '3s'
 as $$
 declare
+  v_user_id constant uuid := app_private.require_user();
   v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(company_name, country, dealer_type)::text, 'UTF8'));
   v_user app_public.users;
   v_dealer app_public.dealers;
   v_number integer;
 begin
   -- The lock makes the count exact. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() for no key update;
+  select u.* into v_user from app_public.users as u where u.id = v_user_id for no key update;
   if not found then
     raise exception using
       errcode = 'FC001',

@@ -1,5 +1,5 @@
---! Previous: sha1:2e59bd8609c5b1bbf12383e443122268bd68c648
---! Hash: sha1:264155e1489f368d4b19d0b1a4177d7d94641453
+--! Previous: sha1:a9264a488fe074f120c486332652eb4a8e4225a5
+--! Hash: sha1:1a3f68f069e17b9433159bafab4f463012807be2
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -69,7 +69,6 @@ create unique index if not exists ux_dealer_invitations_one_open on app_public.d
 create index if not exists ix_dealer_invitations_id on app_public.dealer_invitations (id);
 create index if not exists ix_dealer_invitations_token_hash on app_public.dealer_invitations (token_hash);
 
-comment on type app_public.dealer_role is 'The role of a member of a dealer. STAFF may publish, edit, end, renew and promote listings, ask for quotes, and read what belongs to the dealer. An OWNER may also buy and cancel, change the dealer, and manage its members.';
 comment on table app_public.dealers is E'@behavior +query:resource:connection\nA company that publishes listings. Every write for a dealer locks its row first.';
 comment on table app_public.dealer_users is E'@name member\nMembership: the users who act for a dealer.';
 comment on column app_public.dealer_users.role is 'What the member may do. The user who creates a dealer is its owner, and a dealer always has one.';
@@ -83,72 +82,29 @@ comment on column app_public.member_user.id is E'@notNull\nTime-ordered.';
 comment on column app_public.member_user.full_name is E'@notNull\nThe name that the person entered.';
 comment on column app_public.member_user.email is E'@notNull\nThe e-mail address.';
 
---! Included audit/audit_change.sql
-create or replace function app_private.audit_change() returns trigger
-  language plpgsql volatile security definer
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-declare
-  -- Personal data and hashes of tokens must not enter an audit trail that nobody can edit.
-  v_withheld constant text[] := array['email', 'full_name', 'token_hash'];
-  v_old jsonb := to_jsonb(old) - v_withheld;
-  v_new jsonb := to_jsonb(new) - v_withheld;
-  v_id constant uuid := (coalesce(v_new, v_old) ->> 'id')::uuid;
-begin
-  if v_old = v_new then
-    return null;
-  end if;
-  if tg_op = 'UPDATE' then
-    select jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, v_new -> o.key) into v_old, v_new
-    from jsonb_each(v_old) as o
-    where o.value is distinct from v_new -> o.key or o.key = any (tg_argv);
-  end if;
-  perform app_private.write_audit_log(tg_op, tg_table_name, v_id, v_old, v_new);
-  return null;
-end
-$$;
-
-comment on function app_private.audit_change() is 'Trigger: records an insert, update, delete or truncate with the values before and after. An update records the changed columns, and the columns named by the trigger''s arguments: the key of a table without `id`.';
---! EndIncluded audit/audit_change.sql
 --! Included identity/require_owner.sql
 create or replace function app_private.require_owner(dealer_id uuid) returns uuid
   language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
-declare
-  v_user_id constant uuid := app_private.require_member(dealer_id);
 begin
+  -- Not the user that it returns: for an API key that is its maker, who may be an owner.
+  perform app_private.require_member(dealer_id);
   perform from app_public.dealer_users as du
-  where du.dealer_id = require_owner.dealer_id and du.user_id = v_user_id and du.role = 'owner';
+  where du.dealer_id = require_owner.dealer_id and du.user_id = app_public.current_user_id() and du.role = 'owner';
   if not found then
     raise exception using
       errcode = 'FC003',
-      message = 'Only owners of this dealer may do this. Please ask one of them.',
+      message = case when app_private.current_api_key_id() is null then 'Only owners of this dealer may do this. Please ask one of them.'
+        else 'An API key cannot do this. Please ask an owner of this dealer.' end,
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
-  return v_user_id;
+  return app_public.current_user_id();
 end
 $$;
 
-comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff. Functions that staff may call have require_member instead.';
+comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff and for API keys. Functions that staff may call have require_member instead.';
 --! EndIncluded identity/require_owner.sql
---! Included identity/current_owned_dealer_ids.sql
-create or replace function app_public.current_owned_dealer_ids() returns uuid[]
-  language plpgsql stable security definer parallel safe
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-begin
-  return array(
-    select du.dealer_id from app_public.dealer_users as du
-    where du.user_id = app_public.current_user_id() and du.role = 'owner'
-  );
-end
-$$;
-
-comment on function app_public.current_owned_dealer_ids() is 'Ids of the dealers of which the current user is an owner. Policies compare a row''s own dealer_id with them.';
-
-grant execute on function app_public.current_owned_dealer_ids() to forecourt_dealer;
---! EndIncluded identity/current_owned_dealer_ids.sql
 --! Included member/lock_own_dealer.sql
 create or replace function app_private.lock_own_dealer(dealer_id uuid, as_owner boolean default true) returns app_public.dealers
   language plpgsql volatile security invoker
@@ -319,6 +275,7 @@ create or replace function app_public.accept_invitation(token_hash bytea) return
   set lock_timeout to '3s'
 as $$
 declare
+  v_user_id constant uuid := app_private.require_user();
   v_user app_public.users;
   v_invitation app_public.dealer_invitations;
   v_dealer app_public.dealers;
@@ -332,7 +289,7 @@ begin
   end if;
   v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
   -- The lock keeps the e-mail address until the end. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() and u.deleted_at is null for no key update;
+  select u.* into v_user from app_public.users as u where u.id = v_user_id and u.deleted_at is null for no key update;
   if not found then
     raise exception using
       errcode = 'FC001',
@@ -351,7 +308,7 @@ begin
 end
 $$;
 
-comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
+comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, FC003 for an API key, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
 
 grant execute on function app_public.accept_invitation(bytea) to forecourt_dealer, forecourt_admin;
 --! EndIncluded member/accept_invitation.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:25ada6c294a0d0d288b7b40074964cfb4f12453f
---! Hash: sha1:7d666ef7fd2c1a774980c1c543168f9dc6c2efbb
+--! Previous: sha1:e9aef537574790767929be344d1845d2715f2947
+--! Hash: sha1:4fb294f46b89083e161a3e32d81a5441748fc672
 --! Message: administration
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:264155e1489f368d4b19d0b1a4177d7d94641453
---! Hash: sha1:25ada6c294a0d0d288b7b40074964cfb4f12453f
+--! Previous: sha1:1a3f68f069e17b9433159bafab4f463012807be2
+--! Hash: sha1:e9aef537574790767929be344d1845d2715f2947
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';
