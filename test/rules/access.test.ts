@@ -99,6 +99,8 @@ const CALLABLE: Record<string, Role[]> = {
   current_user_id: ['visitor', 'dealer', 'admin'],
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],
   dealer_packages_vat_rate: ['visitor', 'dealer', 'admin'],
+  delete_my_account: MEMBERS,
+  export_my_data: MEMBERS,
   get_current_user: MEMBERS,
   grant_subscription: ['admin'],
   invite_member: MEMBERS,
