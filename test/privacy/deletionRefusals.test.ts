@@ -94,20 +94,18 @@ test('the last owner of a dealer that owes is refused, until another member is a
 })
 
 test.each([
-  ['active', true],
-  ['pending', true],
-  ['cancelled', false],
-  ['expired', false],
+  ['active', 'active', false, true],
+  ['pending', 'pending', false, true],
+  ['cancelled', 'cancelled', false, false],
+  ['expired', 'expired', true, false],
+  ['over, which no expiry run has seen yet', 'active', true, false],
 ])(
-  'a subscription of a dealer holds its last owner while it is pending or runs: %s',
-  async (status, isRefused) => {
+  'a subscription holds the last owner while it is pending or runs: %s',
+  async (_name, status, isOver, holds) => {
     const { account, dealerId } = await newOwner(world)
-    const ended = status === 'expired' && {
-      startAt: "now() - interval '40 days'",
-      endAt: "now() - interval '10 days'",
-    }
-    await makeSubscription(world.database.owner, dealerId, { status, ...ended })
-    if (isRefused) expect(await refusal(account)).toEqual(refused({ dealerId, reason: 'SUBSCRIPTION' }))
+    const times = isOver && { startAt: "now() - interval '40 days'", endAt: "now() - interval '10 days'" }
+    await makeSubscription(world.database.owner, dealerId, { status, ...times })
+    if (holds) expect(await refusal(account)).toEqual(refused({ dealerId, reason: 'SUBSCRIPTION' }))
     else expect(await outcome(remove(account))).toBe('200')
   },
 )
