@@ -8,6 +8,7 @@ import { type Flush, makeFlush } from './database/durability.ts'
 import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
 import { CONNECTIONS, makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
+import { makeAccountDeletionPlugin } from './graphql/accountDeletion.ts'
 import { ApiKeysPlugin } from './graphql/apiKeys.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
@@ -25,7 +26,7 @@ import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
 import { makeApiKeys } from './identity/apiKeys.ts'
-import { makeRecovery } from './identity/recovery.ts'
+import { makePasswordProof, makeRecovery } from './identity/recovery.ts'
 import { makeRecoveryPlugin } from './identity/recoveryPlugin.ts'
 import { watchRevocations } from './identity/revocations.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
@@ -212,6 +213,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
         makeSessionsPlugin(makeAccounts(accounts)),
         makeRecoveryPlugin(makeRecovery(accounts)),
+        makeAccountDeletionPlugin(makePasswordProof(accounts)),
         makeTripwirePlugin(limits.policies),
       ],
     }),

@@ -1,5 +1,5 @@
 --! Previous: sha1:474f1fd16cd971d8c39f575184d675dcd52ea0c7
---! Hash: sha1:a9264a488fe074f120c486332652eb4a8e4225a5
+--! Hash: sha1:45ccdb8394ed9dc827791d09049ad8241d7a75d0
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -154,29 +154,6 @@ $$;
 
 comment on function app_private.queue_mail(text, text, text, jsonb, bytea, timestamptz) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear. A mail that has expired is not sent.';
 --! EndIncluded mail/queue_mail.sql
---! Included mail/maintain_mails.sql
-create or replace function app_private.maintain_mails() returns integer
-  language plpgsql volatile security invoker
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-declare
-  v_removed integer;
-begin
-  -- The pauses of graphile-worker grow to 6 hours, and it gives up in the end. A token in a mail may last for an hour only.
-  perform graphile_worker.reschedule_jobs(
-    array(
-      select j.id from graphile_worker.jobs as j
-      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5),
-    run_at := now(), attempts := 5);
-  delete from app_private.one_time_tokens as t where t.expires_at < clock_timestamp();
-  delete from app_private.mails as m where m.created_at < clock_timestamp() - interval '14 days';
-  get diagnostics v_removed = row_count;
-  return v_removed;
-end
-$$;
-
-comment on function app_private.maintain_mails() is 'Makes the mails due that were tried more than five times, removes mails that were asked for more than 14 days ago, sent or not, and removes expired tokens. Returns how many mails it removed.';
---! EndIncluded mail/maintain_mails.sql
 --! Included identity/require_account.sql
 create or replace function app_private.require_account(user_id uuid) returns app_public.users
   language plpgsql volatile security invoker
@@ -619,19 +596,13 @@ create or replace function app_public.create_dealer(
   set lock_timeout to '3s'
 as $$
 declare
-  v_user_id constant uuid := app_private.require_user();
   v_payload_hash constant bytea := sha256(convert_to(jsonb_build_array(company_name, country, dealer_type)::text, 'UTF8'));
   v_user app_public.users;
   v_dealer app_public.dealers;
   v_number integer;
 begin
   -- The lock makes the count exact. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = v_user_id for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC001',
-      message = 'This account no longer exists. Please log in with another one.';
-  end if;
+  v_user := app_private.require_account(app_private.require_user());
   v_dealer := app_private.replay_dealer(v_user.id, create_dealer.idempotency_key, v_payload_hash);
   if v_dealer.id is not null then
     return v_dealer;

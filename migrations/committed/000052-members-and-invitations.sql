@@ -1,5 +1,5 @@
---! Previous: sha1:a9264a488fe074f120c486332652eb4a8e4225a5
---! Hash: sha1:1a3f68f069e17b9433159bafab4f463012807be2
+--! Previous: sha1:45ccdb8394ed9dc827791d09049ad8241d7a75d0
+--! Hash: sha1:023b98c19940feb710d99a1395dd348a9fa5446c
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -129,27 +129,6 @@ $$;
 
 comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 if the dealer is closed.';
 --! EndIncluded member/lock_own_dealer.sql
---! Included member/require_other_owner.sql
-create or replace function app_private.require_other_owner(dealer_id uuid, user_id uuid) returns void
-  language plpgsql stable security invoker
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-begin
-  perform from app_public.dealer_users as du
-  join app_public.users as u on u.id = du.user_id
-  where du.dealer_id = require_other_owner.dealer_id and du.user_id <> require_other_owner.user_id and du.role = 'owner'
-    and u.locked_at is null and u.deleted_at is null;
-  if not found then
-    raise exception using
-      errcode = 'FC008',
-      message = 'A dealer needs an owner. Please make another member an owner first.',
-      detail = jsonb_build_object('field', 'userId')::text;
-  end if;
-end
-$$;
-
-comment on function app_private.require_other_owner(uuid, uuid) is 'Raises FC008 unless the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
---! EndIncluded member/require_other_owner.sql
 --! Included member/require_open_invitation.sql
 create or replace function app_private.require_open_invitation(
   dealer app_public.dealers, invitation_id uuid, invited app_public.users

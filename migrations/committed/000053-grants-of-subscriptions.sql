@@ -1,5 +1,5 @@
---! Previous: sha1:1a3f68f069e17b9433159bafab4f463012807be2
---! Hash: sha1:e9aef537574790767929be344d1845d2715f2947
+--! Previous: sha1:023b98c19940feb710d99a1395dd348a9fa5446c
+--! Hash: sha1:59632f471c312959f3a58f39ae30c7399be27ed9
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

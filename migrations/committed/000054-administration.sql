@@ -1,5 +1,5 @@
---! Previous: sha1:e9aef537574790767929be344d1845d2715f2947
---! Hash: sha1:4fb294f46b89083e161a3e32d81a5441748fc672
+--! Previous: sha1:59632f471c312959f3a58f39ae30c7399be27ed9
+--! Hash: sha1:d7fe30c2c810beadba3defb55938539419588adc
 --! Message: administration
 
 set local lock_timeout to '2s';

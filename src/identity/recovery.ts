@@ -1,4 +1,5 @@
 /** Resets and changes passwords, and verifies and changes e-mail addresses. Tokens and passwords are hashed here, as in accounts.ts. */
+import type pg from 'pg'
 import { addressOf } from '../request/address.ts'
 import { ApiError } from '../request/errors.ts'
 import { isApiKey } from '../request/identity.ts'
@@ -17,23 +18,8 @@ type Proof = [address: string, countedUnder: Buffer, maxFailures: number, hash: 
 
 export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptions): Recovery {
   const openSession = makeSessionOpener({ pool, tokens })
-
-  async function one<Row extends object>(statement: string, values: unknown[]): Promise<Row> {
-    const { rows } = await pool.query<Row>(statement, values)
-    if (rows[0] === undefined) throw new Error('the function returns one row')
-    return rows[0]
-  }
-
-  /** Counts the attempt like a login: a wrong password is a failure of the account. */
-  async function checkPassword(userId: string, password: string, request: ApiRequest | undefined) {
-    const address = addressOf(request)
-    const begin = 'select * from app_public.begin_password_check($1, $2)'
-    const check = await one<PasswordCheck>(begin, [userId, address])
-    reportCount('auth_account', check, { onCounted, request })
-    const hash = await hashAsStored(password, check.password_parameters)
-    const proof: Proof = [address, check.account_key, check.max_count, hash]
-    return { email: check.normalized_email, proof }
-  }
+  const one = oneRowOf(pool)
+  const checkPassword = makePasswordCheck({ pool, onCounted })
 
   return {
     async requestPasswordReset({ email }, { request }) {
@@ -88,9 +74,7 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
       const { email, proof } = await checkPassword(userId, currentPassword, request)
       await requireAcceptable(newPassword, email, 'newPassword').catch(async fault => {
         // the comparison takes the counted failure back, and a wrong password is reported first
-        const compare = 'select app_public.complete_login($1, $2, $3, $4, $5) as matches'
-        const { matches } = await one<{ matches: boolean }>(compare, [email, ...proof])
-        throw matches ? fault : wrongPassword()
+        throw (await matches(pool, email, proof)) ? fault : wrongPassword()
       })
       const refreshToken = newToken()
       const change =
@@ -100,6 +84,47 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
       if (session === undefined) throw wrongPassword()
       return session
     },
+  }
+}
+
+type CheckOptions = Pick<AccountsOptions, 'pool' | 'onCounted'>
+
+/** Counts the attempt like a login: a wrong password is a failure of the account. */
+function makePasswordCheck({ pool, onCounted }: CheckOptions) {
+  return async (userId: string, password: string, request: ApiRequest | undefined) => {
+    const address = addressOf(request)
+    const begin = 'select * from app_public.begin_password_check($1, $2)'
+    const check = await oneRowOf(pool)<PasswordCheck>(begin, [userId, address])
+    reportCount('auth_account', check, { onCounted, request })
+    const hash = await hashAsStored(password, check.password_parameters)
+    const proof: Proof = [address, check.account_key, check.max_count, hash]
+    return { email: check.normalized_email, proof }
+  }
+}
+
+/** Returns the hash of a password that its user has entered again. */
+export type PasswordProof = (password: string, request: ApiRequest | undefined) => Promise<string>
+
+/** The result compares the password by itself, so that a refusal of what comes next does not count as a failed login. */
+export function makePasswordProof(options: CheckOptions): PasswordProof {
+  const checkPassword = makePasswordCheck(options)
+  return async (password, request) => {
+    const { email, proof } = await checkPassword(userOf(request), password, request)
+    if (!(await matches(options.pool, email, proof))) throw wrongPassword()
+    return proof[3]
+  }
+}
+
+async function matches(pool: pg.Pool, email: string, proof: Proof): Promise<boolean> {
+  const compare = 'select app_public.complete_login($1, $2, $3, $4, $5) as matches'
+  return (await oneRowOf(pool)<{ matches: boolean }>(compare, [email, ...proof])).matches
+}
+
+function oneRowOf(pool: pg.Pool) {
+  return async <Row extends object>(statement: string, values: unknown[]): Promise<Row> => {
+    const { rows } = await pool.query<Row>(statement, values)
+    if (rows[0] === undefined) throw new Error('the function returns one row')
+    return rows[0]
   }
 }
 
@@ -114,6 +139,6 @@ function userOf(request: ApiRequest | undefined): string {
   return identity.userId
 }
 
-function wrongPassword(): ApiError {
+export function wrongPassword(): ApiError {
   return new ApiError('invalid_credentials', 'The password is wrong.')
 }

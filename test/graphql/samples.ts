@@ -83,6 +83,8 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     token: (await newAccount(world)).token,
     input: { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD },
   }),
+  exportMyData: () => ({ input: {} }),
+  deleteMyAccount: async world => ({ token: (await newAccount(world)).token, input: { password: PASSWORD } }),
   updateProfile: () => ({ input: { fullName: 'Other Name', locale: 'de' } }),
   createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
   updateDealer: ({ seller }) => ({ input: { dealerId: seller.dealerId, companyName: newEmail() } }),

@@ -103,6 +103,8 @@ const promised: Record<string, [required: string, optional: string, payload: str
   verifyEmail: ['token', '', 'user'],
   changeEmail: ['password newEmail', '', 'ok'],
   changePassword: ['currentPassword newPassword', '', 'session'],
+  exportMyData: ['', '', 'data'],
+  deleteMyAccount: ['password', '', 'ok'],
   updateProfile: ['', 'fullName locale', 'user'],
   createDealer: ['companyName country dealerType', 'idempotencyKey', 'dealer'],
   updateDealer: ['dealerId', 'companyName', 'dealer'],

@@ -16,6 +16,8 @@ const OTHERS: Record<string, number> = {
   requestPasswordReset: 1,
   requestEmailVerification: 1,
   verifyEmail: 1,
+  // the password is compared first, so that a refusal does not count as a failed login
+  deleteMyAccount: 4,
   buyPackage: 4,
   promoteListing: 4,
   // the functions for the gross price

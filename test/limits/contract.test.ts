@@ -234,6 +234,7 @@ test('only an admin reads the policies in GraphQL', async () => {
     'auth_refresh',
     'auth_register',
     'checkout_init',
+    'data_export',
     'listing_batch',
     'listing_create',
     'listing_write',

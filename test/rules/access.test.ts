@@ -17,7 +17,6 @@ type Access = Partial<Record<Role, string>> & {
 
 const OWN = { dealer: 'dealer_id = $dealer', admin: 'true' }
 const ALL = { visitor: 'true', dealer: 'true', admin: 'true' }
-
 const READABLE: Record<string, Access> = {
   'app_public.accounts': { admin: 'true' },
   'app_public.audit_logs': { admin: 'true' },
@@ -101,6 +100,8 @@ const CALLABLE: Record<string, Role[]> = {
   current_user_id: ['visitor', 'dealer', 'admin'],
   dealer_packages_price_gross: ['visitor', 'dealer', 'admin'],
   dealer_packages_vat_rate: ['visitor', 'dealer', 'admin'],
+  delete_my_account: MEMBERS,
+  export_my_data: MEMBERS,
   find_api_keys: SERVER,
   get_current_user: MEMBERS,
   grant_subscription: ['admin'],

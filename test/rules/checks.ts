@@ -51,6 +51,16 @@ export const SYSTEM_CHECKS: Record<string, Check> = {
     [0, -1],
     [1, null],
   ),
+  'app_private.operation_settings operation_settings_mail_retention_days_positive': check(
+    'mail_retention_days',
+    [0, -1],
+    [1],
+  ),
+  'app_private.operation_settings operation_settings_invitation_retention_days_positive': check(
+    'invitation_retention_days',
+    [0, -1],
+    [1],
+  ),
   'app_private.job_runs job_runs_counted_not_negative': check('counted', [-1], [0, 1]),
   'app_private.job_runs job_runs_error_has_end': {
     refused: [{ error: 'failed', finished_at: null }],

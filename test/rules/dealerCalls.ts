@@ -1,5 +1,4 @@
 /** Calls of the functions that take a dealer, an id or a key. `$1` is the dealer. */
-
 import { BYSTANDER } from './seed.ts'
 
 export const KEY = '0190a000-0000-7000-8000-0000000000aa'
@@ -257,6 +256,8 @@ export const SHARED = [
   'change_email',
   'change_password',
   'complete_registration',
+  'dealers_of_account',
+  'lock_leaving_account',
   // the first dealer of the user: test/identity/recovery.test.ts
   'confirm_email',
   'end_sessions',
@@ -273,6 +274,7 @@ export const BY_ID = [
   'decide_purchase',
   'end_listing',
   'find_listing',
+  'has_other_owner',
   'lock_listing',
   'mark_listing_sold',
   'moderate_listing',
@@ -288,6 +290,7 @@ export const BY_ID = [
   'require_member',
   'require_open_invitation',
   'require_other_owner',
+  'require_settled_dealer',
   'revoke_api_key',
   'revoke_invitation',
   'schedule_expiry',

@@ -19,7 +19,8 @@ const DEFAULTS: Record<string, string> = {
   'app_private.ledger_checks': 'id=(id)',
   'app_private.mail_templates': 'updated_at=(now)',
   'app_private.mails': `${ENTITY} parameters={}`,
-  'app_private.operation_settings': 'only_row=true audit_retention_months=120',
+  'app_private.operation_settings':
+    'only_row=true audit_retention_months=120 mail_retention_days=14 invitation_retention_days=90',
   'app_private.pricing_conflicts': 'id=(id)',
   'app_private.revoked_sessions': 'revoked_at=(now)',
   'app_private.sessions': ENTITY,

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { refusal, type TestDatabase } from '../support/database.ts'
 import { atEach, cloneFrozen, NOON } from '../support/frozenClock.ts'
-import { makeUser, single } from '../support/testData.ts'
+import { makeCountry, makeDealer, makeUser, single } from '../support/testData.ts'
 
 const EMAIL = 'a@example.com'
 const HASH = `'\\x${'01'.repeat(32)}'::bytea`
@@ -46,7 +46,7 @@ test('expired tokens are removed after their end', async () => {
   expect(left).toEqual([1, 1, 0])
 })
 
-test('a mail is kept for 14 days', async () => {
+test('a mail is kept as long as its setting says: for 14 days by default', async () => {
   const removed = await atEach(database, `${NOON} + 14 * interval '24 hours'`, async client => {
     await client.query(
       `insert into app_private.mails (kind, locale, recipient, created_at) values ('password_changed', 'en', $1, ${NOON})`,
@@ -55,4 +55,28 @@ test('a mail is kept for 14 days', async () => {
     return single(client, 'select app_private.maintain_mails()')
   })
   expect(removed).toEqual([0, 0, 1])
+})
+
+test('an invitation is kept as long as its setting says after its end: for 90 days by default', async () => {
+  const lefts = []
+  for (const days of [90, 1]) {
+    lefts.push(
+      await atEach(database, `${NOON} + ${days} * interval '24 hours'`, async client => {
+        await client.query('update app_private.operation_settings set invitation_retention_days = $1', [days])
+        const userId = await makeUser(client, EMAIL)
+        await makeCountry(client)
+        await client.query(
+          `insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, expires_at)
+           values ($1, $2, 'staff', ${HASH}, $3, ${NOON})`,
+          [await makeDealer(client, userId), EMAIL, userId],
+        )
+        await client.query('select app_private.maintain_mails()')
+        return single(client, 'select count(*)::int from app_public.dealer_invitations')
+      }),
+    )
+  }
+  expect(lefts).toEqual([
+    [1, 1, 0],
+    [1, 1, 0],
+  ])
 })

@@ -201,6 +201,15 @@ test('an owner of another dealer is no other owner', () =>
     expect(await refusal(client, require, [BYSTANDER.dealerId, first.userId])).toBe('FC008')
   }))
 
+test('what another dealer owes holds no owner', () =>
+  rolledBack(seeded.database, async client => {
+    const { dealerId } = seeded.sellers[0]
+    await prepare(client, seeded.sellers[0])
+    const require = 'select app_private.require_settled_dealer($1, clock_timestamp())'
+    expect(await refusal(client, require, [dealerId])).toBe('FC008')
+    await client.query(require, [BYSTANDER.dealerId])
+  }))
+
 test('an invitation that another dealer has revoked stays open', () =>
   rolledBack(seeded.database, async client => {
     const { dealerId } = seeded.sellers[0]

@@ -13,6 +13,7 @@ export const OTHER = 'another horse battery'
 
 type Result = {
   ok?: boolean
+  data?: Record<string, unknown>
   session?: { accessToken: string; user: { id: string; email: string } }
   user?: { id: string; email: string; emailVerifiedAt: string; locale: string; fullName: string }
 } | null
@@ -25,6 +26,8 @@ const SELECTIONS: Record<string, string> = {
   changeEmail: 'ok',
   changePassword: 'session { accessToken user { id email } }',
   updateProfile: 'user { id fullName locale }',
+  exportMyData: 'data',
+  deleteMyAccount: 'ok',
 }
 
 export type Account = { email: string; id: string; token: string }
@@ -73,6 +76,25 @@ export async function startRecovery(): Promise<Recovery> {
       await database.drop()
     },
   }
+}
+
+export async function createDealer(
+  server: TestServer,
+  token: string,
+  companyName = 'Test Cars',
+): Promise<string> {
+  type Made = { createDealer: { dealer: { id: string } } }
+  const { data } = await server.call<Made>(
+    'mutation ($input: CreateDealerInput!) { createDealer(input: $input) { dealer { id } } }',
+    { token, variables: { input: { companyName, country: 'DE', dealerType: 'AUTO_DEALER' } } },
+  )
+  return data.createDealer.dealer.id
+}
+
+/** An account with a dealer. */
+export async function newOwner(recovery: Recovery) {
+  const account = await recovery.newAccount()
+  return { account, dealerId: await createDealer(recovery.server, account.token) }
 }
 
 export const outcome = async (response: Promise<ApiResponse<unknown>>) => outcomeOf(await response)
