@@ -215,7 +215,7 @@ async function promotable(world: SampleWorld) {
   return { listingId: await newListing(world, 'ACTIVE'), kind: 'PREMIUM' }
 }
 
-const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
+export const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
 
 /** The fields of Query and Mutation in schema.graphql, which `npm run check` holds against the API. */
 export const rootFields: readonly string[] = rootsOf(schema).flatMap(type => Object.keys(type.getFields()))
@@ -225,7 +225,7 @@ export const mutations: ReadonlySet<string> = new Set(
   Object.keys(schema.getMutationType()?.getFields() ?? {}),
 )
 
-/** Makes the rows of the field's sample. Returns a function that sends the operation. */
+/** Makes the rows of the field's sample. Returns a function that sends the operation, with the sample's token unless it gets another. */
 export async function prepareSample(world: SampleWorld, name: string) {
   const root = rootsOf(schema).find(type => name in type.getFields())
   const field = root?.getFields()[name]
@@ -236,7 +236,8 @@ export async function prepareSample(world: SampleWorld, name: string) {
   const { token = world.seller.token, input, args, also = '' } = (await samples[name]?.(world)) ?? {}
   const variables = input === undefined ? args : { input }
   const document = documentOf(root, field, Object.keys(variables ?? {}), also)
-  return () => world.server.call(document, { token, variables: variables ?? {} })
+  return (as: { token?: string } = { token }) =>
+    world.server.call(document, { ...as, variables: variables ?? {} })
 }
 
 function documentOf(
