@@ -1,5 +1,5 @@
 --! Previous: sha1:d7fe30c2c810beadba3defb55938539419588adc
---! Hash: sha1:0c0e9de76a479d19cc9114f2a5ea5cf18b33eae8
+--! Hash: sha1:572f22257f7a1d14d4eef51596c728a9ca137181
 --! Message: privacy
 
 set local lock_timeout to '2s';
@@ -293,11 +293,9 @@ as $$
       select jsonb_build_object('dealerId', k.dealer_id, 'name', k.name, 'createdAt', k.created_at, 'revokedAt', k.revoked_at, 'lastUsedAt', k.last_used_at)
       from app_public.dealer_api_keys as k where k.created_by = u.id order by k.id)),
     'sessions', to_jsonb(array(
-      select jsonb_build_object('createdAt', s.created_at, 'expiresAt', s.expires_at)
-      from app_private.sessions as s where s.user_id = u.id order by s.id)),
+      select jsonb_build_object('createdAt', s.created_at, 'expiresAt', s.expires_at) from app_private.sessions as s where s.user_id = u.id order by s.id)),
     'clientAddresses', to_jsonb(array(
-      select jsonb_build_object('address', k.address, 'lastLoginAt', k.last_login_at)
-      from app_private.known_addresses as k where k.account_key = u.key order by k.last_login_at)),
+      select jsonb_build_object('address', k.address, 'lastLoginAt', k.last_login_at) from app_private.known_addresses as k where k.account_key = u.key order by k.last_login_at)),
     'failedLogins', to_jsonb(array(
       select jsonb_build_object('failures', f.failures, 'since', f.window_started_at)
       from app_private.login_failures as f
@@ -305,8 +303,7 @@ as $$
         select app_private.account_key(u.email, k.address) from app_private.known_addresses as k where k.account_key = u.key)
       order by f.window_started_at)),
     'mails', to_jsonb(array(
-      select jsonb_build_object('kind', m.kind, 'createdAt', m.created_at, 'sentAt', m.sent_at)
-      from app_private.mails as m where m.recipient = u.email order by m.id)),
+      select jsonb_build_object('kind', m.kind, 'createdAt', m.created_at, 'sentAt', m.sent_at) from app_private.mails as m where m.recipient = u.email order by m.id)),
     'mailCodes', to_jsonb(array(
       select jsonb_build_object('kind', t.kind, 'email', t.email, 'expiresAt', t.expires_at, 'usedAt', t.used_at)
       from app_private.one_time_tokens as t where t.user_id = u.id order by t.kind)),

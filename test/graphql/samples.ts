@@ -1,7 +1,4 @@
-/**
- * One operation for each field of Query and Mutation. A sample gives the input; the document is made from schema.graphql. A
- * query selects the plain fields of its rows and of the rows that these refer to, a mutation those of its result.
- */
+/** One operation for each field of Query and Mutation, made from schema.graphql. It selects plain fields, also of rows referred to. */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import {
@@ -226,7 +223,7 @@ async function promotable(world: SampleWorld) {
   return { listingId: await newListing(world, 'ACTIVE'), kind: 'PREMIUM' }
 }
 
-const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
+export const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
 
 /** The fields of Query and Mutation in schema.graphql, which `npm run check` holds against the API. */
 export const rootFields: readonly string[] = rootsOf(schema).flatMap(type => Object.keys(type.getFields()))
@@ -236,7 +233,7 @@ export const mutations: ReadonlySet<string> = new Set(
   Object.keys(schema.getMutationType()?.getFields() ?? {}),
 )
 
-/** Makes the rows of the field's sample. Returns a function that sends the operation. */
+/** Makes the rows of the field's sample. Returns a function that sends the operation, with the sample's token unless it gets another. */
 export async function prepareSample(world: SampleWorld, name: string) {
   const root = rootsOf(schema).find(type => name in type.getFields())
   const field = root?.getFields()[name]
@@ -247,7 +244,8 @@ export async function prepareSample(world: SampleWorld, name: string) {
   const { token = world.seller.token, input, args, also = '' } = (await samples[name]?.(world)) ?? {}
   const variables = input === undefined ? args : { input }
   const document = documentOf(root, field, Object.keys(variables ?? {}), also)
-  return () => world.server.call(document, { token, variables: variables ?? {} })
+  return (as: { token?: string } = { token }) =>
+    world.server.call(document, { ...as, variables: variables ?? {} })
 }
 
 function documentOf(
