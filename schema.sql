@@ -682,12 +682,13 @@ create table app_private.one_time_tokens (
   token_hash bytea not null,
   kind text not null,
   user_id uuid,
+  holder uuid not null,
   email text not null,
   expires_at timestamp with time zone not null,
   used_at timestamp with time zone,
   constraint one_time_tokens_email_form CHECK (app_private.is_email(email)),
   constraint one_time_tokens_kind_known CHECK ((kind = ANY (ARRAY['password_reset'::text, 'email_verification'::text]))),
-  constraint one_time_tokens_one_of_a_kind UNIQUE NULLS NOT DISTINCT (user_id, kind),
+  constraint one_time_tokens_one_of_a_kind UNIQUE (holder, kind),
   constraint one_time_tokens_pkey PRIMARY KEY (token_hash),
   constraint one_time_tokens_token_hash_length CHECK ((octet_length(token_hash) = 32)),
   constraint one_time_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id)
@@ -698,10 +699,11 @@ alter table app_private.one_time_tokens force row level security;
 create policy all_owner on app_private.one_time_tokens for all to owner using (true) with check (true);
 comment on column app_private.one_time_tokens.email is 'The address to which the token was sent.';
 comment on column app_private.one_time_tokens.expires_at is 'The token cannot be used from then on, and the row is removed soon after.';
-comment on column app_private.one_time_tokens.kind is 'What the token is good for.';
+comment on column app_private.one_time_tokens.holder is 'The user, or a hash of the e-mail address if no account has it: requests for different addresses never wait for each other.';
+comment on column app_private.one_time_tokens.kind is 'What the token does.';
 comment on column app_private.one_time_tokens.token_hash is 'SHA-256 of the token, which is 32 random bytes.';
 comment on column app_private.one_time_tokens.used_at is 'When the token was used; null: not yet. It works once.';
-comment on column app_private.one_time_tokens.user_id is 'Whose token it is; null: nobody''s, because no account has the address.';
+comment on column app_private.one_time_tokens.user_id is 'The user; null if no account has the e-mail address.';
 comment on table app_private.one_time_tokens is 'The tokens of mails that reset a password or verify an address. A user has one of each kind: a new one replaces the last one.';
 
 create table app_private.operation_settings (
@@ -1083,7 +1085,7 @@ CREATE TRIGGER dealer_invitations_audited AFTER INSERT OR DELETE OR UPDATE ON ap
 alter table app_public.dealer_invitations enable row level security;
 alter table app_public.dealer_invitations force row level security;
 create policy all_owner on app_public.dealer_invitations for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_invitations for select to forecourt_admin using ((app_public.is_admin() AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+create policy select_admin on app_public.dealer_invitations for select to forecourt_admin using ((( SELECT app_public.is_admin() AS is_admin) AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
 create policy select_owner on app_public.dealer_invitations for select to forecourt_dealer using (((dealer_id = ANY (app_public.current_owned_dealer_ids())) AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
 grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_admin;
 grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_dealer;
@@ -2580,6 +2582,13 @@ begin
     email_verified_at = case when u.email = confirm_email.email then coalesce(u.email_verified_at, clock_timestamp()) else clock_timestamp() end
   where u.id = confirm_email.user_id
   returning u.* into v_user;
+  if v_before.email <> v_user.email then
+    delete from app_private.login_failures as f
+    where f.email_hash = app_private.account_key(v_before.email) or f.email_hash in (
+      select app_private.account_key(v_before.email, k.address)
+      from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email));
+    delete from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email);
+  end if;
   if v_before.email_verified_at is null then
     update app_public.dealers as d set has_free_quota = true
     from app_private.dealer_creations as c
@@ -2968,7 +2977,7 @@ end
 $function$;
 comment on function app_private.end_promotions(integer) is 'Takes the flags off up to `batch_size` listings of which a promotion has ended, and returns their number; 0 means done. Listings that another transaction has locked are skipped.';
 
-CREATE OR REPLACE FUNCTION app_private.end_sessions(user_id uuid, except_session uuid DEFAULT NULL::uuid)
+CREATE OR REPLACE FUNCTION app_private.end_sessions(user_id uuid)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
@@ -2978,12 +2987,12 @@ begin
   delete from app_private.sessions as s
   where s.id in (
     select o.id from app_private.sessions as o
-    where o.user_id = end_sessions.user_id and o.id is distinct from end_sessions.except_session
+    where o.user_id = end_sessions.user_id
     order by o.id
     for update);
 end
 $function$;
-comment on function app_private.end_sessions(uuid,uuid) is 'Ends all sessions of a user, except the one that is named. Their access tokens are refused within a second.';
+comment on function app_private.end_sessions(uuid) is 'Ends all sessions of a user. Their access tokens are refused within a second.';
 
 CREATE OR REPLACE FUNCTION app_private.end_user_sessions()
  RETURNS trigger
@@ -3420,7 +3429,7 @@ declare
 begin
   update app_public.dealer_invitations as i set revoked_at = forget_account.at
   where i.created_by = account.id and i.accepted_at is null and i.revoked_at is null;
-  -- Its invitations contain its name, the notice to a former address its present one. A job keeps the answer of the mail server.
+  -- Its invitations contain its name, the notice to a former address its present one.
   for v_mail_id in
     delete from app_private.mails as m
     where m.recipient = account.email or m.parameters ->> 'newEmail' = account.email
@@ -3447,7 +3456,7 @@ begin
   where u.id = account.id;
 end
 $function$;
-comment on function app_private.forget_account(app_public.users,timestamp with time zone) is 'Removes what identifies the person from every table: docs/privacy.md lists them. The row of the account stays, because the books and the audit trail refer to it. The caller has locked the account and its dealers.';
+comment on function app_private.forget_account(app_public.users,timestamp with time zone) is 'Removes what identifies the person from every table: docs/privacy.md lists them. The row of the account stays, because invoices, ledger and audit trail refer to it. The caller has locked the account and its dealers.';
 
 CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
  RETURNS void
@@ -3602,14 +3611,16 @@ AS $function$
 declare
   v_expires_at constant timestamptz := clock_timestamp() + lifetime;
 begin
-  insert into app_private.one_time_tokens (token_hash, kind, user_id, email, expires_at)
-  values (issue_token.token_hash, issue_token.kind, issue_token.user_id, issue_token.email, v_expires_at)
+  insert into app_private.one_time_tokens (token_hash, kind, user_id, holder, email, expires_at)
+  values (
+    issue_token.token_hash, issue_token.kind, issue_token.user_id, coalesce(issue_token.user_id, md5(issue_token.email)::uuid),
+    issue_token.email, v_expires_at)
   on conflict on constraint one_time_tokens_one_of_a_kind do update
   set token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at, used_at = null;
   return v_expires_at;
 end
 $function$;
-comment on function app_private.issue_token(text,uuid,text,bytea,interval) is 'Stores the hash of a new token, which replaces the last one of this kind of the user, and returns when it ends. Without a user the row is good for nothing; it is written so that an unknown address causes the same work.';
+comment on function app_private.issue_token(text,uuid,text,bytea,interval) is 'Stores the hash of a new token, which replaces the last one of this kind of the user, and returns when it ends. Without a user the token cannot be used; it is written so that an unknown address causes the same work.';
 
 CREATE OR REPLACE FUNCTION app_private.job_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -3748,9 +3759,8 @@ begin
   if not found then
     raise exception using
       errcode = 'FC004',
-      message = format('The country %s has no currency.', coalesce(lock_country.country, 'null')),
-      detail = jsonb_build_object('field', 'country', 'country', lock_country.country)::text,
-      hint = 'Open it first.';
+      message = format('The country %s was never opened. Please open it first.', coalesce(lock_country.country, 'null')),
+      detail = jsonb_build_object('field', 'country', 'country', lock_country.country)::text;
   end if;
   return v_country;
 end
@@ -3969,7 +3979,9 @@ begin
   perform graphile_worker.reschedule_jobs(
     array(
       select j.id from graphile_worker.jobs as j
-      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5),
+      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5
+        -- A mail that the server refuses for good is tried less and less often.
+        and coalesce(j.last_error, '') !~ '(EENVELOPE|EMESSAGE) 5'),
     run_at := now(), attempts := 5);
   delete from app_private.one_time_tokens as t where t.expires_at < clock_timestamp();
   delete from app_public.dealer_invitations as i
@@ -4836,7 +4848,7 @@ begin
   if valid_from < now() then
     raise exception using
       errcode = 'FC010',
-      message = 'Please choose a moment that has not passed, because nothing that was charged may change, or leave it out for now.',
+      message = 'Please choose a moment in the future, or leave it out to start now. What was charged before does not change.',
       detail = jsonb_build_object('field', 'validFrom')::text;
   end if;
   return coalesce(valid_from, now());
@@ -4895,7 +4907,7 @@ begin
   end if;
   raise exception using
     errcode = 'FC003',
-    message = case when v_key.id is null then 'You are not a member of this dealer. Ask its owner to add you.' else 'This API key is of another dealer.' end,
+    message = case when v_key.id is null then 'You are not a member of this dealer. Please ask one of its owners to invite you.' else 'This API key belongs to another dealer. Please use a key of this dealer.' end,
     detail = jsonb_build_object('field', 'dealerId')::text;
 end
 $function$;
@@ -4926,7 +4938,13 @@ begin
   elsif v_invitation.accepted_at is not null then
     perform from app_public.dealer_users as du where du.dealer_id = dealer.id and du.user_id = invited.id;
     v_status := case when not found then 'ACCEPTED' end;
-  elsif v_invitation.revoked_at is not null then
+  elsif v_invitation.revoked_at is not null or not exists (
+    -- Somebody who is no longer an owner must not come back, or bring others, by an invitation from before.
+    select from app_public.dealer_users as du
+    join app_public.users as u on u.id = du.user_id
+    where du.dealer_id = dealer.id and du.user_id = v_invitation.created_by and du.role = 'owner'
+      and u.locked_at is null and u.deleted_at is null)
+  then
     v_status := 'REVOKED';
   elsif v_invitation.expires_at <= clock_timestamp() then
     v_status := 'EXPIRED';
@@ -4939,7 +4957,7 @@ begin
   end if;
 end
 $function$;
-comment on function app_private.require_open_invitation(app_public.dealers,uuid,app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired. A member may use it again. The caller has locked the dealer and the user.';
+comment on function app_private.require_open_invitation(app_public.dealers,uuid,app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired, or if its sender is no longer an owner. A member may use it again. The caller has locked the dealer and the user.';
 
 CREATE OR REPLACE FUNCTION app_private.require_other_owner(dealer_id uuid, user_id uuid)
  RETURNS void
@@ -5369,14 +5387,18 @@ AS $function$
 begin
   update app_private.user_passwords as p set password_hash = set_password.password_hash, updated_at = clock_timestamp()
   where p.user_id = set_password.user_id;
+  -- Also a change of the address: whoever knew the old password may have asked for it.
   update app_private.one_time_tokens as t set used_at = clock_timestamp()
-  where t.user_id = set_password.user_id and t.kind = 'password_reset' and t.used_at is null;
-  perform app_private.queue_mail('password_changed', u.email, u.locale) from app_public.users as u where u.id = set_password.user_id;
+  from app_public.users as u
+  where u.id = set_password.user_id and t.user_id = u.id and t.used_at is null and (t.kind = 'password_reset' or t.email <> u.email);
+  -- Not to an address that nobody has verified: it may be that of a stranger.
+  perform app_private.queue_mail('password_changed', u.email, u.locale)
+  from app_public.users as u where u.id = set_password.user_id and u.email_verified_at is not null;
   perform app_private.end_sessions(set_password.user_id);
   return app_private.open_session(set_password.user_id, set_password.refresh_hash);
 end
 $function$;
-comment on function app_private.set_password(uuid,text,bytea) is 'Sets the password of a user, ends all of its sessions and its open reset, tells it by mail, and returns a new session.';
+comment on function app_private.set_password(uuid,text,bytea) is 'Sets the password of a user, ends all of its sessions, its open reset and its open change of the address, tells it by mail, and returns a new session.';
 
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now(), duration_days integer DEFAULT NULL::integer)
  RETURNS app_public.price_configs
@@ -6136,13 +6158,8 @@ begin
       detail = jsonb_build_object('field', 'token')::text;
   end if;
   v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
-  -- The lock keeps the e-mail address until the end. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = v_user_id and u.deleted_at is null for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC001',
-      message = 'This account no longer exists. Please log in with another one.';
-  end if;
+  -- Its lock keeps the e-mail address until the end.
+  v_user := app_private.require_account(v_user_id);
   perform app_private.require_open_invitation(v_dealer, v_invitation.id, v_user);
   update app_public.dealer_invitations as i set accepted_at = clock_timestamp()
   where i.dealer_id = v_dealer.id and i.id = v_invitation.id and i.accepted_at is null;
@@ -6272,6 +6289,8 @@ declare
 begin
   perform app_private.require_owner(buy_package.dealer_id);
   v_dealer := app_private.lock_dealer(buy_package.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(buy_package.dealer_id);
   v_checkout := app_private.replay_checkout(buy_package.dealer_id, buy_package.idempotency_key, v_payload_hash);
   if v_checkout.invoice_id is not null then
     return v_checkout;
@@ -6330,6 +6349,8 @@ begin
   end if;
   perform app_private.require_owner(v_checkout.dealer_id);
   perform app_private.lock_dealer(v_checkout.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_checkout.dealer_id);
   v_at := clock_timestamp();
   v_status := app_public.status_of_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
   if v_status = 'open' then
@@ -6374,6 +6395,8 @@ begin
   end if;
   perform app_private.require_owner(v_dealer_id);
   perform app_private.lock_dealer(v_dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_dealer_id);
   select s.* into v_subscription
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id;
@@ -6431,11 +6454,13 @@ begin
   perform app_private.send_verification(
     v_recipient, case when v_is_taken then 'email_taken' else 'email_change' end, v_email, token_hash,
     case when not v_is_taken then sealed_token end);
-  perform app_private.queue_mail('email_change_notice', v_user.email, v_user.locale, jsonb_build_object('newEmail', v_email));
+  if v_user.email_verified_at is not null then
+    perform app_private.queue_mail('email_change_notice', v_user.email, v_user.locale, jsonb_build_object('newEmail', v_email));
+  end if;
 end
 $function$;
 grant execute on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) to forecourt_authenticator;
-comment on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one, if it is verified. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.change_password(user_id uuid, address text, counted_under bytea, max_failures integer, current_hash text, password_hash text, refresh_hash bytea, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
  RETURNS record
@@ -6933,7 +6958,7 @@ begin
   if v_user.is_admin and not found then
     raise exception using
       errcode = 'FC008',
-      message = 'You are the last admin. Please make another user an admin first.',
+      message = 'You are the last admin. Please ask an operator to make another user an admin first.',
       detail = jsonb_build_object('reason', 'LAST_ADMIN')::text;
   end if;
   for v_dealer_id in
@@ -6964,7 +6989,7 @@ CREATE OR REPLACE FUNCTION app_public.export_my_data()
  SET "TimeZone" TO 'UTC'
 AS $function$
   with account as (
-    select u.*, app_private.account_key(u.email) as key from app_public.users as u where u.id = app_public.current_user_id()
+    select u.*, app_private.account_key(u.email) as key from app_public.users as u where u.id = app_private.require_user()
   ), membership_changes as (
     select a.created_at, a.action, coalesce(a.new_values, a.old_values) as changed
     from app_public.audit_logs as a, account as u
@@ -7013,7 +7038,7 @@ AS $function$
       order by f.window_started_at)),
     'mails', to_jsonb(array(
       select jsonb_build_object('kind', m.kind, 'createdAt', m.created_at, 'sentAt', m.sent_at) from app_private.mails as m where m.recipient = u.email order by m.id)),
-    'mailCodes', to_jsonb(array(
+    'mailTokens', to_jsonb(array(
       select jsonb_build_object('kind', t.kind, 'email', t.email, 'expiresAt', t.expires_at, 'usedAt', t.used_at)
       from app_private.one_time_tokens as t where t.user_id = u.id order by t.kind)),
     'publications', to_jsonb(array(
@@ -7146,6 +7171,11 @@ begin
       detail = jsonb_build_object('field', 'email')::text;
   end if;
   select u.* into v_inviter from app_public.users as u where u.id = app_public.current_user_id();
+  if v_inviter.email_verified_at is null then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Please verify your e-mail address before you invite others. requestEmailVerification sends you a token.';
+  end if;
   update app_public.dealer_invitations as i set revoked_at = v_at
   where i.dealer_id = v_dealer.id and i.email = v_email and i.accepted_at is null and i.revoked_at is null;
   insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, created_at, expires_at)
@@ -7160,7 +7190,7 @@ end
 $function$;
 grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_admin;
 grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_dealer;
-comment on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member. Not a field of GraphQL: `inviteMember` calls it.';
+comment on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member, and FC003 if the address of the caller is not verified. Not a field of GraphQL: `inviteMember` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.is_admin()
  RETURNS boolean
@@ -7206,7 +7236,10 @@ begin
       message = 'You cannot lock your own account. Please ask another admin.',
       detail = jsonb_build_object('field', 'userId')::text;
   end if;
-  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id for no key update;
+  -- Two admins who lock each other at once: the second one is no admin any more.
+  perform from app_public.users as u where u.id in (v_admin_id, lock_user.user_id) order by u.id for no key update;
+  perform app_private.require_admin();
+  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id;
   if not found then
     raise exception using
       errcode = 'FC004',
@@ -7629,7 +7662,7 @@ begin
     update app_private.sessions as s set expires_at = v_session.expires_at where s.id = v_session.id;
     return app_private.describe_session(v_session.id);
   end if;
-  -- The client may have lost the answer. It gets the same successor again.
+  -- The client may have lost the response. It gets the same successor again.
   perform from app_private.refresh_tokens as t
   where t.token_hash = refresh_session.successor_hash and t.session_id = v_session.id and t.used_at is null
     and v_now < v_token.used_at + interval '10 seconds';
@@ -7883,6 +7916,8 @@ begin
   -- Not lock_own_dealer: a key that has leaked must be revocable while the dealer is closed.
   perform app_private.require_owner(v_key.dealer_id);
   perform app_private.lock_dealer(v_key.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_key.dealer_id);
   update app_public.dealer_api_keys as k set revoked_at = coalesce(k.revoked_at, clock_timestamp())
   where k.dealer_id = v_key.dealer_id and k.id = v_key.id
   returning k.* into v_key;
@@ -8189,7 +8224,7 @@ begin
   if not found then
     raise exception using
       errcode = 'FC004',
-      message = 'There is no rate limit with this scope. Choose one of rateLimitPolicies.',
+      message = 'There is no rate limit with this scope. Please choose one that rateLimitPolicies lists.',
       detail = jsonb_build_object('field', 'scope')::text;
   end if;
   v_new := v_old;

@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:e693a8eec224a26a1578cd8d234c838e0e3fde0a
+--! Hash: sha1:43a04276fc55bed9ea847e17dd1cb9542548a2f1
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -163,7 +163,7 @@ $$;
 comment on function app_private.describe_session(uuid) is 'What the API needs to answer with a session; null if it does not exist.';
 --! EndIncluded identity/describe_session.sql
 --! Included identity/end_sessions.sql
-create or replace function app_private.end_sessions(user_id uuid, except_session uuid default null) returns void
+create or replace function app_private.end_sessions(user_id uuid) returns void
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
@@ -172,13 +172,13 @@ begin
   delete from app_private.sessions as s
   where s.id in (
     select o.id from app_private.sessions as o
-    where o.user_id = end_sessions.user_id and o.id is distinct from end_sessions.except_session
+    where o.user_id = end_sessions.user_id
     order by o.id
     for update);
 end
 $$;
 
-comment on function app_private.end_sessions(uuid, uuid) is 'Ends all sessions of a user, except the one that is named. Their access tokens are refused within a second.';
+comment on function app_private.end_sessions(uuid) is 'Ends all sessions of a user. Their access tokens are refused within a second.';
 --! EndIncluded identity/end_sessions.sql
 --! Included identity/end_user_sessions.sql
 create or replace function app_private.end_user_sessions() returns trigger
@@ -225,7 +225,7 @@ begin
     update app_private.sessions as s set expires_at = v_session.expires_at where s.id = v_session.id;
     return app_private.describe_session(v_session.id);
   end if;
-  -- The client may have lost the answer. It gets the same successor again.
+  -- The client may have lost the response. It gets the same successor again.
   perform from app_private.refresh_tokens as t
   where t.token_hash = refresh_session.successor_hash and t.session_id = v_session.id and t.used_at is null
     and v_now < v_token.used_at + interval '10 seconds';

@@ -1,5 +1,5 @@
---! Previous: sha1:e693a8eec224a26a1578cd8d234c838e0e3fde0a
---! Hash: sha1:1f2a24346ea2cc5b806a91a135557b62c1d646e9
+--! Previous: sha1:43a04276fc55bed9ea847e17dd1cb9542548a2f1
+--! Hash: sha1:042315bb96b7c5bc5799f2548bdaf4024b699093
 --! Message: check admins in the database
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:1f2a24346ea2cc5b806a91a135557b62c1d646e9
---! Hash: sha1:54a7ac3569f0f7b411731751268f2b8fc64a021f
+--! Previous: sha1:042315bb96b7c5bc5799f2548bdaf4024b699093
+--! Hash: sha1:7d0e8bcff51be8c04aad603847cf6c8edde0e3c0
 --! Message: require admins
 
 set local lock_timeout to '2s';

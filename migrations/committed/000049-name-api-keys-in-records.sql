@@ -1,5 +1,5 @@
---! Previous: sha1:54a7ac3569f0f7b411731751268f2b8fc64a021f
---! Hash: sha1:9c9344ae3e9e5b7aa42b05e193570f8364283df7
+--! Previous: sha1:7d0e8bcff51be8c04aad603847cf6c8edde0e3c0
+--! Hash: sha1:cb4f94788acf1126e2a4ebe586a4a60ab9f3036b
 --! Message: name api keys in records
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:9c9344ae3e9e5b7aa42b05e193570f8364283df7
---! Hash: sha1:474f1fd16cd971d8c39f575184d675dcd52ea0c7
+--! Previous: sha1:cb4f94788acf1126e2a4ebe586a4a60ab9f3036b
+--! Hash: sha1:303ca506efb50d22415979dd73adc3d974d8d0f1
 --! Message: api keys
 
 set local lock_timeout to '2s';
@@ -199,7 +199,7 @@ begin
   end if;
   raise exception using
     errcode = 'FC003',
-    message = case when v_key.id is null then 'You are not a member of this dealer. Ask its owner to add you.' else 'This API key is of another dealer.' end,
+    message = case when v_key.id is null then 'You are not a member of this dealer. Please ask one of its owners to invite you.' else 'This API key belongs to another dealer. Please use a key of this dealer.' end,
     detail = jsonb_build_object('field', 'dealerId')::text;
 end
 $$;
@@ -656,6 +656,8 @@ begin
   -- Not lock_own_dealer: a key that has leaked must be revocable while the dealer is closed.
   perform app_private.require_owner(v_key.dealer_id);
   perform app_private.lock_dealer(v_key.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_key.dealer_id);
   update app_public.dealer_api_keys as k set revoked_at = coalesce(k.revoked_at, clock_timestamp())
   where k.dealer_id = v_key.dealer_id and k.id = v_key.id
   returning k.* into v_key;

@@ -1,5 +1,5 @@
---! Previous: sha1:474f1fd16cd971d8c39f575184d675dcd52ea0c7
---! Hash: sha1:45ccdb8394ed9dc827791d09049ad8241d7a75d0
+--! Previous: sha1:303ca506efb50d22415979dd73adc3d974d8d0f1
+--! Hash: sha1:38fa7855ed9fc280477125f832583c381e7697b1
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -11,15 +11,17 @@ create table if not exists app_private.one_time_tokens (
   token_hash bytea not null primary key constraint one_time_tokens_token_hash_length check (octet_length(token_hash) = 32),
   kind text not null constraint one_time_tokens_kind_known check (kind in ('password_reset', 'email_verification')),
   user_id uuid references app_public.users,
+  holder uuid not null,
   email text not null constraint one_time_tokens_email_form check (app_private.is_email(email)),
   expires_at timestamptz not null,
   used_at timestamptz,
-  constraint one_time_tokens_one_of_a_kind unique nulls not distinct (user_id, kind)
+  constraint one_time_tokens_one_of_a_kind unique (holder, kind)
 );
 comment on table app_private.one_time_tokens is 'The tokens of mails that reset a password or verify an address. A user has one of each kind: a new one replaces the last one.';
 comment on column app_private.one_time_tokens.token_hash is 'SHA-256 of the token, which is 32 random bytes.';
-comment on column app_private.one_time_tokens.kind is 'What the token is good for.';
-comment on column app_private.one_time_tokens.user_id is 'Whose token it is; null: nobody''s, because no account has the address.';
+comment on column app_private.one_time_tokens.kind is 'What the token does.';
+comment on column app_private.one_time_tokens.user_id is 'The user; null if no account has the e-mail address.';
+comment on column app_private.one_time_tokens.holder is 'The user, or a hash of the e-mail address if no account has it: requests for different addresses never wait for each other.';
 comment on column app_private.one_time_tokens.email is 'The address to which the token was sent.';
 comment on column app_private.one_time_tokens.expires_at is 'The token cannot be used from then on, and the row is removed soon after.';
 comment on column app_private.one_time_tokens.used_at is 'When the token was used; null: not yet. It works once.';
@@ -30,6 +32,7 @@ comment on column app_private.mails.expires_at is 'When the mail, and the token 
 
 insert into app_public.rate_limit_policies (scope, subject, fields, max_count, window_seconds, fallback) values
   ('auth_recovery', 'ip', '{Mutation.requestPasswordReset,Mutation.resetPassword,Mutation.verifyEmail}', 20, 900, 'local'),
+  ('account_change', 'user', '{Mutation.changePassword,Mutation.changeEmail}', 10, 3600, 'local'),
   ('auth_mail', 'account', '{}', 3, 3600, 'refuse')
 on conflict (scope) do nothing;
 
@@ -37,7 +40,7 @@ on conflict (scope) do nothing;
 insert into app_private.mail_templates (kind, locale, subject, body) values
   ('email_verification', 'en', 'Please confirm your e-mail address', 'Hello,
 
-an account was made with this e-mail address. Please confirm it with this code:
+an account was created on Forecourt with this e-mail address. Please confirm it with this code:
 
 {token}
 
@@ -47,17 +50,17 @@ If you know nothing about this account, please ignore this mail.
 '),
   ('email_verification', 'de', 'Bitte bestätigen Sie Ihre E-Mail-Adresse', 'Guten Tag,
 
-mit dieser E-Mail-Adresse wurde ein Konto angelegt. Bitte bestätigen Sie die Adresse mit diesem Code:
+mit dieser E-Mail-Adresse wurde bei Forecourt ein Konto angelegt. Bitte bestätigen Sie die Adresse mit diesem Code:
 
 {token}
 
-Der Code gilt einmal, bis {expiresAt}. Nur der Code der neuesten E-Mail gilt.
+Der Code ist bis zum {expiresAt} gültig und kann nur einmal verwendet werden. Es gilt nur der Code aus der neuesten E-Mail.
 
 Wenn Sie nichts von diesem Konto wissen, ignorieren Sie diese E-Mail bitte.
 '),
   ('email_change', 'en', 'Please confirm your new e-mail address', 'Hello,
 
-an account shall use this e-mail address from now on. Please confirm it with this code:
+somebody asked to use this e-mail address for an account. Please confirm it with this code:
 
 {token}
 
@@ -71,25 +74,25 @@ ein Konto soll künftig diese E-Mail-Adresse verwenden. Bitte bestätigen Sie di
 
 {token}
 
-Der Code gilt einmal, bis {expiresAt}. Nur der Code der neuesten E-Mail gilt.
+Der Code ist bis zum {expiresAt} gültig und kann nur einmal verwendet werden. Es gilt nur der Code aus der neuesten E-Mail.
 
 Wenn Sie das nicht gewünscht haben, ignorieren Sie diese E-Mail bitte. Es ändert sich nichts.
 '),
-  ('email_change_notice', 'en', 'Your e-mail address shall change', 'Hello,
+  ('email_change_notice', 'en', 'Your e-mail address is about to change', 'Hello,
 
-somebody with your password asked that your account uses another e-mail address: {newEmail}
+somebody who knows your password asked to change the e-mail address of your account to {newEmail}.
 
-It changes when that address is confirmed. If it was not you, please change your password now.
+It changes when the new address is confirmed. If it was not you, please change your password now.
 '),
-  ('email_change_notice', 'de', 'Ihre E-Mail-Adresse soll sich ändern', 'Guten Tag,
+  ('email_change_notice', 'de', 'Ihre E-Mail-Adresse soll geändert werden', 'Guten Tag,
 
-jemand mit Ihrem Passwort hat für Ihr Konto eine andere E-Mail-Adresse angegeben: {newEmail}
+jemand hat mit Ihrem Passwort für Ihr Konto eine andere E-Mail-Adresse angegeben: {newEmail}
 
-Sie gilt, sobald sie bestätigt ist. Wenn Sie das nicht waren, ändern Sie bitte jetzt Ihr Passwort.
+Die neue Adresse gilt, sobald sie bestätigt ist. Wenn Sie das nicht waren, ändern Sie bitte jetzt Ihr Passwort.
 '),
   ('email_taken', 'en', 'You have an account with this e-mail address', 'Hello,
 
-somebody asked that another account uses this e-mail address. Your account has it already, so nothing changes.
+somebody asked to use this e-mail address for another account. Your account already has it, so nothing changes.
 
 If it was you, please log in with this address. Otherwise please ignore this mail.
 '),
@@ -115,7 +118,7 @@ mit diesem Code können Sie ein neues Passwort für Ihr Konto festlegen:
 
 {token}
 
-Der Code gilt einmal, bis {expiresAt}. Nur der Code der neuesten E-Mail gilt.
+Der Code ist bis zum {expiresAt} gültig und kann nur einmal verwendet werden. Es gilt nur der Code aus der neuesten E-Mail.
 
 Wenn Sie das nicht gewünscht haben, ignorieren Sie diese E-Mail bitte. Ihr Passwort bleibt, wie es ist.
 '),
@@ -213,15 +216,17 @@ as $$
 declare
   v_expires_at constant timestamptz := clock_timestamp() + lifetime;
 begin
-  insert into app_private.one_time_tokens (token_hash, kind, user_id, email, expires_at)
-  values (issue_token.token_hash, issue_token.kind, issue_token.user_id, issue_token.email, v_expires_at)
+  insert into app_private.one_time_tokens (token_hash, kind, user_id, holder, email, expires_at)
+  values (
+    issue_token.token_hash, issue_token.kind, issue_token.user_id, coalesce(issue_token.user_id, md5(issue_token.email)::uuid),
+    issue_token.email, v_expires_at)
   on conflict on constraint one_time_tokens_one_of_a_kind do update
   set token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at, used_at = null;
   return v_expires_at;
 end
 $$;
 
-comment on function app_private.issue_token(text, uuid, text, bytea, interval) is 'Stores the hash of a new token, which replaces the last one of this kind of the user, and returns when it ends. Without a user the row is good for nothing; it is written so that an unknown address causes the same work.';
+comment on function app_private.issue_token(text, uuid, text, bytea, interval) is 'Stores the hash of a new token, which replaces the last one of this kind of the user, and returns when it ends. Without a user the token cannot be used; it is written so that an unknown address causes the same work.';
 --! EndIncluded identity/issue_token.sql
 --! Included identity/live_token.sql
 create or replace function app_private.live_token(kind text, token_hash bytea) returns app_private.one_time_tokens
@@ -286,6 +291,13 @@ begin
     email_verified_at = case when u.email = confirm_email.email then coalesce(u.email_verified_at, clock_timestamp()) else clock_timestamp() end
   where u.id = confirm_email.user_id
   returning u.* into v_user;
+  if v_before.email <> v_user.email then
+    delete from app_private.login_failures as f
+    where f.email_hash = app_private.account_key(v_before.email) or f.email_hash in (
+      select app_private.account_key(v_before.email, k.address)
+      from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email));
+    delete from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email);
+  end if;
   if v_before.email_verified_at is null then
     update app_public.dealers as d set has_free_quota = true
     from app_private.dealer_creations as c
@@ -310,15 +322,19 @@ as $$
 begin
   update app_private.user_passwords as p set password_hash = set_password.password_hash, updated_at = clock_timestamp()
   where p.user_id = set_password.user_id;
+  -- Also a change of the address: whoever knew the old password may have asked for it.
   update app_private.one_time_tokens as t set used_at = clock_timestamp()
-  where t.user_id = set_password.user_id and t.kind = 'password_reset' and t.used_at is null;
-  perform app_private.queue_mail('password_changed', u.email, u.locale) from app_public.users as u where u.id = set_password.user_id;
+  from app_public.users as u
+  where u.id = set_password.user_id and t.user_id = u.id and t.used_at is null and (t.kind = 'password_reset' or t.email <> u.email);
+  -- Not to an address that nobody has verified: it may be that of a stranger.
+  perform app_private.queue_mail('password_changed', u.email, u.locale)
+  from app_public.users as u where u.id = set_password.user_id and u.email_verified_at is not null;
   perform app_private.end_sessions(set_password.user_id);
   return app_private.open_session(set_password.user_id, set_password.refresh_hash);
 end
 $$;
 
-comment on function app_private.set_password(uuid, text, bytea) is 'Sets the password of a user, ends all of its sessions and its open reset, tells it by mail, and returns a new session.';
+comment on function app_private.set_password(uuid, text, bytea) is 'Sets the password of a user, ends all of its sessions, its open reset and its open change of the address, tells it by mail, and returns a new session.';
 --! EndIncluded identity/set_password.sql
 --! Included identity/send_verification.sql
 create or replace function app_private.send_verification(account app_public.users, kind text, email text, token_hash bytea, sealed_token bytea) returns void
@@ -556,11 +572,13 @@ begin
   perform app_private.send_verification(
     v_recipient, case when v_is_taken then 'email_taken' else 'email_change' end, v_email, token_hash,
     case when not v_is_taken then sealed_token end);
-  perform app_private.queue_mail('email_change_notice', v_user.email, v_user.locale, jsonb_build_object('newEmail', v_email));
+  if v_user.email_verified_at is not null then
+    perform app_private.queue_mail('email_change_notice', v_user.email, v_user.locale, jsonb_build_object('newEmail', v_email));
+  end if;
 end
 $$;
 
-comment on function app_public.change_email(uuid, text, bytea, integer, text, text, bytea, bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
+comment on function app_public.change_email(uuid, text, bytea, integer, text, text, bytea, bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one, if it is verified. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
 
 grant execute on function app_public.change_email(uuid, text, bytea, integer, text, text, bytea, bytea) to forecourt_authenticator;
 --! EndIncluded identity/change_email.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:45ccdb8394ed9dc827791d09049ad8241d7a75d0
---! Hash: sha1:023b98c19940feb710d99a1395dd348a9fa5446c
+--! Previous: sha1:38fa7855ed9fc280477125f832583c381e7697b1
+--! Hash: sha1:0319254422d0d2cab9985b415908e3e2a0b5db18
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -28,7 +28,7 @@ Um die Einladung anzunehmen, melden Sie sich mit dieser E-Mail-Adresse an oder r
 
 {token}
 
-Der Code ist gültig bis {expiresAt}. Wenn Sie den Absender nicht kennen, können Sie diese Mail ignorieren.
+Der Code ist bis zum {expiresAt} gültig. Wenn Sie den Absender nicht kennen, können Sie diese E-Mail ignorieren.
 $$)
 on conflict do nothing;
 
@@ -155,7 +155,13 @@ begin
   elsif v_invitation.accepted_at is not null then
     perform from app_public.dealer_users as du where du.dealer_id = dealer.id and du.user_id = invited.id;
     v_status := case when not found then 'ACCEPTED' end;
-  elsif v_invitation.revoked_at is not null then
+  elsif v_invitation.revoked_at is not null or not exists (
+    -- Somebody who is no longer an owner must not come back, or bring others, by an invitation from before.
+    select from app_public.dealer_users as du
+    join app_public.users as u on u.id = du.user_id
+    where du.dealer_id = dealer.id and du.user_id = v_invitation.created_by and du.role = 'owner'
+      and u.locked_at is null and u.deleted_at is null)
+  then
     v_status := 'REVOKED';
   elsif v_invitation.expires_at <= clock_timestamp() then
     v_status := 'EXPIRED';
@@ -169,7 +175,7 @@ begin
 end
 $$;
 
-comment on function app_private.require_open_invitation(app_public.dealers, uuid, app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired. A member may use it again. The caller has locked the dealer and the user.';
+comment on function app_private.require_open_invitation(app_public.dealers, uuid, app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired, or if its sender is no longer an owner. A member may use it again. The caller has locked the dealer and the user.';
 --! EndIncluded member/require_open_invitation.sql
 --! Included member/invite_member.sql
 create or replace function app_public.invite_member(
@@ -196,6 +202,11 @@ begin
       detail = jsonb_build_object('field', 'email')::text;
   end if;
   select u.* into v_inviter from app_public.users as u where u.id = app_public.current_user_id();
+  if v_inviter.email_verified_at is null then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Please verify your e-mail address before you invite others. requestEmailVerification sends you a token.';
+  end if;
   update app_public.dealer_invitations as i set revoked_at = v_at
   where i.dealer_id = v_dealer.id and i.email = v_email and i.accepted_at is null and i.revoked_at is null;
   insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, created_at, expires_at)
@@ -209,7 +220,7 @@ begin
 end
 $$;
 
-comment on function app_public.invite_member(uuid, text, app_public.dealer_role, bytea, bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member. Not a field of GraphQL: `inviteMember` calls it.';
+comment on function app_public.invite_member(uuid, text, app_public.dealer_role, bytea, bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member, and FC003 if the address of the caller is not verified. Not a field of GraphQL: `inviteMember` calls it.';
 
 grant execute on function app_public.invite_member(uuid, text, app_public.dealer_role, bytea, bytea) to forecourt_dealer, forecourt_admin;
 --! EndIncluded member/invite_member.sql
@@ -267,13 +278,8 @@ begin
       detail = jsonb_build_object('field', 'token')::text;
   end if;
   v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
-  -- The lock keeps the e-mail address until the end. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = v_user_id and u.deleted_at is null for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC001',
-      message = 'This account no longer exists. Please log in with another one.';
-  end if;
+  -- Its lock keeps the e-mail address until the end.
+  v_user := app_private.require_account(v_user_id);
   perform app_private.require_open_invitation(v_dealer, v_invitation.id, v_user);
   update app_public.dealer_invitations as i set accepted_at = clock_timestamp()
   where i.dealer_id = v_dealer.id and i.id = v_invitation.id and i.accepted_at is null;
@@ -441,6 +447,8 @@ declare
 begin
   perform app_private.require_owner(buy_package.dealer_id);
   v_dealer := app_private.lock_dealer(buy_package.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(buy_package.dealer_id);
   v_checkout := app_private.replay_checkout(buy_package.dealer_id, buy_package.idempotency_key, v_payload_hash);
   if v_checkout.invoice_id is not null then
     return v_checkout;
@@ -497,6 +505,8 @@ begin
   end if;
   perform app_private.require_owner(v_checkout.dealer_id);
   perform app_private.lock_dealer(v_checkout.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_checkout.dealer_id);
   v_at := clock_timestamp();
   v_status := app_public.status_of_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
   if v_status = 'open' then
@@ -539,6 +549,8 @@ begin
   end if;
   perform app_private.require_owner(v_dealer_id);
   perform app_private.lock_dealer(v_dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_dealer_id);
   select s.* into v_subscription
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id;
@@ -577,6 +589,6 @@ create policy select_owner on app_public.dealer_invitations for select to foreco
   using (dealer_id = any (app_public.current_owned_dealer_ids()) and accepted_at is null and revoked_at is null and expires_at > now());
 drop policy if exists select_admin on app_public.dealer_invitations;
 create policy select_admin on app_public.dealer_invitations for select to forecourt_admin
-  using (app_public.is_admin() and accepted_at is null and revoked_at is null and expires_at > now());
+  using ((select app_public.is_admin()) and accepted_at is null and revoked_at is null and expires_at > now());
 grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on app_public.dealer_invitations
   to forecourt_dealer, forecourt_admin;

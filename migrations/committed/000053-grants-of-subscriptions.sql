@@ -1,5 +1,5 @@
---! Previous: sha1:023b98c19940feb710d99a1395dd348a9fa5446c
---! Hash: sha1:59632f471c312959f3a58f39ae30c7399be27ed9
+--! Previous: sha1:0319254422d0d2cab9985b415908e3e2a0b5db18
+--! Hash: sha1:5d2cb0208ac100cf0769261636c9aa714be03321
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:59632f471c312959f3a58f39ae30c7399be27ed9
---! Hash: sha1:d7fe30c2c810beadba3defb55938539419588adc
+--! Previous: sha1:5d2cb0208ac100cf0769261636c9aa714be03321
+--! Hash: sha1:8d897b81d56866882b750a808abccf2e05e433da
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -52,9 +52,8 @@ begin
   if not found then
     raise exception using
       errcode = 'FC004',
-      message = format('The country %s has no currency.', coalesce(lock_country.country, 'null')),
-      detail = jsonb_build_object('field', 'country', 'country', lock_country.country)::text,
-      hint = 'Open it first.';
+      message = format('The country %s was never opened. Please open it first.', coalesce(lock_country.country, 'null')),
+      detail = jsonb_build_object('field', 'country', 'country', lock_country.country)::text;
   end if;
   return v_country;
 end
@@ -293,7 +292,7 @@ begin
   if valid_from < now() then
     raise exception using
       errcode = 'FC010',
-      message = 'Please choose a moment that has not passed, because nothing that was charged may change, or leave it out for now.',
+      message = 'Please choose a moment in the future, or leave it out to start now. What was charged before does not change.',
       detail = jsonb_build_object('field', 'validFrom')::text;
   end if;
   return coalesce(valid_from, now());
@@ -570,7 +569,7 @@ begin
   if not found then
     raise exception using
       errcode = 'FC004',
-      message = 'There is no rate limit with this scope. Choose one of rateLimitPolicies.',
+      message = 'There is no rate limit with this scope. Please choose one that rateLimitPolicies lists.',
       detail = jsonb_build_object('field', 'scope')::text;
   end if;
   v_new := v_old;
@@ -656,7 +655,10 @@ begin
       message = 'You cannot lock your own account. Please ask another admin.',
       detail = jsonb_build_object('field', 'userId')::text;
   end if;
-  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id for no key update;
+  -- Two admins who lock each other at once: the second one is no admin any more.
+  perform from app_public.users as u where u.id in (v_admin_id, lock_user.user_id) order by u.id for no key update;
+  perform app_private.require_admin();
+  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id;
   if not found then
     raise exception using
       errcode = 'FC004',

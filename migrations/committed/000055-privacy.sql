@@ -1,5 +1,5 @@
---! Previous: sha1:d7fe30c2c810beadba3defb55938539419588adc
---! Hash: sha1:572f22257f7a1d14d4eef51596c728a9ca137181
+--! Previous: sha1:8d897b81d56866882b750a808abccf2e05e433da
+--! Hash: sha1:f07e9476ae812d8fa9dd13b2586786b3e98a1b0c
 --! Message: privacy
 
 set local lock_timeout to '2s';
@@ -32,7 +32,9 @@ begin
   perform graphile_worker.reschedule_jobs(
     array(
       select j.id from graphile_worker.jobs as j
-      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5),
+      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5
+        -- A mail that the server refuses for good is tried less and less often.
+        and coalesce(j.last_error, '') !~ '(EENVELOPE|EMESSAGE) 5'),
     run_at := now(), attempts := 5);
   delete from app_private.one_time_tokens as t where t.expires_at < clock_timestamp();
   delete from app_public.dealer_invitations as i
@@ -173,7 +175,7 @@ declare
 begin
   update app_public.dealer_invitations as i set revoked_at = forget_account.at
   where i.created_by = account.id and i.accepted_at is null and i.revoked_at is null;
-  -- Its invitations contain its name, the notice to a former address its present one. A job keeps the answer of the mail server.
+  -- Its invitations contain its name, the notice to a former address its present one.
   for v_mail_id in
     delete from app_private.mails as m
     where m.recipient = account.email or m.parameters ->> 'newEmail' = account.email
@@ -201,7 +203,7 @@ begin
 end
 $$;
 
-comment on function app_private.forget_account(app_public.users, timestamptz) is 'Removes what identifies the person from every table: docs/privacy.md lists them. The row of the account stays, because the books and the audit trail refer to it. The caller has locked the account and its dealers.';
+comment on function app_private.forget_account(app_public.users, timestamptz) is 'Removes what identifies the person from every table: docs/privacy.md lists them. The row of the account stays, because invoices, ledger and audit trail refer to it. The caller has locked the account and its dealers.';
 --! EndIncluded privacy/forget_account.sql
 --! Included privacy/delete_my_account.sql
 create or replace function app_public.delete_my_account(password_hash text) returns boolean
@@ -224,7 +226,7 @@ begin
   if v_user.is_admin and not found then
     raise exception using
       errcode = 'FC008',
-      message = 'You are the last admin. Please make another user an admin first.',
+      message = 'You are the last admin. Please ask an operator to make another user an admin first.',
       detail = jsonb_build_object('reason', 'LAST_ADMIN')::text;
   end if;
   for v_dealer_id in
@@ -255,7 +257,7 @@ create or replace function app_public.export_my_data() returns jsonb
   set timezone to 'UTC'
 as $$
   with account as (
-    select u.*, app_private.account_key(u.email) as key from app_public.users as u where u.id = app_public.current_user_id()
+    select u.*, app_private.account_key(u.email) as key from app_public.users as u where u.id = app_private.require_user()
   ), membership_changes as (
     select a.created_at, a.action, coalesce(a.new_values, a.old_values) as changed
     from app_public.audit_logs as a, account as u
@@ -304,7 +306,7 @@ as $$
       order by f.window_started_at)),
     'mails', to_jsonb(array(
       select jsonb_build_object('kind', m.kind, 'createdAt', m.created_at, 'sentAt', m.sent_at) from app_private.mails as m where m.recipient = u.email order by m.id)),
-    'mailCodes', to_jsonb(array(
+    'mailTokens', to_jsonb(array(
       select jsonb_build_object('kind', t.kind, 'email', t.email, 'expiresAt', t.expires_at, 'usedAt', t.used_at)
       from app_private.one_time_tokens as t where t.user_id = u.id order by t.kind)),
     'publications', to_jsonb(array(

@@ -16,9 +16,11 @@ const typeDefs = gql`
 
   extend type Mutation {
     """
-    Deletes the account of the caller and what identifies the person: the name, the address, sessions, memberships and mails. What the
-    books need stays under the id of the account. A dealer that has no other owner is closed. It is a conflict (409) if such a dealer
-    owes, or has a subscription that is pending or runs, and for the last admin. A wrong password counts as a failed login.
+    Deletes the account of the caller and what identifies the person: name, e-mail address, sessions, memberships and mails. Invoices,
+    ledger and audit trail keep the id of the account. A dealer without another owner is closed, and API keys
+    that the caller made stop. The call is a conflict (409) if such a
+    dealer has an open checkout, an invoice that is not settled, or a subscription that is pending or runs, and for the last admin. A
+    wrong password counts as a failed login.
     """
     deleteMyAccount(input: DeleteMyAccountInput!): DeleteMyAccountPayload
   }

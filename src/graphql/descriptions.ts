@@ -103,7 +103,10 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
 }
 
 /** Of mutations whose result is no row. */
-const RESULTS: Readonly<Record<string, string>> = { ok: 'True. A failure is an error.' }
+const RESULTS: Readonly<Record<string, string>> = {
+  data: 'All that is stored about the caller, by kind.',
+  ok: 'True. A failure is an error.',
+}
 
 function described<Field extends { description?: string | null | undefined }>(
   type: string,

@@ -13,7 +13,7 @@ const BEARER = /^Bearer +([^\s]+)$/i
 
 const INVALID = {
   code: 'unauthenticated',
-  message: 'The access token is not valid. Please log in again.',
+  message: 'The access token is not valid or has expired. Please refresh the session, or log in again.',
 } as const
 const REPEATED = {
   code: 'invalid_input',
@@ -22,7 +22,8 @@ const REPEATED = {
 } as const
 const INVALID_KEY = {
   code: 'unauthenticated',
-  message: 'The API key is not valid. It may have expired or been revoked.',
+  message:
+    'The API key is not valid. It may have expired or been revoked. Please ask an owner of the dealer for a new one.',
 } as const
 /** This process cannot know whether the session has ended or the key is valid. */
 const UNCERTAIN = { code: 'service_unavailable', status: 503 } as const

@@ -16,7 +16,7 @@ export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
-/** The refresh token that follows another. It is derived, so that a client that has lost the answer can get the same one again. */
+/** The refresh token that follows another. It is derived, so that a client that has lost the response can get the same one again. */
 export function successorOf(token: string, key: Uint8Array): string {
   return createHmac('sha256', key).update(token).digest('base64url')
 }

@@ -107,8 +107,8 @@ const typeDefs = gql`
     login(input: LoginInput!): LoginPayload
     """
     Exchanges the refresh token of a session for new tokens. Needs no access token; an expired one would be refused. The old access
-    token stays valid until it expires. If the answer is lost, the same call within 10 seconds gives the same refresh token again. Any
-    other second use of a refresh token ends the session, because one of its two users has stolen it.
+    token stays valid until it expires. If the response is lost, the same call within 10 seconds gives the same refresh token again. Any
+    other second use of a refresh token ends the session, because the token may have been stolen.
     """
     refreshSession(input: RefreshSessionInput!): RefreshSessionPayload
   }

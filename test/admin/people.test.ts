@@ -4,7 +4,8 @@ import { createListing, startServer, type TestServer } from '../support/apiServe
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import { committed } from '../support/transactions.ts'
 import { admin, type Mutation, trailOf } from './calls.ts'
 
 let database: TestDatabase
@@ -82,6 +83,21 @@ test('an admin cannot lock its own account', async () => {
   const own = await server.tokenFor(userId, 'admin')
   const refused = await admin(server, own, 'lockUser', { userId, reason: 'A test' })
   expect([refused.status, refused.code, refused.field]).toEqual([409, 'conflict', 'userId'])
+})
+
+test('of two admins who lock each other at once, one succeeds', async () => {
+  const ids = [await makeAdminUser(database.owner), await makeAdminUser(database.owner)]
+  const locks = await Promise.all(
+    ids.map((id, index) =>
+      committed(database, { admin: id }, client =>
+        client.query("select app_public.lock_user($1, 'A test.')", [ids[1 - index]]),
+      ).then(
+        () => 'locked',
+        (error: { code?: string }) => error.code,
+      ),
+    ),
+  )
+  expect(locks.sort()).toEqual(['FC003', 'locked'])
 })
 
 test('admins find a user by the e-mail address, and nobody else sees other accounts', async () => {

@@ -159,8 +159,12 @@ test('a key cannot do what a person does for itself: make or join a dealer, leav
     ),
     await mutate(server, 'removeMember', { dealerId: seller.dealerId, userId: seller.userId }, key.token),
     await call('mutation { logout(input: { everywhere: true }) { ok } }'),
+    await call('mutation { exportMyData(input: {}) { data } }'),
+    await call('mutation { updateProfile(input: { locale: "de" }) { user { id } } }'),
+    await call('mutation { requestEmailVerification(input: {}) { ok } }'),
+    await call('mutation { deleteMyAccount(input: { password: "a password" }) { ok } }'),
   ]
-  expect(outcomes.map(outcomeOf)).toEqual(Array(4).fill('403 forbidden'))
+  expect(outcomes.map(outcomeOf)).toEqual(Array(8).fill('403 forbidden'))
 })
 
 test('the ledger, the listing and the audit trail name the key and its maker', async () => {

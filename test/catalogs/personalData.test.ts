@@ -8,7 +8,7 @@ const offenders = useCatalogs()
 /** Think of free text, of an id that leads to a person, and of text that somebody else may have written about a person. */
 const NOT_PERSONAL: Record<string, string> = {
   'app_private.account_keys': 'id inner_pad outer_pad',
-  'app_private.alert_deliveries': 'alert_id channel attempts delivered_at',
+  'app_private.alert_deliveries': 'alert_id channel attempts delivered_at last_error',
   'app_private.alerts': 'id kind key message details created_at',
   'app_private.dealer_creations': 'idempotency_key payload_hash',
   'app_private.expiry_progress': 'expired_until task',
@@ -22,11 +22,12 @@ const NOT_PERSONAL: Record<string, string> = {
   'app_private.pricing_conflicts':
     'id country segment pricing_type configuration code count first_seen_at last_seen_at',
   'app_private.rate_limit_counters': 'window_seconds ends_at decay current',
-  'app_public.audit_logs': 'id action resource_type created_at',
+  'app_public.audit_logs': 'id action resource_type created_at api_key_id',
   'app_public.checkouts':
     'dealer_id invoice_id package_id idempotency_key payload_hash provider url success_url cancel_url duration_days listing_limit premium_quota highlight_quota overage expires_at closed_at created_at quota_kind',
   'app_public.country_currencies': 'country currency closed_at moderation listing_days',
   'app_public.currencies': 'code minor_units',
+  'app_public.dealer_api_keys': 'dealer_id id prefix secret_hash',
   'app_public.dealer_invitations': 'dealer_id id token_hash',
   'app_public.dealer_packages':
     'id key country name price_net currency duration_days listing_limit premium_quota highlight_quota overage is_active quota_kind',
@@ -40,7 +41,7 @@ const NOT_PERSONAL: Record<string, string> = {
   'app_public.invoices':
     'dealer_id id kind status country currency period_start net_total vat_total gross_total created_at updated_at paid_at',
   'app_public.listing_consumptions':
-    'dealer_id id listing_id kind source subscription_id price_config_id invoice_item_id net_amount vat_rate vat_amount gross_amount currency created_at number reverses idempotency_key',
+    'dealer_id id listing_id kind source subscription_id price_config_id invoice_item_id net_amount vat_rate vat_amount gross_amount currency created_at number reverses idempotency_key api_key_id',
   'app_public.listing_promotions': 'dealer_id listing_id id kind starts_at ends_at',
   'app_public.listings':
     'dealer_id id status module price currency idempotency_key payload_hash created_at updated_at external_id listing_days published_at expires_at rejected_at moderation_reason moderation_since holds_slot country is_premium premium_until is_highlighted highlighted_until',

@@ -1,4 +1,7 @@
-/** One operation for each field of Query and Mutation, made from schema.graphql. It selects plain fields, also of rows referred to. */
+/**
+ * One operation for each field of Query and Mutation. A sample gives the input; the document is made from schema.graphql. A
+ * query selects the plain fields of its rows and of the rows that these refer to, a mutation those of its result.
+ */
 import { randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import {
@@ -14,13 +17,14 @@ import {
 import { makeApiKey } from '../support/apiKeys.ts'
 import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
-import { buyPackage, register } from '../support/graphqlOperations.ts'
+import { buyPackage } from '../support/graphqlOperations.ts'
 import { makeListing, type Status } from '../support/listings.ts'
 import { mailedToken } from '../support/mails.ts'
 import { makeMember, makePerson, mutate } from '../support/members.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
+import { accountSamples, newEmail } from './accountSamples.ts'
 import { adminSamples } from './adminSamples.ts'
 
 /** The rows that samples may use. */
@@ -44,45 +48,9 @@ export type Sample = {
   also?: string
 }
 
-const PASSWORD = 'correct horse battery'
-const OTHER_PASSWORD = 'another horse battery'
-
 /** A mutation, or a query with required arguments, needs a sample. Each call makes its own rows, so it can run again. */
 const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> = {
-  register: () => ({ input: { email: newEmail(), password: PASSWORD, fullName: 'Test User' } }),
-  login: async ({ server }) => {
-    const email = newEmail()
-    await register(server, { email, password: PASSWORD })
-    return { input: { email, password: PASSWORD } }
-  },
-  refreshSession: async ({ server }) => ({ input: { refreshToken: await refreshTokenOf(server) } }),
-  logout: () => ({ input: { everywhere: true } }),
-  requestPasswordReset: () => ({ input: { email: newEmail() } }),
-  resetPassword: async world => {
-    const { email } = await newAccount(world)
-    await world.server.call(
-      'mutation ($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) { ok } }',
-      { variables: { input: { email } } },
-    )
-    const token = await mailedToken(world.database, 'password_reset', email)
-    return { input: { token, newPassword: OTHER_PASSWORD } }
-  },
-  requestEmailVerification: async world => ({ token: (await newAccount(world)).token, input: {} }),
-  verifyEmail: async world => {
-    const { email } = await newAccount(world)
-    return { input: { token: await mailedToken(world.database, 'email_verification', email) } }
-  },
-  changeEmail: async world => ({
-    token: (await newAccount(world)).token,
-    input: { password: PASSWORD, newEmail: newEmail() },
-  }),
-  changePassword: async world => ({
-    token: (await newAccount(world)).token,
-    input: { currentPassword: PASSWORD, newPassword: OTHER_PASSWORD },
-  }),
-  exportMyData: () => ({ input: {} }),
-  deleteMyAccount: async world => ({ token: (await newAccount(world)).token, input: { password: PASSWORD } }),
-  updateProfile: () => ({ input: { fullName: 'Other Name', locale: 'de' } }),
+  ...accountSamples,
   createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
   updateDealer: ({ seller }) => ({ input: { dealerId: seller.dealerId, companyName: newEmail() } }),
   inviteMember: ({ seller }) => ({ input: { dealerId: seller.dealerId, email: newEmail(), role: 'STAFF' } }),
@@ -191,12 +159,6 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   users: ({ admin }) => ({ token: admin }),
 }
 
-/** The refresh token of a new account. */
-async function refreshTokenOf(server: TestServer): Promise<string | undefined> {
-  const { data } = await register(server, { email: newEmail(), password: PASSWORD })
-  return data.register?.session.refreshToken
-}
-
 async function invite({ server, seller }: SampleWorld, email: string) {
   const input = { dealerId: seller.dealerId, email, role: 'STAFF' }
   return (await mutate(server, 'inviteMember', input, seller.token)).result
@@ -287,14 +249,4 @@ async function startCheckout({ database, server }: SampleWorld) {
   const packageId = await makePackage(database.owner, { country })
   const { data } = await buyPackage(server, token, { dealerId, packageId })
   return { token, checkoutId: data.buyPackage?.checkout.invoice.id }
-}
-
-async function newAccount({ server }: SampleWorld): Promise<{ email: string; token: string }> {
-  const email = newEmail()
-  const { data } = await register(server, { email, password: PASSWORD })
-  return { email, token: data.register?.session.accessToken ?? '' }
-}
-
-function newEmail(): string {
-  return `${randomUUID()}@example.com`
 }

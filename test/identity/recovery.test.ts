@@ -176,6 +176,7 @@ test('refused new passwords do not count as failed logins, wrong current ones do
 
 test('a change of the password opens a session, ends an open reset and tells the user', async () => {
   const { email, id, token } = await newAccount()
+  await mutate('verifyEmail', { token: await mailedToken(database, 'email_verification', email) })
   const reset = await resetTokenFor(email)
   const { data } = await mutate('changePassword', { currentPassword: PASSWORD, newPassword: OTHER }, token)
   expect(data.changePassword?.session?.user).toEqual({ id, email })

@@ -24,6 +24,7 @@ const newAccount: Recovery['newAccount'] = locale => recovery.newAccount(locale)
 const resetTokenFor: Recovery['resetTokenFor'] = (...input) => recovery.resetTokenFor(...input)
 test('an address changes when the token of the new one is used; the old one gets a notice', async () => {
   const { email, id, token } = await newAccount()
+  await mutate('verifyEmail', { token: await mailedToken(database, 'email_verification', email) })
   const reset = await resetTokenFor(email)
   const newEmail = `${randomUUID()}@example.com`
   expect(await outcome(mutate('changeEmail', { password: PASSWORD, newEmail }, token))).toBe('200')
@@ -45,6 +46,26 @@ test('an address changes when the token of the new one is used; the old one gets
   expect(await outcome(mutate('resetPassword', { token: reset, newPassword: OTHER }))).toBe(
     '422 invalid_input',
   )
+})
+
+test('a new password ends a change of the address that was asked for with the old one', async () => {
+  const account = await newAccount()
+  const newEmail = `${randomUUID()}@example.com`
+  await mutate('changeEmail', { password: PASSWORD, newEmail }, account.token)
+  const token = await mailedToken(database, 'email_change', newEmail)
+  await mutate('resetPassword', { token: await resetTokenFor(account.email), newPassword: OTHER })
+  expect(await outcome(mutate('verifyEmail', { token }))).toBe('422 invalid_input')
+  expect(await outcome(login(server, account.email, OTHER))).toBe('200')
+})
+
+test('an address that nobody has verified gets no notice', async () => {
+  const account = await newAccount()
+  const before = await mailsTo(database, account.email)
+  const newEmail = `${randomUUID()}@example.com`
+  expect(await outcome(mutate('changeEmail', { password: PASSWORD, newEmail }, account.token))).toBe('200')
+  const change = { currentPassword: PASSWORD, newPassword: OTHER }
+  expect(await outcome(mutate('changePassword', change, account.token))).toBe('200')
+  expect(await mailsTo(database, account.email)).toEqual(before)
 })
 
 test('a change to a taken address has the same answer, and its owner gets a mail without a token', async () => {

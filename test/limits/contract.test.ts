@@ -227,6 +227,7 @@ test('only an admin reads the policies in GraphQL', async () => {
   type Policies = { rateLimitPolicies: { nodes: { scope: string }[]; totalCount: number } }
   const { data } = await one.call<Policies>(query, { token: await makeAdmin(limited.database, one) })
   expect(data.rateLimitPolicies.nodes.map(({ scope }) => scope).sort()).toEqual([
+    'account_change',
     'auth_account',
     'auth_login',
     'auth_mail',

@@ -211,9 +211,9 @@ test('mails are removed after 14 days, sent or not, and expired tokens at once',
     await database.owner.query(age, [days, to])
   }
   await database.owner.query(
-    `insert into app_private.one_time_tokens (token_hash, kind, email, expires_at) values
-       (sha256('a'), 'password_reset', 'a@example.org', now() - interval '1 second'),
-       (sha256('b'), 'email_verification', 'b@example.org', now() + interval '1 hour')`,
+    `insert into app_private.one_time_tokens (token_hash, kind, holder, email, expires_at) values
+       (sha256('a'), 'password_reset', gen_random_uuid(), 'a@example.org', now() - interval '1 second'),
+       (sha256('b'), 'email_verification', gen_random_uuid(), 'b@example.org', now() + interval '1 hour')`,
   )
   expect(await single(database.owner, 'select app_private.maintain_mails()')).toBe(1)
   const { rows } = await database.owner.query(

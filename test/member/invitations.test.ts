@@ -92,7 +92,9 @@ test('the mail is in the language of the inviter, names both parties, and has th
 test('accepting an invitation verifies the address, and keeps an earlier time', async () => {
   const verifiedAt = (userId: string) =>
     single(database.owner, 'select email_verified_at from app_public.users where id = $1', [userId])
-  expect(await verifiedAt(invited.userId)).toBeNull()
+  await database.owner.query('update app_public.users set email_verified_at = null where id = $1', [
+    invited.userId,
+  ])
   await accept(await invite())
   expect(await verifiedAt(invited.userId)).not.toBeNull()
   const other = await makePerson(database, server)
@@ -188,6 +190,33 @@ test('the invitation of a dealer that was closed meanwhile cannot be accepted', 
     seller.dealerId,
   ])
   expect((await accept(token)).outcome).toBe('403 forbidden')
+})
+
+test('an invitation is worth nothing while its sender is no owner or is locked', async () => {
+  const token = await invite(invited.email, 'OWNER')
+  const owner = await makePerson(database, server)
+  await database.owner.query("insert into app_public.dealer_users values ($1, $2, 'owner')", [
+    seller.dealerId,
+    owner.userId,
+  ])
+  const refused = ['409 conflict', { field: 'token', status: 'REVOKED' }]
+  const input = { dealerId: seller.dealerId, userId: seller.userId }
+  await mutate(server, 'setMemberRole', { ...input, role: 'STAFF' }, owner.token)
+  expect(await refusalOf(token)).toEqual(refused)
+  await mutate(server, 'setMemberRole', { ...input, role: 'OWNER' }, owner.token)
+  await database.owner.query("select app_private.lock_user($1, 'A test.')", [seller.userId])
+  expect(await refusalOf(token)).toEqual(refused)
+  await database.owner.query("select app_private.unlock_user($1, 'A test.')", [seller.userId])
+  await mutate(server, 'removeMember', input, owner.token)
+  expect(await refusalOf(token)).toEqual(refused)
+})
+
+test('an owner whose address is not verified cannot invite', async () => {
+  await database.owner.query('update app_public.users set email_verified_at = null where id = $1', [
+    seller.userId,
+  ])
+  const input = { dealerId: seller.dealerId, email: invited.email, role: 'STAFF' }
+  expect((await mutate(server, 'inviteMember', input, seller.token)).outcome).toBe('403 forbidden')
 })
 
 test('a deleted user cannot accept', async () => {

@@ -1,6 +1,8 @@
 /** `exportMyData` over HTTP: everything about the caller, no secret, and nothing about another person. */
+
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { makeApiKey } from '../support/apiKeys.ts'
 import { createListing } from '../support/apiServer.ts'
 import { login, register } from '../support/graphqlOperations.ts'
 import { mailedToken } from '../support/mails.ts'
@@ -23,6 +25,10 @@ async function newPerson(name: string) {
   const email = `${name.toLowerCase()}.${randomUUID()}@example.com`
   const { data } = await register(world.server, { email, password: PASSWORD, fullName: `${name} Example` })
   const { accessToken: token = '', user } = data.register?.session ?? {}
+  // only a verified address can invite
+  await world.database.owner.query('update app_public.users set email_verified_at = now() where id = $1', [
+    user?.id,
+  ])
   const dealerId = await createDealer(world.server, token, `${name} Cars`)
   return { email, id: user?.id ?? '', token, dealerId }
 }
@@ -65,6 +71,7 @@ async function makeHistory() {
 
 test('an export has everything about the caller under plain names', async () => {
   const { ada, bob } = await makeHistory()
+  await makeApiKey(world.server, ada.token, ada.dealerId)
   const reason = { id: ada.id, reason: 'A complaint of her bank.' }
   await world.database.owner.query('select app_private.lock_user($1, $2)', [reason.id, reason.reason])
   await world.database.owner.query('select app_private.unlock_user($1, $2)', [reason.id, reason.reason])
@@ -93,6 +100,9 @@ test('an export has everything about the caller under plain names', async () => 
     dealersCreated: [{ dealerId: ada.dealerId, companyName: 'Ada Cars', createdAt: time }],
     invitationsSent: [{ ...invitation, dealerId: ada.dealerId }],
     invitationsReceived: [{ ...invitation, dealerId: bob.dealerId }],
+    apiKeysMade: [
+      { dealerId: ada.dealerId, name: 'Stock', createdAt: time, revokedAt: null, lastUsedAt: null },
+    ],
     sessions: [{ createdAt: time, expiresAt: time }],
     clientAddresses: [{ address: expect.any(String), lastLoginAt: time }],
     failedLogins: expect.arrayContaining([{ failures: 1, since: time }]),
@@ -100,7 +110,7 @@ test('an export has everything about the caller under plain names', async () => 
       { kind: 'email_verification', createdAt: time, sentAt: null },
       { kind: 'invitation', createdAt: time, sentAt: null },
     ],
-    mailCodes: [{ kind: 'email_verification', email: ada.email, expiresAt: time, usedAt: null }],
+    mailTokens: [{ kind: 'email_verification', email: ada.email, expiresAt: time, usedAt: null }],
     publications: [
       {
         dealerId: ada.dealerId,

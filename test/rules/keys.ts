@@ -139,6 +139,7 @@ export const OTHER: Row = {
   external_id: 'other',
   from_status: 'sold',
   id: UNKNOWN,
+  holder: UNKNOWN,
   idempotency_key: UNKNOWN,
   invoice_id: UNKNOWN,
   invoice_item_id: UNKNOWN,
@@ -197,7 +198,7 @@ export const UNIQUE_KEYS: UniqueKey[] = [
   unique('app_private.mail_templates mail_templates_pkey', 'kind locale', { where: "kind = 'seeded'" }),
   unique('app_private.mails mails_pkey', 'id'),
   unique('app_private.one_time_tokens one_time_tokens_pkey', 'token_hash'),
-  unique('app_private.one_time_tokens one_time_tokens_one_of_a_kind', 'user_id kind', {
+  unique('app_private.one_time_tokens one_time_tokens_one_of_a_kind', 'holder kind', {
     where: "kind = 'password_reset' and user_id is null",
   }),
   unique('app_private.login_failures login_failures_pkey', 'email_hash'),

@@ -19,8 +19,8 @@ afterAll(() => database.drop())
 async function putToken(client: pg.ClientBase, kind: string, lifetime: string): Promise<void> {
   const userId = await makeUser(client, EMAIL)
   await client.query(
-    `insert into app_private.one_time_tokens (token_hash, kind, user_id, email, expires_at)
-     values (${HASH}, $1, $2, $3, ${NOON} + $4::interval)`,
+    `insert into app_private.one_time_tokens (token_hash, kind, user_id, holder, email, expires_at)
+     values (${HASH}, $1, $2, $2, $3, ${NOON} + $4::interval)`,
     [kind, userId, EMAIL, lifetime],
   )
 }

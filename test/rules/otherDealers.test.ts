@@ -214,6 +214,11 @@ test('an invitation that another dealer has revoked stays open', () =>
   rolledBack(seeded.database, async client => {
     const { dealerId } = seeded.sellers[0]
     await makeTwin(client, dealerId)
+    // the sender of an open invitation is an owner
+    await client.query(
+      "insert into app_public.dealer_users (dealer_id, user_id, role) values ($1, $2, 'owner')",
+      [BYSTANDER.dealerId, seeded.sellers[0].userId],
+    )
     await client.query('update app_public.dealer_invitations set revoked_at = now() where dealer_id = $1', [
       dealerId,
     ])

@@ -1,7 +1,7 @@
 /** Members and invitations: the rows, the operations, and the token that a mail has. */
 import type { ApiResponse, TestServer } from './apiServer.ts'
 import type { TestDatabase } from './database.ts'
-import { registerUser, single } from './testData.ts'
+import { makeUser, single } from './testData.ts'
 
 export type Role = 'owner' | 'staff'
 export type Person = { userId: string; email: string; token: string }
@@ -40,7 +40,7 @@ export function outcomeOf({ status, errors }: ApiResponse<unknown>): string {
 }
 
 export async function makePerson(database: TestDatabase, server: TestServer): Promise<Person> {
-  const userId = await registerUser(database.owner)
+  const userId = await makeUser(database.owner)
   const email = await single(database.owner, 'select email from app_public.users where id = $1', [userId])
   return { userId, email, token: await server.tokenFor(userId) }
 }

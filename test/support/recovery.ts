@@ -94,6 +94,10 @@ export async function createDealer(
 /** An account with a dealer. */
 export async function newOwner(recovery: Recovery) {
   const account = await recovery.newAccount()
+  // only a verified address can invite
+  await recovery.database.owner.query('update app_public.users set email_verified_at = now() where id = $1', [
+    account.id,
+  ])
   return { account, dealerId: await createDealer(recovery.server, account.token) }
 }
 
