@@ -28,8 +28,8 @@ const typeDefs = gql`
 
   extend type Mutation {
     """
-    For owners: invites a person to become a member of the dealer. The mail with the token goes to the address, and is valid for 7
-    days. An open invitation of the address ends.
+    For owners: invites a person to become a member of the dealer. A mail with a token goes to the e-mail address. The token is
+    valid for 7 days. An earlier open invitation of this e-mail address is revoked. The e-mail address of the caller must be verified.
     """
     inviteMember(input: InviteMemberInput!): InviteMemberPayload
     """
