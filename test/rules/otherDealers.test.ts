@@ -219,9 +219,8 @@ test('an invitation that another dealer has revoked stays open', () =>
       "insert into app_public.dealer_users (dealer_id, user_id, role) values ($1, $2, 'owner')",
       [BYSTANDER.dealerId, seeded.sellers[0].userId],
     )
-    await client.query('update app_public.dealer_invitations set revoked_at = now() where dealer_id = $1', [
-      dealerId,
-    ])
+    const revoke = 'update app_public.dealer_invitations set revoked_at = now() where dealer_id = $1'
+    await client.query(revoke, [dealerId])
     const require = `select app_private.require_open_invitation(d, i.id, u)
       from app_public.dealers as d join app_public.dealer_invitations as i on i.dealer_id = d.id
       cross join (select null::app_public.users as u) as u where d.id = $1`
