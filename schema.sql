@@ -40,6 +40,22 @@ comment on column app_private.ledger_fault.id is 'The id of the row: of a listin
 comment on column app_private.ledger_fault.rule is 'The broken rule, as a sentence.';
 comment on type app_private.ledger_fault is 'A row that breaks a rule of the ledger.';
 
+create type app_private.opened_session as (
+  session_id uuid,
+  refresh_expires_at timestamp with time zone,
+  user_id uuid,
+  email text,
+  full_name text,
+  is_admin boolean
+);
+comment on column app_private.opened_session.email is 'The address of the user, normalised.';
+comment on column app_private.opened_session.full_name is 'The name of the user.';
+comment on column app_private.opened_session.is_admin is 'Whether the user is an admin now.';
+comment on column app_private.opened_session.refresh_expires_at is 'When its newest refresh token ends.';
+comment on column app_private.opened_session.session_id is 'The session; null: there is none, and the request is refused.';
+comment on column app_private.opened_session.user_id is 'The user.';
+comment on type app_private.opened_session is 'A session with its user, for the answer to a login or a refresh.';
+
 create type app_private.pricing_gate as (
   currency text,
   minor_units smallint,
@@ -150,7 +166,7 @@ create type app_public.dealer_role as enum (
   'owner',
   'staff'
 );
-comment on type app_public.dealer_role is 'The role of a member of a dealer.';
+comment on type app_public.dealer_role is 'The role of a member of a dealer. STAFF may publish, edit, end, renew and promote listings, ask for quotes, and read what belongs to the dealer. An OWNER may also buy and cancel, change the dealer, and manage its members and API keys.';
 
 create type app_public.dealer_type as enum (
   'auto_dealer',
@@ -228,6 +244,19 @@ create type app_public.listing_status as enum (
   'expired'
 );
 comment on type app_public.listing_status is 'pending: waits for moderation. active: visible to everybody until its end. rejected: refused or taken down by an admin. withdrawn and sold: ended by the dealer. expired: its time is over.';
+
+create type app_public.member_user as (
+  id uuid,
+  full_name text,
+  email text
+);
+comment on column app_public.member_user.email is '@notNull
+The e-mail address.';
+comment on column app_public.member_user.full_name is '@notNull
+The name that the person entered.';
+comment on column app_public.member_user.id is '@notNull
+Time-ordered.';
+comment on type app_public.member_user is 'What the members of a dealer see of each other.';
 
 create type app_public.moderation as enum (
   'before',
@@ -367,7 +396,7 @@ create type app_public.rate_limit_subject as enum (
   'user_or_ip',
   'account'
 );
-comment on type app_public.rate_limit_subject is 'Which requests are counted together. user_or_ip: those of the verified user, otherwise those of the address. account: those for an e-mail address, even without an account.';
+comment on type app_public.rate_limit_subject is 'Which requests are counted together. user: those of the verified user or API key. user_or_ip: the same, otherwise those of the address. account: those for an e-mail address, even without an account.';
 
 create type app_public.segment as enum (
   'dealer',
@@ -595,10 +624,96 @@ comment on column app_private.login_failures.failures is 'Failures in the window
 comment on column app_private.login_failures.window_started_at is 'When the window''s first failure took place.';
 comment on table app_private.login_failures is 'Failed logins of an e-mail address in its current window, even if there is no such account.';
 
+create table app_private.mail_templates (
+  kind text not null,
+  locale text not null,
+  subject text not null,
+  body text not null,
+  updated_at timestamp with time zone default clock_timestamp() not null,
+  constraint mail_templates_body_length CHECK (((length(body) >= 1) AND (length(body) <= 10000))),
+  constraint mail_templates_kind_form CHECK ((kind ~ '^[a-z][a-z_]{2,39}$'::text)),
+  constraint mail_templates_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
+  constraint mail_templates_pkey PRIMARY KEY (kind, locale),
+  constraint mail_templates_subject_length CHECK (app_private.is_line(subject, 200))
+);
+alter table app_private.mail_templates enable row level security;
+alter table app_private.mail_templates force row level security;
+create policy all_owner on app_private.mail_templates for all to owner using (true) with check (true);
+comment on column app_private.mail_templates.body is 'Plain text. {name} stands for a parameter, {token} for the token, {expiresAt} for its end.';
+comment on column app_private.mail_templates.kind is 'The occasion, such as password_reset.';
+comment on column app_private.mail_templates.locale is 'The language: en or de.';
+comment on column app_private.mail_templates.subject is 'The subject line. {name} stands for a parameter of the mail.';
+comment on column app_private.mail_templates.updated_at is 'When the text last changed.';
+comment on table app_private.mail_templates is 'The texts of the mails to users. A DBA may update them; the next mail has the new text.';
+
+create table app_private.mails (
+  id uuid default app_private.time_ordered_uuid() not null,
+  kind text not null,
+  locale text not null,
+  recipient text not null,
+  parameters jsonb default '{}'::jsonb not null,
+  sealed_token bytea,
+  expires_at timestamp with time zone,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  sent_at timestamp with time zone,
+  constraint mails_parameters_object CHECK ((jsonb_typeof(parameters) = 'object'::text)),
+  constraint mails_pkey PRIMARY KEY (id),
+  constraint mails_recipient_form CHECK (app_private.is_email(recipient)),
+  constraint mails_template FOREIGN KEY (kind, locale) REFERENCES app_private.mail_templates(kind, locale),
+  constraint mails_token_ends CHECK (((sealed_token IS NULL) OR (expires_at IS NOT NULL))),
+  constraint mails_token_until_sent CHECK (((sent_at IS NULL) OR (sealed_token IS NULL)))
+);
+CREATE INDEX ix_mails_created_at ON app_private.mails USING btree (created_at);
+alter table app_private.mails enable row level security;
+alter table app_private.mails force row level security;
+create policy all_owner on app_private.mails for all to owner using (true) with check (true);
+comment on column app_private.mails.created_at is 'When the mail was asked for.';
+comment on column app_private.mails.expires_at is 'When the mail, and the token in it, loses its value. A mail that was not sent until then is removed unsent.';
+comment on column app_private.mails.id is 'Time-ordered; part of the Message-ID, so that mail systems recognise a duplicate.';
+comment on column app_private.mails.kind is 'The template.';
+comment on column app_private.mails.locale is 'The language of the template.';
+comment on column app_private.mails.parameters is 'The values of the template''s placeholders.';
+comment on column app_private.mails.recipient is 'The address, normalised.';
+comment on column app_private.mails.sealed_token is 'The token for the placeholder {token}, encrypted with a key that only the API and the worker have; null when the mail was sent.';
+comment on column app_private.mails.sent_at is 'When the mail server accepted it; null: not yet.';
+comment on table app_private.mails is 'The outbox of mails to users. app_private.queue_mail writes it, and the worker sends each mail once.';
+
+create table app_private.one_time_tokens (
+  token_hash bytea not null,
+  kind text not null,
+  user_id uuid,
+  holder uuid not null,
+  email text not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint one_time_tokens_email_form CHECK (app_private.is_email(email)),
+  constraint one_time_tokens_kind_known CHECK ((kind = ANY (ARRAY['password_reset'::text, 'email_verification'::text]))),
+  constraint one_time_tokens_one_of_a_kind UNIQUE (holder, kind),
+  constraint one_time_tokens_pkey PRIMARY KEY (token_hash),
+  constraint one_time_tokens_token_hash_length CHECK ((octet_length(token_hash) = 32)),
+  constraint one_time_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id)
+);
+CREATE INDEX ix_one_time_tokens_expires_at ON app_private.one_time_tokens USING btree (expires_at);
+alter table app_private.one_time_tokens enable row level security;
+alter table app_private.one_time_tokens force row level security;
+create policy all_owner on app_private.one_time_tokens for all to owner using (true) with check (true);
+comment on column app_private.one_time_tokens.email is 'The address to which the token was sent.';
+comment on column app_private.one_time_tokens.expires_at is 'The token cannot be used from then on, and the row is removed soon after.';
+comment on column app_private.one_time_tokens.holder is 'The user, or a hash of the e-mail address if no account has it: requests for different addresses never wait for each other.';
+comment on column app_private.one_time_tokens.kind is 'What the token does.';
+comment on column app_private.one_time_tokens.token_hash is 'SHA-256 of the token, which is 32 random bytes.';
+comment on column app_private.one_time_tokens.used_at is 'When the token was used; null: not yet. It works once.';
+comment on column app_private.one_time_tokens.user_id is 'The user; null if no account has the e-mail address.';
+comment on table app_private.one_time_tokens is 'The tokens of mails that reset a password or verify an address. A user has one of each kind: a new one replaces the last one.';
+
 create table app_private.operation_settings (
   only_row boolean default true not null,
   audit_retention_months integer default 120,
+  mail_retention_days integer default 14 not null,
+  invitation_retention_days integer default 90 not null,
   constraint operation_settings_audit_retention_months_positive CHECK ((audit_retention_months > 0)),
+  constraint operation_settings_invitation_retention_days_positive CHECK ((invitation_retention_days > 0)),
+  constraint operation_settings_mail_retention_days_positive CHECK ((mail_retention_days > 0)),
   constraint operation_settings_one_row CHECK (only_row),
   constraint operation_settings_pkey PRIMARY KEY (only_row)
 );
@@ -608,6 +723,8 @@ alter table app_private.operation_settings enable row level security;
 alter table app_private.operation_settings force row level security;
 create policy all_owner on app_private.operation_settings for all to owner using (true) with check (true);
 comment on column app_private.operation_settings.audit_retention_months is 'How many full months an audit entry is kept after its own month; null: for ever.';
+comment on column app_private.operation_settings.invitation_retention_days is 'How many days an invitation is kept after its end, accepted or not.';
+comment on column app_private.operation_settings.mail_retention_days is 'How many days a mail to a user is kept in the outbox, sent or not.';
 comment on column app_private.operation_settings.only_row is 'Always true: the table has one row.';
 comment on table app_private.operation_settings is 'Settings of the system that a DBA may update.';
 
@@ -661,6 +778,59 @@ comment on column app_private.rate_limit_counters.key is 'HMAC of scope and subj
 comment on column app_private.rate_limit_counters.window_seconds is 'Length of the window.';
 comment on table app_private.rate_limit_counters is 'Sliding window counters, one row per key. The used part is current + decay * (ends_at - now).';
 
+create table app_private.refresh_tokens (
+  token_hash bytea not null,
+  session_id uuid not null,
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint refresh_tokens_pkey PRIMARY KEY (token_hash),
+  constraint refresh_tokens_session_id_fkey FOREIGN KEY (session_id) REFERENCES app_private.sessions(id) ON DELETE CASCADE
+);
+CREATE INDEX ix_refresh_tokens_expires_at ON app_private.refresh_tokens USING btree (expires_at);
+CREATE INDEX ix_refresh_tokens_session_id ON app_private.refresh_tokens USING btree (session_id);
+alter table app_private.refresh_tokens enable row level security;
+alter table app_private.refresh_tokens force row level security;
+create policy all_owner on app_private.refresh_tokens for all to owner using (true) with check (true);
+comment on column app_private.refresh_tokens.expires_at is 'When the token ends.';
+comment on column app_private.refresh_tokens.session_id is 'The session.';
+comment on column app_private.refresh_tokens.token_hash is 'SHA-256 of the token, which the database never contains.';
+comment on column app_private.refresh_tokens.used_at is 'When it was used; null: it is the newest token of its session.';
+comment on table app_private.refresh_tokens is 'The refresh tokens of living sessions. Used ones are kept until they expire, because a second use ends the session.';
+
+create table app_private.revoked_sessions (
+  session_id uuid not null,
+  revoked_at timestamp with time zone default clock_timestamp() not null,
+  constraint revoked_sessions_pkey PRIMARY KEY (session_id)
+);
+CREATE INDEX ix_revoked_sessions_revoked_at ON app_private.revoked_sessions USING btree (revoked_at);
+alter table app_private.revoked_sessions enable row level security;
+alter table app_private.revoked_sessions force row level security;
+create policy all_owner on app_private.revoked_sessions for all to owner using (true) with check (true);
+comment on column app_private.revoked_sessions.revoked_at is 'When the session ended. After revocation_lifetime the row has no effect.';
+comment on column app_private.revoked_sessions.session_id is 'The id that the session had.';
+comment on table app_private.revoked_sessions is 'Sessions that ended while an access token of theirs could be valid. Every API process reads them and refuses these tokens.';
+
+create table app_private.sessions (
+  id uuid default app_private.time_ordered_uuid() not null,
+  user_id uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  constraint sessions_pkey PRIMARY KEY (id),
+  constraint sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES app_public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX ix_sessions_expires_at ON app_private.sessions USING btree (expires_at);
+CREATE INDEX ix_sessions_user_id ON app_private.sessions USING btree (user_id);
+CREATE TRIGGER sessions_never_truncated BEFORE TRUNCATE ON app_private.sessions FOR EACH STATEMENT EXECUTE FUNCTION app_private.refuse_change();
+CREATE TRIGGER sessions_revoked AFTER DELETE ON app_private.sessions REFERENCING OLD TABLE AS ended FOR EACH STATEMENT EXECUTE FUNCTION app_private.revoke_sessions();
+alter table app_private.sessions enable row level security;
+alter table app_private.sessions force row level security;
+create policy all_owner on app_private.sessions for all to owner using (true) with check (true);
+comment on column app_private.sessions.created_at is 'When the user logged in.';
+comment on column app_private.sessions.expires_at is 'When the newest refresh token ends: refresh_lifetime after the last login or refresh.';
+comment on column app_private.sessions.id is 'Time-ordered; the claim sid of the session''s access tokens.';
+comment on column app_private.sessions.user_id is 'The user. A session ends with its user.';
+comment on table app_private.sessions is 'The sessions of users. Each row is a living session: to end it, delete the row.';
+
 create table app_private.user_passwords (
   user_id uuid not null,
   password_hash text not null,
@@ -688,6 +858,7 @@ create table app_public.audit_logs (
   ip inet,
   created_at timestamp with time zone default clock_timestamp() not null,
   login text default SESSION_USER,
+  api_key_id uuid,
   constraint audit_logs_action_form CHECK ((action ~ '^[A-Z][A-Z_]{2,62}$'::text)),
   constraint audit_logs_pkey PRIMARY KEY (created_at, id)
 ) partition by RANGE (created_at);
@@ -700,10 +871,12 @@ CREATE TRIGGER audit_logs_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON app
 alter table app_public.audit_logs enable row level security;
 alter table app_public.audit_logs force row level security;
 create policy all_owner on app_public.audit_logs for all to owner using (true) with check (true);
-create policy select_admin on app_public.audit_logs for select to forecourt_admin using (true);
+create policy select_admin on app_public.audit_logs for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.audit_logs to forecourt_admin;
 comment on column app_public.audit_logs.action is 'The action, such as SYSTEM_EXPIRE or PAY_INVOICE. Changes of configuration are INSERT, UPDATE, DELETE or TRUNCATE.';
-comment on column app_public.audit_logs.actor is 'The user who acted; null for the system.';
+comment on column app_public.audit_logs.actor is 'The user who acted, or the maker of the API key; null for the system.';
+comment on column app_public.audit_logs.api_key_id is '@behavior -filterBy -orderBy
+The API key that acted; null if none did.';
 comment on column app_public.audit_logs.created_at is 'When the action took place.';
 comment on column app_public.audit_logs.id is 'Time-ordered.';
 comment on column app_public.audit_logs.ip is '@behavior -filterBy -orderBy
@@ -748,7 +921,7 @@ CREATE UNIQUE INDEX ux_checkouts_one_open ON app_public.checkouts USING btree (d
 alter table app_public.checkouts enable row level security;
 alter table app_public.checkouts force row level security;
 create policy all_owner on app_public.checkouts for all to owner using (true) with check (true);
-create policy select_admin on app_public.checkouts for select to forecourt_admin using (true);
+create policy select_admin on app_public.checkouts for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.checkouts for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_admin;
 grant select (dealer_id, invoice_id, package_id, provider, url, expires_at, closed_at, created_at) on table app_public.checkouts to forecourt_dealer;
@@ -808,7 +981,10 @@ comment on column app_public.country_currencies.country is 'ISO 3166-1 alpha-2.'
 comment on column app_public.country_currencies.currency is 'ISO 4217.';
 comment on column app_public.country_currencies.listing_days is 'How long a listing is shown, in days of 24 hours. Existing listings keep theirs.';
 comment on column app_public.country_currencies.moderation is 'Whether listings are reviewed before or after they are shown.';
-comment on constraint country_currencies_country_form on app_public.country_currencies is 'Please enter the country as two capital letters of ISO 3166-1, such as DE.';
+comment on constraint country_currencies_country_form on app_public.country_currencies is '@field country
+Please enter the country as two capital letters of ISO 3166-1, such as DE.';
+comment on constraint country_currencies_listing_days_range on app_public.country_currencies is '@field listingDays
+Please enter 1 to 3660 days.';
 comment on table app_public.country_currencies is 'The countries in which Forecourt sells, each with the currency of its prices and invoices.';
 
 create table app_public.currencies (
@@ -829,8 +1005,107 @@ grant select on table app_public.currencies to forecourt_dealer;
 grant select on table app_public.currencies to forecourt_visitor;
 comment on column app_public.currencies.code is 'ISO 4217.';
 comment on column app_public.currencies.minor_units is 'Decimal places of an amount: 2 for EUR.';
-comment on constraint currencies_code_form on app_public.currencies is 'Please enter the currency as three capital letters of ISO 4217, such as EUR.';
+comment on constraint currencies_code_form on app_public.currencies is '@field currency
+Please enter the currency as three capital letters of ISO 4217, such as EUR.';
 comment on table app_public.currencies is 'The known currencies.';
+
+create table app_public.dealer_api_keys (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  name text not null,
+  prefix text not null,
+  secret_hash bytea not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  constraint dealer_api_keys_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
+  constraint dealer_api_keys_dealer_id_fkey FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_api_keys_expires_later CHECK ((expires_at > created_at)),
+  constraint dealer_api_keys_name_length CHECK (app_private.is_line(name, 100)),
+  constraint dealer_api_keys_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_api_keys_prefix_form CHECK ((prefix ~ '^[A-Za-z0-9_-]{12}$'::text)),
+  constraint dealer_api_keys_secret_hash_length CHECK ((length(secret_hash) = 32))
+);
+CREATE INDEX ix_dealer_api_keys_id ON app_public.dealer_api_keys USING btree (id);
+CREATE INDEX ix_dealer_api_keys_prefix ON app_public.dealer_api_keys USING btree (prefix);
+CREATE TRIGGER dealer_api_keys_audited AFTER INSERT OR DELETE OR UPDATE OF name, expires_at, revoked_at ON app_public.dealer_api_keys FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('dealer_id');
+alter table app_public.dealer_api_keys enable row level security;
+alter table app_public.dealer_api_keys force row level security;
+create policy all_owner on app_public.dealer_api_keys for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_api_keys for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
+create policy select_owner on app_public.dealer_api_keys for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_owned_dealer_ids())));
+grant select (dealer_id, id, name, prefix, created_by, created_at, expires_at, revoked_at, last_used_at) on table app_public.dealer_api_keys to forecourt_admin;
+grant select (dealer_id, id, name, prefix, created_by, created_at, expires_at, revoked_at, last_used_at) on table app_public.dealer_api_keys to forecourt_dealer;
+comment on column app_public.dealer_api_keys.created_at is 'When it was made.';
+comment on column app_public.dealer_api_keys.created_by is 'The owner who made it. The key stays valid when its maker leaves the dealer, but not while the account of its maker is locked or deleted.';
+comment on column app_public.dealer_api_keys.dealer_id is 'The dealer.';
+comment on column app_public.dealer_api_keys.expires_at is 'From this moment on it is no longer valid; null: it is valid until it is revoked.';
+comment on column app_public.dealer_api_keys.id is 'Time-ordered.';
+comment on column app_public.dealer_api_keys.last_used_at is 'When it was last used, exact to a minute; null: not yet.';
+comment on column app_public.dealer_api_keys.name is 'The name that its maker gave it.';
+comment on column app_public.dealer_api_keys.prefix is '@behavior -filterBy -orderBy
+The part after `fc_`, by which you recognise the key. It is no secret.';
+comment on column app_public.dealer_api_keys.revoked_at is 'When an owner revoked it; null: it is not revoked.';
+comment on column app_public.dealer_api_keys.secret_hash is 'SHA-256 of the secret, which the database never contains.';
+comment on constraint dealer_api_keys_dealer_id_fkey on app_public.dealer_api_keys is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName apiKeys
+@backwardDescription Its API keys, also those that are revoked. Only owners and admins see them.';
+comment on constraint dealer_api_keys_expires_later on app_public.dealer_api_keys is '@field expiresAt
+Please choose a time in the future, or none.';
+comment on constraint dealer_api_keys_name_length on app_public.dealer_api_keys is '@field name
+Please enter a name of 1 to 100 characters in one line.';
+comment on table app_public.dealer_api_keys is '@name api_key
+A key with which software acts for a dealer, with the rights of staff. Owners and admins see the keys, also those that are revoked.';
+
+create table app_public.dealer_invitations (
+  dealer_id uuid not null,
+  id uuid default app_private.time_ordered_uuid() not null,
+  email text not null,
+  role app_public.dealer_role not null,
+  token_hash bytea not null,
+  created_by uuid not null,
+  created_at timestamp with time zone default clock_timestamp() not null,
+  expires_at timestamp with time zone not null,
+  accepted_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  constraint dealer_invitations_created_by_fkey FOREIGN KEY (created_by) REFERENCES app_public.users(id),
+  constraint dealer_invitations_dealer_id_fkey FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
+  constraint dealer_invitations_email_form CHECK (app_private.is_email(email)),
+  constraint dealer_invitations_email_normalized CHECK ((email = app_private.normalize_email(email))),
+  constraint dealer_invitations_one_end CHECK (((accepted_at IS NULL) OR (revoked_at IS NULL))),
+  constraint dealer_invitations_pkey PRIMARY KEY (dealer_id, id),
+  constraint dealer_invitations_token_hash_length CHECK ((length(token_hash) = 32))
+);
+CREATE INDEX ix_dealer_invitations_id ON app_public.dealer_invitations USING btree (id);
+CREATE INDEX ix_dealer_invitations_token_hash ON app_public.dealer_invitations USING btree (token_hash);
+CREATE UNIQUE INDEX ux_dealer_invitations_one_open ON app_public.dealer_invitations USING btree (dealer_id, email) WHERE ((accepted_at IS NULL) AND (revoked_at IS NULL));
+CREATE TRIGGER dealer_invitations_audited AFTER INSERT OR DELETE OR UPDATE ON app_public.dealer_invitations FOR EACH ROW EXECUTE FUNCTION app_private.audit_change('dealer_id');
+alter table app_public.dealer_invitations enable row level security;
+alter table app_public.dealer_invitations force row level security;
+create policy all_owner on app_public.dealer_invitations for all to owner using (true) with check (true);
+create policy select_admin on app_public.dealer_invitations for select to forecourt_admin using ((( SELECT app_public.is_admin() AS is_admin) AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+create policy select_owner on app_public.dealer_invitations for select to forecourt_dealer using (((dealer_id = ANY (app_public.current_owned_dealer_ids())) AND (accepted_at IS NULL) AND (revoked_at IS NULL) AND (expires_at > now())));
+grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_admin;
+grant select (dealer_id, id, email, role, created_by, created_at, expires_at) on table app_public.dealer_invitations to forecourt_dealer;
+comment on column app_public.dealer_invitations.accepted_at is 'When the invited user accepted it; null: not yet.';
+comment on column app_public.dealer_invitations.created_at is 'When it was sent.';
+comment on column app_public.dealer_invitations.created_by is 'The owner who sent it.';
+comment on column app_public.dealer_invitations.dealer_id is 'The dealer.';
+comment on column app_public.dealer_invitations.email is 'The invited address, in its normal form.';
+comment on column app_public.dealer_invitations.expires_at is 'From this moment on it is no longer valid.';
+comment on column app_public.dealer_invitations.id is 'Time-ordered.';
+comment on column app_public.dealer_invitations.revoked_at is 'When an owner revoked it, or invited the address again; null: it is not revoked.';
+comment on column app_public.dealer_invitations.role is 'The role that the new member gets.';
+comment on column app_public.dealer_invitations.token_hash is 'SHA-256 of the token in the mail.';
+comment on constraint dealer_invitations_dealer_id_fkey on app_public.dealer_invitations is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName invitations
+@backwardDescription The open invitations. Only owners and admins see them.';
+comment on constraint dealer_invitations_email_form on app_public.dealer_invitations is '@field email
+Please enter an e-mail address such as name@example.com.';
+comment on table app_public.dealer_invitations is '@name invitation
+An invitation of an e-mail address to become a member of a dealer. Owners and admins see those that are open.';
 
 create table app_public.dealer_packages (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -864,7 +1139,7 @@ alter table app_public.dealer_packages enable row level security;
 alter table app_public.dealer_packages force row level security;
 create policy all_owner on app_public.dealer_packages for all to owner using (true) with check (true);
 create policy select_active on app_public.dealer_packages for select to forecourt_dealer, forecourt_visitor using (is_active);
-create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_packages for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 grant select on table app_public.dealer_packages to forecourt_admin;
 grant select on table app_public.dealer_packages to forecourt_dealer;
 grant select on table app_public.dealer_packages to forecourt_visitor;
@@ -881,6 +1156,22 @@ comment on column app_public.dealer_packages.overage is 'How listings beyond the
 comment on column app_public.dealer_packages.premium_quota is 'Included premium placements.';
 comment on column app_public.dealer_packages.price_net is 'Without VAT, in whole units of the currency.';
 comment on column app_public.dealer_packages.quota_kind is 'Whether the included listings are counted once they are published, or while they are pending or active.';
+comment on constraint dealer_packages_country_key_key on app_public.dealer_packages is '@field key
+The country has another package with this key. Please choose another key, or change that package by its id.';
+comment on constraint dealer_packages_duration_days_range on app_public.dealer_packages is '@field durationDays
+Please enter a duration of 1 to 3660 days.';
+comment on constraint dealer_packages_highlight_quota_range on app_public.dealer_packages is '@field highlightQuota
+Please enter 0 or more highlights.';
+comment on constraint dealer_packages_key_form on app_public.dealer_packages is '@field key
+Please enter a key of 1 to 40 small letters, digits and underscores that begins with a letter, such as basic.';
+comment on constraint dealer_packages_listing_limit_range on app_public.dealer_packages is '@field listingLimit
+Please enter 0 or more listings.';
+comment on constraint dealer_packages_name_has_language on app_public.dealer_packages is '@field name
+Please enter the name by language, such as {"en": "Basic"}.';
+comment on constraint dealer_packages_premium_quota_range on app_public.dealer_packages is '@field premiumQuota
+Please enter 0 or more premium placements.';
+comment on constraint dealer_packages_price_net_range on app_public.dealer_packages is '@field priceNet
+Please enter a net price from 0 to less than 1000000.';
 comment on table app_public.dealer_packages is '@behavior +query:resource:connection
 The packages that dealers can buy in each country.';
 
@@ -903,6 +1194,7 @@ create table app_public.dealer_subscriptions (
   created_at timestamp with time zone default clock_timestamp() not null,
   updated_at timestamp with time zone default clock_timestamp() not null,
   quota_kind app_public.quota_kind default 'per_period'::app_public.quota_kind not null,
+  grant_reason text,
   constraint dealer_subscriptions_dealer FOREIGN KEY (dealer_id) REFERENCES app_public.dealers(id),
   constraint dealer_subscriptions_invoice FOREIGN KEY (dealer_id, invoice_id) REFERENCES app_public.invoices(dealer_id, id),
   constraint dealer_subscriptions_invoice_key UNIQUE (invoice_id, dealer_id),
@@ -921,7 +1213,7 @@ CREATE TRIGGER dealer_subscriptions_state_audited AFTER UPDATE OF status ON app_
 alter table app_public.dealer_subscriptions enable row level security;
 alter table app_public.dealer_subscriptions force row level security;
 create policy all_owner on app_public.dealer_subscriptions for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_subscriptions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealer_subscriptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_subscriptions to forecourt_admin;
 grant select on table app_public.dealer_subscriptions to forecourt_dealer;
@@ -929,6 +1221,7 @@ comment on column app_public.dealer_subscriptions.created_at is 'When the subscr
 comment on column app_public.dealer_subscriptions.dealer_id is 'The dealer.';
 comment on column app_public.dealer_subscriptions.duration_days is 'Days of 24 hours from start to end.';
 comment on column app_public.dealer_subscriptions.end_at is 'From this moment on it gives no quota.';
+comment on column app_public.dealer_subscriptions.grant_reason is 'Why an admin gave it to the dealer without an invoice; null: it was bought, or granted before release 0.4.';
 comment on column app_public.dealer_subscriptions.id is 'Time-ordered.';
 comment on column app_public.dealer_subscriptions.included_highlight_quota is 'Included highlights.';
 comment on column app_public.dealer_subscriptions.included_listing_quota is 'Included listings.';
@@ -966,15 +1259,19 @@ CREATE TRIGGER dealer_users_audited AFTER INSERT OR DELETE OR UPDATE ON app_publ
 alter table app_public.dealer_users enable row level security;
 alter table app_public.dealer_users force row level security;
 create policy all_owner on app_public.dealer_users for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealer_users for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealer_users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealer_users for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.dealer_users to forecourt_admin;
 grant select on table app_public.dealer_users to forecourt_dealer;
 comment on column app_public.dealer_users.created_at is 'When the user became a member.';
 comment on column app_public.dealer_users.dealer_id is 'The dealer.';
-comment on column app_public.dealer_users.role is 'The user who creates a dealer is its owner.';
+comment on column app_public.dealer_users.role is 'What the member may do. The user who creates a dealer is its owner, and a dealer always has one.';
 comment on column app_public.dealer_users.user_id is 'The member.';
-comment on table app_public.dealer_users is 'Membership: the users who act for a dealer.';
+comment on constraint dealer_users_dealer_id_fkey on app_public.dealer_users is '@backwardBehavior +manyRelation:resource:connection
+@foreignFieldName members
+@backwardDescription The users who act for the dealer. Only members and admins see them.';
+comment on table app_public.dealer_users is '@name member
+Membership: the users who act for a dealer.';
 
 create table app_public.dealers (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -997,11 +1294,11 @@ CREATE TRIGGER dealers_audited AFTER DELETE OR UPDATE OF id, company_name, count
 alter table app_public.dealers enable row level security;
 alter table app_public.dealers force row level security;
 create policy all_owner on app_public.dealers for all to owner using (true) with check (true);
-create policy select_admin on app_public.dealers for select to forecourt_admin using (true);
+create policy select_admin on app_public.dealers for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.dealers for select to forecourt_dealer using ((id = ANY (app_public.current_dealer_ids())));
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at) on table app_public.dealers to forecourt_visitor;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_admin;
-grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, slots_in_use) on table app_public.dealers to forecourt_dealer;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, is_trusted) on table app_public.dealers to forecourt_visitor;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, is_trusted, slots_in_use) on table app_public.dealers to forecourt_admin;
+grant select (id, company_name, country, dealer_type, is_active, can_publish, created_at, updated_at, is_trusted, slots_in_use) on table app_public.dealers to forecourt_dealer;
 comment on column app_public.dealers.can_publish is 'False: publication is suspended.';
 comment on column app_public.dealers.company_name is 'The company''s name as shown on invoices.';
 comment on column app_public.dealers.country is 'ISO 3166-1 alpha-2. It decides currency, VAT rate and prices.';
@@ -1018,7 +1315,8 @@ comment on constraint dealers_company_name_length on app_public.dealers is '@fie
 Please enter a company name of 1 to 200 characters, at least one of them visible, in one line.';
 comment on constraint dealers_country_form on app_public.dealers is '@field country
 Please enter the country as two capital letters of ISO 3166-1, such as DE.';
-comment on table app_public.dealers is 'A company that publishes listings. Every write for a dealer locks its row first.';
+comment on table app_public.dealers is '@behavior +query:resource:connection
+A company that publishes listings. Every write for a dealer locks its row first.';
 
 create table app_public.free_quota_configs (
   id uuid default app_private.time_ordered_uuid() not null,
@@ -1049,6 +1347,12 @@ comment on column app_public.free_quota_configs.period_days is 'Length of the ro
 comment on column app_public.free_quota_configs.quota_amount is 'Free listings per period.';
 comment on column app_public.free_quota_configs.segment is 'The kind of publisher that gets them.';
 comment on column app_public.free_quota_configs.valid is 'When the quota is valid; its end is excluded.';
+comment on constraint free_quota_configs_one_at_a_time on app_public.free_quota_configs is '@field validFrom
+Later free listings are scheduled already. Please choose a moment after their start.';
+comment on constraint free_quota_configs_period_days_range on app_public.free_quota_configs is '@field periodDays
+Please enter a period of 1 to 3660 days.';
+comment on constraint free_quota_configs_quota_amount_range on app_public.free_quota_configs is '@field quotaAmount
+Please enter 0 to 100000 free listings.';
 comment on table app_public.free_quota_configs is 'Free listings in each country over time. Without a valid row no listing is free.';
 
 create table app_public.invoice_items (
@@ -1081,7 +1385,7 @@ CREATE TRIGGER invoice_items_never_changed BEFORE DELETE OR UPDATE OR TRUNCATE O
 alter table app_public.invoice_items enable row level security;
 alter table app_public.invoice_items force row level security;
 create policy all_owner on app_public.invoice_items for all to owner using (true) with check (true);
-create policy select_admin on app_public.invoice_items for select to forecourt_admin using (true);
+create policy select_admin on app_public.invoice_items for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.invoice_items for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoice_items to forecourt_admin;
 grant select on table app_public.invoice_items to forecourt_dealer;
@@ -1135,7 +1439,7 @@ CREATE TRIGGER invoices_state_audited AFTER UPDATE OF status ON app_public.invoi
 alter table app_public.invoices enable row level security;
 alter table app_public.invoices force row level security;
 create policy all_owner on app_public.invoices for all to owner using (true) with check (true);
-create policy select_admin on app_public.invoices for select to forecourt_admin using (true);
+create policy select_admin on app_public.invoices for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.invoices for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.invoices to forecourt_admin;
 grant select on table app_public.invoices to forecourt_dealer;
@@ -1177,6 +1481,7 @@ create table app_public.listing_consumptions (
   number integer default 1 not null,
   reverses uuid,
   idempotency_key uuid,
+  api_key_id uuid,
   constraint listing_consumptions_currency_fkey FOREIGN KEY (currency) REFERENCES app_public.currencies(code),
   constraint listing_consumptions_invoice_item FOREIGN KEY (dealer_id, invoice_item_id) REFERENCES app_public.invoice_items(dealer_id, id),
   constraint listing_consumptions_listing FOREIGN KEY (dealer_id, listing_id) REFERENCES app_public.listings(dealer_id, id),
@@ -1195,13 +1500,14 @@ CREATE TRIGGER listing_consumptions_never_changed BEFORE DELETE OR UPDATE OR TRU
 alter table app_public.listing_consumptions enable row level security;
 alter table app_public.listing_consumptions force row level security;
 create policy all_owner on app_public.listing_consumptions for all to owner using (true) with check (true);
-create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (true);
+create policy select_admin on app_public.listing_consumptions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listing_consumptions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_consumptions to forecourt_admin;
 grant select on table app_public.listing_consumptions to forecourt_dealer;
 grant select on table app_public.listing_consumptions to forecourt_visitor;
+comment on column app_public.listing_consumptions.api_key_id is 'The API key that published; null if a user did.';
 comment on column app_public.listing_consumptions.created_at is 'When it was decided, while the dealer was locked.';
-comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token.';
+comment on column app_public.listing_consumptions.created_by is 'The user who published, as verified by the access token, or the maker of the API key.';
 comment on column app_public.listing_consumptions.currency is 'The currency of all its amounts.';
 comment on column app_public.listing_consumptions.dealer_id is 'The dealer that published.';
 comment on column app_public.listing_consumptions.gross_amount is 'Net amount plus VAT.';
@@ -1243,7 +1549,7 @@ CREATE TRIGGER listing_promotions_never_changed BEFORE DELETE OR UPDATE OR TRUNC
 alter table app_public.listing_promotions enable row level security;
 alter table app_public.listing_promotions force row level security;
 create policy all_owner on app_public.listing_promotions for all to owner using (true) with check (true);
-create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (true);
+create policy select_admin on app_public.listing_promotions for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listing_promotions for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 grant select on table app_public.listing_promotions to forecourt_admin;
 grant select on table app_public.listing_promotions to forecourt_dealer;
@@ -1338,7 +1644,7 @@ CREATE TRIGGER listings_step BEFORE UPDATE OF status ON app_public.listings FOR 
 alter table app_public.listings enable row level security;
 alter table app_public.listings force row level security;
 create policy all_owner on app_public.listings for all to owner using (true) with check (true);
-create policy select_admin on app_public.listings for select to forecourt_admin using (true);
+create policy select_admin on app_public.listings for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_member on app_public.listings for select to forecourt_dealer using ((dealer_id = ANY (app_public.current_dealer_ids())));
 create policy select_public on app_public.listings for select to forecourt_dealer, forecourt_visitor using (((status = 'active'::app_public.listing_status) AND ((expires_at > now()) IS NOT FALSE) AND app_public.is_open_dealer(dealer_id)));
 grant select (dealer_id, id, status, title, description, module, price, currency, attributes, images, created_at, updated_at, external_id, published_at, expires_at, rejection_reason, country, is_premium, is_highlighted) on table app_public.listings to forecourt_visitor;
@@ -1348,7 +1654,7 @@ comment on column app_public.listings.attributes is 'An object whose content the
 comment on column app_public.listings.country is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
 The country of the dealer when the listing was created. A copy, so that one index serves the country and the order of a page.';
 comment on column app_public.listings.created_at is 'When the listing was created.';
-comment on column app_public.listings.created_by is 'The user who published it.';
+comment on column app_public.listings.created_by is 'The user who published it, or the maker of the API key that did.';
 comment on column app_public.listings.currency is '@behavior +attribute:filterBy
 The currency of the price, ISO 4217.';
 comment on column app_public.listings.dealer_id is 'The dealer that offers it.';
@@ -1430,8 +1736,12 @@ comment on column app_public.price_configs.pricing_type is 'The service that the
 comment on column app_public.price_configs.segment is 'The kind of publisher that pays it.';
 comment on column app_public.price_configs.unit_price_net is 'Without VAT, in whole units of the currency.';
 comment on column app_public.price_configs.valid is 'When the price is valid; its end is excluded.';
-comment on constraint price_configs_duration_days_range on app_public.price_configs is 'Please enter a duration of 1 to 3660 days.';
-comment on constraint price_configs_unit_price_net_range on app_public.price_configs is 'Please enter a net price from 0 to less than 1000000.';
+comment on constraint price_configs_duration_days_range on app_public.price_configs is '@field durationDays
+Please enter a duration of 1 to 3660 days.';
+comment on constraint price_configs_one_at_a_time on app_public.price_configs is '@field validFrom
+A later price is scheduled already. Please choose a moment after its start.';
+comment on constraint price_configs_unit_price_net_range on app_public.price_configs is '@field unitPriceNet
+Please enter a net price from 0 to less than 1000000.';
 comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
 
 create table app_public.rate_limit_policies (
@@ -1460,7 +1770,7 @@ CREATE TRIGGER rate_limit_policies_truncation_audited AFTER TRUNCATE ON app_publ
 alter table app_public.rate_limit_policies enable row level security;
 alter table app_public.rate_limit_policies force row level security;
 create policy all_owner on app_public.rate_limit_policies for all to owner using (true) with check (true);
-create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (true);
+create policy select_admin on app_public.rate_limit_policies for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_authenticator on app_public.rate_limit_policies for select to forecourt_authenticator using (true);
 grant select on table app_public.rate_limit_policies to forecourt_admin;
 grant select on table app_public.rate_limit_policies to forecourt_authenticator;
@@ -1474,6 +1784,12 @@ comment on column app_public.rate_limit_policies.subject is 'Which requests are 
 comment on column app_public.rate_limit_policies.updated_at is 'When the policy last changed.';
 comment on column app_public.rate_limit_policies.updated_by is 'The database login that changed the policy last.';
 comment on column app_public.rate_limit_policies.window_seconds is 'Length of the sliding window.';
+comment on constraint rate_limit_policies_cost_within_limit on app_public.rate_limit_policies is '@field cost
+Please enter a cost from 1 to the limit.';
+comment on constraint rate_limit_policies_max_count_range on app_public.rate_limit_policies is '@field maxCount
+Please enter a limit of 1 to 1000000.';
+comment on constraint rate_limit_policies_window_seconds_range on app_public.rate_limit_policies is '@field windowSeconds
+Please enter a window of 1 to 86400 seconds.';
 comment on table app_public.rate_limit_policies is '@behavior +query:resource:connection
 The rate limits. Every process applies a change within a second. A policy cannot be deleted; set its mode to off.';
 
@@ -1484,33 +1800,49 @@ create table app_public.users (
   is_admin boolean default false not null,
   dealer_limit integer default 5 not null,
   created_at timestamp with time zone default clock_timestamp() not null,
+  locale text default 'en'::text not null,
+  email_verified_at timestamp with time zone,
+  locked_at timestamp with time zone,
+  deleted_at timestamp with time zone,
   constraint users_dealer_limit_not_negative CHECK ((dealer_limit >= 0)),
   constraint users_email_form CHECK (app_private.is_email(email)),
   constraint users_email_key UNIQUE (email),
   constraint users_email_normalized CHECK ((email = app_private.normalize_email(email))),
   constraint users_full_name_length CHECK (app_private.is_line(full_name, 200)),
+  constraint users_locale_known CHECK ((locale = ANY (ARRAY['en'::text, 'de'::text]))),
   constraint users_pkey PRIMARY KEY (id)
 );
 CREATE TRIGGER users_admin_audited AFTER UPDATE OF is_admin, dealer_limit ON app_public.users FOR EACH ROW WHEN (((old.is_admin <> new.is_admin) OR (old.dealer_limit <> new.dealer_limit))) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_made_audited AFTER INSERT ON app_public.users FOR EACH ROW WHEN (new.is_admin) EXECUTE FUNCTION app_private.audit_change();
 CREATE TRIGGER users_admin_removed_audited AFTER DELETE ON app_public.users FOR EACH ROW WHEN (old.is_admin) EXECUTE FUNCTION app_private.audit_change();
+CREATE TRIGGER users_sessions_ended AFTER UPDATE OF is_admin, locked_at, deleted_at ON app_public.users FOR EACH ROW WHEN (((old.is_admin AND (NOT new.is_admin)) OR ((old.locked_at IS NULL) AND (new.locked_at IS NOT NULL)) OR ((old.deleted_at IS NULL) AND (new.deleted_at IS NOT NULL)))) EXECUTE FUNCTION app_private.end_user_sessions();
 alter table app_public.users enable row level security;
 alter table app_public.users force row level security;
 create policy all_owner on app_public.users for all to owner using (true) with check (true);
-create policy select_admin on app_public.users for select to forecourt_admin using (true);
+create policy select_admin on app_public.users for select to forecourt_admin using (( SELECT app_public.is_admin() AS is_admin));
 create policy select_self on app_public.users for select to forecourt_dealer using ((id = app_public.current_user_id()));
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_admin;
-grant select (id, email, full_name, created_at) on table app_public.users to forecourt_dealer;
+grant select (id, email, full_name, created_at, locale, email_verified_at) on table app_public.users to forecourt_dealer;
+grant select (id, email, full_name, is_admin, dealer_limit, created_at, locale, email_verified_at, locked_at, deleted_at) on table app_public.users to forecourt_admin;
 comment on column app_public.users.created_at is 'When the account was created.';
-comment on column app_public.users.dealer_limit is 'How many dealers the account may create.';
+comment on column app_public.users.dealer_limit is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+How many dealers the account may create.';
+comment on column app_public.users.deleted_at is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+When the user deleted the account. Its e-mail address and name are replaced then; null: the account exists.';
 comment on column app_public.users.email is 'As normalize_email writes it, with the domain in ASCII; no two users have the same.';
+comment on column app_public.users.email_verified_at is 'When the user proved that it reads the mail of its present address; null: not yet.';
 comment on column app_public.users.full_name is 'The name that the person entered.';
 comment on column app_public.users.id is 'Time-ordered; the `sub` of the access token.';
-comment on column app_public.users.is_admin is 'Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.is_admin is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+Whether access tokens of this user have the role `admin`.';
+comment on column app_public.users.locale is 'The language of mails to this user: en or de.';
+comment on column app_public.users.locked_at is '@behavior -attribute:select -attribute:filterBy -attribute:orderBy
+When an admin locked the account; null: it is not locked. A locked user can neither log in nor use a token.';
 comment on constraint users_email_form on app_public.users is '@field email
 Please enter an e-mail address such as name@example.com.';
 comment on constraint users_full_name_length on app_public.users is '@field fullName
 Please enter a name of 1 to 200 characters, at least one of them visible, in one line.';
+comment on constraint users_locale_known on app_public.users is '@field locale
+Please choose one of the languages en and de.';
 comment on table app_public.users is 'A person with an account.';
 
 create table app_public.vat_rates (
@@ -1539,10 +1871,74 @@ comment on column app_public.vat_rates.country is 'ISO 3166-1 alpha-2.';
 comment on column app_public.vat_rates.id is 'Time-ordered.';
 comment on column app_public.vat_rates.rate is 'In percent, with 2 to 4 decimal places: 19.00 is 19 %.';
 comment on column app_public.vat_rates.valid is 'When the rate is valid; its end is excluded.';
-comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is 'The country has a VAT rate in this period already. Please end that rate first.';
-comment on constraint vat_rates_rate_range on app_public.vat_rates is 'Please enter the VAT rate in percent, from 0 to 100.';
-comment on constraint vat_rates_rate_scale on app_public.vat_rates is 'Please enter the VAT rate with at most 4 decimal places.';
+comment on constraint vat_rates_one_at_a_time on app_public.vat_rates is '@field validFrom
+The country has a VAT rate in this period already. Please end that rate first.';
+comment on constraint vat_rates_rate_range on app_public.vat_rates is '@field vatRate
+Please enter the VAT rate in percent, from 0 to 100.';
+comment on constraint vat_rates_rate_scale on app_public.vat_rates is '@field vatRate
+Please enter the VAT rate with at most 4 decimal places.';
 comment on table app_public.vat_rates is 'VAT rates of each country over time. A country has at most one rate at any moment.';
+
+create view app_public.accounts (
+  id /* uuid */,
+  email /* text */,
+  full_name /* text */,
+  locale /* text */,
+  is_admin /* boolean */,
+  dealer_limit /* integer */,
+  email_verified_at /* timestamp with time zone */,
+  locked_at /* timestamp with time zone */,
+  is_locked /* boolean */,
+  deleted_at /* timestamp with time zone */,
+  created_at /* timestamp with time zone */
+) with (security_invoker=true) as
+ SELECT u.id,
+    u.email,
+    u.full_name,
+    u.locale,
+    u.is_admin,
+    u.dealer_limit,
+    u.email_verified_at,
+    u.locked_at,
+    l.is_locked,
+    u.deleted_at,
+    u.created_at
+   FROM (app_public.users u
+     CROSS JOIN LATERAL ( SELECT (u.locked_at IS NOT NULL) AS is_locked) l);
+grant select on table app_public.accounts to forecourt_admin;
+comment on column app_public.accounts.created_at is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+When the account was created.';
+comment on column app_public.accounts.dealer_limit is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+How many dealers the account may create.';
+comment on column app_public.accounts.deleted_at is '@behavior -attribute:filterBy -attribute:orderBy
+When the user deleted the account; null: the account exists.';
+comment on column app_public.accounts.email is '@notNull
+@behavior -attribute:orderBy
+Normalised: in lower case.';
+comment on column app_public.accounts.email_verified_at is '@behavior -attribute:filterBy -attribute:orderBy
+When the user proved that it reads the mail of its present address; null: not yet.';
+comment on column app_public.accounts.full_name is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+The name that the person entered.';
+comment on column app_public.accounts.id is '@notNull
+Time-ordered.';
+comment on column app_public.accounts.is_admin is '@notNull
+@behavior -attribute:orderBy
+Whether the user is an admin.';
+comment on column app_public.accounts.is_locked is '@notNull
+@behavior -attribute:orderBy
+Whether an admin locked the account.';
+comment on column app_public.accounts.locale is '@notNull
+@behavior -attribute:filterBy -attribute:orderBy
+The language of mails to this user: en or de.';
+comment on column app_public.accounts.locked_at is '@behavior -attribute:filterBy -attribute:orderBy
+When an admin locked the account; null: it is not locked.';
+comment on view app_public.accounts is '@behavior +query:resource:connection
+@connectionField users
+@primaryKey id
+The accounts of all users. For admins.';
 
 create view app_public.moderation_queue (
   dealer_id /* uuid */,
@@ -1680,6 +2076,24 @@ end
 $function$;
 comment on function app_private.account_key(text,text) is 'The key under which the failed logins of an account are counted; with an address, those from that known client address. It is an HMAC, so the counters do not reveal e-mail addresses.';
 
+CREATE OR REPLACE FUNCTION app_private.acting_user_id()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if app_private.current_api_key_id() is null then
+    return app_public.current_user_id();
+  end if;
+  -- Also of a key that was revoked since its transaction began: a row that it writes needs its maker.
+  return (
+    select k.created_by from app_public.dealer_api_keys as k
+    where k.dealer_id = nullif(current_setting('forecourt.dealer_id', true), '')::uuid and k.id = app_private.current_api_key_id());
+end
+$function$;
+comment on function app_private.acting_user_id() is 'The person who answers for this transaction: the current user, or the maker of the API key. For what is recorded, never for rights.';
+
 CREATE OR REPLACE FUNCTION app_private.activate_pending_subscriptions(dealer_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -1811,8 +2225,8 @@ CREATE OR REPLACE FUNCTION app_private.audit_change()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  -- Personal data must not enter an audit trail that nobody can edit.
-  v_withheld constant text[] := array['email', 'full_name'];
+  -- Personal data and hashes of tokens must not enter an audit trail that nobody can edit.
+  v_withheld constant text[] := array['email', 'full_name', 'token_hash', 'secret_hash'];
   v_old jsonb := to_jsonb(old) - v_withheld;
   v_new jsonb := to_jsonb(new) - v_withheld;
   v_id constant uuid := (coalesce(v_new, v_old) ->> 'id')::uuid;
@@ -1932,7 +2346,7 @@ begin
     v_decision.takes_slot := false;
   end if;
   perform app_private.record_consumption(
-    v_decision, listing.id, action, app_public.current_user_id(), v_number, charge_listing.idempotency_key);
+    v_decision, listing.id, action, app_private.acting_user_id(), v_number, charge_listing.idempotency_key);
   return v_decision.takes_slot is not null;
 end
 $function$;
@@ -2153,6 +2567,43 @@ end
 $function$;
 comment on function app_private.close_expired_checkout(uuid,timestamp with time zone) is 'Voids the dealer''s open checkout if its offer has expired, so that a new purchase can start.';
 
+CREATE OR REPLACE FUNCTION app_private.confirm_email(user_id uuid, email text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_before app_public.users;
+  v_user app_public.users;
+begin
+  select u.* into v_before from app_public.users as u where u.id = confirm_email.user_id for no key update;
+  update app_public.users as u
+  set email = confirm_email.email,
+    email_verified_at = case when u.email = confirm_email.email then coalesce(u.email_verified_at, clock_timestamp()) else clock_timestamp() end
+  where u.id = confirm_email.user_id
+  returning u.* into v_user;
+  if v_before.email <> v_user.email then
+    delete from app_private.login_failures as f
+    where f.email_hash = app_private.account_key(v_before.email) or f.email_hash in (
+      select app_private.account_key(v_before.email, k.address)
+      from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email));
+    delete from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email);
+  end if;
+  if v_before.email_verified_at is null then
+    update app_public.dealers as d set has_free_quota = true
+    from app_private.dealer_creations as c
+    where c.user_id = confirm_email.user_id and c.number = 1 and d.id = c.created_id and not d.has_free_quota;
+  end if;
+  return v_user;
+exception when unique_violation then
+  raise exception using
+    errcode = 'FC008',
+    message = 'Another account has this e-mail address by now. Please choose another one.',
+    detail = jsonb_build_object('field', 'email')::text;
+end
+$function$;
+comment on function app_private.confirm_email(uuid,text) is 'Records that the user reads the mail of this address, which becomes its own, and returns the user. The first time, the first dealer of the account gets its free listings. Raises FC008 if another account has the address.';
+
 CREATE OR REPLACE FUNCTION app_private.count_free_slots(subscription app_public.dealer_subscriptions, at timestamp with time zone)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2178,6 +2629,49 @@ begin
 end
 $function$;
 comment on function app_private.count_free_slots(app_public.dealer_subscriptions,timestamp with time zone) is 'How many more listings fit into a CONCURRENT subscription at a moment, as if a pending one had been started. Slots belong to the dealer, so all its listings that hold one count. Negative where more do than it includes, such as after a downgrade; null where a larger one runs too, which has the slots of both.';
+
+CREATE OR REPLACE FUNCTION app_private.current_api_key()
+ RETURNS app_public.dealer_api_keys
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_key app_public.dealer_api_keys;
+begin
+  select k.* into v_key
+  from app_public.dealer_api_keys as k
+  where k.dealer_id = nullif(current_setting('forecourt.dealer_id', true), '')::uuid
+    and k.id = app_private.current_api_key_id() and app_private.is_valid_api_key(k);
+  return v_key;
+end
+$function$;
+comment on function app_private.current_api_key() is 'The API key of this transaction, if it may be used now, whatever the API has cached; otherwise null.';
+
+CREATE OR REPLACE FUNCTION app_private.current_api_key_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('forecourt.api_key_id'::text, true), ''::text))::uuid;
+comment on function app_private.current_api_key_id() is 'The API key of this transaction; null without one. A transaction of an API key has no current user. The API sets `forecourt.api_key_id` and, with the dealer of the key, `forecourt.dealer_id`.';
+
+CREATE OR REPLACE FUNCTION app_private.dealers_of_account(user_id uuid)
+ RETURNS uuid[]
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select array(
+    select du.dealer_id from app_public.dealer_users as du where du.user_id = dealers_of_account.user_id
+    union
+    select i.dealer_id from app_public.dealer_invitations as i
+    where i.created_by = dealers_of_account.user_id and i.accepted_at is null and i.revoked_at is null
+    union
+    select i.dealer_id from app_public.dealer_invitations as i
+    join app_public.users as u on u.email = i.email
+    where u.id = dealers_of_account.user_id
+    order by 1)
+$function$;
+comment on function app_private.dealers_of_account(uuid) is 'The dealers whose members and invitations the deletion of the account changes, in the order of ids.';
 
 CREATE OR REPLACE FUNCTION app_private.decide_promotion(listing app_public.listings, kind app_public.promotion_kind, at timestamp with time zone, OUT decision app_private.publication_decision, OUT starts_at timestamp with time zone, OUT ends_at timestamp with time zone)
  RETURNS record
@@ -2357,6 +2851,18 @@ end
 $function$;
 comment on function app_private.decide_purchase(app_public.dealers,uuid,timestamp with time zone) is 'Decides whether a dealer can buy a package at a moment, and for which amounts. Only reads, so quote_package and buy_package both call it and a quote equals its charge. Raises FC003 for a closed dealer, FC005 and FC006 by the pricing gate, FC004 and FC010 for the package, FC008 while another checkout is open.';
 
+CREATE OR REPLACE FUNCTION app_private.describe_session(session_id uuid)
+ RETURNS app_private.opened_session
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+  select s.id, s.expires_at, u.id, u.email, u.full_name, u.is_admin
+  from app_private.sessions as s
+  join app_public.users as u on u.id = s.user_id
+  where s.id = describe_session.session_id
+$function$;
+comment on function app_private.describe_session(uuid) is 'What the API needs to answer with a session; null if it does not exist.';
+
 CREATE OR REPLACE FUNCTION app_private.drop_audit_partition(month date, reason text)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2470,6 +2976,36 @@ begin
 end
 $function$;
 comment on function app_private.end_promotions(integer) is 'Takes the flags off up to `batch_size` listings of which a promotion has ended, and returns their number; 0 means done. Listings that another transaction has locked are skipped.';
+
+CREATE OR REPLACE FUNCTION app_private.end_sessions(user_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Two calls at once take their locks in the same order.
+  delete from app_private.sessions as s
+  where s.id in (
+    select o.id from app_private.sessions as o
+    where o.user_id = end_sessions.user_id
+    order by o.id
+    for update);
+end
+$function$;
+comment on function app_private.end_sessions(uuid) is 'Ends all sessions of a user. Their access tokens are refused within a second.';
+
+CREATE OR REPLACE FUNCTION app_private.end_user_sessions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform app_private.end_sessions(new.id);
+  return null;
+end
+$function$;
+comment on function app_private.end_user_sessions() is 'Trigger: ends the sessions of a user that is locked, is deleted or is no longer an admin.';
 
 CREATE OR REPLACE FUNCTION app_private.enforce_listing_step()
  RETURNS trigger
@@ -2830,6 +3366,32 @@ end
 $function$;
 comment on function app_private.find_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment; all columns are null if one is missing or several VAT rates are valid.';
 
+CREATE OR REPLACE FUNCTION app_private.find_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  if reason is null or reason !~ '\S' then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give a reason. It is kept in the audit trail.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.find_user(uuid,text) is 'The first step of an act on a user: locks its row and returns it. Raises FC010 without a reason, FC004 if there is no such user.';
+
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -2856,6 +3418,46 @@ end
 $function$;
 comment on function app_private.force_row_security(regclass) is 'Enables row-level security on a table and forces it, so that it also holds for the owner, who gets a policy of its own. Migrations call it for each new table.';
 
+CREATE OR REPLACE FUNCTION app_private.forget_account(account app_public.users, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_key constant bytea := app_private.account_key(account.email);
+  v_mail_id uuid;
+begin
+  update app_public.dealer_invitations as i set revoked_at = forget_account.at
+  where i.created_by = account.id and i.accepted_at is null and i.revoked_at is null;
+  -- Its invitations contain its name, the notice to a former address its present one.
+  for v_mail_id in
+    delete from app_private.mails as m
+    where m.recipient = account.email or m.parameters ->> 'newEmail' = account.email
+      or (m.recipient, m.expires_at) in (
+        select t.email, t.expires_at from app_private.one_time_tokens as t where t.user_id = account.id
+        union all
+        select i.email, i.expires_at from app_public.dealer_invitations as i where i.created_by = account.id)
+    returning m.id
+  loop
+    perform graphile_worker.remove_job('send_mail:' || v_mail_id);
+  end loop;
+  delete from app_public.dealer_invitations as i where i.email = account.email;
+  delete from app_private.one_time_tokens as t where t.user_id = account.id or t.email = account.email;
+  delete from app_private.login_failures as f
+  where f.email_hash = v_key
+    or f.email_hash in (
+      select app_private.account_key(account.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
+  delete from app_private.known_addresses as k where k.account_key = v_key;
+  delete from app_private.user_passwords as p where p.user_id = account.id;
+  -- Random, so that nobody can register the address before. The trigger users_sessions_ended ends the sessions.
+  update app_public.users as u
+  set email = 'deleted-' || gen_random_uuid() || '@deleted.invalid', full_name = 'Deleted user', email_verified_at = null,
+    is_admin = false, deleted_at = forget_account.at
+  where u.id = account.id;
+end
+$function$;
+comment on function app_private.forget_account(app_public.users,timestamp with time zone) is 'Removes what identifies the person from every table: docs/privacy.md lists them. The row of the account stays, because invoices, ledger and audit trail refer to it. The caller has locked the account and its dealers.';
+
 CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -2871,6 +3473,42 @@ begin
 end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
+
+CREATE OR REPLACE FUNCTION app_private.has_other_owner(dealer_id uuid, user_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.dealer_users as du
+  join app_public.users as u on u.id = du.user_id
+  where du.dealer_id = has_other_owner.dealer_id and du.user_id <> has_other_owner.user_id and du.role = 'owner'
+    and u.locked_at is null and u.deleted_at is null;
+  return found;
+end
+$function$;
+comment on function app_private.has_other_owner(uuid,uuid) is 'Whether the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.has_prices(country text, vat_rate numeric, unit_price_net numeric)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return (has_prices.vat_rate is null or exists (
+    select from app_public.vat_rates as v
+    where v.country = has_prices.country and v.valid @> now() and v.rate = has_prices.vat_rate
+  )) and (has_prices.unit_price_net is null or not exists (
+    select from unnest(enum_range(null::app_public.segment)) as s (segment)
+    where not exists (
+      select from app_public.price_configs as p
+      where p.country = has_prices.country and p.segment = s.segment and p.pricing_type = 'pay_per_listing'
+        and p.valid @> now() and p.unit_price_net = has_prices.unit_price_net)));
+end
+$function$;
+comment on function app_private.has_prices(text,numeric,numeric) is 'Whether a country has this VAT rate now, and this net price of a listing for every segment; null is not compared.';
 
 CREATE OR REPLACE FUNCTION app_private.hash_listing(title text, module text, price numeric, currency text, description text, attributes jsonb, images text[], external_id text)
  RETURNS bytea
@@ -2938,6 +3576,19 @@ CREATE OR REPLACE FUNCTION app_private.is_text(value text, most integer)
 RETURN ((length(value) <= most) AND (value IS NFC NORMALIZED) AND (value !~ '[\u0001-\u0008\u000b-\u001f\u007f-\u009f]'::text));
 comment on function app_private.is_text(text,integer) is 'Whether a text of several lines can be stored: Unicode form NFC, no control characters except line breaks and tabs, and no more characters than allowed.';
 
+CREATE OR REPLACE FUNCTION app_private.is_valid_api_key(key app_public.dealer_api_keys)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return key.revoked_at is null and coalesce(clock_timestamp() < key.expires_at, true)
+    and exists (select from app_public.users as u where u.id = key.created_by and u.locked_at is null and u.deleted_at is null);
+end
+$function$;
+comment on function app_private.is_valid_api_key(app_public.dealer_api_keys) is 'Whether an API key may be used: it is neither revoked nor expired, and the account of its maker is neither locked nor deleted. The maker need not be a member any more.';
+
 CREATE OR REPLACE FUNCTION app_private.iso_minor_units(currency text)
  RETURNS smallint
  LANGUAGE sql
@@ -2951,6 +3602,25 @@ AS $function$
   end::smallint
 $function$;
 comment on function app_private.iso_minor_units(text) is 'Decimal places of a currency by ISO 4217, for currencies that have no row yet: 2, unless the currency is one of the exceptions.';
+
+CREATE OR REPLACE FUNCTION app_private.issue_token(kind text, user_id uuid, email text, token_hash bytea, lifetime interval)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_expires_at constant timestamptz := clock_timestamp() + lifetime;
+begin
+  insert into app_private.one_time_tokens (token_hash, kind, user_id, holder, email, expires_at)
+  values (
+    issue_token.token_hash, issue_token.kind, issue_token.user_id, coalesce(issue_token.user_id, md5(issue_token.email)::uuid),
+    issue_token.email, v_expires_at)
+  on conflict on constraint one_time_tokens_one_of_a_kind do update
+  set token_hash = excluded.token_hash, email = excluded.email, expires_at = excluded.expires_at, used_at = null;
+  return v_expires_at;
+end
+$function$;
+comment on function app_private.issue_token(text,uuid,text,bytea,interval) is 'Stores the hash of a new token, which replaces the last one of this kind of the user, and returns when it ends. Without a user the token cannot be used; it is written so that an unknown address causes the same work.';
 
 CREATE OR REPLACE FUNCTION app_private.job_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -3049,6 +3719,54 @@ end
 $function$;
 comment on function app_private.listing_metrics() is 'Number of active listings whose end has passed, and of listings with a promotion whose end has passed, counted in the indexes and up to 100,000. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.live_token(kind text, token_hash bytea)
+ RETURNS app_private.one_time_tokens
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_token app_private.one_time_tokens;
+begin
+  select t.* into v_token
+  from app_private.one_time_tokens as t
+  join app_public.users as u on u.id = t.user_id and u.locked_at is null and u.deleted_at is null
+  where t.token_hash = live_token.token_hash and t.kind = live_token.kind
+    and t.used_at is null and t.expires_at > clock_timestamp()
+    -- The mailbox of an address that the account had before must not open it.
+    and (t.kind <> 'password_reset' or t.email = u.email);
+  if not found then
+    raise exception using
+      errcode = 'FC010',
+      message = 'This token is unknown, was used already or has expired. Please ask for a new mail.',
+      detail = jsonb_build_object('field', 'token')::text;
+  end if;
+  return v_token;
+end
+$function$;
+comment on function app_private.live_token(text,bytea) is 'Returns the token with this hash and kind, if it can be used now. Raises FC010 for a token that is unknown, of another kind, used, replaced or expired, and for that of a locked or deleted user.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_country(country text)
+ RETURNS app_public.country_currencies
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_country app_public.country_currencies;
+begin
+  select cc.* into v_country
+  from app_public.country_currencies as cc where cc.country = lock_country.country for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = format('The country %s was never opened. Please open it first.', coalesce(lock_country.country, 'null')),
+      detail = jsonb_build_object('field', 'country', 'country', lock_country.country)::text;
+  end if;
+  return v_country;
+end
+$function$;
+comment on function app_private.lock_country(text) is 'The first step of each change of a country''s prices, VAT rates, free listings and packages: locks the country, so that two changes wait for each other. Raises FC004 for a country that was never opened.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_dealer(dealer_id uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
@@ -3071,6 +3789,34 @@ begin
 end
 $function$;
 comment on function app_private.lock_dealer(uuid) is 'The first step of every write for a dealer: locks the dealer''s row, then its running and pending subscriptions. The caller must read again all that it read before, including the clock.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_leaving_account(user_id uuid)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer_ids constant uuid[] := app_private.dealers_of_account(lock_leaving_account.user_id);
+  v_dealer_id uuid;
+  v_user app_public.users;
+begin
+  foreach v_dealer_id in array v_dealer_ids loop
+    perform app_private.lock_dealer(v_dealer_id);
+  end loop;
+  if app_public.is_admin() then
+    -- All admins, in the order of ids: of two who leave at once, the second one sees that it is the last.
+    perform from app_public.users as u where u.is_admin order by u.id for no key update;
+  end if;
+  v_user := app_private.require_account(lock_leaving_account.user_id);
+  if not app_private.dealers_of_account(v_user.id) <@ v_dealer_ids then
+    raise exception using
+      errcode = '40001',
+      message = 'The account became a member of another dealer, or was invited to one, while it waited for its locks.';
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.lock_leaving_account(uuid) is 'Locks the dealers of an account in the order of ids, then the account, and returns it. Raises FC001 if it no longer exists, and 40001 if it has got another dealer meanwhile: that one would have to be locked before the account.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_listing(listing_id uuid, by_member boolean DEFAULT true)
  RETURNS app_public.listings
@@ -3118,6 +3864,29 @@ end
 $function$;
 comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 
+CREATE OR REPLACE FUNCTION app_private.lock_own_dealer(dealer_id uuid, as_owner boolean DEFAULT true)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_dealer app_public.dealers;
+begin
+  -- Before the lock, so that a stranger cannot lock a dealer; after it, because the right may have ended while this session waited.
+  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  v_dealer := app_private.lock_dealer(dealer_id);
+  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  if not v_dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  return v_dealer;
+end
+$function$;
+comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 if the dealer is closed.';
+
 CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
  RETURNS void
  LANGUAGE plpgsql
@@ -3140,6 +3909,25 @@ begin
 end
 $function$;
 comment on function app_private.lock_tables(regclass[]) is 'For migrations: locks tables in this order, exclusively, until the transaction ends. It waits 300 ms for each and then gives way and tries again, for 40 s, because every request queues behind a waiting lock. Raises 55P03.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users := app_private.find_user(lock_user.user_id, lock_user.reason);
+begin
+  if v_user.locked_at is null then
+    update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
+    perform app_private.write_audit_log(
+      'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', btrim(lock_user.reason)));
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.lock_user(uuid,text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
 
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
@@ -3177,6 +3965,33 @@ begin
 end
 $function$;
 comment on function app_private.maintain_audit_logs() is 'Creates the audit trail''s partitions for this month and the next three, and drops the partitions that are older than operation_settings.audit_retention_months. Returns both counts. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_private.maintain_mails()
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_settings constant app_private.operation_settings := (select s from app_private.operation_settings as s);
+  v_removed integer;
+begin
+  -- The pauses of graphile-worker grow to 6 hours, and it gives up in the end. A token in a mail may last for an hour only.
+  perform graphile_worker.reschedule_jobs(
+    array(
+      select j.id from graphile_worker.jobs as j
+      where j.task_identifier = 'send_mail' and j.locked_at is null and j.attempts > 5
+        -- A mail that the server refuses for good is tried less and less often.
+        and coalesce(j.last_error, '') !~ '(EENVELOPE|EMESSAGE) 5'),
+    run_at := now(), attempts := 5);
+  delete from app_private.one_time_tokens as t where t.expires_at < clock_timestamp();
+  delete from app_public.dealer_invitations as i
+  where i.expires_at < clock_timestamp() - v_settings.invitation_retention_days * interval '24 hours';
+  delete from app_private.mails as m where m.created_at < clock_timestamp() - v_settings.mail_retention_days * interval '24 hours';
+  get diagnostics v_removed = row_count;
+  return v_removed;
+end
+$function$;
+comment on function app_private.maintain_mails() is 'Makes the mails due that were tried more than five times, removes mails that were asked for more than operation_settings.mail_retention_days ago, sent or not, removes invitations that ended more than invitation_retention_days ago, and removes expired tokens. Returns how many mails it removed.';
 
 CREATE OR REPLACE FUNCTION app_private.make_audit_partition(month date)
  RETURNS boolean
@@ -3260,25 +4075,56 @@ begin
   on conflict on constraint country_currencies_pkey do nothing;
   if not found then
     select cc.* into v_open from app_public.country_currencies as cc where cc.country = open_country.country;
+    select c.* into v_currency from app_public.currencies as c where c.code = open_country.currency;
+    if v_open.closed_at is null and v_open.currency = open_country.currency
+      and app_private.has_prices(open_country.country, open_country.vat_rate, open_country.unit_price_net)
+    then
+      return v_currency;
+    end if;
     raise exception using
       errcode = 'FC008',
       message = case when v_open.closed_at is null
         then format('%s is open already, with prices in %s. Nothing was changed.', v_open.country, v_open.currency)
         else format('%s was closed on %s. Nothing was changed.', v_open.country, (v_open.closed_at at time zone 'UTC')::date) end,
-      detail = jsonb_build_object('country', v_open.country)::text,
+      detail = jsonb_build_object('field', 'country', 'country', v_open.country)::text,
       hint = case when v_open.closed_at is null
         then 'docs/operations.md, "Prices, VAT, countries, limits", shows how to change a price or a VAT rate.'
         else 'docs/operations.md, "Close a country", shows how to open it again.' end;
   end if;
-  insert into app_public.vat_rates (country, rate, valid)
-  values (open_country.country, open_country.vat_rate, tstzrange(now(), null));
+  perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
   perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
   from unnest(enum_range(null::app_public.segment)) as s (segment);
   select c.* into v_currency from app_public.currencies as c where c.code = open_country.currency;
   return v_currency;
 end
 $function$;
-comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Raises FC008 and changes nothing if the country has been opened before. The triggers of the tables record each row. For a DBA.';
+comment on function app_private.open_country(text,text,numeric,numeric) is 'Opens a country from now on: its currency, its VAT rate in percent, and the net price of a listing for every segment, in one transaction. Adds the currency if it is new, and returns it. Changes nothing if the country is open with these values; raises FC008 if it was opened before with others. The triggers of the tables record each row. For a DBA.';
+
+CREATE OR REPLACE FUNCTION app_private.open_session(user_id uuid, refresh_hash bytea)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_expires_at constant timestamptz := clock_timestamp() + app_private.refresh_lifetime();
+  v_id uuid;
+begin
+  -- A transaction that locks the account waits for this lock, and then ends this session too.
+  perform from app_public.users as u
+  where u.id = open_session.user_id and u.locked_at is null and u.deleted_at is null
+  for share;
+  if not found then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This account is locked. Please contact support.';
+  end if;
+  insert into app_private.sessions (user_id, expires_at) values (open_session.user_id, v_expires_at) returning id into v_id;
+  insert into app_private.refresh_tokens (token_hash, session_id, expires_at)
+  values (open_session.refresh_hash, v_id, v_expires_at);
+  return v_id;
+end
+$function$;
+comment on function app_private.open_session(uuid,bytea) is 'Opens a session of a user who has proved who it is, with its first refresh token, and returns its id. `refresh_hash` is the SHA-256 of the token. Raises FC003 if the account is locked.';
 
 CREATE OR REPLACE FUNCTION app_private.open_subscriptions(dealer_id uuid, at timestamp with time zone)
  RETURNS app_public.dealer_subscriptions[]
@@ -3405,6 +4251,24 @@ AS $function$
     'pricingType', upper(pricing_detail.pricing_type::text collate "C"), 'at', pricing_detail.at))
 $function$;
 comment on function app_private.pricing_detail(text,app_public.segment,app_public.pricing_type,timestamp with time zone) is 'The details of FC005 and FC006: the configuration that was searched for, and the moment. A null pricing_type means a package.';
+
+CREATE OR REPLACE FUNCTION app_private.queue_mail(kind text, recipient text, locale text, parameters jsonb DEFAULT '{}'::jsonb, sealed_token bytea DEFAULT NULL::bytea, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_id uuid;
+begin
+  insert into app_private.mails (kind, recipient, locale, parameters, sealed_token, expires_at)
+  values (queue_mail.kind, queue_mail.recipient, queue_mail.locale, queue_mail.parameters, queue_mail.sealed_token, queue_mail.expires_at)
+  returning id into v_id;
+  -- After all other jobs: each attempt takes 10 s while the mail server is silent. A serial queue would send one mail a second.
+  perform graphile_worker.add_job(
+    'send_mail', json_build_object('id', v_id), job_key := 'send_mail:' || v_id, max_attempts := 25, priority := 10);
+end
+$function$;
+comment on function app_private.queue_mail(text,text,text,jsonb,bytea,timestamp with time zone) is 'Writes a mail to the outbox; the worker sends it after this transaction has committed. The text is the row of app_private.mail_templates with this kind and locale, in which {name} stands for a member of `parameters`, {token} for the token, and {expiresAt} for its end. `sealed_token` is the token as the API has encrypted it, so that the database never contains it in clear. A mail that has expired is not sent.';
 
 CREATE OR REPLACE FUNCTION app_private.rate_limit_counter_at(counter app_private.rate_limit_counters, window_seconds double precision, now double precision)
  RETURNS app_private.rate_limit_counters
@@ -3552,12 +4416,12 @@ begin
   end if;
   insert into app_public.listing_consumptions (
     dealer_id, listing_id, kind, number, idempotency_key, reverses, source, subscription_id, price_config_id, invoice_item_id,
-    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, api_key_id, created_at)
   values (
     decision.dealer_id, record_consumption.listing_id, record_consumption.action, record_consumption.number,
     record_consumption.idempotency_key, record_consumption.reverses, decision.source, decision.subscription_id,
     decision.price_config_id, v_item_id, decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount,
-    decision.currency, record_consumption.user_id, decision.at);
+    decision.currency, record_consumption.user_id, app_private.current_api_key_id(), decision.at);
 end
 $function$;
 comment on function app_private.record_consumption(app_private.publication_decision,uuid,app_public.consumption_kind,uuid,integer,uuid,uuid) is 'Carries out a decision: starts the pending subscription that it needs, uses the quota or a slot, or adds the price to the dealer''s draft invoice of the month (UTC), and writes the ledger row. A reversal does the opposite, with negative amounts; the slot of its listing is released with the step that follows. The caller holds the dealer''s lock.';
@@ -3603,14 +4467,21 @@ begin
   -- Unnest in the list of columns: in FROM it would fill a table first. Without items, the shorter list is filled with nulls.
   insert into app_public.listing_consumptions (
     dealer_id, listing_id, kind, source, subscription_id, price_config_id, invoice_item_id,
-    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, created_at)
+    net_amount, vat_rate, vat_amount, gross_amount, currency, created_by, api_key_id, created_at)
   select
     decision.dealer_id, unnest(v_further), 'publication', decision.source, decision.subscription_id, decision.price_config_id,
     unnest(v_item_ids), decision.net_amount, decision.vat_rate, decision.vat_amount, decision.gross_amount, decision.currency,
-    record_publications.user_id, decision.at;
+    record_publications.user_id, app_private.current_api_key_id(), decision.at;
 end
 $function$;
 comment on function app_private.record_publications(app_private.publication_decision,uuid[],uuid) is 'Does what record_consumption does, for as many new listings as the decision pays for. The caller holds the dealer''s lock.';
+
+CREATE OR REPLACE FUNCTION app_private.refresh_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((30)::double precision * '24:00:00'::interval);
+comment on function app_private.refresh_lifetime() is 'How long a refresh token lasts, and so a session that nobody refreshes.';
 
 CREATE OR REPLACE FUNCTION app_private.refuse_change()
  RETURNS trigger
@@ -3758,6 +4629,32 @@ end
 $function$;
 comment on function app_private.release_slot() is 'Trigger: a listing that held a slot and is no longer pending or active, or was paid by something else, releases its slot. No step can forget that. The caller holds the dealer''s lock.';
 
+CREATE OR REPLACE FUNCTION app_private.remove_ended_sessions(batch_size integer DEFAULT 10000)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
+  v_tokens integer;
+  v_sessions integer;
+begin
+  delete from app_private.revoked_sessions as r where r.revoked_at < v_now - app_private.revocation_lifetime();
+  delete from app_private.sessions as s
+  where s.id in (
+    select o.id from app_private.sessions as o where o.expires_at < v_now
+    limit remove_ended_sessions.batch_size for update skip locked);
+  get diagnostics v_sessions = row_count;
+  delete from app_private.refresh_tokens as t
+  where t.token_hash in (
+    select o.token_hash from app_private.refresh_tokens as o where o.expires_at < v_now
+    limit remove_ended_sessions.batch_size for update skip locked);
+  get diagnostics v_tokens = row_count;
+  return v_sessions + v_tokens;
+end
+$function$;
+comment on function app_private.remove_ended_sessions(integer) is 'Removes up to `batch_size` sessions that nobody refreshed in time, as many expired refresh tokens, and revocations without effect. Returns how many sessions and tokens; 0 means done. Call it in a loop, each call in a transaction of its own.';
+
 CREATE OR REPLACE FUNCTION app_private.remove_idle_rate_limit_counters(batch_size integer DEFAULT 10000)
  RETURNS integer
  LANGUAGE plpgsql
@@ -3874,6 +4771,43 @@ end
 $function$;
 comment on function app_private.replay_listing(uuid,uuid,bytea) is 'Returns the listing that the dealer created with this idempotency key; all columns are null if there is none. Raises FC007 if the key was used with other input.';
 
+CREATE OR REPLACE FUNCTION app_private.require_account(user_id uuid)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  select u.* into v_user from app_public.users as u
+  where u.id = require_account.user_id and u.locked_at is null and u.deleted_at is null for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC001',
+      message = 'This account no longer exists or is locked. Please log in with another one.';
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.require_account(uuid) is 'Locks and returns the user. Raises FC001 if there is none, or if it is locked or deleted.';
+
+CREATE OR REPLACE FUNCTION app_private.require_admin()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if not app_public.is_admin() then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Only admins may do this. Please log in with the account of an admin.';
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_admin() is 'Returns the current user, who must be an admin now, whatever its access token says. Raises FC003.';
+
 CREATE OR REPLACE FUNCTION app_private.require_batch(listings app_public.new_listing[])
  RETURNS void
  LANGUAGE plpgsql
@@ -3904,6 +4838,24 @@ end
 $function$;
 comment on function app_private.require_batch(app_public.new_listing[]) is 'Raises FC010 unless there are 1 to 100 listings, each with another idempotency key.';
 
+CREATE OR REPLACE FUNCTION app_private.require_future(valid_from timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if valid_from < now() then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please choose a moment in the future, or leave it out to start now. What was charged before does not change.',
+      detail = jsonb_build_object('field', 'validFrom')::text;
+  end if;
+  return coalesce(valid_from, now());
+end
+$function$;
+comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. Raises FC010 for a moment that has passed.';
+
 CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
  RETURNS void
  LANGUAGE plpgsql
@@ -3929,11 +4881,17 @@ CREATE OR REPLACE FUNCTION app_private.require_member(dealer_id uuid)
 AS $function$
 declare
   v_user_id constant uuid := app_public.current_user_id();
+  v_key app_public.dealer_api_keys;
 begin
   if v_user_id is null then
-    raise exception using
-      errcode = 'FC001',
-      message = 'Please log in and send the access token.';
+    v_key := app_private.current_api_key();
+    if v_key.id is null then
+      raise exception using
+        errcode = 'FC001',
+        message = 'Please log in and send the access token, or send an API key that is valid.';
+    elsif v_key.dealer_id = require_member.dealer_id then
+      return v_key.created_by;
+    end if;
   end if;
   perform from app_public.dealer_users as du
   where du.dealer_id = require_member.dealer_id and du.user_id = v_user_id;
@@ -3949,11 +4907,97 @@ begin
   end if;
   raise exception using
     errcode = 'FC003',
-    message = 'You are not a member of this dealer. Ask its owner to add you.',
+    message = case when v_key.id is null then 'You are not a member of this dealer. Please ask one of its owners to invite you.' else 'This API key belongs to another dealer. Please use a key of this dealer.' end,
     detail = jsonb_build_object('field', 'dealerId')::text;
 end
 $function$;
-comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. Raises FC001 without a user, FC003 if the user is not a member, FC004 if there is no such dealer.';
+comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. An API key of the dealer has the rights of staff, and its maker is returned. Raises FC001 without a user and a valid key, FC003 if the user is not a member or the key is of another dealer, FC004 if there is no such dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.require_open_invitation(dealer app_public.dealers, invitation_id uuid, invited app_public.users)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_invitation app_public.dealer_invitations;
+  v_status text;
+begin
+  select i.* into strict v_invitation
+  from app_public.dealer_invitations as i where i.dealer_id = dealer.id and i.id = require_open_invitation.invitation_id;
+  if v_invitation.email <> invited.email then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This invitation was sent to another e-mail address than that of your account. Please log in with the other address, or ask the dealer to invite yours.',
+      detail = jsonb_build_object('field', 'token')::text;
+  elsif not dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please contact support.',
+      detail = jsonb_build_object('field', 'token')::text;
+  elsif v_invitation.accepted_at is not null then
+    perform from app_public.dealer_users as du where du.dealer_id = dealer.id and du.user_id = invited.id;
+    v_status := case when not found then 'ACCEPTED' end;
+  elsif v_invitation.revoked_at is not null or not exists (
+    -- Somebody who is no longer an owner must not come back, or bring others, by an invitation from before.
+    select from app_public.dealer_users as du
+    join app_public.users as u on u.id = du.user_id
+    where du.dealer_id = dealer.id and du.user_id = v_invitation.created_by and du.role = 'owner'
+      and u.locked_at is null and u.deleted_at is null)
+  then
+    v_status := 'REVOKED';
+  elsif v_invitation.expires_at <= clock_timestamp() then
+    v_status := 'EXPIRED';
+  end if;
+  if v_status is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invitation is no longer valid. Please ask the dealer for a new one.',
+      detail = jsonb_build_object('field', 'token', 'status', v_status)::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_open_invitation(app_public.dealers,uuid,app_public.users) is 'Raises FC003 if the invitation is for another e-mail address or its dealer is closed, and FC008 if it is used, revoked or has expired, or if its sender is no longer an owner. A member may use it again. The caller has locked the dealer and the user.';
+
+CREATE OR REPLACE FUNCTION app_private.require_other_owner(dealer_id uuid, user_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if not app_private.has_other_owner(dealer_id, user_id) then
+    raise exception using
+      errcode = 'FC008',
+      message = 'A dealer needs an owner. Please make another member an owner first.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_other_owner(uuid,uuid) is 'Raises FC008 unless the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.require_owner(dealer_id uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Not the user that it returns: for an API key that is its maker, who may be an owner.
+  perform app_private.require_member(dealer_id);
+  perform from app_public.dealer_users as du
+  where du.dealer_id = require_owner.dealer_id and du.user_id = app_public.current_user_id() and du.role = 'owner';
+  if not found then
+    raise exception using
+      errcode = 'FC003',
+      message = case when app_private.current_api_key_id() is null then 'Only owners of this dealer may do this. Please ask one of them.'
+        else 'An API key cannot do this. Please ask an owner of this dealer.' end,
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff and for API keys. Functions that staff may call have require_member instead.';
 
 CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
  RETURNS void
@@ -3971,6 +5015,77 @@ begin
 end
 $function$;
 comment on function app_private.require_publisher(app_public.dealers) is 'Raises FC003 if the dealer is closed or its publication is suspended.';
+
+CREATE OR REPLACE FUNCTION app_private.require_reason(reason text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_reason constant text := app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n')));
+begin
+  if not app_private.is_text(v_reason, 1000) or v_reason !~ ('[^' || app_private.invisible_characters() || ']') then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give a reason of 1 to 1,000 characters. It is kept in the audit trail.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  return v_reason;
+end
+$function$;
+comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it has no visible character, more than 1,000, or control characters.';
+
+CREATE OR REPLACE FUNCTION app_private.require_settled_dealer(dealer_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_reason text;
+begin
+  perform app_private.close_expired_checkout(require_settled_dealer.dealer_id, require_settled_dealer.at);
+  v_reason := case
+    when exists (
+      select from app_public.checkouts as c where c.dealer_id = require_settled_dealer.dealer_id and c.closed_at is null) then 'CHECKOUT'
+    -- A negative total is what the dealer is owed.
+    when exists (
+      select from app_public.invoices as i
+      where i.dealer_id = require_settled_dealer.dealer_id and i.status = 'draft' and i.gross_total <> 0) then 'INVOICE'
+    when exists (
+      select from app_public.dealer_subscriptions as s
+      where s.dealer_id = require_settled_dealer.dealer_id
+        and (s.status = 'pending' or s.status = 'active' and s.end_at > require_settled_dealer.at)) then 'SUBSCRIPTION'
+  end;
+  if v_reason is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = case v_reason
+        when 'CHECKOUT' then 'You are the last owner of a dealer with an open checkout. Please cancel it, or make another member an owner.'
+        when 'INVOICE' then 'You are the last owner of a dealer with an unpaid invoice. Please settle it with support, or make another member an owner.'
+        else 'You are the last owner of a dealer with a subscription. Please cancel it, or make another member an owner.' end,
+      detail = jsonb_build_object('dealerId', require_settled_dealer.dealer_id, 'reason', v_reason)::text;
+  end if;
+end
+$function$;
+comment on function app_private.require_settled_dealer(uuid,timestamp with time zone) is 'Raises FC008 if a dealer that loses its last owner has an open checkout, a draft invoice with an amount, or a subscription that is pending or runs. One that was cancelled does not count. The caller has locked the dealer.';
+
+CREATE OR REPLACE FUNCTION app_private.require_user()
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  if app_private.current_api_key_id() is not null then
+    raise exception using
+      errcode = 'FC003',
+      message = 'An API key cannot do this. Please log in and send the access token of a user.';
+  end if;
+  return app_public.current_user_id();
+end
+$function$;
+comment on function app_private.require_user() is 'Returns the current user; null for a visitor. Raises FC003 for an API key. The first step of what only a person may do for itself.';
 
 CREATE OR REPLACE FUNCTION app_private.require_valid_indexes()
  RETURNS void
@@ -4049,7 +5164,7 @@ begin
   from app_public.listing_consumptions as lc
   where lc.dealer_id = listing.dealer_id and lc.listing_id = listing.id and lc.kind = 'reversal';
   perform app_private.record_consumption(
-    v_reversal, listing.id, 'reversal', app_public.current_user_id(), v_number, reverses => v_paid.id);
+    v_reversal, listing.id, 'reversal', app_private.acting_user_id(), v_number, reverses => v_paid.id);
 end
 $function$;
 comment on function app_private.reverse_consumption(app_public.listings,timestamp with time zone) is 'Gives back what paid for a listing last: a free listing, a listing of a PER_PERIOD subscription that still runs, or a price, as an item of negative quantity on the open draft invoice of the month. A price on a void invoice gets no item. A slot is released by the rejection, not by the reversal. A unique key lets it happen once. The caller holds the locks of the dealer and the listing.';
@@ -4106,6 +5221,32 @@ BEGIN ATOMIC
           OFFSET 0) r;
 END;
 comment on function app_private.review_listings(uuid,app_public.new_listing[]) is 'Reviews the listings of a batch. `fits`: it is new and breaks no rule of its own. `refusal`: its key was used with other input, it breaks a rule, or its currency or reference would break a constraint. Of several that fit with the same reference, only the first is not refused. The caller holds the dealer''s lock.';
+
+CREATE OR REPLACE FUNCTION app_private.revocation_lifetime()
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((16)::double precision * '00:01:00'::interval);
+comment on function app_private.revocation_lifetime() is 'How long the access tokens of an ended session must be refused: they last 15 minutes, and clocks differ.';
+
+CREATE OR REPLACE FUNCTION app_private.revoke_sessions()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- @plpgsql_check_options: oldtable = ended
+  insert into app_private.revoked_sessions (session_id)
+  select e.id from ended as e
+  where e.expires_at - app_private.refresh_lifetime() > clock_timestamp() - app_private.revocation_lifetime();
+  if found then
+    perform pg_notify('revoked_sessions', '');
+  end if;
+  return null;
+end
+$function$;
+comment on function app_private.revoke_sessions() is 'Trigger: makes every API process refuse the access tokens of the deleted sessions. A session that was not refreshed within revocation_lifetime has no valid one.';
 
 CREATE OR REPLACE FUNCTION app_private.row_refusal(rule text, message text, field text DEFAULT NULL::text)
  RETURNS app_private.refusal
@@ -4203,6 +5344,19 @@ end
 $function$;
 comment on function app_private.send_alert(text,text,text,jsonb) is 'Writes an alert to the outbox; the worker sends it after this transaction has committed. An alert of the same kind and key is stored and sent only once, so to send it once per hour or day, put the hour or the day into the key. `message` is a sentence for people, `details` an object for programs. At most 50 alerts of a kind are sent per hour, and one more that says so. Returns whether the alert is new.';
 
+CREATE OR REPLACE FUNCTION app_private.send_verification(account app_public.users, kind text, email text, token_hash bytea, sealed_token bytea)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform app_private.queue_mail(
+    send_verification.kind, send_verification.email, account.locale, '{}', sealed_token,
+    app_private.issue_token('email_verification', account.id, send_verification.email, token_hash, interval '48 hours'));
+end
+$function$;
+comment on function app_private.send_verification(app_public.users,text,text,bytea,bytea) is 'Sends the user a token that verifies the address within 48 hours.';
+
 CREATE OR REPLACE FUNCTION app_private.set_admin(email text, is_admin boolean)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -4225,24 +5379,42 @@ end
 $function$;
 comment on function app_private.set_admin(text,boolean) is 'Makes the account of an e-mail address an admin, or takes the right away. Returns false if nothing changes. Raises FC004 if there is no such account. The trigger users_admin_audited records the change. For a DBA.';
 
+CREATE OR REPLACE FUNCTION app_private.set_password(user_id uuid, password_hash text, refresh_hash bytea)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  update app_private.user_passwords as p set password_hash = set_password.password_hash, updated_at = clock_timestamp()
+  where p.user_id = set_password.user_id;
+  -- Also a change of the address: whoever knew the old password may have asked for it.
+  update app_private.one_time_tokens as t set used_at = clock_timestamp()
+  from app_public.users as u
+  where u.id = set_password.user_id and t.user_id = u.id and t.used_at is null and (t.kind = 'password_reset' or t.email <> u.email);
+  -- Not to an address that nobody has verified: it may be that of a stranger.
+  perform app_private.queue_mail('password_changed', u.email, u.locale)
+  from app_public.users as u where u.id = set_password.user_id and u.email_verified_at is not null;
+  perform app_private.end_sessions(set_password.user_id);
+  return app_private.open_session(set_password.user_id, set_password.refresh_hash);
+end
+$function$;
+comment on function app_private.set_password(uuid,text,bytea) is 'Sets the password of a user, ends all of its sessions, its open reset and its open change of the address, tells it by mail, and returns a new session.';
+
 CREATE OR REPLACE FUNCTION app_private.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamp with time zone DEFAULT now(), duration_days integer DEFAULT NULL::integer)
  RETURNS app_public.price_configs
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_currency text;
+  v_country app_public.country_currencies;
   v_price app_public.price_configs;
 begin
-  -- Every country that can have a price has this row, so two sessions that set a price wait for each other.
-  select cc.currency into v_currency
-  from app_public.country_currencies as cc where cc.country = set_price.country for no key update;
-  if v_currency is null then
-    raise exception using
-      errcode = 'FC004',
-      message = format('The country %s has no currency.', coalesce(set_price.country, 'null')),
-      detail = jsonb_build_object('country', set_price.country)::text,
-      hint = 'Insert it into country_currencies first.';
+  v_country := app_private.lock_country(set_price.country);
+  select p.* into v_price from app_public.price_configs as p
+  where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type
+    and p.valid @> set_price.starts_at;
+  if v_price.unit_price_net = set_price.unit_price_net and coalesce(set_price.duration_days, v_price.duration_days) = v_price.duration_days then
+    return v_price;
   end if;
   update app_public.price_configs as p
   set valid = tstzrange(lower(p.valid), set_price.starts_at, '[)')
@@ -4251,7 +5423,7 @@ begin
   insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid, duration_days)
   values (
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
-    v_currency,
+    v_country.currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
     tstzrange(set_price.starts_at, null, '[)'),
@@ -4265,7 +5437,30 @@ begin
   return v_price;
 end
 $function$;
-comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. For a DBA.';
+comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. A price that is valid then already is returned, and nothing changes. For a DBA.';
+
+CREATE OR REPLACE FUNCTION app_private.set_vat_rate(country text, vat_rate numeric, starts_at timestamp with time zone DEFAULT now())
+ RETURNS app_public.vat_rates
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_rate app_public.vat_rates;
+begin
+  perform app_private.lock_country(set_vat_rate.country);
+  select v.* into v_rate from app_public.vat_rates as v where v.country = set_vat_rate.country and v.valid @> set_vat_rate.starts_at;
+  if v_rate.rate = set_vat_rate.vat_rate then
+    return v_rate;
+  end if;
+  update app_public.vat_rates as v set valid = tstzrange(lower(v.valid), set_vat_rate.starts_at)
+  where v.id = v_rate.id and lower(v.valid) is distinct from set_vat_rate.starts_at;
+  insert into app_public.vat_rates (country, rate, valid)
+  values (set_vat_rate.country, set_vat_rate.vat_rate, tstzrange(set_vat_rate.starts_at, null))
+  returning * into v_rate;
+  return v_rate;
+end
+$function$;
+comment on function app_private.set_vat_rate(text,numeric,timestamp with time zone) is 'Opens a VAT rate of a country, in percent, at `starts_at` and ends the rate before it then. A rate that is valid then already is returned, and nothing changes. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.settle_invoice(dealer_id uuid, invoice_id uuid)
  RETURNS app_public.invoices
@@ -4311,6 +5506,25 @@ end
 $function$;
 comment on function app_private.settle_invoice(uuid,uuid) is 'Marks an invoice as paid and starts or queues its subscription. Every payment provider calls this function when the money has arrived; a repeated call changes nothing. Raises FC008 for a voided invoice, and for a monthly invoice whose month has not ended or whose total is negative.';
 
+CREATE OR REPLACE FUNCTION app_private.start_or_queue(dealer_id uuid, at timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_running_until timestamptz;
+begin
+  perform app_private.expire_ended_subscription(start_or_queue.dealer_id, start_or_queue.at);
+  if app_private.activate_pending_subscriptions(array[start_or_queue.dealer_id]) = 0 then
+    select max(s.end_at) into v_running_until
+    from app_public.dealer_subscriptions as s
+    where s.dealer_id = start_or_queue.dealer_id and s.status not in ('pending', 'expired');
+    perform app_private.schedule_expiry(start_or_queue.dealer_id, v_running_until);
+  end if;
+end
+$function$;
+comment on function app_private.start_or_queue(uuid,timestamp with time zone) is 'Starts a new pending subscription of a dealer, or leaves it pending behind a running one. The caller holds the dealer''s lock.';
+
 CREATE OR REPLACE FUNCTION app_private.start_pending_subscription(dealer_id uuid, subscription_id uuid, at timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -4348,8 +5562,6 @@ CREATE OR REPLACE FUNCTION app_private.start_subscription(dealer_id uuid, invoic
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-declare
-  v_running_until timestamptz;
 begin
   update app_public.checkouts as c set closed_at = start_subscription.at
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
@@ -4358,13 +5570,7 @@ begin
   select c.dealer_id, c.package_id, c.invoice_id, c.duration_days, c.overage, c.quota_kind, c.listing_limit, c.premium_quota, c.highlight_quota
   from app_public.checkouts as c
   where c.dealer_id = start_subscription.dealer_id and c.invoice_id = start_subscription.invoice_id;
-  perform app_private.expire_ended_subscription(start_subscription.dealer_id, start_subscription.at);
-  if app_private.activate_pending_subscriptions(array[start_subscription.dealer_id]) = 0 then
-    select max(s.end_at) into v_running_until
-    from app_public.dealer_subscriptions as s
-    where s.dealer_id = start_subscription.dealer_id and s.status not in ('pending', 'expired');
-    perform app_private.schedule_expiry(start_subscription.dealer_id, v_running_until);
-  end if;
+  perform app_private.start_or_queue(start_subscription.dealer_id, start_subscription.at);
 end
 $function$;
 comment on function app_private.start_subscription(uuid,uuid,timestamp with time zone) is 'Creates the subscription of a paid checkout with the quotas as they were bought: active at once, or pending behind a running one. The caller holds the dealer''s lock.';
@@ -4386,6 +5592,32 @@ begin
 end
 $function$;
 comment on function app_private.subscription_metrics() is 'Number of active subscriptions whose end has passed, counted in the index and up to 100,000. See operation_metrics.';
+
+CREATE OR REPLACE FUNCTION app_private.take_mail_limit(email text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_policy app_public.rate_limit_policies;
+  v_outcome app_private.rate_limit_outcome;
+begin
+  -- STRICT: without its policy no mail is sent, rather than any number.
+  select p.* into strict v_policy from app_public.rate_limit_policies as p where p.scope = 'auth_mail';
+  max_count := v_policy.max_count;
+  -- No client address reads like this, so the key is that of no counter of failed logins.
+  account_key := app_private.account_key(take_mail_limit.email, 'auth_mail');
+  over_limit := false;
+  if v_policy.mode <> 'off' then
+    v_outcome := app_public.take_rate_limit(
+      account_key, case when v_policy.mode = 'enforce' then max_count else 'Infinity'::double precision end,
+      v_policy.window_seconds, v_policy.cost);
+    retry_after_seconds := v_outcome.retry_after;
+    over_limit := retry_after_seconds is not null or v_outcome.used > max_count;
+  end if;
+end
+$function$;
+comment on function app_private.take_mail_limit(text) is 'Counts a mail that somebody asks for against the limit auth_mail of the address, whether an account has it or not. retry_after_seconds is set when the mail is refused. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody.';
 
 CREATE OR REPLACE FUNCTION app_private.take_rate_limit_at_edge(key bytea, max_count double precision, window_seconds double precision, cost double precision, now double precision, OUT outcome app_private.rate_limit_outcome)
  RETURNS app_private.rate_limit_outcome
@@ -4477,6 +5709,45 @@ begin
 end
 $function$;
 comment on function app_private.try_lock_dealer(uuid) is 'Locks the dealer''s row as lock_dealer does, unless another session has locked it. Returns whether it is locked by this one.';
+
+CREATE OR REPLACE FUNCTION app_private.unlock_user(user_id uuid, reason text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users := app_private.find_user(unlock_user.user_id, unlock_user.reason);
+begin
+  if v_user.locked_at is not null then
+    perform app_private.write_audit_log(
+      'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
+      jsonb_build_object('lockedAt', null, 'reason', btrim(unlock_user.reason)));
+    update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.unlock_user(uuid,text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+
+CREATE OR REPLACE FUNCTION app_private.use_token(kind text, token_hash bytea)
+ RETURNS app_private.one_time_tokens
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_token app_private.one_time_tokens;
+begin
+  -- The lock makes requests with the same token wait for each other: the second one finds it used.
+  perform from app_public.users as u
+  join app_private.one_time_tokens as t on t.user_id = u.id
+  where t.token_hash = use_token.token_hash
+  for no key update of u;
+  v_token := app_private.live_token(use_token.kind, use_token.token_hash);
+  update app_private.one_time_tokens as t set used_at = clock_timestamp() where t.token_hash = v_token.token_hash;
+  return v_token;
+end
+$function$;
+comment on function app_private.use_token(text,bytea) is 'Uses a token once: locks its user, and marks the token. Raises FC010 as live_token does.';
 
 CREATE OR REPLACE FUNCTION app_private.vat_amount(net_amount numeric, vat_rate numeric, minor_units integer)
  RETURNS numeric
@@ -4705,8 +5976,12 @@ AS $function$
     group by dealer_id, invoice_id
   ) as s on s.dealer_id = i.dealer_id and s.invoice_id = i.id
   where i.id is null or coalesce(s.subscriptions, 0) <> case i.status when 'paid' then 1 else 0 end
+  union all
+  select 'a subscription was both granted and bought', s.dealer_id, s.invoice_id, jsonb_build_object('subscription', s.id)
+  from app_public.dealer_subscriptions as s
+  where s.grant_reason is not null and s.invoice_id is not null
 $function$;
-comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, and subscriptions that refer to another kind of invoice. `id` is the invoice''s.';
+comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, subscriptions that refer to another kind of invoice, and granted ones that have an invoice. `id` is the invoice''s.';
 
 CREATE OR REPLACE FUNCTION app_private.verify_reversals()
  RETURNS SETOF app_private.ledger_fault
@@ -4829,14 +6104,14 @@ CREATE OR REPLACE FUNCTION app_private.write_audit_log(action text, resource_typ
 AS $function$
 begin
   -- PL/pgSQL keeps the plan. Planning the route to a partition takes longer than the insert.
-  insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip)
+  insert into app_public.audit_logs (action, resource_type, resource_id, actor, old_values, new_values, ip, api_key_id)
   values (
-    write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_public.current_user_id(),
-    write_audit_log.old_values, write_audit_log.new_values, write_audit_log.ip
+    write_audit_log.action, write_audit_log.resource_type, write_audit_log.resource_id, app_private.acting_user_id(),
+    write_audit_log.old_values, write_audit_log.new_values, write_audit_log.ip, app_private.current_api_key_id()
   );
 end
 $function$;
-comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb,inet) is 'Writes one row to the audit trail. The actor is the current user; the address is that of the transaction''s settings, unless the caller gives another one.';
+comment on function app_private.write_audit_log(text,text,uuid,jsonb,jsonb,inet) is 'Writes one row to the audit trail. The actor is the current user, or the maker of the API key, which the row then names too; the address is that of the transaction''s settings, unless the caller gives another one.';
 
 CREATE OR REPLACE FUNCTION app_private.write_price_as_money()
  RETURNS trigger
@@ -4861,6 +6136,45 @@ begin
 end
 $function$;
 comment on function app_private.write_vat_rate() is 'Trigger: stores a VAT rate with at least 2 decimal places. It never rounds; a check refuses a rate with more than 4.';
+
+CREATE OR REPLACE FUNCTION app_public.accept_invitation(token_hash bytea)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user_id constant uuid := app_private.require_user();
+  v_user app_public.users;
+  v_invitation app_public.dealer_invitations;
+  v_dealer app_public.dealers;
+begin
+  select i.* into v_invitation from app_public.dealer_invitations as i where i.token_hash = accept_invitation.token_hash;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invitation with this token. Please copy the whole token from the mail.',
+      detail = jsonb_build_object('field', 'token')::text;
+  end if;
+  v_dealer := app_private.lock_dealer(v_invitation.dealer_id);
+  -- Its lock keeps the e-mail address until the end.
+  v_user := app_private.require_account(v_user_id);
+  perform app_private.require_open_invitation(v_dealer, v_invitation.id, v_user);
+  update app_public.dealer_invitations as i set accepted_at = clock_timestamp()
+  where i.dealer_id = v_dealer.id and i.id = v_invitation.id and i.accepted_at is null;
+  if found then
+    insert into app_public.dealer_users (dealer_id, user_id, role)
+    values (v_dealer.id, v_user.id, v_invitation.role)
+    on conflict on constraint dealer_users_pkey do nothing;
+    perform app_private.confirm_email(v_user.id, v_user.email);
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.accept_invitation(bytea) to forecourt_admin;
+grant execute on function app_public.accept_invitation(bytea) to forecourt_dealer;
+comment on function app_public.accept_invitation(bytea) is 'Makes the current user a member of the dealer that invited its e-mail address; a member keeps its role. The token came by mail, so the address is verified too. A member may repeat the call, which then changes nothing. Raises what require_open_invitation raises, FC003 for an API key, and FC004 for an unknown token. Not a field of GraphQL: `acceptInvitation` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.applied_migrations()
  RETURNS text[]
@@ -4926,6 +6240,37 @@ $function$;
 grant execute on function app_public.begin_login(text,text) to forecourt_authenticator;
 comment on function app_public.begin_login(text,text) is 'Counts the attempt as a failure before the password is checked, so that parallel guesses cannot pass the limit auth_account; complete_login takes the failure back when the password was right. An address from which the account has logged in within known_address_lifetime has a counter of its own. Returns the parameters and the salt of the password''s hash, never the hash, and nulls for an unknown account. over_limit says that the limit is exceeded, also by a policy in shadow mode, which refuses nobody; retry_after_seconds is set when the attempt is refused. For the API''s identity code only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.begin_password_check(user_id uuid, address text, OUT normalized_email text, OUT password_parameters text, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  normalized_email := (app_private.require_account(begin_password_check.user_id)).email;
+  select b.password_parameters, b.account_key, b.max_count, b.over_limit, b.retry_after_seconds
+  into begin_password_check.password_parameters, begin_password_check.account_key, begin_password_check.max_count,
+    begin_password_check.over_limit, begin_password_check.retry_after_seconds
+  from app_public.begin_login(normalized_email, begin_password_check.address) as b;
+end
+$function$;
+grant execute on function app_public.begin_password_check(uuid,text) to forecourt_authenticator;
+comment on function app_public.begin_password_check(uuid,text) is 'begin_login for a user who is logged in and enters the password again. A wrong one counts as a failed login of the account. Raises FC001 without such a user. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.begin_password_reset(token_hash bytea)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return (app_private.live_token('password_reset', token_hash)).email;
+end
+$function$;
+grant execute on function app_public.begin_password_reset(bytea) to forecourt_authenticator;
+comment on function app_public.begin_password_reset(bytea) is 'Returns the e-mail address of the account that the token resets, for the rules of passwords. Raises FC010 for a token that cannot be used. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.buy_package(dealer_id uuid, package_id uuid, idempotency_key uuid, success_url text DEFAULT NULL::text, cancel_url text DEFAULT NULL::text)
  RETURNS app_public.checkouts
  LANGUAGE plpgsql
@@ -4942,8 +6287,10 @@ declare
   v_item app_public.invoice_items;
   v_at timestamptz;
 begin
-  perform app_private.require_member(buy_package.dealer_id);
+  perform app_private.require_owner(buy_package.dealer_id);
   v_dealer := app_private.lock_dealer(buy_package.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(buy_package.dealer_id);
   v_checkout := app_private.replay_checkout(buy_package.dealer_id, buy_package.idempotency_key, v_payload_hash);
   if v_checkout.invoice_id is not null then
     return v_checkout;
@@ -4978,7 +6325,7 @@ grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to fo
 grant execute on function app_public.buy_package(uuid,uuid,uuid,text,text) to forecourt_dealer;
 comment on function app_public.buy_package(uuid,uuid,uuid,text,text) is '@behavior +mutationField
 @resultFieldName checkout
-Starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
+For owners: starts the purchase of a package that is on sale in the dealer''s country: creates a draft invoice with a snapshot of price and VAT. The offer is open for 14 days. The same idempotency key with the same input returns the same checkout.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_checkout(checkout_id uuid)
  RETURNS app_public.checkouts
@@ -5000,8 +6347,10 @@ begin
       message = 'There is no checkout with this id. Please check it.',
       detail = jsonb_build_object('field', 'checkoutId')::text;
   end if;
-  perform app_private.require_member(v_checkout.dealer_id);
+  perform app_private.require_owner(v_checkout.dealer_id);
   perform app_private.lock_dealer(v_checkout.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_checkout.dealer_id);
   v_at := clock_timestamp();
   v_status := app_public.status_of_checkout(v_checkout.dealer_id, v_checkout.invoice_id, v_at);
   if v_status = 'open' then
@@ -5024,7 +6373,7 @@ grant execute on function app_public.cancel_checkout(uuid) to forecourt_admin;
 grant execute on function app_public.cancel_checkout(uuid) to forecourt_dealer;
 comment on function app_public.cancel_checkout(uuid) is '@behavior +mutationField
 @resultFieldName checkout
-Cancels an open checkout of one of the caller''s dealers and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
+For owners: cancels an open checkout of the dealer and voids its invoice, so that another purchase can start. One that is paid or has expired cannot be cancelled (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.cancel_subscription(subscription_id uuid)
  RETURNS app_public.dealer_subscriptions
@@ -5044,8 +6393,10 @@ begin
       message = 'There is no subscription with this id. Please check it.',
       detail = jsonb_build_object('field', 'subscriptionId')::text;
   end if;
-  perform app_private.require_member(v_dealer_id);
+  perform app_private.require_owner(v_dealer_id);
   perform app_private.lock_dealer(v_dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_dealer_id);
   select s.* into v_subscription
   from app_public.dealer_subscriptions as s
   where s.dealer_id = v_dealer_id and s.id = cancel_subscription.subscription_id;
@@ -5073,7 +6424,94 @@ grant execute on function app_public.cancel_subscription(uuid) to forecourt_admi
 grant execute on function app_public.cancel_subscription(uuid) to forecourt_dealer;
 comment on function app_public.cancel_subscription(uuid) is '@behavior +mutationField
 @resultFieldName subscription
-Cancels a subscription of one of the caller''s dealers. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
+For owners: cancels a subscription of the dealer. It keeps its quota until `endAt`. A pending one that is paid cannot be cancelled (409); one that was granted never starts. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.change_email(user_id uuid, address text, counted_under bytea, max_failures integer, password_hash text, new_email text, token_hash bytea, sealed_token bytea, OUT password_matches boolean, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.require_account(change_email.user_id);
+  v_email constant text := app_private.normalize_email(new_email);
+  v_recipient app_public.users := v_user;
+  v_is_taken boolean;
+begin
+  password_matches := app_public.complete_login(v_user.email, address, counted_under, max_failures, change_email.password_hash);
+  if not password_matches then
+    return;
+  end if;
+  select l.* into account_key, max_count, over_limit, retry_after_seconds from app_private.take_mail_limit(v_email) as l;
+  if retry_after_seconds is not null then
+    return;
+  end if;
+  select u.locale into v_recipient.locale from app_public.users as u where u.email = v_email and u.id <> v_user.id;
+  v_is_taken := found;
+  v_recipient.locale := coalesce(v_recipient.locale, v_user.locale);
+  -- The same work for an address that another account has. Its mail has no token, so nobody knows this one.
+  perform app_private.send_verification(
+    v_recipient, case when v_is_taken then 'email_taken' else 'email_change' end, v_email, token_hash,
+    case when not v_is_taken then sealed_token end);
+  if v_user.email_verified_at is not null then
+    perform app_private.queue_mail('email_change_notice', v_user.email, v_user.locale, jsonb_build_object('newEmail', v_email));
+  end if;
+end
+$function$;
+grant execute on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.change_email(uuid,text,bytea,integer,text,text,bytea,bytea) is 'Sends a token to the new address, which verify_email turns into the address of the user, and a notice to the old one, if it is verified. The result and the work are the same if another account has the new address: that account gets a notice without a token. password_matches is false if `password_hash` is wrong; `counted_under` and `max_failures` are those of begin_password_check. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.change_password(user_id uuid, address text, counted_under bytea, max_failures integer, current_hash text, password_hash text, refresh_hash bytea, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.require_account(change_password.user_id);
+begin
+  if app_public.complete_login(v_user.email, address, counted_under, max_failures, current_hash) then
+    refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
+    session_id := app_private.set_password(v_user.id, change_password.password_hash, refresh_hash);
+    email := v_user.email;
+    full_name := v_user.full_name;
+    is_admin := v_user.is_admin;
+  end if;
+end
+$function$;
+grant execute on function app_public.change_password(uuid,text,bytea,integer,text,text,bytea) to forecourt_authenticator;
+comment on function app_public.change_password(uuid,text,bytea,integer,text,text,bytea) is 'Sets another password, ends all sessions and opens a new one. All results are null if `current_hash` is wrong. `counted_under` and `max_failures` are those of begin_password_check. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.close_country(country text)
+ RETURNS app_public.country_currencies
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_country app_public.country_currencies;
+begin
+  perform app_private.require_admin();
+  -- The lock comes first: save_package waits for it, and then finds the country closed.
+  update app_public.country_currencies as cc set closed_at = now() where cc.country = close_country.country and cc.closed_at is null;
+  update app_public.dealer_packages as p set is_active = false where p.country = close_country.country and p.is_active;
+  select cc.* into v_country from app_public.country_currencies as cc where cc.country = close_country.country;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'This country was never opened. Please check it.',
+      detail = jsonb_build_object('field', 'country')::text;
+  end if;
+  return v_country;
+end
+$function$;
+grant execute on function app_public.close_country(text) to forecourt_admin;
+comment on function app_public.close_country(text) is '@behavior +mutationField
+@resultFieldName country
+For admins: accepts no new dealer in the country and takes its packages off sale. Its dealers keep what they have paid for, and publish on. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.complete_login(email text, address text, counted_under bytea, max_count integer, password_hash text)
  RETURNS boolean
@@ -5085,9 +6523,11 @@ AS $function$
 declare
   v_email constant text := app_private.normalize_email(complete_login.email);
 begin
+  -- A change of the password waits for this lock, and then ends the session that this login opens.
   perform from app_public.users as u
   join app_private.user_passwords as p on p.user_id = u.id
-  where u.email = v_email and p.password_hash = complete_login.password_hash;
+  where u.email = v_email and p.password_hash = complete_login.password_hash
+  for share of u, p;
   if found then
     update app_private.login_failures as f set failures = f.failures - 1
     where f.email_hash = complete_login.counted_under and f.failures > 0;
@@ -5106,6 +6546,51 @@ end
 $function$;
 grant execute on function app_public.complete_login(text,text,bytea,integer,text) to forecourt_authenticator;
 comment on function app_public.complete_login(text,text,bytea,integer,text) is 'Compares the hash that the API has computed with the stored one, which never leaves the database, and returns whether they are equal. If so, it takes back the failure that begin_login counted, and remembers the address. If not, it records LOGIN_FAILED, the same way for an account that does not exist, and at most as often per window as the limit auth_account allows, so that nobody can flood the audit trail. `counted_under` and `max_count` are those of begin_login. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.complete_password_reset(token_hash bytea, password_hash text, refresh_hash bytea, OUT user_id uuid, OUT email text, OUT full_name text, OUT is_admin boolean, OUT session_id uuid, OUT refresh_expires_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_token constant app_private.one_time_tokens := app_private.use_token('password_reset', token_hash);
+  v_user constant app_public.users := app_private.confirm_email(v_token.user_id, v_token.email);
+  v_key constant bytea := app_private.account_key(v_user.email);
+begin
+  delete from app_private.login_failures as f
+  where f.email_hash = v_key
+    or f.email_hash in (
+      select app_private.account_key(v_user.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
+  refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
+  session_id := app_private.set_password(v_user.id, complete_password_reset.password_hash, refresh_hash);
+  user_id := v_user.id;
+  email := v_user.email;
+  full_name := v_user.full_name;
+  is_admin := v_user.is_admin;
+end
+$function$;
+grant execute on function app_public.complete_password_reset(bytea,text,bytea) to forecourt_authenticator;
+comment on function app_public.complete_password_reset(bytea,text,bytea) is 'Uses a token of request_password_reset: sets the password, ends all sessions, lifts the limit of failed logins, and opens a session. The token came by mail, so the address counts as verified too. Raises FC010 for a token that cannot be used. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.complete_registration(user_id uuid, locale text, token_hash bytea, sealed_token bytea)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  update app_public.users as u set locale = coalesce(complete_registration.locale, u.locale)
+  where u.id = complete_registration.user_id
+  returning u.* into v_user;
+  perform app_private.send_verification(v_user, 'email_verification', v_user.email, token_hash, sealed_token);
+end
+$function$;
+grant execute on function app_public.complete_registration(uuid,text,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.complete_registration(uuid,text,bytea,bytea) is 'Sets the language of an account that register_user has just made, and sends the mail that verifies its address. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.consumption_of_listing(dealer_id uuid, listing_id uuid)
  RETURNS SETOF app_public.listing_consumptions
@@ -5129,6 +6614,41 @@ grant execute on function app_public.consumption_of_listing(uuid,uuid) to foreco
 grant execute on function app_public.consumption_of_listing(uuid,uuid) to forecourt_dealer;
 comment on function app_public.consumption_of_listing(uuid,uuid) is 'The ledger row of a listing''s last publication, read within the statement that publishes it, with the caller''s own rights. Not a field of GraphQL: FreshRowsPlugin of the API calls it.';
 
+CREATE OR REPLACE FUNCTION app_public.create_api_key(dealer_id uuid, name text, expires_at timestamp with time zone, prefix text, secret_hash bytea)
+ RETURNS app_public.dealer_api_keys
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_most constant integer := 10;
+  v_dealer constant app_public.dealers := app_private.lock_own_dealer(dealer_id);
+  v_at constant timestamptz := clock_timestamp();
+  v_count integer;
+  v_key app_public.dealer_api_keys;
+begin
+  select count(*)::integer into v_count
+  from app_public.dealer_api_keys as k
+  where k.dealer_id = v_dealer.id and k.revoked_at is null and coalesce(v_at < k.expires_at, true);
+  if v_count >= v_most then
+    raise exception using
+      errcode = 'FC008',
+      message = format('This dealer has %s API keys, and may have no more. Please revoke one that is not in use.', v_count),
+      detail = jsonb_build_object('apiKeyLimit', v_most)::text;
+  end if;
+  insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by, created_at, expires_at)
+  values (
+    v_dealer.id, app_private.to_nfc(btrim(create_api_key.name)), create_api_key.prefix, create_api_key.secret_hash,
+    app_public.current_user_id(), v_at, create_api_key.expires_at)
+  returning * into v_key;
+  return v_key;
+end
+$function$;
+grant execute on function app_public.create_api_key(uuid,text,timestamp with time zone,text,bytea) to forecourt_admin;
+grant execute on function app_public.create_api_key(uuid,text,timestamp with time zone,text,bytea) to forecourt_dealer;
+comment on function app_public.create_api_key(uuid,text,timestamp with time zone,text,bytea) is 'Stores a new API key of the dealer. `prefix` and `secret_hash` come from the API, which makes the key. Raises FC008 if the dealer has ten keys that are neither revoked nor expired, and what lock_own_dealer raises. Not a field of GraphQL: `createApiKey` calls it.';
+
 CREATE OR REPLACE FUNCTION app_public.create_dealer(company_name text, country text, dealer_type app_public.dealer_type, idempotency_key uuid DEFAULT NULL::uuid)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
@@ -5143,12 +6663,7 @@ declare
   v_number integer;
 begin
   -- The lock makes the count exact. An access token can be valid longer than its user exists.
-  select u.* into v_user from app_public.users as u where u.id = app_public.current_user_id() for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC001',
-      message = 'This account no longer exists. Please log in with another one.';
-  end if;
+  v_user := app_private.require_account(app_private.require_user());
   v_dealer := app_private.replay_dealer(v_user.id, create_dealer.idempotency_key, v_payload_hash);
   if v_dealer.id is not null then
     return v_dealer;
@@ -5168,7 +6683,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1)
+  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
@@ -5180,7 +6695,7 @@ grant execute on function app_public.create_dealer(text,text,app_public.dealer_t
 grant execute on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) to forecourt_dealer;
 comment on function app_public.create_dealer(text,text,app_public.dealer_type,uuid) is '@behavior +mutationField
 @resultFieldName dealer
-Creates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings. The same idempotency key with the same input returns the same dealer.';
+Creates a dealer in an open country and makes the caller its owner. An account creates at most five, and only the first has free listings, from the moment on at which the account has a verified e-mail address. The same idempotency key with the same input returns the same dealer.';
 
 CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency_key uuid, title text, module text, price numeric, currency text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], external_id text DEFAULT NULL::text)
  RETURNS app_public.listings
@@ -5191,7 +6706,7 @@ CREATE OR REPLACE FUNCTION app_public.create_listing(dealer_id uuid, idempotency
 AS $function$
 declare
   v_payload_hash constant bytea := app_private.hash_listing(title, module, price, currency, description, attributes, images, external_id);
-  v_user_id constant uuid := app_public.current_user_id();
+  v_user_id uuid := app_public.current_user_id();
   v_dealer app_public.dealers;
   v_subscriptions app_public.dealer_subscriptions[];
   v_id uuid;
@@ -5202,12 +6717,12 @@ declare
   v_minor_units integer;
   v_at timestamptz;
 begin
-  -- Starting a statement takes longer than running it, so there are few. This one checks the membership and locks the dealer.
+  -- Starting a statement takes longer than running it, so there are few. This one locks the dealer of a member; an API key is none.
   select d.* into v_dealer from app_public.dealers as d
   where d.id = create_listing.dealer_id and exists (
     select from app_public.dealer_users as du where du.dealer_id = create_listing.dealer_id and du.user_id = v_user_id) for no key update of d;
   if not found then
-    perform app_private.require_member(create_listing.dealer_id);
+    v_user_id := app_private.require_member(create_listing.dealer_id);
     v_dealer := app_private.lock_dealer(create_listing.dealer_id);
   end if;
   -- This one locks what lock_dealer locks next. Its snapshot is newer than the lock: it sees the listing that a retry waited for.
@@ -5342,13 +6857,39 @@ CREATE OR REPLACE FUNCTION app_public.current_dealer_ids()
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
+  if app_private.current_api_key_id() is not null then
+    return array(select k.dealer_id from app_private.current_api_key() as k where k.id is not null);
+  end if;
   return array(
     select du.dealer_id from app_public.dealer_users as du where du.user_id = app_public.current_user_id()
   );
 end
 $function$;
 grant execute on function app_public.current_dealer_ids() to forecourt_dealer;
-comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member. Policies compare a row''s own dealer_id with them.';
+comment on function app_public.current_dealer_ids() is 'Ids of the dealers of which the current user is a member, or of the dealer of the API key. Policies compare a row''s own dealer_id with them.';
+
+CREATE OR REPLACE FUNCTION app_public.current_owned_dealer_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select du.dealer_id from app_public.dealer_users as du
+    where du.user_id = app_public.current_user_id() and du.role = 'owner'
+  );
+end
+$function$;
+grant execute on function app_public.current_owned_dealer_ids() to forecourt_dealer;
+comment on function app_public.current_owned_dealer_ids() is 'Ids of the dealers of which the current user is an owner. Policies compare a row''s own dealer_id with them.';
+
+CREATE OR REPLACE FUNCTION app_public.current_session_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('forecourt.session_id'::text, true), ''::text))::uuid;
+comment on function app_public.current_session_id() is 'The session of this transaction; null without one. The API sets `forecourt.session_id` from the access token.';
 
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
@@ -5395,13 +6936,152 @@ grant execute on function app_public.dealer_packages_vat_rate(app_public.dealer_
 comment on function app_public.dealer_packages_vat_rate(app_public.dealer_packages) is '@behavior +typeField
 The VAT rate of the country now, in percent: 19.00 is 19 %. Null if it is missing or ambiguous; the package cannot be bought then.';
 
+CREATE OR REPLACE FUNCTION app_public.delete_my_account(password_hash text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.lock_leaving_account(app_public.current_user_id());
+  v_at constant timestamptz := clock_timestamp();
+  v_dealer_id uuid;
+  v_closed uuid[] := array[]::uuid[];
+begin
+  perform from app_private.user_passwords as p
+  where p.user_id = v_user.id and p.password_hash = delete_my_account.password_hash;
+  if not found then
+    return false;
+  end if;
+  perform from app_public.users as u where u.is_admin and u.id <> v_user.id and u.locked_at is null and u.deleted_at is null;
+  if v_user.is_admin and not found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'You are the last admin. Please ask an operator to make another user an admin first.',
+      detail = jsonb_build_object('reason', 'LAST_ADMIN')::text;
+  end if;
+  for v_dealer_id in
+    delete from app_public.dealer_users as du where du.user_id = v_user.id
+    returning case when du.role = 'owner' and not app_private.has_other_owner(du.dealer_id, du.user_id) then du.dealer_id end
+  loop
+    if v_dealer_id is not null then
+      perform app_private.require_settled_dealer(v_dealer_id, v_at);
+      v_closed := v_closed || v_dealer_id;
+    end if;
+  end loop;
+  update app_public.dealers as d set is_active = false, updated_at = v_at where d.id = any (v_closed) and d.is_active;
+  perform app_private.forget_account(v_user, v_at);
+  perform app_private.write_audit_log(
+    'DELETE_ACCOUNT', 'users', v_user.id, null, jsonb_build_object('deletedAt', v_at, 'ownerlessDealerIds', v_closed));
+  return true;
+end
+$function$;
+grant execute on function app_public.delete_my_account(text) to forecourt_admin;
+grant execute on function app_public.delete_my_account(text) to forecourt_dealer;
+comment on function app_public.delete_my_account(text) is 'Deletes the account of the current user if `password_hash` is the hash of its password, which the API computes; otherwise returns false. Raises FC008 for the last admin, and what require_settled_dealer raises for each dealer that it leaves without an owner; such a dealer is closed. Not a field of GraphQL: `deleteMyAccount` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.export_my_data()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+  with account as (
+    select u.*, app_private.account_key(u.email) as key from app_public.users as u where u.id = app_private.require_user()
+  ), membership_changes as (
+    select a.created_at, a.action, coalesce(a.new_values, a.old_values) as changed
+    from app_public.audit_logs as a, account as u
+    where a.resource_type = 'dealer_users' and coalesce(a.new_values, a.old_values) ->> 'user_id' = u.id::text
+  ), dealers_ever as (
+    select du.dealer_id from account as u join app_public.dealer_users as du on du.user_id = u.id
+    union select c.created_id from account as u join app_private.dealer_creations as c on c.user_id = u.id
+    union select (m.changed ->> 'dealer_id')::uuid from membership_changes as m
+  )
+  select jsonb_build_object(
+    'account', jsonb_build_object(
+      'id', u.id, 'email', u.email, 'fullName', u.full_name, 'locale', u.locale, 'isAdmin', u.is_admin, 'dealerLimit', u.dealer_limit,
+      'createdAt', u.created_at, 'emailVerifiedAt', u.email_verified_at, 'passwordSetAt', (
+        select p.updated_at from app_private.user_passwords as p where p.user_id = u.id)),
+    'memberships', to_jsonb(array(
+      select jsonb_build_object('dealerId', d.id, 'companyName', d.company_name, 'role', upper(du.role::text collate "C"), 'createdAt', du.created_at)
+      from app_public.dealer_users as du join app_public.dealers as d on d.id = du.dealer_id
+      where du.user_id = u.id order by du.created_at, d.id)),
+    'membershipChanges', to_jsonb(array(
+      select jsonb_build_object('dealerId', m.changed ->> 'dealer_id', 'action', m.action, 'role', upper((m.changed ->> 'role') collate "C"), 'createdAt', m.created_at)
+      from membership_changes as m order by m.created_at)),
+    'dealersCreated', to_jsonb(array(
+      select jsonb_build_object('dealerId', d.id, 'companyName', d.company_name, 'createdAt', d.created_at)
+      from app_private.dealer_creations as c join app_public.dealers as d on d.id = c.created_id
+      where c.user_id = u.id order by c.number)),
+    'invitationsSent', to_jsonb(array(
+      select jsonb_build_object('id', i.id, 'dealerId', i.dealer_id, 'role', upper(i.role::text collate "C"), 'createdAt', i.created_at,
+        'expiresAt', i.expires_at, 'acceptedAt', i.accepted_at, 'revokedAt', i.revoked_at)
+      from app_public.dealer_invitations as i where i.created_by = u.id order by i.id)),
+    'invitationsReceived', to_jsonb(array(
+      select jsonb_build_object('id', i.id, 'dealerId', i.dealer_id, 'role', upper(i.role::text collate "C"), 'createdAt', i.created_at,
+        'expiresAt', i.expires_at, 'acceptedAt', i.accepted_at, 'revokedAt', i.revoked_at)
+      from app_public.dealer_invitations as i where i.email = u.email order by i.id)),
+    'apiKeysMade', to_jsonb(array(
+      select jsonb_build_object('dealerId', k.dealer_id, 'name', k.name, 'createdAt', k.created_at, 'revokedAt', k.revoked_at, 'lastUsedAt', k.last_used_at)
+      from app_public.dealer_api_keys as k where k.created_by = u.id order by k.id)),
+    'sessions', to_jsonb(array(
+      select jsonb_build_object('createdAt', s.created_at, 'expiresAt', s.expires_at) from app_private.sessions as s where s.user_id = u.id order by s.id)),
+    'clientAddresses', to_jsonb(array(
+      select jsonb_build_object('address', k.address, 'lastLoginAt', k.last_login_at) from app_private.known_addresses as k where k.account_key = u.key order by k.last_login_at)),
+    'failedLogins', to_jsonb(array(
+      select jsonb_build_object('failures', f.failures, 'since', f.window_started_at)
+      from app_private.login_failures as f
+      where f.email_hash = u.key or f.email_hash in (
+        select app_private.account_key(u.email, k.address) from app_private.known_addresses as k where k.account_key = u.key)
+      order by f.window_started_at)),
+    'mails', to_jsonb(array(
+      select jsonb_build_object('kind', m.kind, 'createdAt', m.created_at, 'sentAt', m.sent_at) from app_private.mails as m where m.recipient = u.email order by m.id)),
+    'mailTokens', to_jsonb(array(
+      select jsonb_build_object('kind', t.kind, 'email', t.email, 'expiresAt', t.expires_at, 'usedAt', t.used_at)
+      from app_private.one_time_tokens as t where t.user_id = u.id order by t.kind)),
+    'publications', to_jsonb(array(
+      select jsonb_build_object('dealerId', l.dealer_id, 'listingId', l.id, 'title', l.title, 'kind', upper(c.kind::text collate "C"), 'createdAt', c.created_at)
+      from app_public.listing_consumptions as c join app_public.listings as l on l.dealer_id = c.dealer_id and l.id = c.listing_id
+      where c.dealer_id in (select e.dealer_id from dealers_ever as e) and c.created_by = u.id order by c.created_at, c.id)),
+    'auditEntries', to_jsonb(array(
+      select jsonb_build_object('action', a.action, 'resourceType', a.resource_type, 'resourceId', a.resource_id, 'clientAddress', host(a.ip), 'createdAt', a.created_at)
+      from app_public.audit_logs as a where a.actor = u.id order by a.created_at, a.id)),
+    'auditEntriesAboutAccount', to_jsonb(array(
+      select jsonb_build_object('action', a.action, 'oldValues', a.old_values, 'newValues', a.new_values, 'createdAt', a.created_at)
+      from app_public.audit_logs as a where a.resource_id = u.id order by a.created_at, a.id)))
+  from account as u
+$function$;
+grant execute on function app_public.export_my_data() to forecourt_admin;
+grant execute on function app_public.export_my_data() to forecourt_dealer;
+comment on function app_public.export_my_data() is '@behavior +mutationField
+@resultFieldName data
+All that is stored about the caller, without hashes and tokens, and without what is about other persons. Times are ISO 8601 in UTC.';
+
+CREATE OR REPLACE FUNCTION app_public.find_api_keys(prefixes text[])
+ RETURNS TABLE(prefix text, secret_hash bytea, api_key_id uuid, dealer_id uuid)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 1
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return query
+  select k.prefix, k.secret_hash, k.id, k.dealer_id
+  from app_public.dealer_api_keys as k
+  where k.prefix = any (find_api_keys.prefixes) and app_private.is_valid_api_key(k);
+end
+$function$;
+grant execute on function app_public.find_api_keys(text[]) to forecourt_authenticator;
+comment on function app_public.find_api_keys(text[]) is 'The valid API keys with these prefixes. For the API''s identity code only, not for GraphQL: the API compares the hash of the secret.';
+
 CREATE OR REPLACE FUNCTION app_public.get_current_user()
  RETURNS app_public.users
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
-  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at
+  select u.id, u.email, u.full_name, null::boolean, null::integer, u.created_at, u.locale, u.email_verified_at, null::timestamptz, null::timestamptz
   from app_public.users as u
   where u.id = app_public.current_user_id()
 $function$;
@@ -5409,7 +7089,123 @@ grant execute on function app_public.get_current_user() to forecourt_admin;
 grant execute on function app_public.get_current_user() to forecourt_dealer;
 comment on function app_public.get_current_user() is '@behavior +queryField
 @name currentUser
-The user of the access token. Without a token the field fails with `unauthenticated`.';
+The user of the access token; null for an API key, which is no user. Without a token the field fails with `unauthenticated`.';
+
+CREATE OR REPLACE FUNCTION app_public.grant_subscription(dealer_id uuid, package_id uuid, reason text)
+ RETURNS app_public.dealer_subscriptions
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason text;
+  v_dealer app_public.dealers;
+  v_at timestamptz;
+  v_package app_public.dealer_packages;
+  v_subscription app_public.dealer_subscriptions;
+begin
+  perform app_private.require_admin();
+  v_reason := app_private.require_reason(grant_subscription.reason);
+  v_dealer := app_private.lock_dealer(grant_subscription.dealer_id);
+  if v_dealer.id is null then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no dealer with this id. Please check it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  v_at := clock_timestamp();
+  select s.* into v_subscription from app_public.dealer_subscriptions as s
+  where s.dealer_id = v_dealer.id and s.package_id = grant_subscription.package_id and s.grant_reason = v_reason
+    and s.status <> 'expired' and (s.status = 'pending' or s.end_at > v_at)
+  limit 1;
+  if found then
+    return v_subscription;
+  elsif not v_dealer.is_active then
+    raise exception using
+      errcode = 'FC003',
+      message = 'This dealer is closed. Please open it first.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  v_package := app_private.find_package(grant_subscription.package_id, v_dealer.country);
+  insert into app_public.dealer_subscriptions (
+    dealer_id, package_id, grant_reason, duration_days, overage, quota_kind, included_listing_quota, included_premium_quota, included_highlight_quota)
+  values (
+    v_dealer.id, v_package.id, v_reason, v_package.duration_days, v_package.overage, v_package.quota_kind, v_package.listing_limit,
+    v_package.premium_quota, v_package.highlight_quota)
+  returning id into v_subscription.id;
+  perform app_private.start_or_queue(v_dealer.id, v_at);
+  select s.* into v_subscription from app_public.dealer_subscriptions as s where s.dealer_id = v_dealer.id and s.id = v_subscription.id;
+  perform app_private.write_audit_log(
+    'GRANT_SUBSCRIPTION', 'dealer_subscriptions', v_subscription.id, null,
+    to_jsonb(v_subscription) - 'grant_reason' || jsonb_build_object('reason', v_reason));
+  return v_subscription;
+end
+$function$;
+grant execute on function app_public.grant_subscription(uuid,uuid,text) to forecourt_admin;
+comment on function app_public.grant_subscription(uuid,uuid,text) is '@behavior +mutationField
+@resultFieldName subscription
+For admins: gives a dealer a package that is on sale in its country, without an invoice. It starts at once, or waits behind a running subscription as one that was bought. The dealer reads the `reason`. While a grant of the same package with the same `reason` waits or runs, a second call returns it and changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.invite_member(dealer_id uuid, email text, role app_public.dealer_role, token_hash bytea, sealed_token bytea)
+ RETURNS app_public.dealer_invitations
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_email constant text := app_private.normalize_email(invite_member.email);
+  v_dealer app_public.dealers := app_private.lock_own_dealer(invite_member.dealer_id);
+  v_at constant timestamptz := clock_timestamp();
+  v_inviter app_public.users;
+  v_invitation app_public.dealer_invitations;
+begin
+  perform from app_public.users as u
+  join app_public.dealer_users as du on du.dealer_id = v_dealer.id and du.user_id = u.id
+  where u.email = v_email;
+  if found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'The user with this e-mail address is a member already. You can change the role of a member.',
+      detail = jsonb_build_object('field', 'email')::text;
+  end if;
+  select u.* into v_inviter from app_public.users as u where u.id = app_public.current_user_id();
+  if v_inviter.email_verified_at is null then
+    raise exception using
+      errcode = 'FC003',
+      message = 'Please verify your e-mail address before you invite others. requestEmailVerification sends you a token.';
+  end if;
+  update app_public.dealer_invitations as i set revoked_at = v_at
+  where i.dealer_id = v_dealer.id and i.email = v_email and i.accepted_at is null and i.revoked_at is null;
+  insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, created_at, expires_at)
+  values (v_dealer.id, v_email, invite_member.role, invite_member.token_hash, v_inviter.id, v_at, v_at + interval '168 hours')
+  returning * into v_invitation;
+  perform app_private.queue_mail(
+    'invitation', v_email, v_inviter.locale,
+    jsonb_build_object('dealer', v_dealer.company_name, 'inviter', v_inviter.full_name),
+    invite_member.sealed_token, v_invitation.expires_at);
+  return v_invitation;
+end
+$function$;
+grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_admin;
+grant execute on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) to forecourt_dealer;
+comment on function app_public.invite_member(uuid,text,app_public.dealer_role,bytea,bytea) is 'Invites an e-mail address to become a member of the dealer, and queues the mail with the token. An earlier open invitation of the address is revoked. `token_hash` is the SHA-256 of the token, `sealed_token` the token as queue_mail takes it. Raises FC008 if the address belongs to a member, and FC003 if the address of the caller is not verified. Not a field of GraphQL: `inviteMember` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.is_admin()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  perform from app_public.users as u
+  where u.id = app_public.current_user_id() and u.is_admin and u.locked_at is null and u.deleted_at is null;
+  return found;
+end
+$function$;
+grant execute on function app_public.is_admin() to forecourt_admin;
+comment on function app_public.is_admin() is 'Whether the current user is an admin now, whatever its access token says.';
 
 CREATE OR REPLACE FUNCTION app_public.is_open_dealer(dealer_id uuid)
  RETURNS boolean
@@ -5420,6 +7216,90 @@ grant execute on function app_public.is_open_dealer(uuid) to forecourt_admin;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_dealer;
 grant execute on function app_public.is_open_dealer(uuid) to forecourt_visitor;
 comment on function app_public.is_open_dealer(uuid) is 'Whether the dealer is not closed. The policy by which everybody sees active listings and the moderation queue call it with a row''s own dealer_id.';
+
+CREATE OR REPLACE FUNCTION app_public.lock_user(user_id uuid, reason text)
+ RETURNS app_public.accounts
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_admin_id constant uuid := app_private.require_admin();
+  v_reason constant text := app_private.require_reason(reason);
+  v_user app_public.users;
+  v_account app_public.accounts;
+begin
+  if v_admin_id = lock_user.user_id then
+    raise exception using
+      errcode = 'FC008',
+      message = 'You cannot lock your own account. Please ask another admin.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+  -- Two admins who lock each other at once: the second one is no admin any more.
+  perform from app_public.users as u where u.id in (v_admin_id, lock_user.user_id) order by u.id for no key update;
+  perform app_private.require_admin();
+  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_user.locked_at is null then
+    perform app_private.lock_user(v_user.id, v_reason);
+  end if;
+  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  return v_account;
+end
+$function$;
+grant execute on function app_public.lock_user(uuid,text) to forecourt_admin;
+comment on function app_public.lock_user(uuid,text) is '@behavior +mutationField
+@resultFieldName user
+For admins: locks an account. Its sessions end within a second, and it can neither log in nor use a token. An admin cannot lock its own account (409). A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.log_in(email text, address text, counted_under bytea, max_count integer, password_hash text, refresh_hash bytea)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_session_id uuid;
+begin
+  if app_public.complete_login(email, address, counted_under, max_count, password_hash) then
+    select app_private.open_session(u.id, log_in.refresh_hash) into v_session_id
+    from app_public.users as u where u.email = app_private.normalize_email(log_in.email);
+  end if;
+  return app_private.describe_session(v_session_id);
+end
+$function$;
+grant execute on function app_public.log_in(text,text,bytea,integer,text,bytea) to forecourt_authenticator;
+comment on function app_public.log_in(text,text,bytea,integer,text,bytea) is 'Compares the hash as complete_login does, which release 0.3 calls itself, and opens a session if it is equal; otherwise returns nulls. `refresh_hash` is the SHA-256 of the first refresh token. Raises FC003 if the account is locked. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.logout(everywhere boolean DEFAULT false)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user_id constant uuid := app_private.require_user();
+begin
+  if logout.everywhere then
+    perform app_private.end_sessions(v_user_id);
+  else
+    delete from app_private.sessions as s where s.id = app_public.current_session_id();
+  end if;
+  return true;
+end
+$function$;
+grant execute on function app_public.logout(boolean) to forecourt_admin;
+grant execute on function app_public.logout(boolean) to forecourt_dealer;
+comment on function app_public.logout(boolean) is '@behavior +mutationField
+@resultFieldName ok
+Ends the session of the access token, or all sessions of its user. Within a second every server refuses their access tokens; their refresh tokens are refused at once.';
 
 CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
  RETURNS app_public.listings
@@ -5449,6 +7329,7 @@ declare
   v_reason constant text := nullif(app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n'))), '');
   v_listing app_public.listings;
 begin
+  perform app_private.require_admin();
   if moderate_listing.decision = 'reject' and v_reason is null then
     raise exception using
       errcode = 'FC010',
@@ -5483,6 +7364,47 @@ RETURN '0.2.0'::text;
 grant execute on function app_public.oldest_release() to forecourt_authenticator;
 comment on function app_public.oldest_release() is 'The oldest release that works with this schema. A migration that older releases do not work with replaces it. For the readiness check and the start only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.open_country(country text, currency text, vat_rate numeric DEFAULT NULL::numeric, unit_price_net numeric DEFAULT NULL::numeric, moderation app_public.moderation DEFAULT NULL::app_public.moderation, listing_days integer DEFAULT NULL::integer)
+ RETURNS app_public.country_currencies
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_is_open boolean;
+  v_country app_public.country_currencies;
+begin
+  perform app_private.require_admin();
+  select cc.closed_at is null into v_is_open
+  from app_public.country_currencies as cc
+  where cc.country = open_country.country and cc.currency = open_country.currency for no key update;
+  if v_is_open is not true and (open_country.vat_rate is null or open_country.unit_price_net is null) then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give the VAT rate and the price with which the country opens.',
+      detail = jsonb_build_object('field', case when open_country.vat_rate is null then 'vatRate' else 'unitPriceNet' end)::text;
+  elsif not v_is_open then
+    update app_public.country_currencies as cc set closed_at = null where cc.country = open_country.country;
+    perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
+    perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
+    from unnest(enum_range(null::app_public.segment)) as s (segment);
+  else
+    perform app_private.open_country(open_country.country, open_country.currency, open_country.vat_rate, open_country.unit_price_net);
+  end if;
+  update app_public.country_currencies as cc
+  set moderation = coalesce(open_country.moderation, cc.moderation), listing_days = coalesce(open_country.listing_days, cc.listing_days)
+  where cc.country = open_country.country
+    and (open_country.moderation <> cc.moderation or open_country.listing_days <> cc.listing_days);
+  select cc.* into v_country from app_public.country_currencies as cc where cc.country = open_country.country;
+  return v_country;
+end
+$function$;
+grant execute on function app_public.open_country(text,text,numeric,numeric,app_public.moderation,integer) to forecourt_admin;
+comment on function app_public.open_country(text,text,numeric,numeric,app_public.moderation,integer) is '@behavior +mutationField
+@resultFieldName country
+For admins: opens a country from now on with its currency, its VAT rate and the net price of a listing for every segment. A country that was closed is opened again, and its packages stay retired. Then `vatRate` and `unitPriceNet` are required. In a country that is open it changes `moderation` and `listingDays` where they are given; another currency, VAT rate or price is a conflict (409), because `setVatRate` and `setPrice` change them.';
+
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
  LANGUAGE plpgsql
@@ -5512,6 +7434,7 @@ AS $function$
 declare
   v_dealer_id uuid;
 begin
+  perform app_private.require_admin();
   select i.dealer_id into v_dealer_id from app_public.invoices as i where i.id = pay_invoice.invoice_id;
   if not found then
     raise exception using
@@ -5556,7 +7479,7 @@ begin
   end if;
   v_decided := app_private.decide_promotion(v_listing, promote_listing.kind, v_at);
   perform app_private.record_consumption(
-    v_decided.decision, v_listing.id, promote_listing.kind::text::app_public.consumption_kind, app_public.current_user_id(), (
+    v_decided.decision, v_listing.id, promote_listing.kind::text::app_public.consumption_kind, app_private.acting_user_id(), (
       select 1 + count(*)::integer from app_public.listing_promotions as p
       where p.dealer_id = v_listing.dealer_id and p.listing_id = v_listing.id and p.kind = promote_listing.kind), v_key);
   -- Not in record_consumption, because every publication waits for it.
@@ -5654,6 +7577,22 @@ grant execute on function app_public.quote_promotion(uuid,app_public.promotion_k
 comment on function app_public.quote_promotion(uuid,app_public.promotion_kind) is '@behavior +queryField
 What a promotion of a listing would cost now, and when it would start and end: the decision of promoteListing without its writes. For members of the dealer.';
 
+CREATE OR REPLACE FUNCTION app_public.record_api_key_use(dealer_id uuid, api_key_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  update app_public.dealer_api_keys as k set last_used_at = clock_timestamp()
+  where k.dealer_id = record_api_key_use.dealer_id and k.id = record_api_key_use.api_key_id
+    and coalesce(k.last_used_at <= clock_timestamp() - interval '1 minute', true);
+end
+$function$;
+grant execute on function app_public.record_api_key_use(uuid,uuid) to forecourt_authenticator;
+comment on function app_public.record_api_key_use(uuid,uuid) is 'Records that an API key is in use, at most once a minute, however many processes call it. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.record_pricing_conflicts(conflicts jsonb)
  RETURNS void
  LANGUAGE plpgsql
@@ -5691,6 +7630,56 @@ $function$;
 grant execute on function app_public.record_pricing_conflicts(jsonb) to forecourt_authenticator;
 comment on function app_public.record_pricing_conflicts(jsonb) is 'Adds up refusals for missing or ambiguous configuration: an array of {country, segment, pricing_type, configuration, code, count}. Raises one alert per conflict and hour. The API calls it outside of the refused transaction. Not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.refresh_session(token_hash bytea, successor_hash bytea, address text)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_session app_private.sessions;
+  v_token app_private.refresh_tokens;
+  v_now timestamptz;
+begin
+  select s.* into v_session
+  from app_private.refresh_tokens as t
+  join app_private.sessions as s on s.id = t.session_id
+  where t.token_hash = refresh_session.token_hash
+  for update of s;
+  -- Read under the lock: another use of this token may have held it.
+  v_now := clock_timestamp();
+  select t.* into v_token
+  from app_private.refresh_tokens as t
+  where t.token_hash = refresh_session.token_hash and t.expires_at > v_now;
+  if not found then
+    return null;
+  elsif v_token.used_at is null then
+    v_session.expires_at := v_now + app_private.refresh_lifetime();
+    update app_private.refresh_tokens as t set used_at = v_now where t.token_hash = v_token.token_hash;
+    insert into app_private.refresh_tokens (token_hash, session_id, expires_at)
+    values (refresh_session.successor_hash, v_session.id, v_session.expires_at);
+    update app_private.sessions as s set expires_at = v_session.expires_at where s.id = v_session.id;
+    return app_private.describe_session(v_session.id);
+  end if;
+  -- The client may have lost the response. It gets the same successor again.
+  perform from app_private.refresh_tokens as t
+  where t.token_hash = refresh_session.successor_hash and t.session_id = v_session.id and t.used_at is null
+    and v_now < v_token.used_at + interval '10 seconds';
+  if found then
+    return app_private.describe_session(v_session.id);
+  end if;
+  perform app_private.write_audit_log(
+    'REUSE_REFRESH_TOKEN', 'users', v_session.user_id, null, jsonb_build_object('sessionId', v_session.id),
+    case when address ~ '[.:]' then address::inet end);
+  delete from app_private.sessions as s where s.id = v_session.id;
+  -- Not an exception, which would bring the session back.
+  return null;
+end
+$function$;
+grant execute on function app_public.refresh_session(bytea,bytea,text) to forecourt_authenticator;
+comment on function app_public.refresh_session(bytea,bytea,text) is 'Uses a refresh token: stores its successor, which the API derives from it, and returns the session; nulls if the token is unknown or has expired. Within 10 seconds, and while the successor is unused, a second use returns the same again. Any other second use ends the session, records REUSE_REFRESH_TOKEN and returns nulls. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, password_hash text, OUT user_id uuid, OUT normalized_email text, OUT trimmed_full_name text)
  RETURNS record
  LANGUAGE plpgsql
@@ -5714,6 +7703,38 @@ end
 $function$;
 grant execute on function app_public.register_user(text,text,text) to forecourt_authenticator;
 comment on function app_public.register_user(text,text,text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.remove_member(dealer_id uuid, user_id uuid)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_is_self constant boolean := remove_member.user_id = app_public.current_user_id();
+  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, as_owner => v_is_self is not true);
+  v_role app_public.dealer_role;
+begin
+  delete from app_public.dealer_users as du
+  where du.dealer_id = v_dealer.id and du.user_id = remove_member.user_id
+  returning du.role into v_role;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no member with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_role = 'owner' then
+    perform app_private.require_other_owner(v_dealer.id, remove_member.user_id);
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.remove_member(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.remove_member(uuid,uuid) to forecourt_dealer;
+comment on function app_public.remove_member(uuid,uuid) is '@behavior +mutationField
+@resultFieldName dealer
+For owners: removes a member. Staff may remove themselves only. The last owner can neither leave nor be removed (409).';
 
 CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
@@ -5766,6 +7787,52 @@ comment on function app_public.renew_listing(uuid,uuid) is '@behavior +mutationF
 @resultFieldName listing
 Charges a listing like a new one, and shows it for another period. In its last 30 days (if the period is shorter, in the last period) that is added to its end; within 180 days after its end it starts now, with a new `publishedAt`. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.request_email_verification(user_id uuid, token_hash bytea, sealed_token bytea, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user constant app_public.users := app_private.require_account(request_email_verification.user_id);
+begin
+  select l.* into account_key, max_count, over_limit, retry_after_seconds from app_private.take_mail_limit(v_user.email) as l;
+  if retry_after_seconds is null then
+    perform app_private.send_verification(v_user, 'email_verification', v_user.email, token_hash, sealed_token);
+  end if;
+end
+$function$;
+grant execute on function app_public.request_email_verification(uuid,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.request_email_verification(uuid,bytea,bytea) is 'Sends a mail that verifies the address of the user. retry_after_seconds is set when the limit auth_mail refuses it. Raises FC001 without such a user. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.request_password_reset(email text, token_hash bytea, sealed_token bytea, OUT account_key bytea, OUT max_count integer, OUT over_limit boolean, OUT retry_after_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_email constant text := app_private.normalize_email(request_password_reset.email);
+  v_user app_public.users;
+  v_expires_at timestamptz;
+begin
+  select l.* into account_key, max_count, over_limit, retry_after_seconds from app_private.take_mail_limit(v_email) as l;
+  if retry_after_seconds is not null then
+    return;
+  end if;
+  select u.* into v_user from app_public.users as u where u.email = v_email and u.locked_at is null and u.deleted_at is null;
+  v_expires_at := app_private.issue_token('password_reset', v_user.id, v_email, token_hash, interval '1 hour');
+  -- The same work for an unknown address, so that the time of the response tells nothing. The worker drops the expired mail.
+  perform app_private.queue_mail(
+    'password_reset', v_email, coalesce(v_user.locale, 'en'), '{}', sealed_token,
+    case when v_user.id is null then clock_timestamp() else v_expires_at end);
+end
+$function$;
+grant execute on function app_public.request_password_reset(text,bytea,bytea) to forecourt_authenticator;
+comment on function app_public.request_password_reset(text,bytea,bytea) is 'Sends a token that sets a new password within an hour, if an account has the address. The result and the work are the same if none has it. retry_after_seconds is set when the limit auth_mail refuses the mail. For the API''s identity code only, not for GraphQL.';
+
 CREATE OR REPLACE FUNCTION app_public.resubmit_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
  LANGUAGE plpgsql
@@ -5802,6 +7869,200 @@ comment on function app_public.resubmit_listing(uuid,uuid) is '@behavior +mutati
 @resultFieldName listing
 Submits a listing again that was rejected in the last 30 days: charges it like a new one, and makes it PENDING. The same idempotency key for the same listing changes nothing.';
 
+CREATE OR REPLACE FUNCTION app_public.retire_package(package_id uuid)
+ RETURNS app_public.dealer_packages
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_package app_public.dealer_packages;
+begin
+  perform app_private.require_admin();
+  update app_public.dealer_packages as p set is_active = false where p.id = retire_package.package_id and p.is_active;
+  select p.* into v_package from app_public.dealer_packages as p where p.id = retire_package.package_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no package with this id. Please check it.',
+      detail = jsonb_build_object('field', 'packageId')::text;
+  end if;
+  return v_package;
+end
+$function$;
+grant execute on function app_public.retire_package(uuid) to forecourt_admin;
+comment on function app_public.retire_package(uuid) is '@behavior +mutationField
+@resultFieldName package
+For admins: takes a package off sale. Checkouts that are open and subscriptions keep it, and `savePackage` puts it on sale again. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.revoke_api_key(api_key_id uuid)
+ RETURNS app_public.dealer_api_keys
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_key app_public.dealer_api_keys;
+begin
+  select k.* into v_key from app_public.dealer_api_keys as k where k.id = revoke_api_key.api_key_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no API key with this id. Please check it.',
+      detail = jsonb_build_object('field', 'apiKeyId')::text;
+  end if;
+  -- Not lock_own_dealer: a key that has leaked must be revocable while the dealer is closed.
+  perform app_private.require_owner(v_key.dealer_id);
+  perform app_private.lock_dealer(v_key.dealer_id);
+  -- Again: the right may have ended while this session waited.
+  perform app_private.require_owner(v_key.dealer_id);
+  update app_public.dealer_api_keys as k set revoked_at = coalesce(k.revoked_at, clock_timestamp())
+  where k.dealer_id = v_key.dealer_id and k.id = v_key.id
+  returning k.* into v_key;
+  return v_key;
+end
+$function$;
+grant execute on function app_public.revoke_api_key(uuid) to forecourt_admin;
+grant execute on function app_public.revoke_api_key(uuid) to forecourt_dealer;
+comment on function app_public.revoke_api_key(uuid) is '@behavior +mutationField
+@resultFieldName apiKey
+For owners: revokes an API key. Within a second every server refuses it. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.revoke_invitation(invitation_id uuid)
+ RETURNS app_public.dealer_invitations
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_invitation app_public.dealer_invitations;
+begin
+  select i.* into v_invitation from app_public.dealer_invitations as i where i.id = revoke_invitation.invitation_id;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no invitation with this id. Please check it.',
+      detail = jsonb_build_object('field', 'invitationId')::text;
+  end if;
+  perform app_private.lock_own_dealer(v_invitation.dealer_id);
+  update app_public.dealer_invitations as i set revoked_at = coalesce(i.revoked_at, clock_timestamp())
+  where i.dealer_id = v_invitation.dealer_id and i.id = v_invitation.id and i.accepted_at is null
+  returning i.* into v_invitation;
+  if not found then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This invitation is accepted, so it cannot be revoked. You can remove the member.',
+      detail = jsonb_build_object('field', 'invitationId', 'status', 'ACCEPTED')::text;
+  end if;
+  return v_invitation;
+end
+$function$;
+grant execute on function app_public.revoke_invitation(uuid) to forecourt_admin;
+grant execute on function app_public.revoke_invitation(uuid) to forecourt_dealer;
+comment on function app_public.revoke_invitation(uuid) is '@behavior +mutationField
+@resultFieldName invitation
+For owners: revokes an invitation, so that its token is no longer valid. One that is accepted cannot be revoked (409). A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.revoked_session_ids()
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  return array(
+    select r.session_id from app_private.revoked_sessions as r
+    where r.revoked_at > clock_timestamp() - app_private.revocation_lifetime());
+end
+$function$;
+grant execute on function app_public.revoked_session_ids() to forecourt_authenticator;
+comment on function app_public.revoked_session_ids() is 'The sessions whose access tokens must be refused. For the API''s identity code only, not for GraphQL.';
+
+CREATE OR REPLACE FUNCTION app_public.role_at_dealer(dealer_id uuid)
+ RETURNS app_public.dealer_role
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_role app_public.dealer_role;
+begin
+  -- A stranger sees the dealer of a listing as null, and a visitor may not read members.
+  if role_at_dealer.dealer_id is null then
+    return null;
+  end if;
+  -- Volatile although it only reads: a stable function would not see the member that the calling statement has just written.
+  -- @plpgsql_check_options: performance_warnings = off
+  select du.role into v_role
+  from app_public.dealer_users as du
+  where du.dealer_id = role_at_dealer.dealer_id and du.user_id = app_public.current_user_id();
+  return v_role;
+end
+$function$;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_admin;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_dealer;
+grant execute on function app_public.role_at_dealer(uuid) to forecourt_visitor;
+comment on function app_public.role_at_dealer(uuid) is 'The role of the current user at a dealer, with the caller''s own rights; null if it is no member. Not a field of GraphQL: `Dealer.myRole` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.save_package(key text, country text, name jsonb, price_net numeric, duration_days integer, listing_limit integer, id uuid DEFAULT NULL::uuid, quota_kind app_public.quota_kind DEFAULT NULL::app_public.quota_kind, premium_quota integer DEFAULT NULL::integer, highlight_quota integer DEFAULT NULL::integer, overage app_public.overage DEFAULT NULL::app_public.overage)
+ RETURNS app_public.dealer_packages
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_country app_public.country_currencies;
+  v_old app_public.dealer_packages;
+  v_new app_public.dealer_packages;
+begin
+  perform app_private.require_admin();
+  v_country := app_private.lock_country(save_package.country);
+  select p.* into v_old from app_public.dealer_packages as p
+  where case when save_package.id is null
+    then p.country = save_package.country and p.key = save_package.key
+    else p.id = save_package.id and p.country = save_package.country end
+  for no key update;
+  if v_country.closed_at is not null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This country is closed, so nothing is sold there. Please open it first.',
+      detail = jsonb_build_object('field', 'country')::text;
+  elsif v_old.id is null and save_package.id is not null then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no package with this id in this country. Please check both.',
+      detail = jsonb_build_object('field', 'id')::text;
+  end if;
+  v_new := row(
+    v_old.id, save_package.key, save_package.country, save_package.name, save_package.price_net, v_country.currency,
+    save_package.duration_days, save_package.listing_limit,
+    coalesce(save_package.premium_quota, v_old.premium_quota, 0), coalesce(save_package.highlight_quota, v_old.highlight_quota, 0),
+    coalesce(save_package.overage, v_old.overage, 'charge'), true, coalesce(save_package.quota_kind, v_old.quota_kind, 'per_period'));
+  if v_new = v_old then
+    return v_old;
+  elsif save_package.id is null then
+    -- A key that another package of the country has is refused here.
+    v_new.id := app_private.time_ordered_uuid();
+    insert into app_public.dealer_packages values (v_new.*) returning * into v_new;
+  else
+    update app_public.dealer_packages as p
+    set (key, name, price_net, duration_days, listing_limit, premium_quota, highlight_quota, overage, is_active, quota_kind) = (
+      v_new.key, v_new.name, v_new.price_net, v_new.duration_days, v_new.listing_limit, v_new.premium_quota, v_new.highlight_quota,
+      v_new.overage, v_new.is_active, v_new.quota_kind)
+    where p.id = v_new.id
+    returning p.* into v_new;
+  end if;
+  return v_new;
+end
+$function$;
+grant execute on function app_public.save_package(text,text,jsonb,numeric,integer,integer,uuid,app_public.quota_kind,integer,integer,app_public.overage) to forecourt_admin;
+comment on function app_public.save_package(text,text,jsonb,numeric,integer,integer,uuid,app_public.quota_kind,integer,integer,app_public.overage) is '@behavior +mutationField
+@resultFieldName package
+For admins: puts a new package on sale, or changes the one with this `id` and puts it on sale again. A change is for later purchases: checkouts and subscriptions keep what they were made with. A package stays in its country, whose currency its price has. A new package is a conflict (409) if the country has another one with its `key`. A second call changes nothing.';
+
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
  LANGUAGE plpgsql
@@ -5821,6 +8082,205 @@ grant execute on function app_public.seller_of_listing(uuid) to forecourt_admin;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_dealer;
 grant execute on function app_public.seller_of_listing(uuid) to forecourt_visitor;
 comment on function app_public.seller_of_listing(uuid) is 'What everybody may see of the dealer of a listing. The columns of `dealers` have one grant for all rows, so strangers read this instead. Not a field of GraphQL: `Listing.seller` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.set_dealer_status(dealer_id uuid, is_active boolean, can_publish boolean, reason text, is_trusted boolean DEFAULT NULL::boolean)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason text;
+  v_old app_public.dealers;
+  v_new app_public.dealers;
+begin
+  perform app_private.require_admin();
+  v_reason := app_private.require_reason(set_dealer_status.reason);
+  v_old := app_private.lock_dealer(set_dealer_status.dealer_id);
+  if v_old.id is null then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no dealer with this id. Please check it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
+  end if;
+  update app_public.dealers as d
+  set is_active = set_dealer_status.is_active, can_publish = set_dealer_status.can_publish,
+    is_trusted = coalesce(set_dealer_status.is_trusted, d.is_trusted), updated_at = clock_timestamp()
+  where d.id = v_old.id
+    and (d.is_active, d.can_publish, d.is_trusted)
+      <> (set_dealer_status.is_active, set_dealer_status.can_publish, coalesce(set_dealer_status.is_trusted, d.is_trusted))
+  returning d.* into v_new;
+  if not found then
+    return v_old;
+  end if;
+  perform app_private.write_audit_log(
+    'SET_DEALER_STATUS', 'dealers', v_old.id,
+    jsonb_build_object('is_active', v_old.is_active, 'can_publish', v_old.can_publish, 'is_trusted', v_old.is_trusted),
+    jsonb_build_object('is_active', v_new.is_active, 'can_publish', v_new.can_publish, 'is_trusted', v_new.is_trusted, 'reason', v_reason));
+  return v_new;
+end
+$function$;
+grant execute on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) to forecourt_admin;
+comment on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) is '@behavior +mutationField
+@resultFieldName dealer
+For admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_free_quota(country text, segment app_public.segment, quota_amount integer, period_days integer, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS app_public.free_quota_configs
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_from timestamptz;
+  v_quota app_public.free_quota_configs;
+begin
+  perform app_private.require_admin();
+  v_from := app_private.require_future(set_free_quota.valid_from);
+  perform app_private.lock_country(set_free_quota.country);
+  select q.* into v_quota from app_public.free_quota_configs as q
+  where q.country = set_free_quota.country and q.segment = set_free_quota.segment and q.valid @> v_from;
+  if (v_quota.quota_amount, v_quota.period_days) = (set_free_quota.quota_amount, set_free_quota.period_days) then
+    return v_quota;
+  end if;
+  update app_public.free_quota_configs as q set valid = tstzrange(lower(q.valid), v_from)
+  where q.id = v_quota.id and lower(q.valid) is distinct from v_from;
+  insert into app_public.free_quota_configs (country, segment, quota_amount, period_days, valid)
+  values (set_free_quota.country, set_free_quota.segment, set_free_quota.quota_amount, set_free_quota.period_days, tstzrange(v_from, null))
+  returning * into v_quota;
+  return v_quota;
+end
+$function$;
+grant execute on function app_public.set_free_quota(text,app_public.segment,integer,integer,timestamp with time zone) to forecourt_admin;
+comment on function app_public.set_free_quota(text,app_public.segment,integer,integer,timestamp with time zone) is '@behavior +mutationField
+@resultFieldName freeQuota
+For admins: sets how many listings are free in a country from `validFrom` on, and ends the free listings before then. It is a conflict (409) if later ones are scheduled already. The free listings that are valid then already change nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_member_role(dealer_id uuid, user_id uuid, role app_public.dealer_role)
+ RETURNS app_public.dealer_users
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_dealer app_public.dealers := app_private.lock_own_dealer(set_member_role.dealer_id);
+  v_member app_public.dealer_users;
+begin
+  update app_public.dealer_users as du set role = set_member_role.role
+  where du.dealer_id = v_dealer.id and du.user_id = set_member_role.user_id
+  returning du.* into v_member;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no member with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_member.role <> 'owner' then
+    perform app_private.require_other_owner(v_dealer.id, v_member.user_id);
+  end if;
+  return v_member;
+end
+$function$;
+grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) to forecourt_admin;
+grant execute on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) to forecourt_dealer;
+comment on function app_public.set_member_role(uuid,uuid,app_public.dealer_role) is '@behavior +mutationField
+@resultFieldName member
+For owners: changes the role of a member, at once. The last owner stays one (409).';
+
+CREATE OR REPLACE FUNCTION app_public.set_price(country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, duration_days integer DEFAULT NULL::integer)
+ RETURNS app_public.price_configs
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  perform app_private.require_admin();
+  return app_private.set_price(
+    set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
+    app_private.require_future(set_price.valid_from), set_price.duration_days);
+end
+$function$;
+grant execute on function app_public.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) to forecourt_admin;
+comment on function app_public.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is '@behavior +mutationField
+@resultFieldName price
+For admins: sets a price from `validFrom` on, and ends the price before it then. It is a conflict (409) if a later price is scheduled already. The price that is valid then already changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_rate_limit_policy(scope text, max_count integer DEFAULT NULL::integer, window_seconds integer DEFAULT NULL::integer, cost integer DEFAULT NULL::integer, mode app_public.rate_limit_mode DEFAULT NULL::app_public.rate_limit_mode, fallback app_public.rate_limit_fallback DEFAULT NULL::app_public.rate_limit_fallback)
+ RETURNS app_public.rate_limit_policies
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_old app_public.rate_limit_policies;
+  v_new app_public.rate_limit_policies;
+begin
+  perform app_private.require_admin();
+  select p.* into v_old from app_public.rate_limit_policies as p where p.scope = set_rate_limit_policy.scope for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no rate limit with this scope. Please choose one that rateLimitPolicies lists.',
+      detail = jsonb_build_object('field', 'scope')::text;
+  end if;
+  v_new := v_old;
+  v_new.max_count := coalesce(set_rate_limit_policy.max_count, v_old.max_count);
+  v_new.window_seconds := coalesce(set_rate_limit_policy.window_seconds, v_old.window_seconds);
+  v_new.cost := coalesce(set_rate_limit_policy.cost, v_old.cost);
+  v_new.mode := coalesce(set_rate_limit_policy.mode, v_old.mode);
+  v_new.fallback := coalesce(set_rate_limit_policy.fallback, v_old.fallback);
+  if v_new = v_old then
+    return v_old;
+  end if;
+  update app_public.rate_limit_policies as p
+  set (max_count, window_seconds, cost, mode, fallback) = (v_new.max_count, v_new.window_seconds, v_new.cost, v_new.mode, v_new.fallback)
+  where p.scope = v_new.scope
+  returning p.* into v_new;
+  return v_new;
+end
+$function$;
+grant execute on function app_public.set_rate_limit_policy(text,integer,integer,integer,app_public.rate_limit_mode,app_public.rate_limit_fallback) to forecourt_admin;
+comment on function app_public.set_rate_limit_policy(text,integer,integer,integer,app_public.rate_limit_mode,app_public.rate_limit_fallback) is '@behavior +mutationField
+@resultFieldName rateLimitPolicy
+For admins: changes a rate limit. Every process applies it within a second. What is absent stays as it is, and a second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.set_vat_rate(country text, vat_rate numeric, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone)
+ RETURNS app_public.vat_rates
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+begin
+  perform app_private.require_admin();
+  return app_private.set_vat_rate(set_vat_rate.country, set_vat_rate.vat_rate, app_private.require_future(set_vat_rate.valid_from));
+end
+$function$;
+grant execute on function app_public.set_vat_rate(text,numeric,timestamp with time zone) to forecourt_admin;
+comment on function app_public.set_vat_rate(text,numeric,timestamp with time zone) is '@behavior +mutationField
+@resultFieldName vatRate
+For admins: sets the VAT rate of a country from `validFrom` on, and ends the rate before it then. It is a conflict (409) if a later rate is scheduled already. The rate that is valid then already changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.sign_up(email text, full_name text, password_hash text, refresh_hash bytea)
+ RETURNS app_private.opened_session
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user_id uuid;
+begin
+  select r.user_id into v_user_id
+  from app_public.register_user(sign_up.email, sign_up.full_name, sign_up.password_hash) as r;
+  return app_private.describe_session(app_private.open_session(v_user_id, sign_up.refresh_hash));
+end
+$function$;
+grant execute on function app_public.sign_up(text,text,text,bytea) to forecourt_authenticator;
+comment on function app_public.sign_up(text,text,text,bytea) is 'Creates an account as register_user does, which release 0.3 calls itself, and opens a session. `refresh_hash` is the SHA-256 of the first refresh token. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.slots_of_dealer(dealer_id uuid)
  RETURNS app_public.slot_usage
@@ -5968,6 +8428,64 @@ $function$;
 grant execute on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) to forecourt_authenticator;
 comment on function app_public.take_rate_limits(bytea[],double precision[],double precision[],double precision[]) is 'Takes all charges of a request, or none. The arrays have one element per charge, the keys in ascending order. Returns the result of take_rate_limit for each charge, in this order. If one charge is refused, none is taken, and the charges after it may have no row. The caller sets lock_timeout. For the API''s limiter only, not for GraphQL.';
 
+CREATE OR REPLACE FUNCTION app_public.unlock_user(user_id uuid, reason text)
+ RETURNS app_public.accounts
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_reason text;
+  v_user app_public.users;
+  v_account app_public.accounts;
+begin
+  perform app_private.require_admin();
+  v_reason := app_private.require_reason(unlock_user.reason);
+  select u.* into v_user from app_public.users as u where u.id = unlock_user.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  elsif v_user.locked_at is not null then
+    perform app_private.unlock_user(v_user.id, v_reason);
+  end if;
+  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  return v_account;
+end
+$function$;
+grant execute on function app_public.unlock_user(uuid,text) to forecourt_admin;
+comment on function app_public.unlock_user(uuid,text) is '@behavior +mutationField
+@resultFieldName user
+For admins: unlocks an account, which can log in again. A second call changes nothing.';
+
+CREATE OR REPLACE FUNCTION app_public.update_dealer(dealer_id uuid, company_name text DEFAULT NULL::text)
+ RETURNS app_public.dealers
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_name constant text := app_private.to_nfc(btrim(update_dealer.company_name));
+  v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
+begin
+  if v_name <> v_dealer.company_name then
+    update app_public.dealers as d
+    set company_name = v_name, updated_at = clock_timestamp()
+    where d.id = v_dealer.id
+    returning d.* into v_dealer;
+  end if;
+  return v_dealer;
+end
+$function$;
+grant execute on function app_public.update_dealer(uuid,text) to forecourt_admin;
+grant execute on function app_public.update_dealer(uuid,text) to forecourt_dealer;
+comment on function app_public.update_dealer(uuid,text) is '@behavior +mutationField
+@resultFieldName dealer
+For owners: changes the company''s name. What is absent or null stays.';
+
 CREATE OR REPLACE FUNCTION app_public.update_listing(listing_id uuid, title text DEFAULT NULL::text, description text DEFAULT NULL::text, attributes jsonb DEFAULT NULL::jsonb, images text[] DEFAULT NULL::text[], price numeric DEFAULT NULL::numeric, external_id text DEFAULT NULL::text)
  RETURNS app_public.listings
  LANGUAGE plpgsql
@@ -6020,6 +8538,73 @@ grant execute on function app_public.update_listing(uuid,text,text,jsonb,text[],
 comment on function app_public.update_listing(uuid,text,text,jsonb,text[],numeric,text) is '@behavior +mutationField
 @resultFieldName listing
 Changes a pending, active or rejected listing of one of the caller''s dealers. A field that is absent or null stays; an empty text clears `description` and `externalId`. An active listing stays active. A change of more than its price and its reference puts it into the moderation queue, unless the dealer is trusted.';
+
+CREATE OR REPLACE FUNCTION app_public.update_profile(full_name text DEFAULT NULL::text, locale text DEFAULT NULL::text)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_user app_public.users := app_private.require_account(app_private.require_user());
+begin
+  update app_public.users as u
+  set full_name = coalesce(app_private.to_nfc(btrim(update_profile.full_name)), u.full_name),
+    locale = coalesce(update_profile.locale, u.locale)
+  where u.id = v_user.id;
+  -- Without the columns that nobody may read.
+  select c.* into v_user from app_public.get_current_user() as c;
+  return v_user;
+end
+$function$;
+grant execute on function app_public.update_profile(text,text) to forecourt_admin;
+grant execute on function app_public.update_profile(text,text) to forecourt_dealer;
+comment on function app_public.update_profile(text,text) is '@behavior +mutationField
+@resultFieldName user
+Changes the name of the caller and the language of its mails: `en` or `de`. What is not given stays.';
+
+CREATE OR REPLACE FUNCTION app_public.user_of_member(dealer_id uuid, user_id uuid)
+ RETURNS app_public.member_user
+ LANGUAGE plpgsql
+ STABLE PARALLEL SAFE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.member_user;
+begin
+  if user_of_member.dealer_id = any (app_public.current_dealer_ids()) or app_public.is_admin() then
+    select u.id, u.full_name, u.email into v_user
+    from app_public.dealer_users as du
+    join app_public.users as u on u.id = du.user_id
+    where du.dealer_id = user_of_member.dealer_id and du.user_id = user_of_member.user_id;
+  end if;
+  return v_user;
+end
+$function$;
+grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_admin;
+grant execute on function app_public.user_of_member(uuid,uuid) to forecourt_dealer;
+comment on function app_public.user_of_member(uuid,uuid) is 'What the members of a dealer, and admins, may see of the user of a member. Everybody else gets nothing. The columns of `users` have one grant for all rows, so members read this instead. Not a field of GraphQL: `Member.user` calls it.';
+
+CREATE OR REPLACE FUNCTION app_public.verify_email(token_hash bytea, OUT user_id uuid, OUT normalized_email text, OUT full_name text, OUT email_verified_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  v_token constant app_private.one_time_tokens := app_private.use_token('email_verification', token_hash);
+  v_user constant app_public.users := app_private.confirm_email(v_token.user_id, v_token.email);
+begin
+  user_id := v_user.id;
+  normalized_email := v_user.email;
+  full_name := v_user.full_name;
+  email_verified_at := v_user.email_verified_at;
+end
+$function$;
+grant execute on function app_public.verify_email(bytea) to forecourt_authenticator;
+comment on function app_public.verify_email(bytea) is 'Uses a token of register, request_email_verification or change_email: the address to which it was sent becomes the verified address of the user. Raises FC010 for a token that cannot be used, FC008 if another account has the address by now. For the API''s identity code only, not for GraphQL.';
 
 CREATE OR REPLACE FUNCTION app_public.withdraw_listing(listing_id uuid)
  RETURNS app_public.listings

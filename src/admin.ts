@@ -99,7 +99,8 @@ async function refuse(client: pg.Client, error: unknown): Promise<never> {
      from pg_constraint as c where c.connamespace = to_regnamespace($1) and c.conname = $2`,
     [schema, constraint],
   )
-  throw new Error(rows[0]?.comment ?? `${message}.`)
+  // the first line of a comment may name the field of the API
+  throw new Error(rows[0]?.comment?.replace(/^@.*\n/, '') ?? `${message}.`)
 }
 
 try {

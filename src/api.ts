@@ -8,18 +8,27 @@ import { type Flush, makeFlush } from './database/durability.ts'
 import { migrationDifference, migrationFault, writeFault } from './database/migrations.ts'
 import { CONNECTIONS, makePool } from './database/pool.ts'
 import { requireEncoding } from './database/requirements.ts'
+import { makeAccountDeletionPlugin } from './graphql/accountDeletion.ts'
+import { ApiKeysPlugin } from './graphql/apiKeys.ts'
 import { auditLogsPlugins } from './graphql/auditLogs.ts'
 import { makeFreshRowsPlugin } from './graphql/freshRows.ts'
 import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } from './graphql/instance.ts'
+import { makeInvitationsPlugin } from './graphql/invitations.ts'
 import { listingFiltersPlugins } from './graphql/listingFilters.ts'
 import { makeListingResultsPlugins } from './graphql/listingResults.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
+import { membersPlugins } from './graphql/members.ts'
 import { makePreset } from './graphql/preset.ts'
 import { makeAdmission, refuseWhenFull } from './http/admission.ts'
 import { makeApp } from './http/app.ts'
+import { makeCorsHeaders } from './http/cors.ts'
 import { makeMetricsServer } from './http/metricsRoute.ts'
 import { drain, listen, METRICS_VARIABLES, makeServer } from './http/server.ts'
 import { type AccountsOptions, makeAccounts } from './identity/accounts.ts'
+import { makeApiKeys } from './identity/apiKeys.ts'
+import { makePasswordProof, makeRecovery } from './identity/recovery.ts'
+import { makeRecoveryPlugin } from './identity/recoveryPlugin.ts'
+import { watchRevocations } from './identity/revocations.ts'
 import { makeSessionsPlugin } from './identity/sessions.ts'
 import { makeTokens, type Tokens } from './identity/tokens.ts'
 import { fieldsOf, logRefusal, logShadow } from './limits/limiter.ts'
@@ -78,9 +87,13 @@ export async function startApi(configuration: Configuration, options: ApiOptions
     stops.push(conflicts.stop)
     const tokens = makeTokens(jwtSecret)
     const onPublished = countPublications(registry)
-    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log }
+    const parts = { pool, flush, isNewer, limits, conflicts, onPublished, tokens, jwtSecret, log }
     const graphql = await startGraphql(configuration, parts)
     stops.push(() => graphql.release())
+    // after the schema, which keeps the process so busy that it could not read them again in time
+    const revocations = await watchRevocations({ ...limits, log })
+    const apiKeys = makeApiKeys({ ...limits, log })
+    stops.push(apiKeys.stop)
     const rootFields = rootFieldNames(await graphql.getSchema())
     const server = makeServer(configuration.maxConnections)
     reportConnections(server, registry)
@@ -88,12 +101,16 @@ export async function startApi(configuration: Configuration, options: ApiOptions
       slots: configuration.maxInProgress,
       connections: poolSize,
       metrics: makeAdmissionMetrics(registry),
+      corsHeaders: makeCorsHeaders(configuration.corsOrigins),
       log,
     })
     const app = await makeApp({
       log,
       tokens,
+      revocations,
+      apiKeys,
       trustProxy: configuration.trustProxy,
+      corsOrigins: configuration.corsOrigins,
       admission,
       requestMetrics: makeRequestMetrics(registry, { rootFields, fieldsOf }),
       readMetrics: configuration.metrics === undefined ? metrics.read : undefined,
@@ -165,11 +182,15 @@ type GraphqlParts = {
   conflicts: ConflictRecorder
   onPublished: (source: string) => void
   tokens: Tokens
+  jwtSecret: string
   log: Logger
 }
 
 async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
-  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, log } = parts
+  const { pool, flush, isNewer, limits, conflicts, onPublished, tokens, jwtSecret, log } = parts
+  const mailKey = derivedKey(jwtSecret, 'mail token')
+  const refreshKey = derivedKey(jwtSecret, 'refresh token')
+  const accounts = { pool, tokens, refreshKey, mailKey, onCounted: accountCounter(limits, log) }
   const constraintMessages = await readConstraintMessages(pool)
   const graphql = await makeGraphql(
     makePreset({
@@ -183,11 +204,16 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
       graphiql: configuration.graphiql,
       plugins: [
         LookupsPlugin,
+        ...membersPlugins,
+        makeInvitationsPlugin(mailKey),
+        ApiKeysPlugin,
         ...auditLogsPlugins,
         ...listingFiltersPlugins,
         makeFreshRowsPlugin(onPublished),
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
-        makeSessionsPlugin(makeAccounts({ pool, tokens, onCounted: accountCounter(limits, log) })),
+        makeSessionsPlugin(makeAccounts(accounts)),
+        makeRecoveryPlugin(makeRecovery(accounts)),
+        makeAccountDeletionPlugin(makePasswordProof(accounts)),
         makeTripwirePlugin(limits.policies),
       ],
     }),
@@ -197,10 +223,9 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
   return graphql
 }
 
-/** `begin_login` counts failed logins in the database. Reports its outcome like that of any other charge. */
+/** SQL counts failed logins and mails. Reports the outcome like that of any other charge. */
 function accountCounter({ metrics }: Limits, log: Logger): AccountsOptions['onCounted'] {
-  const policy = 'auth_account'
-  return (outcome, request) => {
+  return (policy, outcome, request) => {
     metrics.checks.inc({ policy, outcome })
     if (outcome === 'refused') logRefusal(log, request, policy)
     if (outcome === 'shadow_refused') logShadow(log, policy)

@@ -11,6 +11,9 @@ export type AlertConfiguration = Readonly<{
   email?: Readonly<{ to: readonly string[]; from: string; smtpUrl: string }>
 }>
 
+/** How mails reach users. Without both they wait in the outbox; on the embedded database they become files. */
+export type MailConfiguration = Readonly<{ smtpUrl?: string; from?: string }>
+
 export type Configuration = Readonly<{
   production: boolean
   host: string
@@ -25,6 +28,8 @@ export type Configuration = Readonly<{
   jwtSecret: string | undefined
   /** Trusted proxies for `X-Forwarded-For`: addresses or CIDRs. Empty: trust no proxy. */
   trustProxy: readonly string[]
+  /** Origins whose pages may call the API from a browser. Empty: none. */
+  corsOrigins: readonly string[]
   logLevel: string
   demoData: boolean
   graphiql: boolean
@@ -40,6 +45,7 @@ export type Configuration = Readonly<{
   /** How long the limiter waits for a silent database before it counts in this process. */
   limiterDeadlineMs: number
   alerts: AlertConfiguration
+  mail: MailConfiguration
 }>
 
 /** MAX_IN_PROGRESS is at least this by default. */
@@ -132,6 +138,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     authDatabaseUrl: databaseUrl('AUTH_DATABASE_URL'),
     jwtSecret,
     trustProxy: Object.freeze(trustProxy),
+    corsOrigins: readOrigins(text, faults),
     logLevel,
     demoData: flag('DEMO_DATA', (text('DATABASE_URL') ?? text('AUTH_DATABASE_URL')) === undefined),
     graphiql: flag('GRAPHIQL', !production),
@@ -142,7 +149,7 @@ export function readConfiguration(env: Readonly<Record<string, string | undefine
     maxConnections: integer('MAX_CONNECTIONS', 1000, 1, 100_000),
     instances: integer('INSTANCES', 1, 1, 1000),
     limiterDeadlineMs: integer('LIMITER_DEADLINE_MS', 75, 10, 60_000),
-    alerts: readAlerts(text, faults),
+    ...readMessages(text, faults),
   })
   if (faults.length > 0) throw new ConfigurationError(faults.join('\n'))
   return configuration
@@ -162,8 +169,27 @@ function readMetricsAddress(
   return isShared ? undefined : Object.freeze({ host, port })
 }
 
-/** Reads the alert channels and adds their faults to `faults`. Messages do not repeat values, which may hold secrets. */
-function readAlerts(text: (name: string) => string | undefined, faults: string[]): AlertConfiguration {
+function readOrigins(text: (name: string) => string | undefined, faults: string[]): readonly string[] {
+  const origins = (text('CORS_ORIGINS') ?? '')
+    .split(',')
+    .map(origin => origin.trim())
+    .filter(Boolean)
+  for (const origin of origins) {
+    const url = URL.parse(origin)
+    // a browser sends an origin as `URL` writes it: in lower case, without a path and without the default port
+    if (!/^https?:$/.test(url?.protocol ?? '') || url?.origin !== origin || origin.includes('*'))
+      faults.push(
+        `CORS_ORIGINS must list exact origins such as https://app.example.com, without a path or a wildcard, not "${origin}".`,
+      )
+  }
+  return Object.freeze(origins)
+}
+
+/** Reads the ways to operators and users and adds their faults to `faults`. Messages do not repeat values, which may hold secrets. */
+function readMessages(
+  text: (name: string) => string | undefined,
+  faults: string[],
+): Pick<Configuration, 'alerts' | 'mail'> {
   const url = (name: string, protocols: string[]) => {
     const value = text(name)
     const known = URL.parse(value ?? '')
@@ -178,18 +204,33 @@ function readAlerts(text: (name: string) => string | undefined, faults: string[]
       faults.push(`${name} must list e-mail addresses such as ops@example.com.`)
     return given
   }
+  const address = (name: string) => {
+    const [first, ...more] = addresses(name)
+    if (more.length > 0) faults.push(`${name} must be one address.`)
+    return first
+  }
   const webhookUrl = url('ALERT_WEBHOOK_URL', ['https:', 'http:'])
   const smtpUrl = url('SMTP_URL', ['smtps:', 'smtp:'])
   const to = addresses('ALERT_EMAIL_TO')
-  const [from, ...more] = addresses('ALERT_EMAIL_FROM')
-  if (more.length > 0) faults.push('ALERT_EMAIL_FROM must be one address.')
+  const from = address('ALERT_EMAIL_FROM')
+  const mailFrom = address('MAIL_FROM')
+  const hasAlertMail = to.length > 0 || from !== undefined
   const complete = to.length > 0 && from !== undefined && smtpUrl !== undefined
-  if (!complete && (to.length > 0 || from !== undefined || smtpUrl !== undefined))
-    faults.push('ALERT_EMAIL_TO, ALERT_EMAIL_FROM and SMTP_URL must be set together or not at all.')
-  return Object.freeze({
+  if (hasAlertMail && !complete)
+    faults.push('ALERT_EMAIL_TO and ALERT_EMAIL_FROM must be set together, and need SMTP_URL.')
+  if (smtpUrl !== undefined && !hasAlertMail && mailFrom === undefined)
+    faults.push('SMTP_URL needs MAIL_FROM, or ALERT_EMAIL_TO and ALERT_EMAIL_FROM.')
+  if (mailFrom !== undefined && smtpUrl === undefined && text('DATABASE_URL') !== undefined)
+    faults.push('MAIL_FROM needs SMTP_URL.')
+  const alerts = {
     ...(webhookUrl === undefined ? {} : { webhookUrl }),
     ...(complete ? { email: Object.freeze({ to: Object.freeze(to), from, smtpUrl }) } : {}),
-  })
+  }
+  const mail = {
+    ...(smtpUrl === undefined ? {} : { smtpUrl }),
+    ...(mailFrom === undefined ? {} : { from: mailFrom }),
+  }
+  return { alerts: Object.freeze(alerts), mail: Object.freeze(mail) }
 }
 
 /** A secret for one process. Tokens signed with it become invalid when the process ends. */

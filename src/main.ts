@@ -1,5 +1,6 @@
 /** Reads the configuration, starts the roles that were asked for, and stops them in order. */
 import './graphileEnvironment.ts'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Api } from './api.ts'
 import { type Configuration, type Roles, readConfiguration, temporarySecret } from './configuration.ts'
@@ -41,7 +42,7 @@ async function main(): Promise<void> {
   const log = makeLog(configuration.logLevel)
   if (command !== 'migrate') stopOnSignals(log)
   if (chosen.api) await requireFreePorts(configuration)
-  const database = await openDatabase(configuration, { url, isApi: chosen.api, log })
+  const database = await openDatabase(configuration, { url, roles: chosen, log })
   // the signal's stop ends the process
   if (isStopping) return
   if (command === 'all' || command === 'migrate') {
@@ -85,11 +86,13 @@ type Database = { url: string; jwtSecret: string; embedded: boolean }
 
 async function openDatabase(
   { jwtSecret }: Configuration,
-  { url, isApi, log }: { url: string | undefined; isApi: boolean; log: Logger },
+  { url, roles, log }: { url: string | undefined; roles: Roles; log: Logger },
 ): Promise<Database> {
   if (url !== undefined) {
-    if (jwtSecret === undefined && isApi)
+    if (jwtSecret === undefined && roles.api)
       log.warn('JWT_SECRET is not set: access tokens become invalid when this process stops')
+    else if (jwtSecret === undefined && roles.worker)
+      log.warn('JWT_SECRET is not set: this process cannot open the tokens of mails')
     return { url, jwtSecret: jwtSecret ?? temporarySecret(), embedded: false }
   }
   // loaded only when it is used
@@ -116,7 +119,14 @@ async function startRoles(
   let worker: Supervised | undefined
   if (roles.worker) {
     const { startWorkerRole } = await import('./worker/role.ts')
-    worker = await startWorkerRole({ databaseUrl: database.url, log, alerts: configuration.alerts })
+    worker = await startWorkerRole({
+      databaseUrl: database.url,
+      log,
+      alerts: configuration.alerts,
+      mail: configuration.mail,
+      jwtSecret: database.jwtSecret,
+      ...(database.embedded ? { mailDirectory: join(dataDirectory, 'mail') } : {}),
+    })
     const { stop } = worker
     started.push({ name: 'worker', stop: () => inTime(stop()) })
   }
@@ -139,6 +149,7 @@ function printReady({ url, metricsUrl }: Api, configuration: Configuration, data
   lines.push(`Health       ${url}/healthz  ${url}/readyz`, `Metrics      ${metricsUrl}`)
   if (configuration.demoData) lines.push(`Accounts     ${demoAccounts.join(', ')}: password ${demoPassword}`)
   if (database.embedded) lines.push('Data         .data/ (delete it to start with a new database)')
+  if (database.embedded && configuration.mail.smtpUrl === undefined) lines.push('Mails        .data/mail/')
   lines.push('Stop         Ctrl-C')
   process.stdout.write(`\nForecourt is ready.\n\n${lines.map(line => `  ${line}`).join('\n')}\n\n`)
 }

@@ -44,11 +44,17 @@ test('an e-mail address without an account is refused with the way to register i
   expect(await refused('grant stranger@example.com')).toMatch(/stranger@example\.com.*register/)
 })
 
-test('a country is opened once, and the second time is refused with the next step', async () => {
+test('a country is opened once, to repeat it is no error, and other values are refused with the next step', async () => {
   const open = 'open-country DE --currency EUR --vat 19 --price 5.00'
   const { code, output } = await run(open)
   expect([code, output]).toEqual([0, expect.stringContaining('DE is open')])
-  expect(await refused(open)).toContain('docs/operations.md')
+  expect(await run(open)).toEqual({ code, output })
+  for (const [from, to] of [
+    ['--vat 19', '--vat 7'],
+    ['5.00', '6'],
+    ['EUR', 'CHF'],
+  ] as const)
+    expect(await refused(open.replace(from, to))).toContain('docs/operations.md')
   const { rows } = await database.owner.query(
     'select country, rate, (select count(*)::integer from app_public.price_configs) as prices from app_public.vat_rates',
   )

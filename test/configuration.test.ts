@@ -30,6 +30,7 @@ test('without variables the API runs in development on 127.0.0.1:5080 with demo 
     authDatabaseUrl: undefined,
     jwtSecret: undefined,
     trustProxy: [],
+    corsOrigins: [],
     logLevel: 'info',
     demoData: true,
     graphiql: true,
@@ -41,6 +42,7 @@ test('without variables the API runs in development on 127.0.0.1:5080 with demo 
     instances: 1,
     limiterDeadlineMs: 75,
     alerts: {},
+    mail: {},
   })
 })
 
@@ -80,6 +82,7 @@ test('each variable is read', () => {
     AUTH_DATABASE_URL: 'postgresql://api@db/forecourt',
     JWT_SECRET: secret,
     TRUST_PROXY: ' 10.0.0.0/8, 127.0.0.1 ,::1',
+    CORS_ORIGINS: ' https://app.example.com, http://localhost:3000 ',
     LOG_LEVEL: 'debug',
     POOL_SIZE: '3',
     PREPARED_STATEMENTS: '0',
@@ -89,6 +92,7 @@ test('each variable is read', () => {
     ALERT_EMAIL_TO: 'ops@example.com, duty@example.com',
     ALERT_EMAIL_FROM: 'forecourt@example.com',
     SMTP_URL: 'smtps://user:hidden@mail.example.com',
+    MAIL_FROM: 'hello@example.com',
     MAX_CONNECTIONS: '50',
   }
   expect(readConfiguration(env)).toMatchObject({
@@ -97,6 +101,7 @@ test('each variable is read', () => {
     authDatabaseUrl: 'postgresql://api@db/forecourt',
     jwtSecret: secret,
     trustProxy: ['10.0.0.0/8', '127.0.0.1', '::1'],
+    corsOrigins: ['https://app.example.com', 'http://localhost:3000'],
     logLevel: 'debug',
     poolSize: 3,
     prepareStatements: false,
@@ -110,6 +115,7 @@ test('each variable is read', () => {
         smtpUrl: 'smtps://user:hidden@mail.example.com',
       },
     },
+    mail: { smtpUrl: 'smtps://user:hidden@mail.example.com', from: 'hello@example.com' },
     maxConnections: 50,
   })
 })
@@ -171,6 +177,18 @@ const invalid: Record<string, string[]> = {
   INTROSPECTION: ['on'],
   ALERT_WEBHOOK_URL: ['hooks.example.com/hidden', 'ftp://hidden', 'https://'],
   // with such a value any client could forge its address
+  CORS_ORIGINS: [
+    '*',
+    'https://*.example.com',
+    'null',
+    'app.example.com',
+    'https://app.example.com/',
+    'https://app.example.com/shop',
+    'https://APP.example.com',
+    'https://app.example.com:443',
+    'ftp://app.example.com',
+    'https://app.example.com,*',
+  ],
   TRUST_PROXY: ['true', '1', '*', 'loopback', '10.0.0.0/8,true', 'proxy.example.com'],
 }
 
@@ -192,6 +210,8 @@ test.each([
   ['ALERT_EMAIL_TO', 'ops@example.com, Ops <ops@example.com>'],
   ['ALERT_EMAIL_FROM', 'forecourt'],
   ['ALERT_EMAIL_FROM', 'a@example.com,b@example.com'],
+  ['MAIL_FROM', 'forecourt'],
+  ['MAIL_FROM', 'a@example.com,b@example.com'],
   ['SMTP_URL', 'https://user:hidden@mail.example.com'],
   ['SMTP_URL', 'mail.example.com:25'],
 ])('%s=%s is refused in a valid mail configuration, and the error names the variable', (name, value) => {
@@ -199,11 +219,24 @@ test.each([
   expect(faultsOf({ ...mail, [name]: value }).join()).not.toMatch(/hidden/)
 })
 
-test('e-mail needs a recipient, a sender and a server together', () => {
+test('alerts by e-mail need a recipient, a sender and a server together', () => {
   expect(faultsOf(mail)).toEqual([])
   for (const name of Object.keys(mail)) {
     expect(faultsOf({ ...mail, [name]: '' })).toEqual([expect.stringContaining(name)])
   }
+})
+
+test('mails to users need a server, and a server needs a sender', () => {
+  const { SMTP_URL } = mail
+  const MAIL_FROM = 'hello@example.com'
+  expect(readConfiguration({ SMTP_URL, MAIL_FROM })).toMatchObject({
+    alerts: {},
+    mail: { smtpUrl: SMTP_URL, from: MAIL_FROM },
+  })
+  expect(faultsOf({ SMTP_URL })).toEqual([expect.stringContaining('MAIL_FROM')])
+  expect(faultsOf({ MAIL_FROM, DATABASE_URL })).toEqual([expect.stringContaining('SMTP_URL')])
+  // on the embedded database the mails become files
+  expect(readConfiguration({ MAIL_FROM }).mail).toEqual({ from: MAIL_FROM })
 })
 
 test('a JWT_SECRET that is too short for its algorithm is refused in production', () => {

@@ -1,4 +1,5 @@
 /** The commands in real processes: how each role starts, reports a failed start, and stops. */
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -75,7 +76,11 @@ test('after SIGTERM the process serves the running request, finishes the running
   const due = await makeSubscription(database.owner, await makeDealer(database.owner, userId), {
     endAt: "now() - interval '1 minute'",
   })
-  const { accessToken } = await makeTokens(jwtSecret).issue({ userId, role: 'dealer' })
+  const { accessToken } = await makeTokens(jwtSecret).issue({
+    userId,
+    sessionId: randomUUID(),
+    role: 'dealer',
+  })
   // a query, because the lock timeout of a mutation would end its wait
   const sendQuery = () => post(url, '{ listings { totalCount } }', accessToken, {})
   const holdJob = 'lock table app_public.audit_logs in exclusive mode'

@@ -1,7 +1,7 @@
 /** The same SQL behind only express and pg: the least work between HTTP and Postgres. */
 import express, { type Express, type Request, type Response } from 'express'
 import type pg from 'pg'
-import type { Identity } from '../../src/request/identity.ts'
+import type { UserIdentity } from '../../src/request/identity.ts'
 import { listen, makePool, requireToken } from '../support/express.ts'
 import { asCaller, type RoundTrips } from './caller.ts'
 import { PAGE_SIZE, type Read, type Row, reads } from './reads.ts'
@@ -16,7 +16,7 @@ const PUBLISH = {
     cross join lateral app_public.consumption_of_listing(l.dealer_id, l.id) as c`,
 }
 
-async function publish(pool: pg.Pool, identity: Identity, body: Record<string, string>) {
+async function publish(pool: pg.Pool, identity: UserIdentity, body: Record<string, string>) {
   const { dealerId, idempotencyKey, title, module, price, currency } = body
   const values = [dealerId, idempotencyKey, title, module, price, currency]
   const [row = {}] = await asCaller<Record<string, string>>(pool, identity, { ...PUBLISH, values })
@@ -32,7 +32,7 @@ async function publish(pool: pg.Pool, identity: Identity, body: Record<string, s
 
 function answerRead(read: Read, how: RoundTrips) {
   const { name, text } = read
-  return async (identity: Identity, body: Record<string, string>) =>
+  return async (identity: UserIdentity, body: Record<string, string>) =>
     read.answer(await asCaller<Row>(pool, identity, { name, text, values: read.values(body) }, how))
 }
 
@@ -53,7 +53,10 @@ const bare = express()
 bare.use(express.json())
 installCeiling(bare)
 bare.use(requireToken())
-const route = (path: string, work: (identity: Identity, body: Record<string, string>) => Promise<unknown>) =>
+const route = (
+  path: string,
+  work: (identity: UserIdentity, body: Record<string, string>) => Promise<unknown>,
+) =>
   bare.post(path, async (request: Request, response: Response) => {
     response.json({ data: await work(response.locals.identity, request.body) })
   })

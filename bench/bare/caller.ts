@@ -7,7 +7,7 @@
  * before it sets the role.
  */
 import pg from 'pg'
-import type { Identity } from '../../src/request/identity.ts'
+import type { UserIdentity } from '../../src/request/identity.ts'
 
 export type Statement = { name: string; text: string; values: unknown[] }
 
@@ -36,7 +36,7 @@ export type RoundTrips = 'one round trip' | 'four round trips'
 
 export async function asCaller<Row>(
   pool: pg.Pool,
-  identity: Identity,
+  identity: UserIdentity,
   statement: Statement,
   how: RoundTrips = 'one round trip',
 ): Promise<Row[]> {

@@ -12,10 +12,10 @@ declare
   v_checkout app_public.checkouts;
 begin
   select r.user_id into v_admin_id from app_public.register_user('admin@example.com', 'Demo Admin', v_hash) as r;
-  update app_public.users as u set is_admin = true where u.id = v_admin_id;
+  update app_public.users as u set is_admin = true, email_verified_at = now() where u.id = v_admin_id;
   select r.user_id into v_user_id from app_public.register_user('dealer@example.com', 'Demo Dealer', v_hash) as r;
   -- the demo needs a dealer in each country
-  update app_public.users as u set dealer_limit = 10 where u.id = v_user_id;
+  update app_public.users as u set dealer_limit = 10, email_verified_at = now() where u.id = v_user_id;
   perform set_config('forecourt.user_id', v_user_id::text, true);
 
   insert into app_public.currencies (code, minor_units) values ('EUR', 2), ('CHF', 2);

@@ -16,16 +16,16 @@ query Listings {
   }
 }
 
-# Put the access token into the tab Headers: {"authorization": "Bearer <accessToken>"}
+# It lasts 15 minutes. Put it into the tab Headers: {"authorization": "Bearer <accessToken>"}
 mutation Login {
   login(input: { email: "dealer@example.com", password: "forecourt-demo" }) {
-    session { accessToken expiresAt user { id fullName } }
+    session { accessToken expiresAt refreshToken user { id fullName } }
   }
 }
 
 # These need the token. Copy the id of a dealer for the operations below.
 query Subscriptions {
-  currentUser { email }
+  currentUser { email dealers { nodes { id companyName myRole members { nodes { role user { fullName } } } } } }
   dealerSubscriptions {
     nodes { id status endAt quotaKind includedListingQuota usedListingQuota
       dealer { id companyName country slots { used capacity } }

@@ -71,7 +71,7 @@ export const LookupsPlugin: GraphileConfig.Plugin = extendSchema(build => {
   }
 }, 'LookupsPlugin')
 
-function loginNeeded(): ApiError {
+export function loginNeeded(): ApiError {
   return new ApiError('unauthenticated', 'Please log in and send the access token.')
 }
 

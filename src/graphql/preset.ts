@@ -11,7 +11,7 @@ import type { Flush } from '../database/durability.ts'
 import { operationOf } from '../request/document.ts'
 import { documentLimits } from '../request/documentLimits.ts'
 import type { ConstraintMessages, Fault } from '../request/errors.ts'
-import type { Identity } from '../request/identity.ts'
+import { type Identity, isApiKey } from '../request/identity.ts'
 import { requestOf } from '../request/request.ts'
 import { DescriptionsPlugin } from './descriptions.ts'
 import { makeDocumentsPlugin } from './documentReader.ts'
@@ -180,7 +180,7 @@ function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.
 }
 
 /**
- * The settings of a request's statements: role, user and client address. Each database call is a transaction with these
+ * The settings of a request's statements: role, user and session or API key, and client address. Each database call is a transaction with these
  * settings. A query cannot write, whichever functions it calls.
  */
 export function pgSettings(
@@ -190,9 +190,24 @@ export function pgSettings(
 ): Record<string, string> {
   return {
     role: `forecourt_${identity?.role ?? 'visitor'}`,
-    'forecourt.user_id': identity?.userId ?? '',
+    ...senderSettings(identity),
     'forecourt.client_ip': clientIp ?? '',
     timezone: 'UTC',
     ...(isQuery ? { transaction_read_only: 'on' } : null),
+  }
+}
+
+function senderSettings(identity: Identity | undefined): Record<string, string> {
+  if (identity === undefined || !isApiKey(identity)) {
+    return {
+      'forecourt.user_id': identity?.userId ?? '',
+      'forecourt.session_id': identity?.sessionId ?? '',
+    }
+  }
+  return {
+    'forecourt.user_id': '',
+    'forecourt.session_id': '',
+    'forecourt.api_key_id': identity.apiKeyId,
+    'forecourt.dealer_id': identity.dealerId,
   }
 }

@@ -7,10 +7,12 @@ import type { AdmissionMetrics } from '../metrics/httpServer.ts'
 import { addressOf } from '../request/address.ts'
 import { operationOf, parseDocument } from '../request/document.ts'
 import { type ErrorCode, fault } from '../request/errors.ts'
+import { senderOf } from '../request/identity.ts'
 import { refusalType } from '../request/mediaType.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import { parametersOf } from '../request/parameters.ts'
 import type { ApiRequest } from '../request/request.ts'
+import type { CorsHeaders } from './cors.ts'
 import { requestIdOf } from './requestLog.ts'
 import { type Entry, makeSlots, type SlotOptions, type Slots } from './slots.ts'
 
@@ -37,9 +39,9 @@ export type Admission = {
   refuse(request: IncomingMessage, response: ServerResponse): void
 }
 
-type Options = SlotOptions & { metrics: AdmissionMetrics; log: Logger }
+type Options = SlotOptions & { metrics: AdmissionMetrics; corsHeaders: CorsHeaders; log: Logger }
 
-export function makeAdmission({ metrics, log, ...options }: Options): Admission {
+export function makeAdmission({ metrics, corsHeaders, log, ...options }: Options): Admission {
   const slots = makeSlots(options)
   metrics.watch(slots)
   const { status } = fault('service_unavailable')
@@ -66,6 +68,7 @@ export function makeAdmission({ metrics, log, ...options }: Options): Admission 
         'nosniff',
         'X-Request-Id',
         requestIdOf(request.headers['x-request-id']),
+        ...corsHeaders(request),
       ])
       response.end(REFUSAL)
     },
@@ -78,7 +81,9 @@ export function makeAdmission({ metrics, log, ...options }: Options): Admission 
  */
 export function refuseWhenFull(app: RequestListener, { slots, refuse }: Admission): RequestListener {
   return (request, response) => {
-    if (request.url?.startsWith('/graphql') && slots.refuseIfFull()) refuse(request, response)
+    // a preflight takes no slot
+    const mayNeedSlot = request.url?.startsWith('/graphql') && request.method !== 'OPTIONS'
+    if (mayNeedSlot && slots.refuseIfFull()) refuse(request, response)
     else app(request, response)
   }
 }
@@ -138,7 +143,7 @@ export function installAdmission(app: Express, { slots, refuse }: Admission): vo
 /** The sender, and the dealer and other rows that the operation names. */
 function keysOf(request: ApiRequest): string[] {
   const { identity } = request
-  const sender = identity === undefined ? `ip:${addressOf(request)}` : `user:${identity.userId}`
+  const sender = identity === undefined ? `ip:${addressOf(request)}` : senderOf(identity)
   return [sender, ...idsOf(request).map(id => `row:${id}`)]
 }
 

@@ -3,6 +3,8 @@ import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import express, { type Express, type RequestHandler } from 'express'
 import helmet from 'helmet'
+import type { ApiKeys } from '../identity/apiKeys.ts'
+import type { Revocations } from '../identity/revocations.ts'
 import type { Tokens } from '../identity/tokens.ts'
 import { installLimits, type LimiterOptions } from '../limits/limiter.ts'
 import type { Logger } from '../log.ts'
@@ -12,6 +14,7 @@ import { type Admission, installAdmission } from './admission.ts'
 import { installIdentity, installTokenRefusal } from './authentication.ts'
 import { installBody, installBodyRefusal } from './body.ts'
 import { installClientAddress } from './clientAddress.ts'
+import { installCors } from './cors.ts'
 import { installErrors } from './errorHandlers.ts'
 import { installHealth } from './health.ts'
 import { installMetrics } from './metricsRoute.ts'
@@ -20,7 +23,10 @@ import { installRequestLog } from './requestLog.ts'
 export type AppOptions = {
   log: Logger
   tokens: Tokens
+  revocations: Revocations
+  apiKeys: ApiKeys
   trustProxy: readonly string[]
+  corsOrigins: readonly string[]
   /** GraphiQL is served under `/`, which then gets no content security policy. */
   graphiql: boolean
   admission: Admission
@@ -45,8 +51,9 @@ export async function makeApp(options: AppOptions): Promise<Express> {
   app.use(securityHeaders(options.graphiql))
   installHealth(app, options.readinessFault)
   if (options.readMetrics !== undefined) installMetrics(app, options.readMetrics)
+  installCors(app, options.corsOrigins)
   installBody(app)
-  installIdentity(app, options.tokens, options.log)
+  installIdentity(app, options)
   installAdmission(app, options.admission)
   installLimits(app, { ...options.limits, log: options.log })
   installTokenRefusal(app)

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Express, Request } from 'express'
 import { type Logger, withoutRedaction } from '../log.ts'
+import { loggedSender } from '../request/identity.ts'
 import { outcomeOf } from '../request/outcome.ts'
 import type {} from '../request/request.ts'
 
@@ -19,6 +20,7 @@ export type RequestRecord = {
   aborted?: true
   durationMs: number
   user: string | undefined
+  apiKey?: string
   operation: string | undefined
   fields: readonly string[] | undefined
   codes?: readonly string[]
@@ -52,7 +54,7 @@ export function installRequestLog(app: Express, log: Logger): void {
         status: response.statusCode,
         ...(response.writableFinished ? {} : { aborted: true }),
         durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
-        user: request.identity?.userId,
+        ...loggedSender(request.identity),
         operation: operation?.name,
         fields: operation?.fields,
         ...(codes.length > 0 ? { codes } : {}),

@@ -28,11 +28,11 @@ function dotted(character: string): string {
 }
 
 /** The form in which an address is stored, looked up and counted. Throws for text that is no address. */
-export function normalEmail(text: string): string {
+export function normalEmail(text: string, field = 'email'): string {
   const email = text.length <= MAX_GIVEN ? normalForm(text) : undefined
   if (email !== undefined && [...email].length <= MAX_LENGTH) return email
   throw new ApiError('invalid_input', 'Please enter an e-mail address such as name@example.com.', {
-    detail: { field: 'email' },
+    detail: { field },
   })
 }
 

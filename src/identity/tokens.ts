@@ -2,7 +2,7 @@
 import { jwtVerify, SignJWT } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { derivedKey } from '../request/derivedKey.ts'
-import type { Identity } from '../request/identity.ts'
+import type { UserIdentity } from '../request/identity.ts'
 
 export type AccessToken = { accessToken: string; expiresAt: string }
 
@@ -10,28 +10,29 @@ const ALGORITHM = 'HS256'
 const HMAC = { name: 'HMAC', hash: 'SHA-256' }
 const ISSUER = 'forecourt'
 const AUDIENCE = 'forecourt'
-const LIFETIME_SECONDS = 8 * 60 * 60
+/** `app_private.revocation_lifetime` in SQL is a minute longer. */
+const LIFETIME_SECONDS = 15 * 60
 const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/
 
 export type Tokens = {
-  issue(identity: Identity): Promise<AccessToken>
+  issue(identity: UserIdentity): Promise<AccessToken>
   /** Rejects a token that `issue` did not make or that has expired. */
-  verify(token: string): Promise<Identity>
+  verify(token: string): Promise<UserIdentity>
 }
 
-export function makeTokens(secret: string): Tokens {
+export function makeTokens(secret: string, lifetimeSeconds = LIFETIME_SECONDS): Tokens {
   // jose would import the bytes of the key again for each token, which takes as long as the rest of the verification
   const importing = crypto.subtle.importKey('raw', derivedKey(secret, 'access token'), HMAC, false, [
     'sign',
     'verify',
   ])
   /** A client sends the same token with each request, so its signature is checked once. */
-  const verified = new LRUCache<string, { identity: Identity; expiresAt: number }>({ max: 20_000 })
+  const verified = new LRUCache<string, { identity: UserIdentity; expiresAt: number }>({ max: 20_000 })
   return {
-    async issue({ userId, role }) {
+    async issue({ userId, sessionId, role }) {
       const issuedAt = Math.floor(Date.now() / 1000)
-      const expiresAt = issuedAt + LIFETIME_SECONDS
-      const accessToken = await new SignJWT({ role })
+      const expiresAt = issuedAt + lifetimeSeconds
+      const accessToken = await new SignJWT({ role, sid: sessionId })
         .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT' })
         .setSubject(userId)
         .setIssuer(ISSUER)
@@ -48,12 +49,13 @@ export function makeTokens(secret: string): Tokens {
         algorithms: [ALGORITHM],
         issuer: ISSUER,
         audience: AUDIENCE,
-        requiredClaims: ['sub', 'role', 'iat', 'exp'],
+        requiredClaims: ['sub', 'sid', 'role', 'iat', 'exp'],
       })
-      const { sub, role, exp = 0 } = payload
+      const { sub, sid, role, exp = 0 } = payload
       if (sub === undefined || !UUID.test(sub)) throw new Error('the subject is not a user id')
+      if (typeof sid !== 'string' || !UUID.test(sid)) throw new Error('the session is not a session id')
       if (role !== 'dealer' && role !== 'admin') throw new Error('the role is unknown')
-      const identity: Identity = Object.freeze({ userId: sub, role })
+      const identity: UserIdentity = Object.freeze({ userId: sub, sessionId: sid, role })
       verified.set(token, { identity, expiresAt: exp * 1000 })
       return identity
     },

@@ -4,12 +4,12 @@ import { LRUCache } from 'lru-cache'
 import { compositeKey } from '../request/compositeKey.ts'
 import type { FieldCounts } from '../request/document.ts'
 import { documentLimits } from '../request/documentLimits.ts'
-import type { Identity } from '../request/identity.ts'
+import { type Identity, senderOf } from '../request/identity.ts'
 import type { Policies, Policy } from './policies.ts'
 
 export type Charge = Readonly<{
   policy: Policy
-  /** As a refused client sees it: `user:<id>:listing_create`. */
+  /** As a refused client sees it: `user:<id>:listing_create` or `api_key:<id>:listing_create`. */
   name: string
   /** HMAC of scope and subject, so that the counters contain no user id and no address. */
   key: Buffer
@@ -80,5 +80,5 @@ function timesOf(policy: Policy, { identity }: Subject, { fields, isMutation, ro
 }
 
 function subjectOf({ subject }: Policy, { identity, address }: Subject): string {
-  return identity !== undefined && subject !== 'ip' ? `user:${identity.userId}` : `ip:${address}`
+  return identity !== undefined && subject !== 'ip' ? senderOf(identity) : `ip:${address}`
 }

@@ -10,6 +10,7 @@ import { addressOf } from '../request/address.ts'
 import { type FieldCounts, operationOf, parseDocument } from '../request/document.ts'
 import { tooManyRequests } from '../request/errors.ts'
 import { sendFault } from '../request/faultResponse.ts'
+import { loggedSender } from '../request/identity.ts'
 import { isGet, parametersOf } from '../request/parameters.ts'
 import type { ApiRequest } from '../request/request.ts'
 import { type Charge, makeChargesOf, rowCost, type Subject, type Work } from './charges.ts'
@@ -158,7 +159,7 @@ export function logShadow(log: Logger, limit: string): void {
 /** For an operator who looks for clients that reach a limit. An IPv6 address is logged as its prefix. */
 export function logRefusal(log: Logger, request: ApiRequest | undefined, scope: string): void {
   const { requestId, identity } = request ?? {}
-  const record = { requestId, scope, user: identity?.userId, address: addressOf(request) }
+  const record = { requestId, scope, ...loggedSender(identity), address: addressOf(request) }
   log.warn(record, 'refused by a rate limit')
 }
 

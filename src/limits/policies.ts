@@ -1,7 +1,7 @@
 /** The rate limits in force: the rows of `rate_limit_policies`, read again whenever a DBA changes one. */
-import pg from 'pg'
+import type pg from 'pg'
 import { migrationDifference } from '../database/migrations.ts'
-import { CONNECT_TIMEOUT_MS } from '../database/pool.ts'
+import type { Watch } from '../database/watch.ts'
 import type { Logger } from '../log.ts'
 
 export type Policy = Readonly<{
@@ -30,20 +30,16 @@ export type PolicySource = {
    * policy in force names another field.
    */
   restrictTo(fields: ReadonlySet<string>): void
-  stop(): Promise<void>
 }
 
 type Options = {
   pool: pg.Pool
-  /** For LISTEN, which needs its own connection. */
-  config: pg.ClientConfig
+  watch: Watch
   log: Logger
   onLoad: (policies: Policies) => void
   onFault: () => void
 }
 
-/** NOTIFY reports a change at once; the poll finds a change that was made while the listener was disconnected. */
-const POLL_MS = 750
 const SELECT = `
   select scope, subject, fields, max_count as "maxCount", window_seconds as "windowSeconds", cost, mode, fallback
   from app_public.rate_limit_policies order by scope`
@@ -53,8 +49,6 @@ export async function watchPolicies(options: Options): Promise<PolicySource> {
   const { pool, log } = options
   let policies = await load(pool)
   let known: ReadonlySet<string> | undefined
-  let stopped = false
-  let listener: pg.Client | undefined
   options.onLoad(policies)
 
   async function reload(): Promise<void> {
@@ -72,52 +66,12 @@ export async function watchPolicies(options: Options): Promise<PolicySource> {
     }
   }
 
-  async function listen(): Promise<void> {
-    // without a timeout, a server that is silent now would end the polls, and the policies would never change again
-    const client = new pg.Client({
-      ...options.config,
-      application_name: 'forecourt limits listener',
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      query_timeout: CONNECT_TIMEOUT_MS,
-    })
-    const forget = () => {
-      if (listener === client) listener = undefined
-    }
-    client.on('error', forget)
-    client.on('end', forget)
-    client.on('notification', () => void reload())
-    try {
-      await client.connect()
-      await client.query('listen rate_limit_policies')
-      listener = client
-      if (stopped) await client.end()
-    } catch {
-      // the next poll tries again
-      client.end().catch(() => {})
-    }
-  }
-
-  await listen()
-  let busy = Promise.resolve()
-  const poll = setInterval(() => {
-    busy = busy.then(async () => {
-      if (stopped) return
-      if (listener === undefined) await listen()
-      await reload()
-    })
-  }, POLL_MS)
+  await options.watch.add('rate_limit_policies', reload)
   return {
     current: () => policies,
     restrictTo(fields) {
       assertKnown(policies, fields)
       known = fields
-    },
-    async stop() {
-      stopped = true
-      clearInterval(poll)
-      await busy
-      // not awaited: a server that has gone silent never closes its side
-      listener?.end().catch(() => {})
     },
   }
 }

@@ -1,6 +1,7 @@
 /** Starts and stops the rate limits of a process. */
 import type pg from 'pg'
 import { CONNECTIONS, makePool } from '../database/pool.ts'
+import { startWatch, type Watch } from '../database/watch.ts'
 import type { Logger } from '../log.ts'
 import type { Metrics } from '../metrics/startMetrics.ts'
 import { type Counters, makeCounters } from './counters.ts'
@@ -11,6 +12,9 @@ export type Limits = {
   policies: PolicySource
   counters: Counters
   metrics: LimitMetrics
+  /** For others that keep rows in memory, and for their reads, which must not wait for requests. */
+  watch: Watch
+  pool: pg.Pool
   stop(): Promise<void>
 }
 
@@ -44,10 +48,16 @@ export async function startLimits(options: Options): Promise<Limits> {
   })
   processMetrics.watchPool('limits', pool)
   const counters = makeCounters({ ...options, pool, metrics })
+  const watch = startWatch(config)
+  async function stop(): Promise<void> {
+    await watch.stop()
+    counters.stop()
+    await pool.end()
+  }
   try {
     const policies = await watchPolicies({
       pool,
-      config,
+      watch,
       log,
       onLoad({ loadedAt }) {
         counters.forget()
@@ -59,15 +69,12 @@ export async function startLimits(options: Options): Promise<Limits> {
       policies,
       counters,
       metrics,
-      async stop() {
-        await policies.stop()
-        counters.stop()
-        await pool.end()
-      },
+      watch,
+      pool,
+      stop,
     }
   } catch (error) {
-    counters.stop()
-    await pool.end()
+    await stop()
     throw error
   }
 }

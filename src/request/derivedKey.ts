@@ -2,7 +2,7 @@
 import { hkdfSync } from 'node:crypto'
 
 /** The use of a key. The keys are independent: one that leaks reveals nothing about another. */
-export type Purpose = 'access token' | 'rate limit'
+export type Purpose = 'access token' | 'mail token' | 'rate limit' | 'refresh token'
 
 const BYTES = 32
 

@@ -12,7 +12,7 @@ type RequestFields = {
   clientAddress?: string
   /** From the proxy's `X-Request-Id`, or generated. The response has it in the same header. */
   requestId?: string
-  /** The verified user. Absent for a visitor. */
+  /** The verified user or API key. Absent for a visitor. */
   identity?: Identity
   /** Tells the slots when the request uses a connection. A request that starts to run counts as using one. */
   connectionUse?: ConnectionUse

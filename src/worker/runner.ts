@@ -8,9 +8,12 @@ import endPromotions from '../../tasks/end_promotions.ts'
 import expireListings from '../../tasks/expire_listings.ts'
 import expireSubscriptions from '../../tasks/expire_subscriptions.ts'
 import maintainAuditLogs from '../../tasks/maintain_audit_logs.ts'
+import maintainMails from '../../tasks/maintain_mails.ts'
+import removeEndedSessions from '../../tasks/remove_ended_sessions.ts'
 import removeIdleRateLimitCounters from '../../tasks/remove_idle_rate_limit_counters.ts'
 import removeOldAlerts from '../../tasks/remove_old_alerts.ts'
 import { makeSendAlert } from '../../tasks/send_alert.ts'
+import { makeSendMail, type SendMailOptions } from '../../tasks/send_mail.ts'
 import verifyLedger from '../../tasks/verify_ledger.ts'
 import type { AlertChannel } from '../alerts/channel.ts'
 import type { Logger as Log } from '../log.ts'
@@ -19,16 +22,19 @@ import { checkListener } from './listener.ts'
 const crontabFile = fileURLToPath(new URL('../../tasks/crontab', import.meta.url))
 
 /** Every task, by the name that the crontab and the database use. */
-export function makeTaskList(channels: readonly AlertChannel[]): TaskList {
+export function makeTaskList(channels: readonly AlertChannel[], mail: SendMailOptions): TaskList {
   return {
     alert_pricing_gaps: alertPricingGaps,
     end_promotions: endPromotions,
     expire_listings: expireListings,
     expire_subscriptions: expireSubscriptions,
     maintain_audit_logs: maintainAuditLogs,
+    maintain_mails: maintainMails,
+    remove_ended_sessions: removeEndedSessions,
     remove_idle_rate_limit_counters: removeIdleRateLimitCounters,
     remove_old_alerts: removeOldAlerts,
     send_alert: makeSendAlert(channels),
+    send_mail: makeSendMail(mail),
     verify_ledger: verifyLedger,
   }
 }
@@ -37,6 +43,7 @@ export type WorkerOptions = {
   pool: pg.Pool
   log: Log
   channels: readonly AlertChannel[]
+  mail: SendMailOptions
   /** Receives the name under which the runner locks jobs, before it can lock one. */
   onName?: (name: string) => void
 }
@@ -75,10 +82,10 @@ export async function startWorker(options: WorkerOptions): Promise<StartedRunner
   }
 }
 
-function runTasks({ pool, log, channels }: WorkerOptions, events: WorkerEvents): Promise<Runner> {
+function runTasks({ pool, log, channels, mail }: WorkerOptions, events: WorkerEvents): Promise<Runner> {
   return run({
     pgPool: pool,
-    taskList: makeTaskList(channels),
+    taskList: makeTaskList(channels, mail),
     crontabFile,
     events,
     concurrency: 2,

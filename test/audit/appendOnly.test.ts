@@ -10,7 +10,7 @@ import {
   rolledBack,
   type TestDatabase,
 } from '../support/database.ts'
-import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string
@@ -85,7 +85,8 @@ test('a dealer sees its own ledger rows; an admin sees all ledger rows and the a
     expect(await refusal(client, `select from ${trail}`)).toBe('42501')
     await become(client, { dealer: randomUUID() })
     expect(await seen(ledger)).toBe(0)
-    await become(client, { admin: randomUUID() })
+    await become(client, 'owner')
+    await become(client, { admin: await makeAdminUser(client) })
     expect(await seen(ledger)).toBe(1)
     expect(await seen(trail)).toBeGreaterThan(0)
     await become(client, 'visitor')
@@ -114,6 +115,7 @@ test('an audit entry has the user and the client address of the transaction', ()
         ip: '2001:db8::1',
         created_at: expect.any(Date),
         login: 'postgres',
+        api_key_id: null,
       },
     ])
     for (const action of ['test_entry', 'T', '']) {

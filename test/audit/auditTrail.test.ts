@@ -1,10 +1,10 @@
 /** The audit trail: changes of configuration, states and privileges, each with the old and the new values. */
-import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { buy, PAY } from '../support/purchases.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
@@ -136,7 +136,8 @@ test('the payment of a purchase and the start of its subscription are recorded w
     const dealerId = await makeDealer(client, userId)
     await become(client, { dealer: userId })
     const invoiceId = await buy(client, dealerId, packageId)
-    const admin = randomUUID()
+    await become(client, 'owner')
+    const admin = await makeAdminUser(client)
     const entries = await entriesOf(client, async () => {
       await become(client, { admin })
       await client.query(PAY, [invoiceId])

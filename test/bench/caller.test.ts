@@ -5,7 +5,7 @@ import pg from 'pg'
 import { asCaller } from '../../bench/bare/caller.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 
-const identity = { userId: randomUUID(), role: 'dealer' } as const
+const identity = { userId: randomUUID(), sessionId: randomUUID(), role: 'dealer' } as const
 const WHO = "select current_user::text as role, current_setting('forecourt.user_id', true) as user_id"
 
 let database: TestDatabase

@@ -12,7 +12,7 @@ import {
 } from '../support/database.ts'
 import { brokenRules, countDealerRows } from '../support/ledger.ts'
 import { BUY, buy, buyAndCommit, PAY, payAndCommit } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const NO_ROWS = { invoices: 0, items: 0, checkouts: 0, subscriptions: 0 }
@@ -183,7 +183,7 @@ test('the next purchase voids an expired open purchase, which can then no longer
       { id: oldId, status: 'void', open: false },
       { id: newId, status: 'draft', open: true },
     ])
-    await become(client, { admin: userId })
+    await become(client, { admin: await makeAdminUser(client) })
     expect(await refusal(client, PAY, [oldId])).toBe('FC008')
     expect((await client.query(PAY, [newId])).rows).toEqual([expect.objectContaining({ status: 'paid' })])
   })

@@ -12,17 +12,18 @@ import {
   PAY,
   subscriptionStatuses,
 } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser, single } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makePackage, makeUser, single } from '../support/testData.ts'
 
 const EXPIRE_OFFER = 'update app_public.checkouts set expires_at = created_at where invoice_id = $1'
 
 let database: TestDatabase
 let userId: string
 let packageId: string
-const admin = { admin: randomUUID() }
+let admin: { admin: string }
 
 beforeAll(async () => {
   database = await cloneDatabase()
+  admin = { admin: await makeAdminUser(database.owner) }
   await makeCountry(database.owner)
   packageId = await makePackage(database.owner)
   userId = await makeUser(database.owner)

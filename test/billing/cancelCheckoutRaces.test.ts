@@ -12,16 +12,17 @@ import {
   PAY,
   subscriptionStatuses,
 } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 import { committed, concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 let database: TestDatabase
 let userId: string
 let packageId: string
-const admin = { admin: randomUUID() }
+let admin: { admin: string }
 
 beforeAll(async () => {
   database = await cloneDatabase()
+  admin = { admin: await makeAdminUser(database.owner) }
   await makeCountry(database.owner)
   packageId = await makePackage(database.owner)
   userId = await makeUser(database.owner)

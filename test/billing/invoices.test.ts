@@ -5,14 +5,23 @@ import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { buy, PAY } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser, publish, single } from '../support/testData.ts'
+import {
+  makeAdminUser,
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeUser,
+  publish,
+  single,
+} from '../support/testData.ts'
 
-const admin = { admin: randomUUID() }
+let admin: { admin: string }
 
 let database: TestDatabase
 
 beforeAll(async () => {
   database = await cloneDatabase()
+  admin = { admin: await makeAdminUser(database.owner) }
 })
 
 afterAll(() => database.drop())
@@ -177,7 +186,7 @@ test('a dealer sees its own invoices and items, an admin sees all, a visitor see
       expect(await seen(table)).toBe(1)
       await become(client, { dealer: strangerId })
       expect(await seen(table)).toBe(0)
-      await become(client, { admin: strangerId })
+      await become(client, admin)
       expect(await seen(table)).toBe(1)
       await become(client, 'visitor')
       // may select the ledger, so that the consumption of a listing is null instead of an error, but sees no row

@@ -12,7 +12,7 @@ import {
   scheduledExpiryRuns,
   subscriptionStatuses,
 } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 import { concurrently, countOutcomes, interleave, sqlstate } from '../support/transactions.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
@@ -20,10 +20,11 @@ const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car'
 let database: TestDatabase
 let userId: string
 let packageId: string
-const admin = { admin: randomUUID() }
+let admin: { admin: string }
 
 beforeAll(async () => {
   database = await cloneDatabase()
+  admin = { admin: await makeAdminUser(database.owner) }
   await makeCountry(database.owner)
   packageId = await makePackage(database.owner, { listings: 10, days: 30 })
   userId = await makeUser(database.owner)

@@ -5,7 +5,7 @@ import type pg from 'pg'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { countDealerRows } from '../support/ledger.ts'
 import { BUY, buy, CANCEL_CHECKOUT, PAY } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 
 const QUOTE = 'select * from app_public.quote_package($1, $2)'
 const ITEM = `select net_amount, vat_rate, vat_amount, gross_amount, currency from app_public.invoice_items where invoice_id = $1`
@@ -185,7 +185,9 @@ test.each(REFUSALS)('quote and purchase are refused alike: %s is %s', (_name, co
 test.each(['paid', 'cancelled'])('after a checkout is %s, a package has a quote again', step =>
   withPackage({}, async ({ client, userId, dealerId, packageId }) => {
     const id = await buy(client, dealerId, packageId)
-    await become(client, step === 'paid' ? { admin: randomUUID() } : { dealer: userId })
+    await become(client, 'owner')
+    const adminId = await makeAdminUser(client)
+    await become(client, step === 'paid' ? { admin: adminId } : { dealer: userId })
     await client.query(step === 'paid' ? PAY : CANCEL_CHECKOUT, [id])
     await become(client, { dealer: userId })
     expect((await client.query(QUOTE, [dealerId, packageId])).rows).toHaveLength(1)

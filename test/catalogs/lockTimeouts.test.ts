@@ -4,7 +4,14 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type As, cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules, countDealerRows } from '../support/ledger.ts'
 import { BUY, buyAndCommit, CANCEL_CHECKOUT, PAY } from '../support/purchases.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import {
+  makeAdminUser,
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+} from '../support/testData.ts'
 import { committed, interleave, sqlstate } from '../support/transactions.ts'
 
 const PUBLISH = "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"
@@ -50,6 +57,7 @@ test('a function that waits 3 seconds for a lock fails with 55P03 and writes not
   const canceller = await makeSubscribed()
   const payer = await makeSubscribed()
   const invoiceId = await buyAndCommit(database, userId, payer.dealerId, packageId)
+  const adminId = await makeAdminUser(database.owner)
   const emails = ['begin@example.com', 'complete@example.com']
   await makeUser(database.owner, 'complete@example.com')
   for (const email of emails) await run('authenticator', BEGIN, [email])
@@ -70,7 +78,7 @@ test('a function that waits 3 seconds for a lock fails with 55P03 and writes not
       run(dealer, PUBLISH, [other.dealerId]),
       run(dealer, BUY, [buyer.dealerId, packageId, randomUUID()]),
       run(dealer, CANCEL, [canceller.subscriptionId]),
-      run({ admin: randomUUID() }, PAY, [invoiceId]),
+      run({ admin: adminId }, PAY, [invoiceId]),
       run(dealer, CANCEL_CHECKOUT, [invoiceId]),
       run('authenticator', BEGIN, [emails[0]]),
       run('authenticator', COMPLETE, [emails[1], keys[0].account_key]),

@@ -7,6 +7,7 @@ import { type As, become, cloneDatabase, type TestDatabase } from '../support/da
 import { makeListing, type Status } from '../support/listings.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
@@ -25,6 +26,7 @@ type World = {
   database: TestDatabase
   client: pg.PoolClient
   userId: string
+  adminId: string
   packageId: string
   subscriptionId: string
   invoiceId: string
@@ -33,7 +35,7 @@ type World = {
   dealers: { free: string; subscribed: string; slots: string; paying: string; buyer: string }
 }
 
-type Statement = { as?: As; sql: string; values: unknown[] }
+type Statement = { as?: As | 'admin'; sql: string; values: unknown[] }
 
 const asMember = (sql: string, ...values: unknown[]): Statement => ({ sql, values })
 const asVisitor = (sql: string, ...values: unknown[]): Statement => ({ as: 'authenticator', sql, values })
@@ -46,11 +48,7 @@ const publish = (dealerId: string) =>
   )
 const buy = (dealerId: string, packageId: string) =>
   asMember('select invoice_id from app_public.buy_package($1, $2, $3)', dealerId, packageId, randomUUID())
-const asAdmin = (sql: string, ...values: unknown[]): Statement => ({
-  as: { admin: randomUUID() },
-  sql,
-  values,
-})
+const asAdmin = (sql: string, ...values: unknown[]): Statement => ({ as: 'admin', sql, values })
 const asOwner = (sql: string, ...values: unknown[]): Statement => ({ as: 'owner', sql, values })
 const twice = (statement: Statement) => [statement, statement]
 
@@ -104,11 +102,14 @@ const operations: Record<string, (world: World) => Statement[]> = {
     asMember('select app_public.cancel_subscription($1)', subscriptionId),
   ],
   register: () => [
-    asVisitor("select app_public.register_user($1, 'Test', '$argon2id$none')", `${randomUUID()}@example.com`),
+    asVisitor(
+      "select app_public.sign_up($1, 'Test', '$argon2id$none', '\\x01')",
+      `${randomUUID()}@example.com`,
+    ),
   ],
   'log in': () => [
     asVisitor("select app_public.begin_login('nobody@example.com', '::1')"),
-    asVisitor("select app_public.complete_login('nobody@example.com', '::1', '', 5, '$argon2id$none')"),
+    asVisitor("select app_public.log_in('nobody@example.com', '::1', '', 5, '$argon2id$none', '\\x02')"),
   ],
   'take a rate limit': () => [
     asVisitor("select app_public.take_rate_limit_batch(array['\\x01'::bytea], '{1000}', '{60}', '{1}')"),
@@ -133,6 +134,7 @@ async function makeWorld(): Promise<World> {
   await makeCountry(owner, { country: 'AT' })
   await sellPromotions(owner, 'AT')
   const userId = await makeUser(owner)
+  const adminId = await makeAdminUser(owner)
   const packageId = await makePackage(owner, { country: 'AT' })
   const dealers = {
     free: await makeDealer(owner, userId),
@@ -149,17 +151,17 @@ async function makeWorld(): Promise<World> {
   for (const status of ['PENDING', 'ACTIVE', 'REJECTED', 'EXPIRED'] as const)
     listings[status] = await makeListing(owner, { userId, dealerId: dealers.paying }, status)
   const client = await database.superuser.connect()
-  return { database, client, userId, packageId, subscriptionId, invoiceId, listings, dealers }
+  return { database, client, userId, adminId, packageId, subscriptionId, invoiceId, listings, dealers }
 }
 
 /** Runs an operation, takes it back, and returns the rows and index entries that it has read. */
 function readBy(world: World, name: string): Promise<number> {
-  const { client, database, userId } = world
+  const { client, database, userId, adminId } = world
   return tuplesRead(database, client, async () => {
     await client.query('begin')
     try {
       for (const { as = { dealer: userId }, sql, values } of operations[name]?.(world) ?? []) {
-        await become(client, as)
+        await become(client, as === 'admin' ? { admin: adminId } : as)
         await client.query(sql, values)
       }
     } finally {

@@ -136,10 +136,10 @@ export const printed: SchemaFault[] = [
   ],
   [
     'another check constraint of the same name',
-    `alter table app_public.free_quota_configs drop constraint free_quota_configs_period_days_range,
-       add constraint free_quota_configs_period_days_range check (period_days > -1)`,
+    `alter table app_private.alerts drop constraint alerts_key_length,
+       add constraint alerts_key_length check (length(key) > -1)`,
     'FAIL',
-    /^the constraint free_quota_configs_period_days_range on app_public\.free_quota_configs is "CHECK /,
+    /^the constraint alerts_key_length on app_private\.alerts is "CHECK /,
   ],
   [
     'another index of the same name',

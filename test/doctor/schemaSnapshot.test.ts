@@ -95,9 +95,8 @@ test.each([
 test.each([
   'alter table app_public.vat_rates no force row level security',
   'alter table app_public.vat_rates disable trigger user',
-  `alter table app_public.free_quota_configs drop constraint free_quota_configs_period_days_range;
-   alter table app_public.free_quota_configs
-     add constraint free_quota_configs_period_days_range check (period_days >= 1 and period_days <= 3660) not valid`,
+  `alter table app_private.alerts drop constraint alerts_key_length;
+   alter table app_private.alerts add constraint alerts_key_length check (length(key) between 1 and 200) not valid`,
   'alter role forecourt_admin createdb',
 ])('the comparison leaves a fault to the rule that finds it: %s', async sql => {
   expect(await after(sql, compare)).toEqual([])

@@ -16,7 +16,14 @@ import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { buyPackage } from '../support/graphqlOperations.ts'
 import { behindProxy } from '../support/limits.ts'
 import { recordLog } from '../support/recordedLog.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import {
+  makeAdminUser,
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+} from '../support/testData.ts'
 import { brokenRules, type Client, makeClient, type Sent } from './client.ts'
 import { anyOperation, type Operation } from './documents.ts'
 import { anyRequest } from './headers.ts'
@@ -63,7 +70,7 @@ async function makeWorld(): Promise<void> {
   const token = await server.tokenFor(userId)
   const listing = await createListing(server, token, dealerId)
   const bought = await buyPackage(server, token, { dealerId, packageId })
-  tokens = [undefined, token, await server.tokenFor(await makeUser(owner), 'admin')]
+  tokens = [undefined, token, await server.tokenFor(await makeAdminUser(owner), 'admin')]
   const listingId = listing.data.createListing?.listing.id ?? ''
   const invoiceId = bought.data.buyPackage?.checkout.invoice.id ?? ''
   ids = [dealerId, packageId, subscriptionId, listingId, invoiceId, userId]

@@ -12,7 +12,7 @@ import {
 } from 'graphql'
 
 /** The columns that tell the rows of a type apart, best first. */
-const KEYS = ['id', 'key', 'scope', 'listingId']
+const KEYS = ['id', 'key', 'scope', 'listingId', 'userId']
 /** Orders that name no column. */
 const WHOLE = ['NATURAL', 'PRIMARY_KEY', 'PREMIUM_FIRST']
 
@@ -20,7 +20,7 @@ export type Connection = {
   /** As `Query.invoices` or `Invoice.items`. */
   name: string
   field: string
-  /** The field of Query with the rows that the connection belongs to; absent if it is a field of Query itself. */
+  /** The field of Query with the rows, or the one row, that the connection belongs to; absent if it is a field of Query itself. */
   parent?: string
   orderType: string
   /** The values of `orderBy`. */
@@ -33,6 +33,7 @@ export type Connection = {
 const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
 const query = schema.getQueryType() as GraphQLObjectType
 const roots = connectionFields(query)
+const user = schema.getType('User') as GraphQLObjectType
 
 /** All connections. Throws if this file does not know how to read one. */
 export const connections: Connection[] = [
@@ -41,6 +42,7 @@ export const connections: Connection[] = [
     const type = nodeType(root)
     return connectionFields(type).map(field => ({ ...describe(type, field), parent: root.name }))
   }),
+  ...connectionFields(user).map(field => ({ ...describe(user, field), parent: 'currentUser' })),
 ]
 
 /** The names of all fields that give a connection, wherever they are. */

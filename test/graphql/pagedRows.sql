@@ -9,6 +9,7 @@ select case when n < 3 then 'TEST' else 'OTHER' end, case when n > 1 then 'deale
   date_trunc('day', now()) - interval '1 hour' * (n / 2)
 from generate_series(0, 3) as n;
 
+insert into app_public.users (email, full_name) select n || '@example.com', 'Test' from generate_series(1, 4) as n;
 insert into app_public.currencies values ('EUR', 2);
 insert into app_public.country_currencies select country, 'EUR' from unnest(array['AA', 'AB', 'XX']) as country;
 insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid)
@@ -24,6 +25,18 @@ from unnest(array['AA', 'AA', 'XX']) with ordinality as d (country, n);
 insert into app_public.dealer_packages (key, country, name, price_net, currency, duration_days, listing_limit)
 select key, country, '{"en": "Test"}', 49, 'EUR', 30, 10
 from unnest(array['basic', 'premium']) as key, unnest(array['AA', 'AB']) as country;
+
+-- The user of the tests is an admin and a member of all dealers, and the first dealer has three members more.
+insert into app_public.users (id, email, full_name, is_admin)
+values ('00000000-0000-0000-0000-000000000000', 'admin@example.com', 'Test', true);
+insert into app_public.dealer_users (dealer_id, user_id, role)
+select id, '00000000-0000-0000-0000-000000000000'::uuid, 'owner'::app_public.dealer_role from app_public.dealers
+union all
+select md5('dealer 1')::uuid, md5('user ' || n)::uuid, 'staff' from generate_series(1, 3) as n;
+insert into app_public.dealer_invitations (dealer_id, email, role, token_hash, created_by, expires_at)
+select md5('dealer 1')::uuid, n || '@example.com', 'staff', sha256('a'), gen_random_uuid(), now() + interval '1 day' from generate_series(1, 4) as n;
+insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by)
+select md5('dealer 1')::uuid, 'Test', 'aaaaaaaaaaaa', sha256('a'), gen_random_uuid() from generate_series(1, 4);
 
 insert into app_public.listings (
   dealer_id, country, status, title, module, price, currency, idempotency_key, payload_hash, created_by, created_at, published_at, expires_at,

@@ -25,7 +25,10 @@ beforeAll(async () => {
   database = await cloneDatabase()
   const rows = await readFile(new URL('pagedRows.sql', import.meta.url), 'utf8')
   await database.superuser.query(`begin; ${rows}; commit`)
-  graphql = await startGraphql(database)
+  graphql = await startGraphql(database, 3, {
+    userId: '00000000-0000-0000-0000-000000000000',
+    role: 'admin',
+  })
 })
 
 afterAll(async () => {
@@ -44,6 +47,10 @@ async function read(connection: Connection, page: PageArguments, parentId?: stri
   const variables = `$orderBy: [${orderType}!], $first: Int, $last: Int, $after: Cursor, $before: Cursor`
   if (parent === undefined)
     return (await graphql.run(`query (${variables}) { ${text} }`, page))[field] as Page
+  if (parent === 'currentUser') {
+    const { currentUser } = await graphql.run(`query (${variables}) { currentUser { ${text} } }`, page)
+    return (currentUser as Row)[field] as Page
+  }
   const rows = `${parent}(condition: {id: $id}) { nodes { ${text} } }`
   const data = await graphql.run(`query ($id: UUID, ${variables}) { ${rows} }`, { ...page, id: parentId })
   return (data[parent] as { nodes: Row[] }).nodes[0]?.[field] as Page
@@ -51,7 +58,7 @@ async function read(connection: Connection, page: PageArguments, parentId?: stri
 
 /** The id of the row with the most rows in the connection. */
 async function findParent({ field, parent }: Connection): Promise<string | undefined> {
-  if (parent === undefined) return undefined
+  if (parent === undefined || parent === 'currentUser') return undefined
   const data = await graphql.run(`{ ${parent}(first: 100) { nodes { id ${field} { totalCount } } } }`)
   const { nodes } = data[parent] as { nodes: Row[] }
   const count = (row: Row) => (row[field] as { totalCount: number }).totalCount

@@ -14,13 +14,18 @@ import {
   isObjectType,
   isRequiredArgument,
 } from 'graphql'
+import { makeApiKey } from '../support/apiKeys.ts'
 import { createListing, type TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
-import { buyPackage, register } from '../support/graphqlOperations.ts'
+import { buyPackage } from '../support/graphqlOperations.ts'
 import { makeListing, type Status } from '../support/listings.ts'
+import { mailedToken } from '../support/mails.ts'
+import { makeMember, makePerson, mutate } from '../support/members.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import { makeSeller, type Seller } from '../support/seller.ts'
 import { makePackage, makeSubscription } from '../support/testData.ts'
+import { accountSamples, newEmail } from './accountSamples.ts'
+import { adminSamples } from './adminSamples.ts'
 
 /** The rows that samples may use. */
 export type SampleWorld = {
@@ -43,17 +48,28 @@ export type Sample = {
   also?: string
 }
 
-const PASSWORD = 'correct horse battery'
-
 /** A mutation, or a query with required arguments, needs a sample. Each call makes its own rows, so it can run again. */
 const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> = {
-  register: () => ({ input: { email: newEmail(), password: PASSWORD, fullName: 'Test User' } }),
-  login: async ({ server }) => {
-    const email = newEmail()
-    await register(server, { email, password: PASSWORD })
-    return { input: { email, password: PASSWORD } }
-  },
+  ...accountSamples,
   createDealer: () => ({ input: { companyName: 'Test Cars', country: 'DE', dealerType: 'AUTO_DEALER' } }),
+  updateDealer: ({ seller }) => ({ input: { dealerId: seller.dealerId, companyName: newEmail() } }),
+  inviteMember: ({ seller }) => ({ input: { dealerId: seller.dealerId, email: newEmail(), role: 'STAFF' } }),
+  revokeInvitation: async world => ({ input: { invitationId: (await invite(world, newEmail()))?.id } }),
+  acceptInvitation: async world => {
+    const { email, token } = await makePerson(world.database, world.server)
+    await invite(world, email)
+    return { token, input: { token: await mailedToken(world.database, 'invitation', email) } }
+  },
+  removeMember: async world => ({ input: await newMember(world) }),
+  setMemberRole: async world => ({ input: { ...(await newMember(world)), role: 'OWNER' } }),
+  createApiKey: async world => {
+    const { token, dealerId } = await makeSeller(world.database, world.server)
+    return { token, input: { dealerId, name: 'Stock' }, also: 'secret' }
+  },
+  revokeApiKey: async world => {
+    const { token, dealerId } = await makeSeller(world.database, world.server)
+    return { token, input: { apiKeyId: (await makeApiKey(world.server, token, dealerId)).id } }
+  },
   createListing: ({ seller }) => ({
     input: {
       dealerId: seller.dealerId,
@@ -116,6 +132,7 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
     const { checkoutId: invoiceId } = await startCheckout(world)
     return { token: world.admin, input: { invoiceId } }
   },
+  ...adminSamples,
   checkout: async world => {
     const { token, checkoutId } = await startCheckout(world)
     return { token, args: { id: checkoutId } }
@@ -139,6 +156,16 @@ const samples: Record<string, (world: SampleWorld) => Sample | Promise<Sample>> 
   auditLogs: ({ admin }) => ({ token: admin }),
   pricingGaps: ({ admin }) => ({ token: admin }),
   rateLimitPolicies: ({ admin }) => ({ token: admin }),
+  users: ({ admin }) => ({ token: admin }),
+}
+
+async function invite({ server, seller }: SampleWorld, email: string) {
+  const input = { dealerId: seller.dealerId, email, role: 'STAFF' }
+  return (await mutate(server, 'inviteMember', input, seller.token)).result
+}
+
+async function newMember({ database, server, seller: { dealerId } }: SampleWorld) {
+  return { dealerId, userId: (await makeMember(database, server, dealerId, 'staff')).userId }
 }
 
 const newRow = () => ({
@@ -158,7 +185,7 @@ async function promotable(world: SampleWorld) {
   return { listingId: await newListing(world, 'ACTIVE'), kind: 'PREMIUM' }
 }
 
-const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
+export const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'))
 
 /** The fields of Query and Mutation in schema.graphql, which `npm run check` holds against the API. */
 export const rootFields: readonly string[] = rootsOf(schema).flatMap(type => Object.keys(type.getFields()))
@@ -168,7 +195,7 @@ export const mutations: ReadonlySet<string> = new Set(
   Object.keys(schema.getMutationType()?.getFields() ?? {}),
 )
 
-/** Makes the rows of the field's sample. Returns a function that sends the operation. */
+/** Makes the rows of the field's sample. Returns a function that sends the operation, with the sample's token unless it gets another. */
 export async function prepareSample(world: SampleWorld, name: string) {
   const root = rootsOf(schema).find(type => name in type.getFields())
   const field = root?.getFields()[name]
@@ -179,7 +206,8 @@ export async function prepareSample(world: SampleWorld, name: string) {
   const { token = world.seller.token, input, args, also = '' } = (await samples[name]?.(world)) ?? {}
   const variables = input === undefined ? args : { input }
   const document = documentOf(root, field, Object.keys(variables ?? {}), also)
-  return () => world.server.call(document, { token, variables: variables ?? {} })
+  return (as: { token?: string } = { token }) =>
+    world.server.call(document, { ...as, variables: variables ?? {} })
 }
 
 function documentOf(
@@ -221,8 +249,4 @@ async function startCheckout({ database, server }: SampleWorld) {
   const packageId = await makePackage(database.owner, { country })
   const { data } = await buyPackage(server, token, { dealerId, packageId })
   return { token, checkoutId: data.buyPackage?.checkout.invoice.id }
-}
-
-function newEmail(): string {
-  return `${randomUUID()}@example.com`
 }

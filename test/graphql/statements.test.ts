@@ -10,9 +10,36 @@ import { mutations, prepareSample, rootFields, type SampleWorld } from './sample
 /** Everything on the wire counts. The role and the user of the request are the first statement, the operation's SQL the second. */
 const USUAL = 2
 /** An operation that needs another number has its figure here. Lower it when the operation comes to need less. */
-const OTHERS: Record<string, number> = { register: 1, buyPackage: 4, promoteListing: 4 }
+const OTHERS: Record<string, number> = {
+  register: 1,
+  refreshSession: 1,
+  requestPasswordReset: 1,
+  requestEmailVerification: 1,
+  verifyEmail: 1,
+  // the password is compared first, so that a refusal does not count as a failed login
+  deleteMyAccount: 4,
+  buyPackage: 4,
+  promoteListing: 4,
+  // the functions for the gross price
+  savePackage: 4,
+  retirePackage: 4,
+}
 /** A mutation flushes the log once for each of its transactions. Those of accounts commit in the ordinary way. */
-const FLUSHES: Record<string, number> = { register: 0, login: 0, buyPackage: 2, promoteListing: 2 }
+const FLUSHES: Record<string, number> = {
+  register: 0,
+  login: 0,
+  refreshSession: 0,
+  requestPasswordReset: 0,
+  resetPassword: 0,
+  requestEmailVerification: 0,
+  verifyEmail: 0,
+  changeEmail: 0,
+  changePassword: 0,
+  buyPackage: 2,
+  promoteListing: 2,
+  savePackage: 2,
+  retirePackage: 2,
+}
 
 let statements: Statements
 let world: SampleWorld

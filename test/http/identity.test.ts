@@ -60,6 +60,8 @@ function stableHeaders({ headers }: ApiResponse<unknown>): Record<string, string
   return stable
 }
 
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
 test('registration returns a valid session, and the user can log in again', async () => {
   const email = newEmail()
   const registered = await register(server, { email, password, fullName: '  Ada Lovelace ' })
@@ -68,7 +70,9 @@ test('registration returns a valid session, and the user can log in again', asyn
     200,
     {
       accessToken: expect.any(String),
-      expiresAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      expiresAt: expect.stringMatching(TIME),
+      refreshToken: expect.stringMatching(/^[\w-]{43}$/),
+      refreshExpiresAt: expect.stringMatching(TIME),
       user: { id: expect.stringMatching(/^[0-9a-f-]{36}$/), email, fullName: 'Ada Lovelace' },
     },
   ])

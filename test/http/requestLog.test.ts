@@ -1,9 +1,11 @@
 /** The request log: one line for each request, with named fields only, because it is not redacted. */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { makeApiKey } from '../support/apiKeys.ts'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { recordLog } from '../support/recordedLog.ts'
+import { makeSeller } from '../support/seller.ts'
 import { makeUser } from '../support/testData.ts'
 
 /** The fields that a line may have, and those that pino adds. */
@@ -18,6 +20,7 @@ const FIELDS = [
   'aborted',
   'durationMs',
   'user',
+  'apiKey',
   'operation',
   'fields',
   'codes',
@@ -79,4 +82,12 @@ test('the line of a request has named fields only, and no secret, address or per
   for (const line of lines) expect(FIELDS).toEqual(expect.arrayContaining(Object.keys(line)))
   const text = JSON.stringify(lines)
   for (const secret of secrets) expect(text).not.toContain(secret)
+})
+
+test('the line of a request by an API key names the key by its id, and no user', async () => {
+  const seller = await makeSeller(database, server)
+  const key = await makeApiKey(server, seller.token, seller.dealerId)
+  const { headers } = await server.call('{ dealers { totalCount } }', { token: key.token })
+  const line = await log.request(headers.get('x-request-id'))
+  expect([line.apiKey, line.user]).toEqual([key.id, undefined])
 })

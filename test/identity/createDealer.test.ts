@@ -6,6 +6,7 @@ import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { countSources } from '../support/ledger.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
@@ -188,6 +189,9 @@ test('after the documented closing of a country no dealer is created there, and 
       status: 'cancelled',
       endAt: "now() + interval '50 days'",
     })
+    await become(client, { admin: await makeAdminUser(client) })
+    await client.query("select app_public.close_country('DE')")
+    await become(client, 'owner')
     const waits: unknown[] = []
     for (const statement of await documentedStatements('Close a country')) {
       const { rows } = await client.query(statement)

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makeUser, single } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makeUser, single } from '../support/testData.ts'
 
 const CREATE = 'select * from app_public.create_dealer($1, $2, $3)'
 
@@ -83,7 +83,7 @@ test('the member check raises FC001 without a user, FC003 for a non-member and F
 test('an admin is not a member of every dealer', () =>
   rolledBack(database, async client => {
     const dealerId = await makeDealer(client, await makeUser(client))
-    await become(client, { admin: await makeUser(client) })
+    await become(client, { admin: await makeAdminUser(client) })
     expect(await refusal(client, 'select app_public.quote_listing($1)', [dealerId])).toBe('FC003')
   }))
 
@@ -98,7 +98,8 @@ test('a user sees only itself, its dealers and their members, and a visitor none
     expect(await single(client, 'select id from app_public.dealers')).toBe(dealerId)
     expect(await single(client, 'select user_id from app_public.dealer_users')).toBe(userId)
     expect(await refusal(client, 'select is_admin from app_public.users')).toBe('42501')
-    await become(client, { admin: strangerId })
+    await become(client, 'owner')
+    await become(client, { admin: await makeAdminUser(client) })
     const { rows } = await client.query('select from app_public.dealers')
     expect(rows.length).toBeGreaterThan(1)
     await become(client, 'visitor')

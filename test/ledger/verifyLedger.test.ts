@@ -6,6 +6,7 @@ import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '.
 import { brokenRules, listingsInOrder } from '../support/ledger.ts'
 import { BUY, buy, PAY } from '../support/purchases.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
@@ -32,7 +33,8 @@ function withLedger(work: (client: pg.PoolClient) => Promise<void>): Promise<voi
     const packageId = await makePackage(client, { listings: 1 })
     await become(client, { dealer: userId })
     const invoiceId = await buy(client, dealerId, packageId)
-    await become(client, { admin: randomUUID() })
+    await become(client, 'owner')
+    await become(client, { admin: await makeAdminUser(client) })
     await client.query(PAY, [invoiceId])
     await become(client, { dealer: userId })
     for (let number = 1; number <= 3; number += 1) await publish(client, dealerId)
@@ -190,6 +192,10 @@ const DEFECTS: Record<string, { sql: string[]; rules: string[] }> = {
     ],
     rules: ['a subscription does not belong to a package invoice', ONE_SUBSCRIPTION],
   },
+  'a subscription that was bought and granted': {
+    sql: ["update app_public.dealer_subscriptions set grant_reason = 'A test' where invoice_id is not null"],
+    rules: ['a subscription was both granted and bought'],
+  },
 }
 
 test.each(Object.entries(DEFECTS))('the check finds %s', (_defect, { sql, rules }) =>
@@ -229,6 +235,7 @@ test('checks find nothing while dealers publish, buy, pay and cancel concurrentl
     } while (busy)
     return findings
   })()
+  const adminId = await makeAdminUser(database.owner)
   const outcomes = await concurrently(database, { dealer: userId }, 20, async (client, index) => {
     const dealerId = dealerIds[index % dealerIds.length] as string
     for (let number = 0; number < 5; number += 1) {
@@ -241,7 +248,7 @@ test('checks find nothing while dealers publish, buy, pay and cancel concurrentl
       await client.query('select app_public.cancel_subscription($1)', [subscriptionId])
     } else if (index < dealerIds.length) {
       const { rows } = await client.query(BUY, [dealerId, packageId, randomUUID()])
-      await become(client, { admin: randomUUID() })
+      await become(client, { admin: adminId })
       await client.query(PAY, [rows[0].invoice_id])
     }
   })
@@ -281,12 +288,8 @@ test('a check does not wait for a publication and locks no row', async () => {
 
 test('no role of the API can call verify_ledger()', () =>
   rolledBack(database, async client => {
-    for (const as of [
-      'visitor',
-      'authenticator',
-      { dealer: randomUUID() },
-      { admin: randomUUID() },
-    ] as const) {
+    const roles = ['visitor', 'authenticator', { dealer: randomUUID() }, { admin: randomUUID() }] as const
+    for (const as of roles) {
       await become(client, as)
       expect(await refusal(client, 'select app_private.verify_ledger()')).toBe('42501')
       await client.query('reset role')

@@ -1,10 +1,16 @@
 /** verify_reversals() finds each kind of broken reversal. */
-import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, rolledBack, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser, publish } from '../support/testData.ts'
+import {
+  makeAdminUser,
+  makeCountry,
+  makeDealer,
+  makeSubscription,
+  makeUser,
+  publish,
+} from '../support/testData.ts'
 
 const OPPOSITE = 'a reversal is not the opposite of the row that it gives back'
 const CHARGE = 'the charge of a rejected listing was not given back'
@@ -32,11 +38,12 @@ function withReversals(work: (client: pg.PoolClient, listings: Rejected) => Prom
   return rolledBack(database, async client => {
     await makeCountry(client)
     const userId = await makeUser(client)
+    const adminId = await makeAdminUser(client)
     const subscribed = await makeDealer(client, userId)
     await makeSubscription(client, subscribed)
     const paying = await makeDealer(client, userId)
     const moderate = async (id: string, decision: 'approve' | 'reject') => {
-      await become(client, { admin: randomUUID() })
+      await become(client, { admin: adminId })
       await client.query("select app_public.moderate_listing($1, $2, 'No car.')", [id, decision])
       await become(client, { dealer: userId })
     }

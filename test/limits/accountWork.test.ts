@@ -92,7 +92,7 @@ async function workInDatabase(): Promise<unknown[]> {
 }
 
 const BEGIN = 'select * from app_public.begin_login($1, $2)'
-const COMPLETE = 'select app_public.complete_login($1, $2, $3, $4, $5) as matches'
+const COMPLETE = 'select * from app_public.log_in($1, $2, $3, $4, $5, $6)'
 
 test('an existing and an unknown account take the same statements, hashes and writes', async () => {
   const existing = await workOf('existing@example.com')

@@ -112,7 +112,7 @@ test.each(['reported by NOTIFY', 'found by the poll'])(
     expect([limitOf(await read(one)), limitOf(await read(two))]).toEqual([500, 500])
     if (how === 'found by the poll') {
       await limited.database.superuser.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt limits listener'",
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'forecourt listener'",
       )
     }
     await limited.database.owner.query(
@@ -227,13 +227,19 @@ test('only an admin reads the policies in GraphQL', async () => {
   type Policies = { rateLimitPolicies: { nodes: { scope: string }[]; totalCount: number } }
   const { data } = await one.call<Policies>(query, { token: await makeAdmin(limited.database, one) })
   expect(data.rateLimitPolicies.nodes.map(({ scope }) => scope).sort()).toEqual([
+    'account_change',
     'auth_account',
     'auth_login',
+    'auth_mail',
+    'auth_recovery',
+    'auth_refresh',
     'auth_register',
     'checkout_init',
+    'data_export',
     'listing_batch',
     'listing_create',
     'listing_write',
+    'member_invite',
     'pricing_quote',
     'public_read',
     'user_read',

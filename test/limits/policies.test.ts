@@ -5,6 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, expect, jest, test } from '@jest/globals'
 import type pg from 'pg'
 import { makePool } from '../../src/database/pool.ts'
+import { startWatch, type Watch } from '../../src/database/watch.ts'
 import { type PolicySource, watchPolicies } from '../../src/limits/policies.ts'
 import { makeLog } from '../../src/log.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -12,7 +13,7 @@ import { until } from '../support/waits.ts'
 
 let database: TestDatabase
 let pool: pg.Pool
-let source: PolicySource | undefined
+let watching: Watch | undefined
 
 beforeAll(async () => {
   database = await cloneDatabase()
@@ -22,7 +23,7 @@ beforeAll(async () => {
 afterEach(async () => {
   // the clock runs again before the stop: it waits for the last poll
   jest.useRealTimers()
-  await source?.stop()
+  await watching?.stop()
 })
 
 afterAll(async () => {
@@ -47,14 +48,14 @@ async function watch(listenConfig: pg.ClientConfig = config()): Promise<PolicySo
       'clearTimeout',
     ],
   })
-  source = await watchPolicies({
+  watching = startWatch(listenConfig)
+  return watchPolicies({
     pool,
-    config: listenConfig,
+    watch: watching,
     log: makeLog('silent'),
     onLoad: () => {},
     onFault: () => {},
   })
-  return source
 }
 
 const limitOf = ({ current }: PolicySource) =>
@@ -64,7 +65,7 @@ const setLimit = (max: number) =>
     `update app_public.rate_limit_policies set max_count = ${max} where scope = 'public_read'`,
   )
 const LISTENERS =
-  "from pg_stat_activity where datname = current_database() and application_name = 'forecourt limits listener'"
+  "from pg_stat_activity where datname = current_database() and application_name = 'forecourt listener'"
 
 async function endListener(): Promise<void> {
   await database.superuser.query(`select pg_terminate_backend(pid, 30000) ${LISTENERS}`)

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import type pg from 'pg'
 import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
-import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, publish } from '../support/testData.ts'
 
 const RUNS = 60
 const PRICE = 5.95
@@ -68,7 +68,7 @@ async function present(client: pg.PoolClient, id: string): Promise<Next> {
 }
 
 async function walk(client: pg.PoolClient, names: string[]): Promise<void> {
-  const userId = await makeUser(client)
+  const userId = await makeAdminUser(client)
   const dealerId = await makeDealer(client, userId)
   await client.query("select set_config('forecourt.user_id', $1, true)", [userId])
   const id = await publish(client, dealerId)

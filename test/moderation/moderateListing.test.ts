@@ -6,7 +6,7 @@ import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules } from '../support/ledger.ts'
 import { makeListing, outcome, step } from '../support/listings.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { makeUser, single } from '../support/testData.ts'
+import { makeAdminUser, single } from '../support/testData.ts'
 import { interleave, sqlstate } from '../support/transactions.ts'
 
 const APPROVE = "select status from app_public.moderate_listing($1, 'approve')"
@@ -22,7 +22,7 @@ beforeAll(async () => {
   database = await cloneDatabase()
   server = await startServer(database)
   admin = await makeAdmin(database, server)
-  adminId = await makeUser(database.owner)
+  adminId = await makeAdminUser(database.owner)
   seller = await makeSeller(database, server)
 })
 

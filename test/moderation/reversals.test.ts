@@ -6,7 +6,7 @@ import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../suppor
 import { brokenRules, readLedger } from '../support/ledger.ts'
 import { makeListing, outcome, step } from '../support/listings.ts'
 import { makeAdmin, makeSeller, type Seller } from '../support/seller.ts'
-import { makeSubscription, makeUser, single } from '../support/testData.ts'
+import { makeAdminUser, makeSubscription, single } from '../support/testData.ts'
 import { interleave } from '../support/transactions.ts'
 
 let database: TestDatabase
@@ -18,7 +18,7 @@ beforeAll(async () => {
   database = await cloneDatabase()
   server = await startServer(database)
   admin = await makeAdmin(database, server)
-  adminId = await makeUser(database.owner)
+  adminId = await makeAdminUser(database.owner)
 })
 
 afterAll(async () => {

@@ -97,7 +97,7 @@ export function makeApi02(databaseUrl: string) {
       const [invoice] = await send(caller, INVOICE_BY_ID, [member.dealerId, bought?.[1]])
       return invoice?.[0] as string
     },
-    payInvoice: (id: string) => send({ role: 'admin', userId: randomUUID() }, PAY, [id], false),
+    payInvoice: (adminId: string, id: string) => send({ role: 'admin', userId: adminId }, PAY, [id], false),
     stop: () => pool.end(),
   }
 }

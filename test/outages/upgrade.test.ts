@@ -15,11 +15,12 @@ import { brokenRules } from '../support/ledger.ts'
 import { outcome, type StepName, step } from '../support/listings.ts'
 import { makeAdmin } from '../support/seller.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
   makeSubscription,
-  makeUser,
+  registerUser,
   single,
 } from '../support/testData.ts'
 import { committed } from '../support/transactions.ts'
@@ -39,6 +40,7 @@ let database: TestDatabase
 let old: ProjectCopy
 let oldApi: Api02
 let packageId: string
+let adminId: string
 /** The new API, once the migrations have run. */
 let server: TestServer
 let admin: string
@@ -73,9 +75,10 @@ async function migrate(directory: string): Promise<void> {
 async function fill(): Promise<void> {
   await makeCountry(database.owner, { freeListings: 2 })
   packageId = await makePackage(database.owner)
+  adminId = await makeAdminUser(database.owner)
   const tokens = clientOf('')
   for (let number = 0; number < DEALERS; number += 1) {
-    const userId = await makeUser(database.owner)
+    const userId = await registerUser(database.owner)
     const dealerId = await makeDealer(database.owner, userId)
     await makeSubscription(database.owner, dealerId)
     members.push({ userId, dealerId, token: await tokens.tokenFor(userId) })
@@ -118,7 +121,7 @@ function clients(): (() => Work)[] {
     request(() => oldApi.quoteListing(three)),
     request(() => oldApi.page()),
     request(async () => oldApi.listing(three, await oldApi.createListing(three))),
-    request(async () => oldApi.payInvoice(await oldApi.buyPackage(buyer(), packageId))),
+    request(async () => oldApi.payInvoice(adminId, await oldApi.buyPackage(buyer(), packageId))),
     // the worker runs a failed job again
     request(() => runExpiry02(database.owner).catch(() => runExpiry02(database.owner))),
   ]

@@ -101,7 +101,7 @@ test.each([
       "select obj_description(oid, 'pg_constraint') as comment from pg_constraint where conname = $1",
       [error.constraint],
     )
-    expect(rows).toEqual([{ comment: expect.stringMatching(/^Please .*\.$/) }])
+    expect(rows).toEqual([{ comment: expect.stringMatching(/^@field \w+\nPlease .*\.$/) }])
   }),
 )
 

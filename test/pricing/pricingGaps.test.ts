@@ -1,9 +1,8 @@
 /** The view of pricing gaps: which configuration is missing now or within 90 days. */
-import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 
 let database: TestDatabase
 let userId: string
@@ -158,7 +157,7 @@ test('a country is checked while it has an active dealer or a package on sale', 
 
 test('only an admin can see the gaps', () =>
   inCountry(async client => {
-    await become(client, { admin: randomUUID() })
+    await become(client, { admin: await makeAdminUser(client) })
     expect(await readGaps(client)).toEqual(['DE vat_rate: 0 to -, since -'])
     for (const as of ['visitor', 'authenticator', { dealer: userId }] as const) {
       await become(client, as)

@@ -8,7 +8,7 @@ import { brokenRules } from '../support/ledger.ts'
 import { makeListing } from '../support/listings.ts'
 import { sellPromotions } from '../support/promotions.ts'
 import { recordLog } from '../support/recordedLog.ts'
-import { makeCountry, makeDealer, makeUser, publish, single } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makeDealer, makeUser, publish, single } from '../support/testData.ts'
 import { committed, concurrently, interleave } from '../support/transactions.ts'
 import { until } from '../support/waits.ts'
 
@@ -26,7 +26,8 @@ beforeAll(async () => {
   database = await cloneDatabase()
   await makeCountry(database.owner)
   await sellPromotions(database.owner, 'DE')
-  const userId = await makeUser(database.owner)
+  // also an admin, who takes listings down
+  const userId = await makeAdminUser(database.owner)
   seller = { userId, dealerId: await makeDealer(database.owner, userId) }
   member = { dealer: userId }
 })

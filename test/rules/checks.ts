@@ -20,6 +20,25 @@ export const NOT_EMPTY = check(
 const ONE_ROW = check('only_row', [false], [true])
 const NAME = [times(201), '', ' ', '\t\n', '\u00a0', '\u200b', ' \u200b\u00a0']
 
+const EMAIL_FORM = check(
+  'email',
+  [
+    'a',
+    'a@b',
+    '@b.c',
+    'a@.c',
+    'a@b.',
+    'a@b@c.d',
+    'a b@c.d',
+    'a@b c.d',
+    'a\n@b.c',
+    'a@b.c\u0007',
+    `${times(249)}@b.com`,
+  ],
+  ['a@b.c', `${times(248)}@b.com`],
+)
+const EMAIL_NORMALIZED = check('email', ['A@b.c', 'Ä@b.c', 'a@B.c'], ['a@b.c', 'ä@b.c'])
+
 export const SYSTEM_CHECKS: Record<string, Check> = {
   'app_public.audit_logs audit_logs_action_form': check(
     'action',
@@ -31,6 +50,16 @@ export const SYSTEM_CHECKS: Record<string, Check> = {
     'audit_retention_months',
     [0, -1],
     [1, null],
+  ),
+  'app_private.operation_settings operation_settings_mail_retention_days_positive': check(
+    'mail_retention_days',
+    [0, -1],
+    [1],
+  ),
+  'app_private.operation_settings operation_settings_invitation_retention_days_positive': check(
+    'invitation_retention_days',
+    [0, -1],
+    [1],
   ),
   'app_private.job_runs job_runs_counted_not_negative': check('counted', [-1], [0, 1]),
   'app_private.job_runs job_runs_error_has_end': {
@@ -62,7 +91,54 @@ export const SYSTEM_CHECKS: Record<string, Check> = {
   },
 }
 
+const as = (column: string, { refused, accepted }: Check): Check => {
+  const rename = (rows: Row[]) => rows.map(row => ({ [column]: Object.values(row)[0] }))
+  return { refused: rename(refused), accepted: rename(accepted) }
+}
+const LOCALE = check('locale', ['', 'fr', 'EN', 'de-CH'], ['en', 'de'])
+const hex = (bytes: number) => `\\x${'00'.repeat(bytes)}`
+
 export const ACCOUNT_CHECKS: Record<string, Check> = {
+  'app_public.users users_locale_known': LOCALE,
+  'app_private.mail_templates mail_templates_locale_known': LOCALE,
+  'app_private.mail_templates mail_templates_kind_form': check(
+    'kind',
+    ['ab', '_ab', 'Abc', 'ab1', times(41)],
+    ['abc', 'a_b', times(40)],
+  ),
+  'app_private.mail_templates mail_templates_subject_length': check('subject', NAME, ['a', times(200)]),
+  'app_private.mail_templates mail_templates_body_length': check(
+    'body',
+    ['', times(10_001)],
+    ['a', times(10_000)],
+  ),
+  'app_private.mails mails_recipient_form': as('recipient', EMAIL_FORM),
+  'app_private.mails mails_parameters_object': check('parameters', [[], 'a', 1], [{}]),
+  'app_private.mails mails_token_until_sent': {
+    refused: [{ sent_at: '2026-01-01Z', sealed_token: hex(1) }],
+    accepted: [
+      { sent_at: '2026-01-01Z', sealed_token: null },
+      { sent_at: null, sealed_token: hex(1), expires_at: '2026-01-01Z' },
+    ],
+  },
+  'app_private.mails mails_token_ends': {
+    refused: [{ sealed_token: hex(1), expires_at: null }],
+    accepted: [
+      { sealed_token: hex(1), expires_at: '2026-01-01Z' },
+      { sealed_token: null, expires_at: null },
+    ],
+  },
+  'app_private.one_time_tokens one_time_tokens_token_hash_length': check(
+    'token_hash',
+    [hex(31), hex(33)],
+    [hex(32)],
+  ),
+  'app_private.one_time_tokens one_time_tokens_kind_known': check(
+    'kind',
+    ['', 'other'],
+    ['password_reset', 'email_verification'],
+  ),
+  'app_private.one_time_tokens one_time_tokens_email_form': EMAIL_FORM,
   'app_public.dealers dealers_slots_in_use_not_negative': check('slots_in_use', [-1], [0, 1]),
   'app_public.rate_limit_policies rate_limit_policies_scope_form': check(
     'scope',
@@ -94,24 +170,44 @@ export const ACCOUNT_CHECKS: Record<string, Check> = {
     [[null], ['Query.a', null], ['login'], ['Query.'], ['Subscription.a'], ['Query.a b'], ['xQuery.a']],
     [[], ['Query.a'], ['Mutation.a_B', 'Query.c']],
   ),
-  'app_public.users users_email_form': check(
-    'email',
-    [
-      'a',
-      'a@b',
-      '@b.c',
-      'a@.c',
-      'a@b.',
-      'a@b@c.d',
-      'a b@c.d',
-      'a@b c.d',
-      'a\n@b.c',
-      'a@b.c\u0007',
-      `${times(249)}@b.com`,
-    ],
-    ['a@b.c', `${times(248)}@b.com`],
+  'app_public.users users_email_form': EMAIL_FORM,
+  'app_public.users users_email_normalized': EMAIL_NORMALIZED,
+  'app_public.dealer_invitations dealer_invitations_email_form': EMAIL_FORM,
+  'app_public.dealer_invitations dealer_invitations_email_normalized': EMAIL_NORMALIZED,
+  'app_public.dealer_invitations dealer_invitations_one_end': {
+    refused: [{ accepted_at: '2026-01-01Z', revoked_at: '2026-01-01Z' }],
+    accepted: [{ accepted_at: '2026-01-01Z' }, { revoked_at: '2026-01-01Z' }, {}],
+  },
+  'app_public.dealer_invitations dealer_invitations_token_hash_length': check(
+    'token_hash',
+    ['\\x', `\\x${'00'.repeat(31)}`, `\\x${'00'.repeat(33)}`],
+    [`\\x${'00'.repeat(32)}`],
   ),
-  'app_public.users users_email_normalized': check('email', ['A@b.c', 'Ä@b.c', 'a@B.c'], ['a@b.c', 'ä@b.c']),
+  'app_public.dealer_api_keys dealer_api_keys_expires_later': {
+    refused: [
+      { created_at: '2026-01-01 00:00Z', expires_at: '2026-01-01 00:00Z' },
+      { created_at: '2026-01-01 00:00Z', expires_at: '2025-12-31Z' },
+    ],
+    accepted: [
+      { created_at: '2026-01-01 00:00Z', expires_at: '2026-01-01 00:00:00.000001Z' },
+      { expires_at: null },
+    ],
+  },
+  'app_public.dealer_api_keys dealer_api_keys_name_length': check(
+    'name',
+    [...NAME, times(101)],
+    ['a', times(100)],
+  ),
+  'app_public.dealer_api_keys dealer_api_keys_prefix_form': check(
+    'prefix',
+    ['', times(11), times(13), `${times(11)}.`, `${times(12)}\n`],
+    [times(12), 'AZaz09_-AZaz'],
+  ),
+  'app_public.dealer_api_keys dealer_api_keys_secret_hash_length': check(
+    'secret_hash',
+    ['\\x', `\\x${'00'.repeat(31)}`, `\\x${'00'.repeat(33)}`],
+    [`\\x${'00'.repeat(32)}`],
+  ),
   'app_public.users users_dealer_limit_not_negative': check('dealer_limit', [-1], [0, 1]),
   'app_public.users users_full_name_length': check('full_name', NAME, ['a', times(200)]),
   'app_public.dealers dealers_company_name_length': check('company_name', NAME, ['a', times(200)]),

@@ -28,18 +28,24 @@ const NULLABLE: Record<string, string> = {
   'app_private.dealer_creations': 'idempotency_key',
   'app_private.expiry_progress': 'expired_until',
   'app_private.job_runs': 'error finished_at worker_id',
+  'app_private.mails': 'expires_at sealed_token sent_at',
+  'app_private.one_time_tokens': 'used_at user_id',
   'app_private.operation_settings': 'audit_retention_months',
   'app_private.pricing_conflicts': 'pricing_type',
-  'app_public.audit_logs': 'actor ip login new_values old_values resource_id',
+  'app_private.refresh_tokens': 'used_at',
+  'app_public.audit_logs': 'actor api_key_id ip login new_values old_values resource_id',
   'app_public.checkouts': 'cancel_url closed_at success_url url',
   'app_public.country_currencies': 'closed_at',
-  'app_public.dealer_subscriptions': 'end_at invoice_id start_at',
+  'app_public.dealer_api_keys': 'expires_at last_used_at revoked_at',
+  'app_public.dealer_invitations': 'accepted_at revoked_at',
+  'app_public.dealer_subscriptions': 'end_at grant_reason invoice_id start_at',
   'app_public.invoice_items': 'package_id price_config_id price_version',
   'app_public.invoices': 'paid_at period_start',
   'app_public.listing_consumptions':
-    'idempotency_key invoice_item_id price_config_id reverses subscription_id',
+    'api_key_id idempotency_key invoice_item_id price_config_id reverses subscription_id',
   'app_public.listings':
     'description expires_at external_id highlighted_until moderation_reason moderation_since premium_until published_at rejected_at rejection_reason',
+  'app_public.users': 'deleted_at email_verified_at locked_at',
 }
 
 const TABLES = `
@@ -114,7 +120,8 @@ test.each(FOREIGN_KEYS)(
       expect(await plant(client, key.table, other, where)).toBe('accepted')
       const remove = `delete from ${key.target} where (${key.targetColumns}) in (select ${key.columns} from ${key.table})`
       await client.query(`alter table ${key.target} disable trigger user`)
-      await expect(client.query(remove)).rejects.toMatchObject({ code: '23503' })
+      if (key.cascades) await client.query(remove)
+      else await expect(client.query(remove)).rejects.toMatchObject({ code: '23503' })
     }),
 )
 

@@ -1,4 +1,5 @@
 /** Calls of the functions that take a dealer, an id or a key. `$1` is the dealer. */
+import { BYSTANDER } from './seed.ts'
 
 export const KEY = '0190a000-0000-7000-8000-0000000000aa'
 export const HASH = "'\\xaa'::bytea"
@@ -10,6 +11,7 @@ export const IDS: Record<string, string> = {
   $invoice:
     "(select id from app_public.invoices where dealer_id = $1 and kind = 'package' and status = 'draft')",
   $pending: "(select id from app_public.dealer_subscriptions where dealer_id = $1 and status = 'pending')",
+  $key: '(select id from app_public.dealer_api_keys where dealer_id = $1)',
   $listing: '(select min(listing_id::text)::uuid from app_public.listing_consumptions where dealer_id = $1)',
 }
 
@@ -34,12 +36,20 @@ export const READING: Record<string, string> = {
     'select r.dealer_id, r.id from app_public.consumption_of_listing($1, $listing) as r',
   is_open_dealer: 'select app_public.is_open_dealer($1)',
   status_of_checkout: 'select app_public.status_of_checkout($1, $invoice)',
+  is_valid_api_key:
+    'select app_private.is_valid_api_key(k) as found from app_public.dealer_api_keys as k where k.dealer_id = $1',
+  lock_own_dealer: 'select r.id from app_private.lock_own_dealer($1) as r',
+  require_owner: 'select app_private.require_owner($1) as found',
+  user_of_member: 'select r.id from app_public.user_of_member($1, app_public.current_user_id()) as r',
+  role_at_dealer: 'select app_public.role_at_dealer($1)',
   seller_of_listing: 'select r.id from app_public.seller_of_listing($1) as r',
   quote_listing:
     'select r.source, r.free_remaining, r.subscription_remaining from app_public.quote_listing($1) as r',
 }
 
 const START = ['dealer_subscriptions']
+const MAKE_ADMIN =
+  'update app_public.users set is_admin = true where id = app_public.current_user_id() and $1::uuid is not null'
 
 /** The decisions for listings that a subscription and a price pay for. */
 const CHARGES = `from app_private.decide_publication($1, 'DE', ${NOW}, false) as d
@@ -53,6 +63,12 @@ const copyListings = (count: number) =>
      'id', gen_random_uuid(), 'external_id', null, 'idempotency_key', gen_random_uuid(), 'title', t.title))).*
    from app_public.listings as l, (values ('Included'), ('Extra')) as t (title), generate_series(1, ${count})
    where l.dealer_id = $1 and l.status = 'active'`
+
+/** An open invitation, which a second one of the same address revokes. */
+const INVITED = "update app_public.dealer_invitations set email = 'invited@example.com' where dealer_id = $1"
+/** A member of both dealers. */
+const JOINED = `insert into app_public.dealer_users select d.id, '${BYSTANDER.userId}', 'staff' from app_public.dealers as d
+  where d.id in ($1, '${BYSTANDER.dealerId}')`
 
 /** Calls that write: the tables of the dealer that change. `prepare` runs before the twin is made. */
 export const WRITING: Record<string, { call: string; changed: string[]; prepare?: string }> = {
@@ -71,6 +87,21 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
   start_subscription: {
     call: `select app_private.start_subscription($1, $invoice, ${NOW})`,
     changed: ['checkouts', 'dealer_subscriptions'],
+  },
+  start_or_queue: {
+    call: `select app_private.start_or_queue($1, ${LATER})`,
+    changed: START,
+  },
+  grant_subscription: {
+    call: "select app_public.grant_subscription($1, (select id from app_public.dealer_packages where is_active), 'A test')",
+    changed: START,
+    prepare: MAKE_ADMIN,
+  },
+  // it changes the row of the dealer only
+  set_dealer_status: {
+    call: "select app_public.set_dealer_status($1, true, false, 'A test')",
+    changed: [],
+    prepare: MAKE_ADMIN,
   },
   expire_ended_subscription: {
     call: `select app_private.expire_ended_subscription($1, ${LATER})`,
@@ -94,6 +125,31 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
   create_listing: {
     call: "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')",
     changed: ['dealer_subscriptions', 'listings', 'listing_consumptions'],
+  },
+  // it changes the row of the dealer only
+  update_dealer: { call: "select app_public.update_dealer($1, 'Renamed')", changed: [] },
+  invite_member: {
+    call: "select app_public.invite_member($1, 'invited@example.com', 'staff', sha256('a'), '\\xaa')",
+    changed: ['dealer_invitations'],
+    prepare: INVITED,
+  },
+  create_api_key: {
+    call: "select app_public.create_api_key($1, 'Another', null, 'bbbbbbbbbbbb', sha256('b'))",
+    changed: ['dealer_api_keys'],
+  },
+  record_api_key_use: {
+    call: 'select app_public.record_api_key_use($1, $key)',
+    changed: ['dealer_api_keys'],
+  },
+  set_member_role: {
+    call: `select app_public.set_member_role($1, '${BYSTANDER.userId}', 'owner')`,
+    changed: ['dealer_users'],
+    prepare: JOINED,
+  },
+  remove_member: {
+    call: `select app_public.remove_member($1, '${BYSTANDER.userId}')`,
+    changed: ['dealer_users'],
+    prepare: JOINED,
   },
   // it changes the row of the dealer only
   take_slots: {
@@ -136,14 +192,80 @@ export const WRITING: Record<string, { call: string; changed: string[]; prepare?
   },
 }
 
+/** Calls of a stranger, who has the ids of the dealer in the table `ids`, and the SQLSTATE of the refusal. */
+export const STRANGE: [string, string][] = [
+  ['FC003', "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"],
+  [
+    'FC003',
+    "select app_public.create_listings($1, array[row(gen_random_uuid(), 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing])",
+  ],
+  [
+    'FC003',
+    'select app_public.buy_package($1, (select min(id::text)::uuid from app_public.dealer_packages), gen_random_uuid())',
+  ],
+  ['FC003', 'select app_public.quote_listing($1)'],
+  [
+    'FC003',
+    'select app_public.quote_package($1, (select min(id::text)::uuid from app_public.dealer_packages))',
+  ],
+  ['FC003', "select app_public.cancel_subscription((select id from ids where name = 'subscription'))"],
+  ['FC003', "select app_public.cancel_checkout((select id from ids where name = 'invoice'))"],
+  ['FC003', "select app_public.update_listing((select id from ids where name = 'listing'), title => 'Mine')"],
+  ['FC003', "select app_public.withdraw_listing((select id from ids where name = 'listing'))"],
+  ['FC003', "select app_public.mark_listing_sold((select id from ids where name = 'listing'))"],
+  [
+    'FC003',
+    "select app_public.renew_listing((select id from ids where name = 'listing'), gen_random_uuid())",
+  ],
+  [
+    'FC003',
+    "select app_public.resubmit_listing((select id from ids where name = 'listing'), gen_random_uuid())",
+  ],
+  [
+    'FC003',
+    "select app_public.promote_listing((select id from ids where name = 'listing'), 'highlight', gen_random_uuid())",
+  ],
+  ['FC003', "select app_public.quote_promotion((select id from ids where name = 'listing'), 'highlight')"],
+  ['FC003', "select app_public.invite_member($1, 'a@example.com', 'staff', sha256('a'), 'a')"],
+  ['FC003', "select app_public.revoke_invitation((select id from ids where name = 'invitation'))"],
+  ['FC003', "select app_public.create_api_key($1, 'Mine', null, 'bbbbbbbbbbbb', sha256('b'))"],
+  ['FC003', "select app_public.revoke_api_key((select id from ids where name = 'key'))"],
+  ['FC003', 'select app_public.remove_member($1, app_public.current_user_id())'],
+  ['FC003', "select app_public.set_member_role($1, app_public.current_user_id(), 'owner')"],
+  ['FC003', "select app_public.update_dealer($1, 'Mine')"],
+  ['42501', "select app_public.moderate_listing((select id from ids where name = 'listing'), 'approve')"],
+  ['42501', "select app_public.pay_invoice((select id from ids where name = 'invoice'))"],
+]
+
 /** They take an id, and no row of a dealer. */
 export const SHARED = [
+  'describe_session',
   'find_package',
+  'find_user',
   'finish_job_run',
+  'lock_user',
   'operation_key',
   'record_alert_delivery',
+  'retire_package',
   'run_expiry_batch',
+  'save_package',
+  'unlock_user',
   'write_audit_log',
+  // those of a user
+  'begin_password_check',
+  'change_email',
+  'change_password',
+  'complete_registration',
+  'dealers_of_account',
+  'lock_leaving_account',
+  // the first dealer of the user: test/identity/recovery.test.ts
+  'confirm_email',
+  'end_sessions',
+  'issue_token',
+  'open_session',
+  'request_email_verification',
+  'require_account',
+  'set_password',
 ]
 /** Tried in the tests below. */
 export const BY_ID = [
@@ -152,6 +274,7 @@ export const BY_ID = [
   'decide_purchase',
   'end_listing',
   'find_listing',
+  'has_other_owner',
   'lock_listing',
   'mark_listing_sold',
   'moderate_listing',
@@ -165,6 +288,11 @@ export const BY_ID = [
   'quote_package',
   'replay_dealer',
   'require_member',
+  'require_open_invitation',
+  'require_other_owner',
+  'require_settled_dealer',
+  'revoke_api_key',
+  'revoke_invitation',
   'schedule_expiry',
   'create_dealer',
 ]

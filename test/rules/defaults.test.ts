@@ -17,12 +17,19 @@ const DEFAULTS: Record<string, string> = {
   'app_private.alerts': `${ENTITY} details={}`,
   'app_private.job_runs': 'id=(id) started_at=(now) counted=0',
   'app_private.ledger_checks': 'id=(id)',
-  'app_private.operation_settings': 'only_row=true audit_retention_months=120',
+  'app_private.mail_templates': 'updated_at=(now)',
+  'app_private.mails': `${ENTITY} parameters={}`,
+  'app_private.operation_settings':
+    'only_row=true audit_retention_months=120 mail_retention_days=14 invitation_retention_days=90',
   'app_private.pricing_conflicts': 'id=(id)',
+  'app_private.revoked_sessions': 'revoked_at=(now)',
+  'app_private.sessions': ENTITY,
   'app_private.user_passwords': 'updated_at=(now)',
   'app_public.audit_logs': `${ENTITY} login=(login)`,
   'app_public.checkouts': 'created_at=(now) quota_kind=per_period',
   'app_public.country_currencies': 'moderation=before listing_days=90',
+  'app_public.dealer_api_keys': ENTITY,
+  'app_public.dealer_invitations': ENTITY,
   'app_public.dealer_packages':
     'id=(id) premium_quota=0 highlight_quota=0 overage=charge is_active=true quota_kind=per_period',
   'app_public.dealer_subscriptions': `${CHANGING} status=pending overage=charge quota_kind=per_period used_listing_quota=0
@@ -38,7 +45,7 @@ const DEFAULTS: Record<string, string> = {
   'app_public.price_configs': 'id=(id) duration_days=30',
   'app_public.rate_limit_policies':
     'fields={} cost=1 mode=enforce fallback=local updated_by=(login) updated_at=(now)',
-  'app_public.users': `${ENTITY} is_admin=false dealer_limit=5`,
+  'app_public.users': `${ENTITY} is_admin=false dealer_limit=5 locale=en`,
   'app_public.vat_rates': 'id=(id)',
 }
 

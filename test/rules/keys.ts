@@ -9,6 +9,7 @@ export type ForeignKey = {
   columns: string[]
   target: string
   targetColumns: string[]
+  cascades?: true
 }
 
 const foreignKey = (label: string, columns: string, target: string, targetColumns: string): ForeignKey => {
@@ -18,6 +19,10 @@ const foreignKey = (label: string, columns: string, target: string, targetColumn
 const toCurrency = (label: string) => foreignKey(label, 'currency', 'app_public.currencies', 'code')
 const toDealer = (label: string) => foreignKey(label, 'dealer_id', 'app_public.dealers', 'id')
 const toUser = (label: string, column = 'user_id') => foreignKey(label, column, 'app_public.users', 'id')
+const toSession = (label: string): ForeignKey => ({
+  ...foreignKey(label, 'session_id', 'app_private.sessions', 'id'),
+  cascades: true,
+})
 const toPackage = (label: string) => foreignKey(label, 'package_id', 'app_public.dealer_packages', 'id')
 const toPrice = (label: string) => foreignKey(label, 'price_config_id', 'app_public.price_configs', 'id')
 const toOwn = (label: string, column: string, target: string) =>
@@ -34,9 +39,17 @@ export const FOREIGN_KEYS: ForeignKey[] = [
     'id',
   ),
   toUser('app_private.dealer_creations dealer_creations_user'),
+  foreignKey('app_private.mails mails_template', 'kind locale', 'app_private.mail_templates', 'kind locale'),
+  toUser('app_private.one_time_tokens one_time_tokens_user_id_fkey'),
   toUser('app_private.user_passwords user_passwords_user_id_fkey'),
+  { ...toUser('app_private.sessions sessions_user_id_fkey'), cascades: true },
+  toSession('app_private.refresh_tokens refresh_tokens_session_id_fkey'),
   toDealer('app_public.dealer_users dealer_users_dealer_id_fkey'),
   toUser('app_public.dealer_users dealer_users_user_id_fkey'),
+  toDealer('app_public.dealer_api_keys dealer_api_keys_dealer_id_fkey'),
+  toUser('app_public.dealer_api_keys dealer_api_keys_created_by_fkey', 'created_by'),
+  toDealer('app_public.dealer_invitations dealer_invitations_dealer_id_fkey'),
+  toUser('app_public.dealer_invitations dealer_invitations_created_by_fkey', 'created_by'),
   toCurrency('app_public.country_currencies country_currencies_currency_fkey'),
   toCurrencyOfCountry('app_public.price_configs price_configs_currency_of_country'),
   toCurrencyOfCountry('app_public.dealer_packages dealer_packages_currency_of_country'),
@@ -126,23 +139,28 @@ export const OTHER: Row = {
   external_id: 'other',
   from_status: 'sold',
   id: UNKNOWN,
+  holder: UNKNOWN,
   idempotency_key: UNKNOWN,
   invoice_id: UNKNOWN,
   invoice_item_id: UNKNOWN,
   key: 'other',
   kind: 'other',
   listing_id: UNKNOWN,
+  locale: 'de',
   number: 9,
   period_start: '2001-01-01',
   price_version: 99,
   pricing_type: 'premium_fee',
   reverses: UNKNOWN,
   scope: 'other_scope',
+  session_id: UNKNOWN,
   segment: 'individual',
   task: 'other',
+  token_hash: `\\x${'02'.repeat(32)}`,
   to_status: 'sold',
   user_id: UNKNOWN,
   'app_public.listing_consumptions.kind': 'renewal',
+  'app_private.one_time_tokens.kind': 'email_verification',
   'app_private.rate_limit_counters.key': '\\x02',
   'app_private.pricing_conflicts.code': 'pricing_config_ambiguous',
 }
@@ -166,12 +184,27 @@ export const UNIQUE_KEYS: UniqueKey[] = [
   unique('app_public.users users_email_key', 'email'),
   unique('app_public.dealers dealers_pkey', 'id'),
   unique('app_public.dealer_users dealer_users_pkey', 'dealer_id user_id'),
+  unique('app_public.dealer_api_keys dealer_api_keys_pkey', 'dealer_id id'),
+  unique('app_public.dealer_invitations dealer_invitations_pkey', 'dealer_id id'),
+  unique('app_public.dealer_invitations ux_dealer_invitations_one_open', 'dealer_id email', {
+    where: 'accepted_at is null and revoked_at is null',
+    accepted: [{ accepted_at: '2026-01-01Z' }, { revoked_at: '2026-01-01Z' }],
+  }),
   unique('app_private.dealer_creations dealer_creations_pkey', 'user_id number'),
   unique('app_private.dealer_creations dealer_creations_idempotency_key', 'user_id idempotency_key', {
     accepted: [{ idempotency_key: null }],
   }),
   unique('app_private.user_passwords user_passwords_pkey', 'user_id'),
+  unique('app_private.mail_templates mail_templates_pkey', 'kind locale', { where: "kind = 'seeded'" }),
+  unique('app_private.mails mails_pkey', 'id'),
+  unique('app_private.one_time_tokens one_time_tokens_pkey', 'token_hash'),
+  unique('app_private.one_time_tokens one_time_tokens_one_of_a_kind', 'holder kind', {
+    where: "kind = 'password_reset' and user_id is null",
+  }),
   unique('app_private.login_failures login_failures_pkey', 'email_hash'),
+  unique('app_private.sessions sessions_pkey', 'id'),
+  unique('app_private.refresh_tokens refresh_tokens_pkey', 'token_hash'),
+  unique('app_private.revoked_sessions revoked_sessions_pkey', 'session_id'),
   unique('app_private.known_addresses known_addresses_pkey', 'account_key address'),
   unique('app_public.currencies currencies_pkey', 'code'),
   unique('app_public.country_currencies country_currencies_pkey', 'country'),

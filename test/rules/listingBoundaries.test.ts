@@ -3,7 +3,14 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { around, atEach, cloneFrozen, freeze, NOON } from '../support/frozenClock.ts'
-import { makeCountry, makeDealer, makeSubscription, makeUser, publish, single } from '../support/testData.ts'
+import {
+  makeAdminUser,
+  makeCountry,
+  makeDealer,
+  makeSubscription,
+  publish,
+  single,
+} from '../support/testData.ts'
 
 const APPROVE = "select app_public.moderate_listing($1, 'approve')"
 const REJECT = "select app_public.moderate_listing($1, 'reject', 'No car.')"
@@ -17,7 +24,7 @@ let dealerId: string
 beforeAll(async () => {
   database = await cloneFrozen()
   await makeCountry(database.owner, { freeListings: 1 })
-  userId = await makeUser(database.owner)
+  userId = await makeAdminUser(database.owner)
   dealerId = await makeDealer(database.owner, userId)
 })
 

@@ -6,11 +6,11 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, refusal, rolledBack } from '../support/database.ts'
 import { interleave } from '../support/transactions.ts'
-import { BY_ID, HASH, IDS, KEY, READING, SHARED, VERIFYING, WRITING } from './dealerCalls.ts'
+import { BY_ID, HASH, IDS, KEY, READING, SHARED, STRANGE, VERIFYING, WRITING } from './dealerCalls.ts'
 import { BYSTANDER, type Seeded, seedDatabase } from './seed.ts'
 
-/** In the order of their foreign keys. */
-const TABLES = [
+/** Copied for the second dealer, in the order of their foreign keys. */
+const TWINS = [
   'invoices',
   'invoice_items',
   'checkouts',
@@ -18,7 +18,10 @@ const TABLES = [
   'listings',
   'listing_consumptions',
   'listing_promotions',
+  'dealer_invitations',
+  'dealer_api_keys',
 ]
+const TABLES = [...TWINS, 'dealer_users']
 
 let seeded: Seeded
 
@@ -33,7 +36,7 @@ const withIds = (sql: string) =>
 
 /** Makes the second dealer: the rows of the first one with another `dealer_id`. */
 async function makeTwin(client: pg.ClientBase, dealerId: string): Promise<void> {
-  for (const table of TABLES) {
+  for (const table of TWINS) {
     const { rowCount } = await client.query(
       `insert into app_public.${table} select (jsonb_populate_record(t, jsonb_build_object('dealer_id', $2::uuid))).*
        from app_public.${table} as t where t.dealer_id = $1`,
@@ -157,43 +160,6 @@ test('an account gets back the dealer that it created with a key, not that of an
     expect(rows).toEqual([{ id: null }])
   }))
 
-const STRANGE: [string, string][] = [
-  ['FC003', "select app_public.create_listing($1, gen_random_uuid(), 'A car', 'auto', 1, 'EUR')"],
-  [
-    'FC003',
-    "select app_public.create_listings($1, array[row(gen_random_uuid(), 'A car', 'auto', 1, 'EUR', null, null, null, null)::app_public.new_listing])",
-  ],
-  [
-    'FC003',
-    'select app_public.buy_package($1, (select min(id::text)::uuid from app_public.dealer_packages), gen_random_uuid())',
-  ],
-  ['FC003', 'select app_public.quote_listing($1)'],
-  [
-    'FC003',
-    'select app_public.quote_package($1, (select min(id::text)::uuid from app_public.dealer_packages))',
-  ],
-  ['FC003', "select app_public.cancel_subscription((select id from ids where name = 'subscription'))"],
-  ['FC003', "select app_public.cancel_checkout((select id from ids where name = 'invoice'))"],
-  ['FC003', "select app_public.update_listing((select id from ids where name = 'listing'), title => 'Mine')"],
-  ['FC003', "select app_public.withdraw_listing((select id from ids where name = 'listing'))"],
-  ['FC003', "select app_public.mark_listing_sold((select id from ids where name = 'listing'))"],
-  [
-    'FC003',
-    "select app_public.renew_listing((select id from ids where name = 'listing'), gen_random_uuid())",
-  ],
-  [
-    'FC003',
-    "select app_public.resubmit_listing((select id from ids where name = 'listing'), gen_random_uuid())",
-  ],
-  [
-    'FC003',
-    "select app_public.promote_listing((select id from ids where name = 'listing'), 'highlight', gen_random_uuid())",
-  ],
-  ['FC003', "select app_public.quote_promotion((select id from ids where name = 'listing'), 'highlight')"],
-  ['42501', "select app_public.moderate_listing((select id from ids where name = 'listing'), 'approve')"],
-  ['42501', "select app_public.pay_invoice((select id from ids where name = 'invoice'))"],
-]
-
 test.each(STRANGE)('a stranger with the ids of a dealer gets %s: %s', (code, sql) =>
   rolledBack(seeded.database, async client => {
     const [{ userId }, victim] = seeded.sellers
@@ -202,6 +168,8 @@ test.each(STRANGE)('a stranger with the ids of a dealer gets %s: %s', (code, sql
       `create temporary table ids as
        select 'subscription' as name, id from app_public.dealer_subscriptions where dealer_id = '${victim.dealerId}'
        union all select 'listing', id from app_public.listings where dealer_id = '${victim.dealerId}' and status = 'active'
+       union all select 'invitation', id from app_public.dealer_invitations where dealer_id = '${victim.dealerId}'
+       union all select 'key', id from app_public.dealer_api_keys where dealer_id = '${victim.dealerId}'
        union all select 'invoice', id from app_public.invoices where dealer_id = '${victim.dealerId}' and status = 'draft' and kind = 'package'`,
     )
     await client.query('grant select on ids to public')
@@ -217,6 +185,47 @@ test('an open checkout refuses the quotes of its own dealer, and of no other dea
     const quote = `select gross_amount from app_public.quote_package($1, (select id from app_public.dealer_packages where is_active))`
     expect(await refusal(client, quote, [seller.dealerId])).toBe('FC008')
     expect(await read(client, quote, BYSTANDER.dealerId)).toHaveLength(1)
+  }))
+
+test('an owner of another dealer is no other owner', () =>
+  rolledBack(seeded.database, async client => {
+    const [first, second] = seeded.sellers
+    await prepare(client, first)
+    const require = 'select app_private.require_other_owner($1, $2)'
+    expect(await refusal(client, require, [first.dealerId, first.userId])).toBe('FC008')
+    await client.query("insert into app_public.dealer_users values ($1, $2, 'owner')", [
+      first.dealerId,
+      second.userId,
+    ])
+    await client.query(require, [first.dealerId, first.userId])
+    expect(await refusal(client, require, [BYSTANDER.dealerId, first.userId])).toBe('FC008')
+  }))
+
+test('what another dealer owes holds no owner', () =>
+  rolledBack(seeded.database, async client => {
+    const { dealerId } = seeded.sellers[0]
+    await prepare(client, seeded.sellers[0])
+    const require = 'select app_private.require_settled_dealer($1, clock_timestamp())'
+    expect(await refusal(client, require, [dealerId])).toBe('FC008')
+    await client.query(require, [BYSTANDER.dealerId])
+  }))
+
+test('an invitation that another dealer has revoked stays open', () =>
+  rolledBack(seeded.database, async client => {
+    const { dealerId } = seeded.sellers[0]
+    await makeTwin(client, dealerId)
+    // the sender of an open invitation is an owner
+    await client.query(
+      "insert into app_public.dealer_users (dealer_id, user_id, role) values ($1, $2, 'owner')",
+      [BYSTANDER.dealerId, seeded.sellers[0].userId],
+    )
+    const revoke = 'update app_public.dealer_invitations set revoked_at = now() where dealer_id = $1'
+    await client.query(revoke, [dealerId])
+    const require = `select app_private.require_open_invitation(d, i.id, u)
+      from app_public.dealers as d join app_public.dealer_invitations as i on i.dealer_id = d.id
+      cross join (select null::app_public.users as u) as u where d.id = $1`
+    expect(await refusal(client, require, [dealerId])).toBe('FC008')
+    expect((await client.query(require, [BYSTANDER.dealerId])).rowCount).toBe(1)
   }))
 
 test('a stranger cannot read the consumption of a listing', () =>

@@ -5,11 +5,11 @@ import type pg from 'pg'
 import { refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { around, atEach, cloneFrozen, freeze, NOON } from '../support/frozenClock.ts'
 import {
+  makeAdminUser,
   makeCountry,
   makeDealer,
   makePackage,
   makeSubscription,
-  makeUser,
   publish,
   single,
 } from '../support/testData.ts'
@@ -25,7 +25,7 @@ let packageId: string
 beforeAll(async () => {
   database = await cloneFrozen()
   await makeCountry(database.owner, { freeListings: 0 })
-  userId = await makeUser(database.owner)
+  userId = await makeAdminUser(database.owner)
   dealerId = await makeDealer(database.owner, userId)
   packageId = await makePackage(database.owner)
 })

@@ -1,7 +1,12 @@
 /** For each trigger, statements that it refuses or records, or into whose row it writes. */
 
+import { ACCOUNT_RECORDED } from './accountTriggerCases.ts'
+
+const REVOKED = 'select count(*) from app_private.revoked_sessions where revoked_at >= now()'
+
 /** What the trigger refuses: each statement with 55000. */
 export const REFUSED: Record<string, string[]> = {
+  'app_private.sessions sessions_never_truncated': ['truncate app_private.sessions cascade'],
   'app_public.audit_logs audit_logs_append_only': anyChange('app_public.audit_logs', 'action = action'),
   'app_public.dealer_subscriptions dealer_subscriptions_state': [
     "update app_public.dealer_subscriptions set status = 'pending', start_at = null, end_at = null where status = 'active'",
@@ -134,49 +139,7 @@ export const RECORDED: Record<string, [sql: string, action: string | null][]> = 
     ],
     ["update app_public.rate_limit_policies set max_count = 2 where scope = 'new'", 'UPDATE'],
   ],
-  'app_public.dealers dealers_audited': [
-    [
-      "insert into app_public.dealers (company_name, country, dealer_type) values ('New', 'DE', 'general')",
-      null,
-    ],
-    ["update app_public.dealers set is_active = false where company_name = 'New'", 'UPDATE'],
-    ["update app_public.dealers set slots_in_use = 1 where company_name = 'New'", null],
-    ["delete from app_public.dealers where company_name = 'New'", 'DELETE'],
-  ],
-  'app_public.dealer_users dealer_users_audited': [
-    [
-      "insert into app_public.dealer_users (dealer_id, user_id, role) select d.id, u.id, 'staff' from app_public.dealers as d, app_public.users as u where u.email = 'bystander@example.com' limit 1",
-      'INSERT',
-    ],
-    ["update app_public.dealer_users set role = 'owner' where role = 'staff'", 'UPDATE'],
-    [
-      "delete from app_public.dealer_users where user_id = (select id from app_public.users where email = 'bystander@example.com')",
-      'DELETE',
-    ],
-  ],
-  'app_public.users users_admin_made_audited': [
-    ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
-    [
-      "insert into app_public.users (email, full_name, is_admin) values ('root@example.com', 'Test', true)",
-      'INSERT',
-    ],
-  ],
-  'app_public.users users_admin_audited': [
-    ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
-    ["update app_public.users set full_name = 'Other' where email = 'plain@example.com'", null],
-    ["update app_public.users set dealer_limit = 6 where email = 'plain@example.com'", 'UPDATE'],
-    ["update app_public.users set is_admin = true where email = 'plain@example.com'", 'UPDATE'],
-    ["update app_public.users set is_admin = false where email = 'plain@example.com'", 'UPDATE'],
-  ],
-  'app_public.users users_admin_removed_audited': [
-    ["insert into app_public.users (email, full_name) values ('plain@example.com', 'Test')", null],
-    ["delete from app_public.users where email = 'plain@example.com'", null],
-    [
-      "insert into app_public.users (email, full_name, is_admin) values ('root@example.com', 'Test', true)",
-      'INSERT',
-    ],
-    ["delete from app_public.users where email = 'root@example.com'", 'DELETE'],
-  ],
+  ...ACCOUNT_RECORDED,
   'app_public.invoices invoices_state_audited': [
     [
       "update app_public.invoices set updated_at = now() where kind = 'monthly' and dealer_id = $dealer",
@@ -277,6 +240,8 @@ export const WRITING: Record<string, [sql: string, value: string, prepare?: stri
      )
      update app_public.dealers as d set slots_in_use = 1 from held where d.id = held.dealer_id`,
   ],
+  'app_private.sessions sessions_revoked': [REVOKED, '1', 'delete from app_private.sessions'],
+  'app_public.users users_sessions_ended': [REVOKED, '1', 'update app_public.users set locked_at = now()'],
   'app_public.listings listings_promotions_cleared': [
     "update app_public.listings set status = 'withdrawn' where is_highlighted returning is_highlighted or highlighted_until is not null",
     'false',

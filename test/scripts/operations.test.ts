@@ -6,28 +6,30 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
 import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts'
-import { clientOf, createListing, jwtSecret, type TestServer } from '../support/apiServer.ts'
+import { jwtSecret, startServer } from '../support/apiServer.ts'
 import { killLeftOvers, start, untilReady } from '../support/commandProcess.ts'
 import { cloneDatabase } from '../support/database.ts'
-import { createDealer, login, register } from '../support/graphqlOperations.ts'
+import { makeAdmin } from '../support/seller.ts'
 import { runScript, runSql } from '../support/shell.ts'
 import { makeCountry, makeDealer, makePackage, makeUser } from '../support/testData.ts'
 import { type Block, blocksOf, inNextYear } from './guide.ts'
 
-const EMAIL = 'you@example.com'
-const PASSWORD = 'correct horse battery'
 const guide = inNextYear(await readFile('docs/operations.md', 'utf8'))
 const home = mkdtempSync(join(tmpdir(), 'forecourt-guide-'))
 
 let server: EmbeddedServer
-let env: { DATABASE_URL: string; JWT_SECRET: string }
+let env: { DATABASE_URL: string; JWT_SECRET: string; NODE_ENV: string }
 /** The superuser's URL of a database that the guide does not make. */
 let superuserUrl: string
 
 beforeAll(async () => {
   server = await startEmbedded({ directory: join(home, '.data'), log: () => {} })
   superuserUrl = server.superuserUrl.replace(/forecourt$/, 'postgres')
-  env = { DATABASE_URL: server.ownerUrl.replace(/:\w+@/, ':byhand@'), JWT_SECRET: jwtSecret }
+  env = {
+    DATABASE_URL: server.ownerUrl.replace(/:\w+@/, ':byhand@'),
+    JWT_SECRET: jwtSecret,
+    NODE_ENV: 'production',
+  }
   // the guide makes both
   await runSql(superuserUrl, 'drop database forecourt;\ndrop role forecourt_owner;\n')
 })
@@ -59,35 +61,27 @@ async function follow({ language, tag, text }: Block): Promise<void> {
   }
 }
 
-/** Starts the API as an operator does, and runs `work` with a client for it. */
-async function withApi(work: (client: TestServer) => Promise<void>): Promise<void> {
-  const api = start('api', env)
-  const stop = async () => {
-    api.child.kill('SIGTERM')
-    expect(await api.ended).toBe(0)
-  }
-  await work({ ...clientOf(await untilReady(api)), stop })
-  await stop()
-}
-
-test('the first steps lead from an empty server to an admin and a published listing', async () => {
+test('on an empty server in production, the commands of the first steps lead to an admin and a published listing', async () => {
   const blocks = blocksOf(guide, 'First steps')
-  const firstGrant = blocks.findIndex(({ text }) => text.includes('admin -- grant'))
-  expect(firstGrant).toBeGreaterThan(0)
-  for (const block of blocks.slice(0, firstGrant)) await follow(block)
-  await withApi(async client => {
-    expect(await register(client, { email: EMAIL, password: PASSWORD })).toMatchObject({ status: 200 })
-  })
-  for (const block of blocks.slice(firstGrant)) await follow(block)
-  expect(await rowsOf('select * from app_public.pricing_gaps')).toEqual([])
-  await withApi(async client => {
-    const token = (await login(client, EMAIL, PASSWORD)).data.login?.session.accessToken ?? ''
-    const gaps = await client.call('{ pricingGaps { totalCount } }', { token })
-    expect(gaps.data).toEqual({ pricingGaps: { totalCount: 0 } })
-    const { data } = await createDealer(client, token, { country: 'DE' })
-    const listing = await createListing(client, token, data.createDealer?.dealer.id ?? '')
-    expect(listing.data.createListing?.listing.consumption.source).toBe('FREE_QUOTA')
-  })
+  const started = blocks.findIndex(({ text }) => text.includes('npm run api'))
+  expect(started).toBeGreaterThan(0)
+  for (const block of blocks.slice(0, started)) await follow(block)
+  const api = start('api', { ...env, METRICS_PORT: '0' })
+  const url = await untilReady(api)
+  const steps = blocks.slice(started).filter(({ tag }) => tag === 'run')
+  // the blocks share the variables of one shell
+  const script = steps.map(({ text }) => text).join('\n')
+  // an operator who is not sure of a step repeats it
+  for (const text of [script, script.replace(/^call .*RegisterInput!.*\n.*\n/m, '')]) {
+    const { status, output } = await runScript(text.replaceAll('http://127.0.0.1:5080', url), env)
+    expect([status, output]).toEqual([0, expect.not.stringContaining('"errors"')])
+    expect(output).toContain('"pricingGaps":{"totalCount":0}')
+    expect(output).toMatch(/"listing":\{"id":"[^"]+","status":"ACTIVE"\}/)
+  }
+  const listings = await rowsOf('select status from app_public.listings')
+  expect(listings).toEqual([{ status: 'active' }])
+  api.child.kill('SIGTERM')
+  expect(await api.ended).toBe(0)
 })
 
 test('a change by hand is in the audit trail under the login of its author, which ends with its membership', async () => {
@@ -115,15 +109,21 @@ test('the URL of the embedded superuser is read from the data directory', async 
   expect(output.trim()).toBe(server.superuserUrl)
 })
 
-test('the statements on prices, VAT, countries and limits run, and their dates begin at midnight of the country', async () => {
+test('the mutations and statements on prices, VAT, countries and limits run, and their dates begin at midnight of the country', async () => {
   const database = await cloneDatabase()
+  const api = await startServer(database)
   try {
     for (const country of ['DE', 'AT']) await makeCountry(database.owner, { country })
-    await makeDealer(database.owner, await makeUser(database.owner))
+    const dealerId = await makeDealer(database.owner, await makeUser(database.owner))
     await makePackage(database.owner)
+    const token = await makeAdmin(database, api)
     const utc = `${database.ownerUrl}?options=-c%20timezone%3DUTC`
-    for (const { language, text } of blocksOf(guide, 'Prices, VAT, countries, limits'))
+    for (const { language, text } of blocksOf(guide, 'Prices, VAT, countries, limits')) {
       if (language === 'sql') await runSql(utc, text)
+      if (language !== 'graphql') continue
+      const { status, errors } = await api.call(text.replace(/(?<=dealerId: ")[^"]+/, dealerId), { token })
+      expect([text, status, errors]).toEqual([text, 200, []])
+    }
     const year = new Date().getUTCFullYear()
     const { rows } = await database.owner.query(
       `select rate, lower(valid) at time zone 'UTC' = $1::date + time '23:00' as is_midnight from app_public.vat_rates
@@ -136,6 +136,7 @@ test('the statements on prices, VAT, countries and limits run, and their dates b
     )
     expect(open).toEqual([{ country: 'AT' }])
   } finally {
+    await api.stop()
     await database.drop()
   }
 })
@@ -149,12 +150,14 @@ test('every date with a time of the docs names a zone', async () => {
     'CONTRIBUTING.md',
   ]
   const texts = await Promise.all(files.map(file => readFile(file, 'utf8')))
-  const dates = texts.join('\n').match(/.*'20\d\d-\d\d-\d\d[^']*'/g) ?? []
+  const dates = texts.join('\n').match(/.*(['"])20\d\d-\d\d-\d\d[^'"]*\1/g) ?? []
   expect(dates.length).toBeGreaterThan(5)
   // a month of the audit trail is a date
   const withoutZone = dates.filter(
     line =>
-      !/'20\d\d-[-\d]+[ T][\d:]+( [A-Z]\w+\/\w+|Z|[+-]\d\d)'$|drop_audit_partition\('[-\d]+'$/.test(line),
+      !/['"]20\d\d-[-\d]+[ T][\d:.]+( [A-Z]\w+\/\w+|Z|[+-]\d\d(:\d\d)?)['"]$|drop_audit_partition\('[-\d]+'$/.test(
+        line,
+      ),
   )
   expect(withoutZone).toEqual([])
 })

@@ -6,7 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { makeDemoData } from '../../src/demo/demo.ts'
-import { startServer, type TestServer } from '../support/apiServer.ts'
+import { makeLog } from '../../src/log.ts'
+import { startWorkerRole } from '../../src/worker/role.ts'
+import type { Supervised } from '../../src/worker/supervisor.ts'
+import { jwtSecret, startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { runScript } from '../support/shell.ts'
 import { blocksOf } from './guide.ts'
@@ -16,14 +19,22 @@ const hasCurl = spawnSync('curl', ['--version']).status === 0
 
 let database: TestDatabase
 let server: TestServer
+let worker: Supervised
 
 beforeAll(async () => {
   database = await cloneDatabase()
   await makeDemoData(database.ownerUrl)
   server = await startServer(database)
+  worker = await startWorkerRole({
+    databaseUrl: database.ownerUrl,
+    log: makeLog('silent'),
+    jwtSecret,
+    mailDirectory: join(home, '.data', 'mail'),
+  })
 })
 
 afterAll(async () => {
+  await worker.stop()
   await server.stop()
   await database.drop()
   rmSync(home, { recursive: true })

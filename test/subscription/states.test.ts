@@ -3,7 +3,14 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
-import { makeCountry, makeDealer, makePackage, makeSubscription, makeUser } from '../support/testData.ts'
+import {
+  makeAdminUser,
+  makeCountry,
+  makeDealer,
+  makePackage,
+  makeSubscription,
+  makeUser,
+} from '../support/testData.ts'
 
 const STATES = ['pending', 'active', 'expired', 'cancelled'] as const
 const ALLOWED = ['pending → active', 'pending → cancelled', 'active → expired', 'active → cancelled']
@@ -147,7 +154,8 @@ test('a dealer sees its own subscriptions, an admin sees all, a visitor is refus
     const select = 'select from app_public.dealer_subscriptions'
     await become(client, { dealer: userId })
     expect((await client.query(select)).rowCount).toBe(1)
-    await become(client, { admin: userId })
+    await become(client, 'owner')
+    await become(client, { admin: await makeAdminUser(client) })
     expect((await client.query(select)).rowCount).toBe(2)
     await become(client, 'visitor')
     expect(await refusal(client, select)).toBe('42501')

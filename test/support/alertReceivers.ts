@@ -48,7 +48,7 @@ export type MailServer = {
   stop(): Promise<void>
 }
 
-export async function startMailServer(): Promise<MailServer> {
+export async function startMailServer(atPort = 0): Promise<MailServer> {
   const mails: Mail[] = []
   const refusals = { left: 0 }
   const server = new SMTPServer({
@@ -69,7 +69,7 @@ export async function startMailServer(): Promise<MailServer> {
       }, callback)
     },
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>(resolve => server.listen(atPort, '127.0.0.1', resolve))
   const { port } = server.server.address() as AddressInfo
   return {
     url: `smtp://forecourt:open-sesame@127.0.0.1:${port}`,

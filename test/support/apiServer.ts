@@ -37,6 +37,7 @@ export type CallOptions = {
 export type TestServer = Pick<Api, 'url' | 'stop'> & {
   /** Sends an operation. `Data` is the type of the expected data. */
   call<Data = Record<string, never>>(query: string, options?: CallOptions): Promise<ApiResponse<Data>>
+  /** Of a session that nobody opened: a token is valid unless its session has ended. */
   tokenFor(userId: string, role?: Role): Promise<string>
 }
 
@@ -68,7 +69,7 @@ export function clientOf(url: string): Omit<TestServer, 'stop'> {
     url,
     call: (query, options = {}) => send(url, query, options),
     async tokenFor(userId, role = 'dealer') {
-      return (await tokens.issue({ userId, role })).accessToken
+      return (await tokens.issue({ userId, sessionId: randomUUID(), role })).accessToken
     },
   }
 }

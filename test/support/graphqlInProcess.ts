@@ -1,4 +1,5 @@
 /** The API without HTTP, which would take most of the time of a test that sends many queries. */
+import { randomUUID } from 'node:crypto'
 import { grafast } from 'grafast'
 import type pg from 'pg'
 import { authenticator } from '../../src/database/authenticator.ts'
@@ -7,9 +8,11 @@ import { makePool } from '../../src/database/pool.ts'
 import { makeGraphql } from '../../src/graphql/instance.ts'
 import { listingFiltersPlugins } from '../../src/graphql/listingFilters.ts'
 import { LookupsPlugin } from '../../src/graphql/lookups.ts'
+import { membersPlugins } from '../../src/graphql/members.ts'
 import { makePreset } from '../../src/graphql/preset.ts'
-import type { Identity } from '../../src/request/identity.ts'
+import type { UserIdentity } from '../../src/request/identity.ts'
 import type { TestDatabase } from './database.ts'
+import { makeAdminUser } from './testData.ts'
 
 export type GraphqlInProcess = {
   /** The connections of the API. */
@@ -19,8 +22,6 @@ export type GraphqlInProcess = {
   stop(): Promise<void>
 }
 
-const ADMIN: Identity = { userId: '00000000-0000-0000-0000-000000000000', role: 'admin' }
-
 /**
  * Makes the API over a database, for an admin, who sees all rows, or another user; null: a visitor. With one connection, all its
  * statements run in one backend.
@@ -28,8 +29,10 @@ const ADMIN: Identity = { userId: '00000000-0000-0000-0000-000000000000', role: 
 export async function startGraphql(
   database: TestDatabase,
   connections = 3,
-  identity: Identity | null = ADMIN,
+  given?: Omit<UserIdentity, 'sessionId'> | null,
 ): Promise<GraphqlInProcess> {
+  const identity =
+    given === undefined ? { userId: await makeAdminUser(database.owner), role: 'admin' } : given
   const { config } = authenticator({ databaseUrl: database.ownerUrl })
   const pool = makePool({ config, name: 'in process', size: connections, onError: () => {} })
   const preset = makePreset({
@@ -41,7 +44,7 @@ export async function startGraphql(
     constraintMessages: new Map(),
     introspection: true,
     graphiql: false,
-    plugins: [LookupsPlugin, ...listingFiltersPlugins],
+    plugins: [LookupsPlugin, ...membersPlugins, ...listingFiltersPlugins],
   })
   const graphql = await makeGraphql(preset)
   const schema = await graphql.getSchema()
@@ -53,7 +56,11 @@ export async function startGraphql(
         source,
         variableValues,
         resolvedPreset: graphql.getResolvedPreset(),
-        requestContext: { node: { req: { identity: identity ?? undefined } } } as object,
+        requestContext: {
+          node: {
+            req: { identity: identity === null ? undefined : { ...identity, sessionId: randomUUID() } },
+          },
+        } as object,
       })) as { data: Record<string, unknown>; errors?: readonly Error[] }
       if (errors) throw new AggregateError(errors, errors.map(({ message }) => message).join('\n'))
       return data

@@ -76,9 +76,11 @@ export async function readSubscriptions(server: TestServer, token: string): Prom
 export type Session = {
   accessToken: string
   expiresAt: string
+  refreshToken: string
+  refreshExpiresAt: string
   user: { id: string; email: string; fullName: string }
 }
-const SESSION = 'session { accessToken expiresAt user { id email fullName } }'
+const SESSION = 'session { accessToken expiresAt refreshToken refreshExpiresAt user { id email fullName } }'
 
 export function register(server: TestServer, input: { email: string; password: string; fullName?: string }) {
   return server.call<{ register: { session: Session } | null }>(

@@ -7,11 +7,14 @@ export const STATUSES = ['PENDING', 'ACTIVE', 'REJECTED', 'WITHDRAWN', 'SOLD', '
 export type Status = (typeof STATUSES)[number]
 
 /** How a listing gets from PENDING to a status. `$1` is the listing. */
-const APPROVE = "select app_public.moderate_listing($1, 'approve')"
+const APPROVE =
+  'select app_private.approve_listing(l, clock_timestamp()) from app_public.listings as l where l.id = $1'
 const PATHS: Record<Status, string[]> = {
   PENDING: [],
   ACTIVE: [APPROVE],
-  REJECTED: ["select app_public.moderate_listing($1, 'reject', 'A test.')"],
+  REJECTED: [
+    "select app_private.reject_listing(l, 'A test.', clock_timestamp()) from app_public.listings as l where l.id = $1",
+  ],
   WITHDRAWN: ['select app_public.withdraw_listing($1)'],
   SOLD: [APPROVE, 'select app_public.mark_listing_sold($1)'],
   EXPIRED: [

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import type { TestDatabase } from './database.ts'
-import { makeDealer, single } from './testData.ts'
+import { makeAdminUser, makeDealer, single } from './testData.ts'
 import { committed } from './transactions.ts'
 
 export const BUY = 'select * from app_public.buy_package($1, $2, $3)'
@@ -29,7 +29,8 @@ export function buyAndCommit(database: TestDatabase, userId: string, dealerId: s
 
 /** Marks an invoice as paid as an admin, and commits. */
 export async function payAndCommit(database: TestDatabase, invoiceId: string): Promise<void> {
-  await committed(database, { admin: randomUUID() }, client => client.query(PAY, [invoiceId]))
+  const admin = await makeAdminUser(database.owner)
+  await committed(database, { admin }, client => client.query(PAY, [invoiceId]))
 }
 
 /** A user who buys and publishes. Each function commits. */

@@ -1,7 +1,7 @@
 /** Sellers: users with a dealer and a token. Each has its own country, so that no test reads rows of another test. */
 import type { TestServer } from './apiServer.ts'
 import type { TestDatabase } from './database.ts'
-import { type Country, makeCountry, makeDealer, makeUser } from './testData.ts'
+import { type Country, makeAdminUser, makeCountry, makeDealer, makeUser } from './testData.ts'
 
 export type Seller = { userId: string; dealerId: string; token: string; country: string }
 
@@ -69,7 +69,5 @@ export async function makeMisconfiguredSeller(
 
 /** Makes an admin and returns a token for it. */
 export async function makeAdmin(database: TestDatabase, server: TestServer): Promise<string> {
-  const userId = await makeUser(database.owner)
-  await database.owner.query('update app_public.users set is_admin = true where id = $1', [userId])
-  return server.tokenFor(userId, 'admin')
+  return server.tokenFor(await makeAdminUser(database.owner), 'admin')
 }

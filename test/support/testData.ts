@@ -52,13 +52,27 @@ export async function makeCountry(db: Queryable, options: Country = {}): Promise
   return country
 }
 
+/** Makes a user with a verified address, so that its first dealer has free quota. It cannot log in, as registerUser says. */
+export async function makeUser(db: Queryable, email?: string): Promise<string> {
+  const id = await registerUser(db, email)
+  await db.query('update app_public.users set email_verified_at = now() where id = $1', [id])
+  return id
+}
+
 /** Makes a user that cannot log in: its password hash matches no password. */
-export async function makeUser(db: Queryable, email = `${randomUUID()}@example.com`): Promise<string> {
+export async function registerUser(db: Queryable, email = `${randomUUID()}@example.com`): Promise<string> {
   return single(db, 'select user_id as id from app_public.register_user($1, $2, $3)', [
     email,
     'Test User',
     '$argon2id$none',
   ])
+}
+
+/** Makes a user that is an admin, and cannot log in. */
+export async function makeAdminUser(db: Queryable): Promise<string> {
+  const id = await registerUser(db)
+  await db.query('update app_public.users set is_admin = true where id = $1', [id])
+  return id
 }
 
 /** Makes a dealer with this user as its owner. */

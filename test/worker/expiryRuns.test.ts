@@ -135,7 +135,9 @@ test('a stopped worker ends after a batch without an error, and the next worker 
   expect((await database.superuser.query(waiting)).rows).toEqual([
     { attempts: 0, last_error: null, locked_by: null },
   ])
-  expect(recorded.lines.filter(({ level }) => Number(level) >= 40)).toEqual([])
+  const warnings = recorded.lines.filter(({ level }) => Number(level) >= 40)
+  // no mail server is configured
+  expect(warnings.filter(({ msg }) => !String(msg).startsWith('mails to users wait'))).toEqual([])
   await slowBatches(0)
   await startWorker()
   await untilExpired(20_000)

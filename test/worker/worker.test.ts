@@ -12,7 +12,7 @@ import { makeCountry, makeDealer, makeSubscription, makeUser } from '../support/
 import { holding, until, untilWaitingForLock } from '../support/waits.ts'
 
 const tasks = new URL('../../tasks/', import.meta.url)
-const taskList = makeTaskList([])
+const taskList = makeTaskList([], { mailer: undefined, key: Buffer.alloc(32) })
 
 let database: TestDatabase
 let recorded: RecordedLog
@@ -77,7 +77,7 @@ test('every file in tasks/ is a task of the worker, and every task has a file', 
   expect(Object.keys(taskList).sort()).toEqual(files.map(file => file.replace(/\.ts$/, '')).sort())
 })
 
-test('the crontab runs every task except the event-driven one, each at its time', async () => {
+test('the crontab runs every task except the event-driven ones, each at its time', async () => {
   const lines = (await readFile(new URL('crontab', tasks), 'utf8')).split('\n')
   const times = lines.filter(line => /^[\d*]/.test(line)).map(line => line.split(' '))
   expect(Object.fromEntries(times.map(([min, hour, , , , task]) => [task, `${hour}:${min}`]))).toEqual({
@@ -85,16 +85,18 @@ test('the crontab runs every task except the event-driven one, each at its time'
     expire_listings: '0:15',
     end_promotions: '*:*',
     remove_idle_rate_limit_counters: '*:7',
+    remove_ended_sessions: '*:37',
     maintain_audit_logs: '0:20',
     verify_ledger: '2:30',
     remove_old_alerts: '3:15',
+    maintain_mails: '*:*/5',
     alert_pricing_gaps: '6:0',
   })
   for (const [, , ...days] of times) expect(days.slice(0, 3)).toEqual(['*', '*', '*'])
   const items = parseCrontab(lines.join('\n'))
   expect(items.map(({ task }) => task).sort()).toEqual(
     Object.keys(taskList)
-      .filter(task => task !== 'send_alert')
+      .filter(task => !task.startsWith('send_'))
       .sort(),
   )
 })
@@ -102,7 +104,9 @@ test('the crontab runs every task except the event-driven one, each at its time'
 test.each([
   'end_promotions',
   'remove_idle_rate_limit_counters',
+  'remove_ended_sessions',
   'maintain_audit_logs',
+  'maintain_mails',
   'verify_ledger',
   'remove_old_alerts',
   'alert_pricing_gaps',

@@ -45,6 +45,7 @@ function creation(part: Part): string | undefined {
     case 'storage parameters':
       return `alter table ${object} set (${definition})`
     case 'function':
+    case 'comment':
       return `run lines ${part.line} to ${part.lastLine} of schema.sql`
     default:
       return undefined
