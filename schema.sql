@@ -4841,20 +4841,21 @@ comment on function app_private.require_batch(app_public.new_listing[]) is 'Rais
 CREATE OR REPLACE FUNCTION app_private.require_future(valid_from timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
- STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
+declare
+  v_now constant timestamptz := clock_timestamp();
 begin
-  if valid_from < now() then
+  if valid_from < v_now then
     raise exception using
       errcode = 'FC010',
       message = 'Please choose a moment in the future, or leave it out to start now. What was charged before does not change.',
       detail = jsonb_build_object('field', 'validFrom')::text;
   end if;
-  return coalesce(valid_from, now());
+  return coalesce(valid_from, v_now);
 end
 $function$;
-comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. Raises FC010 for a moment that has passed.';
+comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country: of two changes at once the later one starts later. Raises FC010 for a moment that has passed.';
 
 CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
  RETURNS void
@@ -8104,6 +8105,15 @@ begin
       message = 'There is no dealer with this id. Please check it.',
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
+  if set_dealer_status.is_active and not v_old.is_active then
+    perform from app_public.dealer_users as du where du.dealer_id = v_old.id and du.role = 'owner';
+    if not found then
+      raise exception using
+        errcode = 'FC008',
+        message = 'This dealer has no owner. Please ask an operator to add one before you open it.',
+        detail = jsonb_build_object('field', 'dealerId')::text;
+    end if;
+  end if;
   update app_public.dealers as d
   set is_active = set_dealer_status.is_active, can_publish = set_dealer_status.can_publish,
     is_trusted = coalesce(set_dealer_status.is_trusted, d.is_trusted), updated_at = clock_timestamp()
@@ -8124,7 +8134,7 @@ $function$;
 grant execute on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) to forecourt_admin;
 comment on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) is '@behavior +mutationField
 @resultFieldName dealer
-For admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A second call changes nothing.';
+For admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A dealer without an owner stays closed (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.set_free_quota(country text, segment app_public.segment, quota_amount integer, period_days integer, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_public.free_quota_configs
@@ -8138,8 +8148,8 @@ declare
   v_quota app_public.free_quota_configs;
 begin
   perform app_private.require_admin();
-  v_from := app_private.require_future(set_free_quota.valid_from);
   perform app_private.lock_country(set_free_quota.country);
+  v_from := app_private.require_future(set_free_quota.valid_from);
   select q.* into v_quota from app_public.free_quota_configs as q
   where q.country = set_free_quota.country and q.segment = set_free_quota.segment and q.valid @> v_from;
   if (v_quota.quota_amount, v_quota.period_days) = (set_free_quota.quota_amount, set_free_quota.period_days) then
@@ -8198,6 +8208,7 @@ CREATE OR REPLACE FUNCTION app_public.set_price(country text, segment app_public
 AS $function$
 begin
   perform app_private.require_admin();
+  perform app_private.lock_country(set_price.country);
   return app_private.set_price(
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
     app_private.require_future(set_price.valid_from), set_price.duration_days);
@@ -8257,6 +8268,7 @@ CREATE OR REPLACE FUNCTION app_public.set_vat_rate(country text, vat_rate numeri
 AS $function$
 begin
   perform app_private.require_admin();
+  perform app_private.lock_country(set_vat_rate.country);
   return app_private.set_vat_rate(set_vat_rate.country, set_vat_rate.vat_rate, app_private.require_future(set_vat_rate.valid_from));
 end
 $function$;

@@ -1,5 +1,5 @@
 --! Previous: sha1:5d2cb0208ac100cf0769261636c9aa714be03321
---! Hash: sha1:8d897b81d56866882b750a808abccf2e05e433da
+--! Hash: sha1:405f3afa58b8b10f2f68bf1a59e81b7a0cb2e35a
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -285,21 +285,23 @@ comment on function app_private.require_reason(text) is 'Returns the reason of a
 --! EndIncluded admin/require_reason.sql
 --! Included admin/require_future.sql
 create or replace function app_private.require_future(valid_from timestamptz) returns timestamptz
-  language plpgsql stable security invoker
+  language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
+declare
+  v_now constant timestamptz := clock_timestamp();
 begin
-  if valid_from < now() then
+  if valid_from < v_now then
     raise exception using
       errcode = 'FC010',
       message = 'Please choose a moment in the future, or leave it out to start now. What was charged before does not change.',
       detail = jsonb_build_object('field', 'validFrom')::text;
   end if;
-  return coalesce(valid_from, now());
+  return coalesce(valid_from, v_now);
 end
 $$;
 
-comment on function app_private.require_future(timestamptz) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. Raises FC010 for a moment that has passed.';
+comment on function app_private.require_future(timestamptz) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country: of two changes at once the later one starts later. Raises FC010 for a moment that has passed.';
 --! EndIncluded admin/require_future.sql
 --! Included admin/accounts.sql
 create or replace view app_public.accounts with (security_invoker = true) as
@@ -405,6 +407,7 @@ create or replace function app_public.set_price(
 as $$
 begin
   perform app_private.require_admin();
+  perform app_private.lock_country(set_price.country);
   return app_private.set_price(
     set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
     app_private.require_future(set_price.valid_from), set_price.duration_days);
@@ -424,6 +427,7 @@ create or replace function app_public.set_vat_rate(country text, vat_rate numeri
 as $$
 begin
   perform app_private.require_admin();
+  perform app_private.lock_country(set_vat_rate.country);
   return app_private.set_vat_rate(set_vat_rate.country, set_vat_rate.vat_rate, app_private.require_future(set_vat_rate.valid_from));
 end
 $$;
@@ -445,8 +449,8 @@ declare
   v_quota app_public.free_quota_configs;
 begin
   perform app_private.require_admin();
-  v_from := app_private.require_future(set_free_quota.valid_from);
   perform app_private.lock_country(set_free_quota.country);
+  v_from := app_private.require_future(set_free_quota.valid_from);
   select q.* into v_quota from app_public.free_quota_configs as q
   where q.country = set_free_quota.country and q.segment = set_free_quota.segment and q.valid @> v_from;
   if (v_quota.quota_amount, v_quota.period_days) = (set_free_quota.quota_amount, set_free_quota.period_days) then
@@ -615,6 +619,15 @@ begin
       message = 'There is no dealer with this id. Please check it.',
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
+  if set_dealer_status.is_active and not v_old.is_active then
+    perform from app_public.dealer_users as du where du.dealer_id = v_old.id and du.role = 'owner';
+    if not found then
+      raise exception using
+        errcode = 'FC008',
+        message = 'This dealer has no owner. Please ask an operator to add one before you open it.',
+        detail = jsonb_build_object('field', 'dealerId')::text;
+    end if;
+  end if;
   update app_public.dealers as d
   set is_active = set_dealer_status.is_active, can_publish = set_dealer_status.can_publish,
     is_trusted = coalesce(set_dealer_status.is_trusted, d.is_trusted), updated_at = clock_timestamp()
@@ -633,7 +646,7 @@ begin
 end
 $$;
 
-comment on function app_public.set_dealer_status(uuid, boolean, boolean, text, boolean) is E'@behavior +mutationField\n@resultFieldName dealer\nFor admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A second call changes nothing.';
+comment on function app_public.set_dealer_status(uuid, boolean, boolean, text, boolean) is E'@behavior +mutationField\n@resultFieldName dealer\nFor admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A dealer without an owner stays closed (409). A second call changes nothing.';
 
 grant execute on function app_public.set_dealer_status(uuid, boolean, boolean, text, boolean) to forecourt_admin;
 --! EndIncluded admin/set_dealer_status.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:8d897b81d56866882b750a808abccf2e05e433da
---! Hash: sha1:f07e9476ae812d8fa9dd13b2586786b3e98a1b0c
+--! Previous: sha1:405f3afa58b8b10f2f68bf1a59e81b7a0cb2e35a
+--! Hash: sha1:67ae8adc3bfc6d23cae8f41cb37e235bfc09bb2a
 --! Message: privacy
 
 set local lock_timeout to '2s';

@@ -183,3 +183,15 @@ test('a package of another country or off sale, and a closed dealer, get no gran
   })
   expect(await send('grantSubscription', input)).toMatchObject({ code: 'forbidden', field: 'dealerId' })
 })
+
+test('a dealer without an owner is not opened', async () => {
+  const seller = await makeSeller(database, server)
+  const input = { dealerId: seller.dealerId, canPublish: true, reason: 'A test' }
+  await send('setDealerStatus', { ...input, isActive: false })
+  await database.owner.query('delete from app_public.dealer_users where dealer_id = $1', [seller.dealerId])
+  expect(await send('setDealerStatus', { ...input, isActive: true })).toMatchObject({
+    status: 409,
+    code: 'conflict',
+    field: 'dealerId',
+  })
+})
