@@ -47,6 +47,9 @@ const reject: Send = async input => {
 const invite: Send = input =>
   mutate(server, 'inviteMember', { dealerId: seller.dealerId, role: 'STAFF', ...input }, seller.token)
 
+const makeKey: Send = input =>
+  mutate(server, 'createApiKey', { dealerId: seller.dealerId, name: 'Stock', ...input }, seller.token)
+
 const textOf = (length: number) => 'x'.repeat(length)
 const urls = (count: number) => Array.from({ length: count }, (_, n) => `https://example.com/${n}.jpg`)
 const badUrls = ['javascript:alert(1)', 'example.com', '', 'https://a b', `https://${textOf(2000)}`]
@@ -58,6 +61,8 @@ const rules: Record<string, [Send, field: string, values: unknown[]]> = {
     'email',
     ['', 'a', 'a@b', '@b.c', 'a b@c.d', 'a@b.c.', 'a@b..c', 'a\u200b@b.c', `${textOf(250)}@example.com`],
   ],
+  dealer_api_keys_expires_later: [makeKey, 'expiresAt', ['2020-01-01T00:00:00Z']],
+  dealer_api_keys_name_length: [makeKey, 'name', ['', '   ', '\u200d', 'a\nb', textOf(101)]],
   dealer_invitations_email_form: [invite, 'email', ['', 'a', 'a@b', 'a b@c.d']],
   users_full_name_length: [registerUser, 'fullName', ['', '   ', '\u200d', 'a\nb', textOf(201)]],
   users_locale_known: [registerUser, 'locale', ['', 'fr', 'EN', 'de-DE']],

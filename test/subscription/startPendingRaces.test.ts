@@ -1,5 +1,4 @@
 /** A publication that starts the pending subscription beside expiry runs, payments and other publications. */
-import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { brokenRules, countSources } from '../support/ledger.ts'
@@ -14,7 +13,7 @@ import {
   subscriptionStatuses,
   usedQuotas,
 } from '../support/purchases.ts'
-import { makeCountry, makePackage, makeUser } from '../support/testData.ts'
+import { makeAdminUser, makeCountry, makePackage, makeUser } from '../support/testData.ts'
 import { committed, concurrently, countOutcomes, interleave } from '../support/transactions.ts'
 
 const EXPIRE = 'select app_private.expire_subscriptions() as count'
@@ -24,13 +23,14 @@ let userId: string
 let buyer: Buyer
 /** Two listings; beyond them a listing is refused. */
 let packageId: string
-const admin = { admin: randomUUID() }
+let admin: { admin: string }
 
 beforeAll(async () => {
   database = await cloneDatabase()
   await makeCountry(database.owner)
   packageId = await makePackage(database.owner, { listings: 2, overage: 'block' })
   userId = await makeUser(database.owner)
+  admin = { admin: await makeAdminUser(database.owner) }
   buyer = makeBuyer(database, userId)
 })
 
