@@ -2583,10 +2583,7 @@ begin
   where u.id = confirm_email.user_id
   returning u.* into v_user;
   if v_before.email <> v_user.email then
-    delete from app_private.login_failures as f
-    where f.email_hash = app_private.account_key(v_before.email) or f.email_hash in (
-      select app_private.account_key(v_before.email, k.address)
-      from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email));
+    perform app_private.forget_failed_logins(v_before.email);
     delete from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email);
   end if;
   if v_before.email_verified_at is null then
@@ -3374,12 +3371,7 @@ AS $function$
 declare
   v_user app_public.users;
 begin
-  if reason is null or reason !~ '\S' then
-    raise exception using
-      errcode = 'FC010',
-      message = 'Please give a reason. It is kept in the audit trail.',
-      detail = jsonb_build_object('field', 'reason')::text;
-  end if;
+  perform app_private.require_reason(reason);
   select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
   if not found then
     raise exception using
@@ -3390,7 +3382,7 @@ begin
   return v_user;
 end
 $function$;
-comment on function app_private.find_user(uuid,text) is 'The first step of an act on a user: locks its row and returns it. Raises FC010 without a reason, FC004 if there is no such user.';
+comment on function app_private.find_user(uuid,text) is 'The first step of locking and unlocking a user: locks its row and returns it. Raises FC004 if there is no such user, and what require_reason raises.';
 
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
@@ -3424,7 +3416,6 @@ CREATE OR REPLACE FUNCTION app_private.forget_account(account app_public.users, 
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_key constant bytea := app_private.account_key(account.email);
   v_mail_id uuid;
 begin
   update app_public.dealer_invitations as i set revoked_at = forget_account.at
@@ -3443,11 +3434,8 @@ begin
   end loop;
   delete from app_public.dealer_invitations as i where i.email = account.email;
   delete from app_private.one_time_tokens as t where t.user_id = account.id or t.email = account.email;
-  delete from app_private.login_failures as f
-  where f.email_hash = v_key
-    or f.email_hash in (
-      select app_private.account_key(account.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
-  delete from app_private.known_addresses as k where k.account_key = v_key;
+  perform app_private.forget_failed_logins(account.email);
+  delete from app_private.known_addresses as k where k.account_key = app_private.account_key(account.email);
   delete from app_private.user_passwords as p where p.user_id = account.id;
   -- Random, so that nobody can register the address before. The trigger users_sessions_ended ends the sessions.
   update app_public.users as u
@@ -3457,6 +3445,23 @@ begin
 end
 $function$;
 comment on function app_private.forget_account(app_public.users,timestamp with time zone) is 'Removes what identifies the person from every table: docs/privacy.md lists them. The row of the account stays, because invoices, ledger and audit trail refer to it. The caller has locked the account and its dealers.';
+
+CREATE OR REPLACE FUNCTION app_private.forget_failed_logins(email text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_key constant bytea := app_private.account_key(forget_failed_logins.email);
+begin
+  delete from app_private.login_failures as f
+  where f.email_hash = v_key
+    or f.email_hash in (
+      select app_private.account_key(forget_failed_logins.email, k.address)
+      from app_private.known_addresses as k where k.account_key = v_key);
+end
+$function$;
+comment on function app_private.forget_failed_logins(text) is 'Lifts the limit auth_account of a normalised e-mail address, also for the known client addresses of its account.';
 
 CREATE OR REPLACE FUNCTION app_private.guard_audit_partition(partition regclass)
  RETURNS void
@@ -3922,7 +3927,7 @@ begin
     update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
     perform app_private.write_audit_log(
       'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
-      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', btrim(lock_user.reason)));
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', app_private.require_reason(lock_user.reason)));
   end if;
   return v_user;
 end
@@ -5026,7 +5031,7 @@ AS $function$
 declare
   v_reason constant text := app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n')));
 begin
-  if not app_private.is_text(v_reason, 1000) or v_reason !~ ('[^' || app_private.invisible_characters() || ']') then
+  if (app_private.is_text(v_reason, 1000) and v_reason ~ ('[^' || app_private.invisible_characters() || ']')) is not true then
     raise exception using
       errcode = 'FC010',
       message = 'Please give a reason of 1 to 1,000 characters. It is kept in the audit trail.',
@@ -5035,7 +5040,7 @@ begin
   return v_reason;
 end
 $function$;
-comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it has no visible character, more than 1,000, or control characters.';
+comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it is null, has no visible character, more than 1,000, or control characters.';
 
 CREATE OR REPLACE FUNCTION app_private.require_settled_dealer(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -5722,7 +5727,7 @@ begin
   if v_user.locked_at is not null then
     perform app_private.write_audit_log(
       'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
-      jsonb_build_object('lockedAt', null, 'reason', btrim(unlock_user.reason)));
+      jsonb_build_object('lockedAt', null, 'reason', app_private.require_reason(unlock_user.reason)));
     update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
   end if;
   return v_user;
@@ -6558,12 +6563,8 @@ AS $function$
 declare
   v_token constant app_private.one_time_tokens := app_private.use_token('password_reset', token_hash);
   v_user constant app_public.users := app_private.confirm_email(v_token.user_id, v_token.email);
-  v_key constant bytea := app_private.account_key(v_user.email);
 begin
-  delete from app_private.login_failures as f
-  where f.email_hash = v_key
-    or f.email_hash in (
-      select app_private.account_key(v_user.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
+  perform app_private.forget_failed_logins(v_user.email);
   refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
   session_id := app_private.set_password(v_user.id, complete_password_reset.password_hash, refresh_hash);
   user_id := v_user.id;
@@ -7227,8 +7228,6 @@ CREATE OR REPLACE FUNCTION app_public.lock_user(user_id uuid, reason text)
 AS $function$
 declare
   v_admin_id constant uuid := app_private.require_admin();
-  v_reason constant text := app_private.require_reason(reason);
-  v_user app_public.users;
   v_account app_public.accounts;
 begin
   if v_admin_id = lock_user.user_id then
@@ -7240,16 +7239,8 @@ begin
   -- Two admins who lock each other at once: the second one is no admin any more.
   perform from app_public.users as u where u.id in (v_admin_id, lock_user.user_id) order by u.id for no key update;
   perform app_private.require_admin();
-  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id;
-  if not found then
-    raise exception using
-      errcode = 'FC004',
-      message = 'There is no user with this id. Please check it.',
-      detail = jsonb_build_object('field', 'userId')::text;
-  elsif v_user.locked_at is null then
-    perform app_private.lock_user(v_user.id, v_reason);
-  end if;
-  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  perform app_private.lock_user(lock_user.user_id, lock_user.reason);
+  select a.* into v_account from app_public.accounts as a where a.id = lock_user.user_id;
   return v_account;
 end
 $function$;
@@ -8448,22 +8439,11 @@ CREATE OR REPLACE FUNCTION app_public.unlock_user(user_id uuid, reason text)
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  v_reason text;
-  v_user app_public.users;
   v_account app_public.accounts;
 begin
   perform app_private.require_admin();
-  v_reason := app_private.require_reason(unlock_user.reason);
-  select u.* into v_user from app_public.users as u where u.id = unlock_user.user_id for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC004',
-      message = 'There is no user with this id. Please check it.',
-      detail = jsonb_build_object('field', 'userId')::text;
-  elsif v_user.locked_at is not null then
-    perform app_private.unlock_user(v_user.id, v_reason);
-  end if;
-  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  perform app_private.unlock_user(unlock_user.user_id, unlock_user.reason);
+  select a.* into v_account from app_public.accounts as a where a.id = unlock_user.user_id;
   return v_account;
 end
 $function$;

@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:43a04276fc55bed9ea847e17dd1cb9542548a2f1
+--! Hash: sha1:369c6a2b028b903a8155861caf2bc7bae1f2527f
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -294,6 +294,26 @@ comment on function app_public.logout(boolean) is E'@behavior +mutationField\n@r
 
 grant execute on function app_public.logout(boolean) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/logout.sql
+--! Included admin/require_reason.sql
+create or replace function app_private.require_reason(reason text) returns text
+  language plpgsql immutable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_reason constant text := app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n')));
+begin
+  if (app_private.is_text(v_reason, 1000) and v_reason ~ ('[^' || app_private.invisible_characters() || ']')) is not true then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please give a reason of 1 to 1,000 characters. It is kept in the audit trail.',
+      detail = jsonb_build_object('field', 'reason')::text;
+  end if;
+  return v_reason;
+end
+$$;
+
+comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it is null, has no visible character, more than 1,000, or control characters.';
+--! EndIncluded admin/require_reason.sql
 --! Included identity/find_user.sql
 create or replace function app_private.find_user(user_id uuid, reason text) returns app_public.users
   language plpgsql volatile security invoker
@@ -302,12 +322,7 @@ as $$
 declare
   v_user app_public.users;
 begin
-  if reason is null or reason !~ '\S' then
-    raise exception using
-      errcode = 'FC010',
-      message = 'Please give a reason. It is kept in the audit trail.',
-      detail = jsonb_build_object('field', 'reason')::text;
-  end if;
+  perform app_private.require_reason(reason);
   select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
   if not found then
     raise exception using
@@ -319,7 +334,7 @@ begin
 end
 $$;
 
-comment on function app_private.find_user(uuid, text) is 'The first step of an act on a user: locks its row and returns it. Raises FC010 without a reason, FC004 if there is no such user.';
+comment on function app_private.find_user(uuid, text) is 'The first step of locking and unlocking a user: locks its row and returns it. Raises FC004 if there is no such user, and what require_reason raises.';
 --! EndIncluded identity/find_user.sql
 --! Included identity/lock_user.sql
 create or replace function app_private.lock_user(user_id uuid, reason text) returns app_public.users
@@ -333,7 +348,7 @@ begin
     update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
     perform app_private.write_audit_log(
       'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
-      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', btrim(lock_user.reason)));
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', app_private.require_reason(lock_user.reason)));
   end if;
   return v_user;
 end
@@ -352,7 +367,7 @@ begin
   if v_user.locked_at is not null then
     perform app_private.write_audit_log(
       'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
-      jsonb_build_object('lockedAt', null, 'reason', btrim(unlock_user.reason)));
+      jsonb_build_object('lockedAt', null, 'reason', app_private.require_reason(unlock_user.reason)));
     update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
   end if;
   return v_user;

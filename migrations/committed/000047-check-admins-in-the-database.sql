@@ -1,5 +1,5 @@
---! Previous: sha1:43a04276fc55bed9ea847e17dd1cb9542548a2f1
---! Hash: sha1:042315bb96b7c5bc5799f2548bdaf4024b699093
+--! Previous: sha1:369c6a2b028b903a8155861caf2bc7bae1f2527f
+--! Hash: sha1:8699cae100ba303f90cabbfa5ea66fe32ebf1c3e
 --! Message: check admins in the database
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:042315bb96b7c5bc5799f2548bdaf4024b699093
---! Hash: sha1:7d0e8bcff51be8c04aad603847cf6c8edde0e3c0
+--! Previous: sha1:8699cae100ba303f90cabbfa5ea66fe32ebf1c3e
+--! Hash: sha1:352776c5935b74f14e29a301bbb3e6a5a6c590e1
 --! Message: require admins
 
 set local lock_timeout to '2s';

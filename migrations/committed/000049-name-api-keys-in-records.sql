@@ -1,5 +1,5 @@
---! Previous: sha1:7d0e8bcff51be8c04aad603847cf6c8edde0e3c0
---! Hash: sha1:cb4f94788acf1126e2a4ebe586a4a60ab9f3036b
+--! Previous: sha1:352776c5935b74f14e29a301bbb3e6a5a6c590e1
+--! Hash: sha1:72eb6b635b939f57b50ebf0c055ca383ce7c41a0
 --! Message: name api keys in records
 
 set local lock_timeout to '2s';

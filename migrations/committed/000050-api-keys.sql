@@ -1,5 +1,5 @@
---! Previous: sha1:cb4f94788acf1126e2a4ebe586a4a60ab9f3036b
---! Hash: sha1:303ca506efb50d22415979dd73adc3d974d8d0f1
+--! Previous: sha1:72eb6b635b939f57b50ebf0c055ca383ce7c41a0
+--! Hash: sha1:d7122dd1bec20c2a86fe92bff1986a9e2cc49068
 --! Message: api keys
 
 set local lock_timeout to '2s';

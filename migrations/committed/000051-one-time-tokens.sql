@@ -1,5 +1,5 @@
---! Previous: sha1:303ca506efb50d22415979dd73adc3d974d8d0f1
---! Hash: sha1:38fa7855ed9fc280477125f832583c381e7697b1
+--! Previous: sha1:d7122dd1bec20c2a86fe92bff1986a9e2cc49068
+--! Hash: sha1:a340818f7b2c3aac79385ff9fca034332d3a1edf
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -276,6 +276,24 @@ $$;
 
 comment on function app_private.use_token(text, bytea) is 'Uses a token once: locks its user, and marks the token. Raises FC010 as live_token does.';
 --! EndIncluded identity/use_token.sql
+--! Included identity/forget_failed_logins.sql
+create or replace function app_private.forget_failed_logins(email text) returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_key constant bytea := app_private.account_key(forget_failed_logins.email);
+begin
+  delete from app_private.login_failures as f
+  where f.email_hash = v_key
+    or f.email_hash in (
+      select app_private.account_key(forget_failed_logins.email, k.address)
+      from app_private.known_addresses as k where k.account_key = v_key);
+end
+$$;
+
+comment on function app_private.forget_failed_logins(text) is 'Lifts the limit auth_account of a normalised e-mail address, also for the known client addresses of its account.';
+--! EndIncluded identity/forget_failed_logins.sql
 --! Included identity/confirm_email.sql
 create or replace function app_private.confirm_email(user_id uuid, email text) returns app_public.users
   language plpgsql volatile security invoker
@@ -292,10 +310,7 @@ begin
   where u.id = confirm_email.user_id
   returning u.* into v_user;
   if v_before.email <> v_user.email then
-    delete from app_private.login_failures as f
-    where f.email_hash = app_private.account_key(v_before.email) or f.email_hash in (
-      select app_private.account_key(v_before.email, k.address)
-      from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email));
+    perform app_private.forget_failed_logins(v_before.email);
     delete from app_private.known_addresses as k where k.account_key = app_private.account_key(v_before.email);
   end if;
   if v_before.email_verified_at is null then
@@ -473,12 +488,8 @@ as $$
 declare
   v_token constant app_private.one_time_tokens := app_private.use_token('password_reset', token_hash);
   v_user constant app_public.users := app_private.confirm_email(v_token.user_id, v_token.email);
-  v_key constant bytea := app_private.account_key(v_user.email);
 begin
-  delete from app_private.login_failures as f
-  where f.email_hash = v_key
-    or f.email_hash in (
-      select app_private.account_key(v_user.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
+  perform app_private.forget_failed_logins(v_user.email);
   refresh_expires_at := clock_timestamp() + app_private.refresh_lifetime();
   session_id := app_private.set_password(v_user.id, complete_password_reset.password_hash, refresh_hash);
   user_id := v_user.id;

@@ -1,5 +1,5 @@
---! Previous: sha1:38fa7855ed9fc280477125f832583c381e7697b1
---! Hash: sha1:0319254422d0d2cab9985b415908e3e2a0b5db18
+--! Previous: sha1:a340818f7b2c3aac79385ff9fca034332d3a1edf
+--! Hash: sha1:2f453936fc9cdba25f321e66fe105b172c652fb4
 --! Message: members and invitations
 
 set local lock_timeout to '2s';

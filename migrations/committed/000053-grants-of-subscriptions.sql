@@ -1,5 +1,5 @@
---! Previous: sha1:0319254422d0d2cab9985b415908e3e2a0b5db18
---! Hash: sha1:5d2cb0208ac100cf0769261636c9aa714be03321
+--! Previous: sha1:2f453936fc9cdba25f321e66fe105b172c652fb4
+--! Hash: sha1:0fdf348b627dcfce28ec4b2c43c566392e2c581f
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

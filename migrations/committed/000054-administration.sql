@@ -1,5 +1,5 @@
---! Previous: sha1:5d2cb0208ac100cf0769261636c9aa714be03321
---! Hash: sha1:405f3afa58b8b10f2f68bf1a59e81b7a0cb2e35a
+--! Previous: sha1:0fdf348b627dcfce28ec4b2c43c566392e2c581f
+--! Hash: sha1:419139d335d87daa89d9faa3f671ef9ce1821b3a
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -263,26 +263,6 @@ $$;
 
 comment on function app_private.verify_purchases() is 'Finds package invoices that are paid without exactly one subscription or unpaid with a subscription, subscriptions that refer to another kind of invoice, and granted ones that have an invoice. `id` is the invoice''s.';
 --! EndIncluded ledger/verify_purchases.sql
---! Included admin/require_reason.sql
-create or replace function app_private.require_reason(reason text) returns text
-  language plpgsql immutable security invoker
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-declare
-  v_reason constant text := app_private.to_nfc(btrim(replace(reason, E'\r\n', E'\n')));
-begin
-  if not app_private.is_text(v_reason, 1000) or v_reason !~ ('[^' || app_private.invisible_characters() || ']') then
-    raise exception using
-      errcode = 'FC010',
-      message = 'Please give a reason of 1 to 1,000 characters. It is kept in the audit trail.',
-      detail = jsonb_build_object('field', 'reason')::text;
-  end if;
-  return v_reason;
-end
-$$;
-
-comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it has no visible character, more than 1,000, or control characters.';
---! EndIncluded admin/require_reason.sql
 --! Included admin/require_future.sql
 create or replace function app_private.require_future(valid_from timestamptz) returns timestamptz
   language plpgsql volatile security invoker
@@ -658,8 +638,6 @@ create or replace function app_public.lock_user(user_id uuid, reason text) retur
 as $$
 declare
   v_admin_id constant uuid := app_private.require_admin();
-  v_reason constant text := app_private.require_reason(reason);
-  v_user app_public.users;
   v_account app_public.accounts;
 begin
   if v_admin_id = lock_user.user_id then
@@ -671,16 +649,8 @@ begin
   -- Two admins who lock each other at once: the second one is no admin any more.
   perform from app_public.users as u where u.id in (v_admin_id, lock_user.user_id) order by u.id for no key update;
   perform app_private.require_admin();
-  select u.* into v_user from app_public.users as u where u.id = lock_user.user_id;
-  if not found then
-    raise exception using
-      errcode = 'FC004',
-      message = 'There is no user with this id. Please check it.',
-      detail = jsonb_build_object('field', 'userId')::text;
-  elsif v_user.locked_at is null then
-    perform app_private.lock_user(v_user.id, v_reason);
-  end if;
-  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  perform app_private.lock_user(lock_user.user_id, lock_user.reason);
+  select a.* into v_account from app_public.accounts as a where a.id = lock_user.user_id;
   return v_account;
 end
 $$;
@@ -696,22 +666,11 @@ create or replace function app_public.unlock_user(user_id uuid, reason text) ret
   set lock_timeout to '3s'
 as $$
 declare
-  v_reason text;
-  v_user app_public.users;
   v_account app_public.accounts;
 begin
   perform app_private.require_admin();
-  v_reason := app_private.require_reason(unlock_user.reason);
-  select u.* into v_user from app_public.users as u where u.id = unlock_user.user_id for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC004',
-      message = 'There is no user with this id. Please check it.',
-      detail = jsonb_build_object('field', 'userId')::text;
-  elsif v_user.locked_at is not null then
-    perform app_private.unlock_user(v_user.id, v_reason);
-  end if;
-  select a.* into v_account from app_public.accounts as a where a.id = v_user.id;
+  perform app_private.unlock_user(unlock_user.user_id, unlock_user.reason);
+  select a.* into v_account from app_public.accounts as a where a.id = unlock_user.user_id;
   return v_account;
 end
 $$;

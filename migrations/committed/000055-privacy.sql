@@ -1,5 +1,5 @@
---! Previous: sha1:405f3afa58b8b10f2f68bf1a59e81b7a0cb2e35a
---! Hash: sha1:67ae8adc3bfc6d23cae8f41cb37e235bfc09bb2a
+--! Previous: sha1:419139d335d87daa89d9faa3f671ef9ce1821b3a
+--! Hash: sha1:93ee545c1f6f98bd89dea0c9cc391b1f49fc627f
 --! Message: privacy
 
 set local lock_timeout to '2s';
@@ -170,7 +170,6 @@ create or replace function app_private.forget_account(account app_public.users, 
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_key constant bytea := app_private.account_key(account.email);
   v_mail_id uuid;
 begin
   update app_public.dealer_invitations as i set revoked_at = forget_account.at
@@ -189,11 +188,8 @@ begin
   end loop;
   delete from app_public.dealer_invitations as i where i.email = account.email;
   delete from app_private.one_time_tokens as t where t.user_id = account.id or t.email = account.email;
-  delete from app_private.login_failures as f
-  where f.email_hash = v_key
-    or f.email_hash in (
-      select app_private.account_key(account.email, k.address) from app_private.known_addresses as k where k.account_key = v_key);
-  delete from app_private.known_addresses as k where k.account_key = v_key;
+  perform app_private.forget_failed_logins(account.email);
+  delete from app_private.known_addresses as k where k.account_key = app_private.account_key(account.email);
   delete from app_private.user_passwords as p where p.user_id = account.id;
   -- Random, so that nobody can register the address before. The trigger users_sessions_ended ends the sessions.
   update app_public.users as u

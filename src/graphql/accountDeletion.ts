@@ -2,7 +2,7 @@
 import { context, type FieldArgs, lambda, object, type Step, sideEffect } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { type PasswordProof, wrongPassword } from '../identity/recovery.ts'
-import { caller } from './invitations.ts'
+import { caller } from './caller.ts'
 
 const typeDefs = gql`
   input DeleteMyAccountInput {
@@ -17,10 +17,9 @@ const typeDefs = gql`
   extend type Mutation {
     """
     Deletes the account of the caller and what identifies the person: name, e-mail address, sessions, memberships and mails. Invoices,
-    ledger and audit trail keep the id of the account. A dealer without another owner is closed, and API keys
-    that the caller made stop. The call is a conflict (409) if such a
-    dealer has an open checkout, an invoice that is not settled, or a subscription that is pending or runs, and for the last admin. A
-    wrong password counts as a failed login.
+    ledger and audit trail keep the id of the account. A dealer without another owner is closed, and API keys that the caller made stop.
+    The call is a conflict (409) if such a dealer has an open checkout, an invoice that is not settled, or a subscription that is pending
+    or runs, and for the last admin. A wrong password counts as a failed login.
     """
     deleteMyAccount(input: DeleteMyAccountInput!): DeleteMyAccountPayload
   }

@@ -2,7 +2,7 @@
 import { access, type FieldArgs, object, type Step, sideEffect } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { newApiKey } from '../identity/apiKeys.ts'
-import { caller } from './invitations.ts'
+import { caller } from './caller.ts'
 
 const typeDefs = gql`
   input CreateApiKeyInput {

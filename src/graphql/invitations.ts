@@ -1,9 +1,9 @@
 /** `inviteMember` and `acceptInvitation`. Their tokens are made and hashed here, so that no statement contains one. */
 import { access, type FieldArgs, lambda, object, type Step, sideEffect } from 'grafast'
-import { TYPES } from 'postgraphile/@dataplan/pg'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { normalEmail } from '../identity/emails.ts'
-import { hashToken, newToken, sealToken } from '../identity/secretTokens.ts'
+import { hashToken, newMailToken } from '../identity/secretTokens.ts'
+import { caller } from './caller.ts'
 
 const typeDefs = gql`
   input InviteMemberInput {
@@ -47,30 +47,14 @@ export function makeInvitationsPlugin(mailKey: Uint8Array): GraphileConfig.Plugi
     const accept = caller(pgResources.accept_invitation)
     const inviteMember = (_$root: Step, args: FieldArgs) => {
       const $email = lambda(args.getRaw(['input', 'email']), normalEmail)
-      const $token = sideEffect($email, () => {
-        const token = newToken()
-        return { hash: hashToken(token), sealed: sealToken(token, mailKey) }
-      })
+      const $token = sideEffect($email, () => newMailToken(mailKey))
       const [$dealerId, $role] = [args.getRaw(['input', 'dealerId']), args.getRaw(['input', 'role'])]
       return object({
-        invitation: invite($dealerId, $email, $role, access($token, 'hash'), access($token, 'sealed')),
+        invitation: invite($dealerId, $email, $role, access($token, 0), access($token, 1)),
       })
     }
     const acceptInvitation = (_$root: Step, args: FieldArgs) =>
       object({ dealer: accept(lambda(args.getRaw(['input', 'token']), hashToken)) })
     return { typeDefs, objects: { Mutation: { plans: { inviteMember, acceptInvitation } } } }
   }, 'InvitationsPlugin')
-}
-
-type Resource = GraphileBuild.Build['pgResources'][string]
-
-/** Calls a function as a mutation of PostGraphile does: as the caller, in one transaction that waits for the disk. */
-export function caller(resource: Resource | undefined) {
-  if (!resource) throw new Error('No role of the API may execute a function of a mutation')
-  const codecs = resource.parameters?.map(({ codec }) => codec) ?? []
-  return (...values: Step[]) =>
-    resource.execute(
-      values.map((step, index) => ({ step, pgCodec: codecs[index] ?? TYPES.text })),
-      'mutation',
-    )
 }
