@@ -5,7 +5,7 @@
 import { SafeError } from 'grafast'
 import type { RequestDigest } from 'postgraphile/grafserv'
 import { acceptedType } from '../request/mediaType.ts'
-import { isGet, searchOf } from '../request/parameters.ts'
+import { searchOf } from '../request/parameters.ts'
 import { type ApiRequest, requestOf } from '../request/request.ts'
 
 export const GRAPHQL_PATH = '/graphql'
@@ -34,8 +34,6 @@ function setDigest(digest: RequestDigest, request: ApiRequest): void {
   if (headers['content-type'] !== undefined) headers['content-type'] = mediaType.trim().toLowerCase()
   digest.getBody = () => ({ type: 'json', json: request.body as never })
   digest.getQueryParams = () => queryParameters(request)
-  // responses to GET differ from user to user
-  if (isGet(request)) request.res?.setHeader('Cache-Control', 'no-store')
 }
 
 function queryParameters(request: ApiRequest): Record<string, string> {

@@ -136,6 +136,11 @@ test('a query by GET takes a slot like one by POST', async () => {
   }
 })
 
-test('caches must not store the response to a GET', async () => {
-  expect((await get({ query: '{ __typename }' })).headers['cache-control']).toBe('no-store')
+test('caches must not store a response, whatever its method and its status', async () => {
+  const query = '{ __typename }'
+  const responses = [await get({ query }), await post({ query }), await get({ query: '{' }), await post({})]
+  responses.push(await client.send({ method: 'GET', path: '/none', headers: [] }))
+  expect(responses.map(({ status, headers }) => [status, headers['cache-control']])).toEqual(
+    [200, 200, 400, 400, 404].map(status => [status, 'no-store']),
+  )
 })
