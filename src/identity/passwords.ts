@@ -12,6 +12,9 @@ const UNKNOWN_SALT = randomBytes(16)
 /** NIST SP 800-63B: at least 8 characters, no rule about their kinds; the upper bound keeps hashing cheap. */
 const LENGTH = { least: 8, most: 128 }
 
+/** NIST SP 800-63B: the name of the service is among the first guesses of an attacker. */
+const SERVICE = 'forecourt'
+
 /**
  * RFC 8265 refuses characters that a keyboard cannot be expected to repeat: control characters, unassigned ones, and those that
  * nobody can see. Joiners and variation selectors are allowed, because words in Persian and emoji have them.
@@ -34,6 +37,9 @@ export async function passwordFault(password: string, email: string): Promise<st
   const lower = normal.toLowerCase()
   if (await isCommonPassword(lower)) {
     return 'This password is one of the most common ones, which attackers try first. Please choose another.'
+  }
+  if (lower.replace(/\P{L}/gu, '') === SERVICE) {
+    return 'The password may not be the name of this service, even with digits or signs added. Please choose another.'
   }
   const [localPart] = email.split('@')
   return lower === email || lower === localPart

@@ -101,6 +101,13 @@ test.each([
   expect(await isRefused(password)).toBe(true)
 })
 
+test('the name of the service is no password, even with digits and signs, but may be a part of one', async () => {
+  for (const password of ['forecourt', 'Forecourt', 'forecourt2026', '!FORECOURT 123!', 'Fore-Court.1'])
+    expect([password, await isRefused(password)]).toEqual([password, true])
+  for (const password of ['forecourt-demo', 'forecourts', 'my forecourt'])
+    expect([password, await isRefused(password)]).toEqual([password, false])
+})
+
 test('the e-mail address and its first part are no passwords, in whatever case', async () => {
   for (const password of [EMAIL, 'Jane.Doe@Example.com', 'jane.doe', 'JANE.DOE']) {
     expect([password, await isRefused(password)]).toEqual([password, true])
