@@ -2,7 +2,7 @@
 import { access, type FieldArgs, lambda, object, type Step, sideEffect } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { normalEmail } from '../identity/emails.ts'
-import { hashToken, newMailToken } from '../identity/secretTokens.ts'
+import { hashMailToken, newMailToken } from '../identity/secretTokens.ts'
 import { caller } from './caller.ts'
 
 const typeDefs = gql`
@@ -54,7 +54,7 @@ export function makeInvitationsPlugin(mailKey: Uint8Array): GraphileConfig.Plugi
       })
     }
     const acceptInvitation = (_$root: Step, args: FieldArgs) =>
-      object({ dealer: accept(lambda(args.getRaw(['input', 'token']), hashToken)) })
+      object({ dealer: accept(lambda(args.getRaw(['input', 'token']), hashMailToken)) })
     return { typeDefs, objects: { Mutation: { plans: { inviteMember, acceptInvitation } } } }
   }, 'InvitationsPlugin')
 }

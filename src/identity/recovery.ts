@@ -8,7 +8,7 @@ import { type AccountCount, type AccountsOptions, reportCount, requireAcceptable
 import { normalEmail } from './emails.ts'
 import { hashAsStored, hashPassword } from './passwords.ts'
 import type { Recovery, VerifiedUser } from './recoveryPlugin.ts'
-import { hashToken, newMailToken, newToken } from './secretTokens.ts'
+import { hashMailToken, hashToken, newMailToken, newToken } from './secretTokens.ts'
 import { makeSessionOpener } from './sessionOpener.ts'
 
 type PasswordCheck = AccountCount & { normalized_email: string; password_parameters: string }
@@ -32,11 +32,11 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
     },
     async resetPassword({ token, newPassword }) {
       const begin = 'select app_public.begin_password_reset($1) as email'
-      const { email } = await one<{ email: string }>(begin, [hashToken(token)])
+      const { email } = await one<{ email: string }>(begin, [hashMailToken(token)])
       await requireAcceptable(newPassword, email, 'newPassword')
       const complete = 'select * from app_public.complete_password_reset($1, $2, $3)'
       const refreshToken = newToken()
-      const hashes = [hashToken(token), await hashPassword(newPassword), hashToken(refreshToken)]
+      const hashes = [hashMailToken(token), await hashPassword(newPassword), hashToken(refreshToken)]
       const session = await openSession(complete, hashes, refreshToken)
       if (session === undefined) throw new Error('complete_password_reset returns a session')
       return session
@@ -54,7 +54,7 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
         `select v.user_id as id, v.normalized_email as email, v.full_name as "fullName",
            to_char(v.email_verified_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.USZ') as "emailVerifiedAt"
          from app_public.verify_email($1) as v`,
-        [hashToken(token)],
+        [hashMailToken(token)],
       )
     },
     async changeEmail({ password, newEmail }, { request }) {

@@ -16,6 +16,11 @@ export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
+/** The same for a token of a mail: people paste blanks and line breaks with it. */
+export function hashMailToken(token: string): Buffer {
+  return hashToken(token.trim())
+}
+
 /** The refresh token that follows another. It is derived, so that a client that has lost the response can get the same one again. */
 export function successorOf(token: string, key: Uint8Array): string {
   return createHmac('sha256', key).update(token).digest('base64url')

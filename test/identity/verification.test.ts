@@ -48,6 +48,15 @@ test('an address changes when the token of the new one is used; the old one gets
   )
 })
 
+test('a token may be pasted with the blanks and line breaks around it', async () => {
+  const { email } = await newAccount()
+  const pasted = (token: string) => `\r\n \u00a0${token}\t\n`
+  const token = pasted(await mailedToken(database, 'email_verification', email))
+  expect(await outcome(mutate('verifyEmail', { token }))).toBe('200')
+  const reset = { token: pasted(await resetTokenFor(email)), newPassword: OTHER }
+  expect(await outcome(mutate('resetPassword', reset))).toBe('200')
+})
+
 test('a new password ends a change of the address that was asked for with the old one', async () => {
   const account = await newAccount()
   const newEmail = `${randomUUID()}@example.com`
