@@ -3881,7 +3881,7 @@ begin
   perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
   v_dealer := app_private.lock_dealer(dealer_id);
   perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
-  if not v_dealer.is_active then
+  if as_owner and not v_dealer.is_active then
     raise exception using
       errcode = 'FC003',
       message = 'This dealer is closed. Please contact support.',
@@ -3890,7 +3890,7 @@ begin
   return v_dealer;
 end
 $function$;
-comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 if the dealer is closed.';
+comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 for an owner if the dealer is closed.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
  RETURNS void
@@ -7726,7 +7726,7 @@ grant execute on function app_public.remove_member(uuid,uuid) to forecourt_admin
 grant execute on function app_public.remove_member(uuid,uuid) to forecourt_dealer;
 comment on function app_public.remove_member(uuid,uuid) is '@behavior +mutationField
 @resultFieldName dealer
-For owners: removes a member. Staff may remove themselves only. The last owner can neither leave nor be removed (409).';
+For owners: removes a member. Staff may remove themselves only, and a member may leave a dealer that is closed. The last owner can neither leave nor be removed (409).';
 
 CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings

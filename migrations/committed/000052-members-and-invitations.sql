@@ -1,5 +1,5 @@
 --! Previous: sha1:a340818f7b2c3aac79385ff9fca034332d3a1edf
---! Hash: sha1:2f453936fc9cdba25f321e66fe105b172c652fb4
+--! Hash: sha1:08a021d4e9f4eaf96d8ce13e438b7fe6b74562d0
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -117,7 +117,7 @@ begin
   perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
   v_dealer := app_private.lock_dealer(dealer_id);
   perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
-  if not v_dealer.is_active then
+  if as_owner and not v_dealer.is_active then
     raise exception using
       errcode = 'FC003',
       message = 'This dealer is closed. Please contact support.',
@@ -127,7 +127,7 @@ begin
 end
 $$;
 
-comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 if the dealer is closed.';
+comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 for an owner if the dealer is closed.';
 --! EndIncluded member/lock_own_dealer.sql
 --! Included member/require_open_invitation.sql
 create or replace function app_private.require_open_invitation(
@@ -323,7 +323,7 @@ begin
 end
 $$;
 
-comment on function app_public.remove_member(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nFor owners: removes a member. Staff may remove themselves only. The last owner can neither leave nor be removed (409).';
+comment on function app_public.remove_member(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nFor owners: removes a member. Staff may remove themselves only, and a member may leave a dealer that is closed. The last owner can neither leave nor be removed (409).';
 
 grant execute on function app_public.remove_member(uuid, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded member/remove_member.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:2f453936fc9cdba25f321e66fe105b172c652fb4
---! Hash: sha1:0fdf348b627dcfce28ec4b2c43c566392e2c581f
+--! Previous: sha1:08a021d4e9f4eaf96d8ce13e438b7fe6b74562d0
+--! Hash: sha1:d1506768b0ebbd78307c36b0fe356cdc54bdcd82
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:0fdf348b627dcfce28ec4b2c43c566392e2c581f
---! Hash: sha1:419139d335d87daa89d9faa3f671ef9ce1821b3a
+--! Previous: sha1:d1506768b0ebbd78307c36b0fe356cdc54bdcd82
+--! Hash: sha1:97d88dcc390319af9cfddbc44234dd7bd0ad1ef6
 --! Message: administration
 
 set local lock_timeout to '2s';

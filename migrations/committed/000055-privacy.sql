@@ -1,5 +1,5 @@
---! Previous: sha1:419139d335d87daa89d9faa3f671ef9ce1821b3a
---! Hash: sha1:93ee545c1f6f98bd89dea0c9cc391b1f49fc627f
+--! Previous: sha1:97d88dcc390319af9cfddbc44234dd7bd0ad1ef6
+--! Hash: sha1:f9a416fd877f8874320673ca89f16c609f750a25
 --! Message: privacy
 
 set local lock_timeout to '2s';

@@ -184,6 +184,22 @@ test('staff may leave, and the last owner may neither leave nor become staff', a
   expect((await mutate(server, 'removeMember', last, token)).outcome).toBe('200')
 })
 
+test('members leave a dealer that is closed, except its last owner', async () => {
+  const { dealerId, userId, token } = await makeSellerIn(database, server, seller.country)
+  const members = [
+    await makeMember(database, server, dealerId, 'staff'),
+    await makeMember(database, server, dealerId, 'owner'),
+    { userId, token },
+  ]
+  await database.owner.query('update app_public.dealers set is_active = false where id = $1', [dealerId])
+  const outcomes: string[] = []
+  for (const member of members) {
+    const leave = { dealerId, userId: member.userId }
+    outcomes.push((await mutate(server, 'removeMember', leave, member.token)).outcome)
+  }
+  expect(outcomes).toEqual(['200', '200', '409 conflict'])
+})
+
 test('updateDealer stores a trimmed name in NFC, leaves what is absent, and refuses a bad name with its field', async () => {
   const { dealerId, token } = await makeSellerIn(database, server, seller.country)
   const update = (input: Input) => mutate(server, 'updateDealer', { dealerId, ...input }, token)
