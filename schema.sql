@@ -4063,6 +4063,25 @@ AS $function$
 $function$;
 comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: without surrounding blanks, in lower case, Unicode form NFC. The API applies the same rules, and writes the domain in ASCII.';
 
+CREATE OR REPLACE FUNCTION app_private.normalize_name(name text, field text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Not a constraint, which would refuse every change of a row that has such a name already.
+  if name ~ '[\u202a-\u202e\u2066-\u2069]' then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'Please enter the name without invisible characters that change the direction of text.',
+      detail = jsonb_build_object('field', field)::text;
+  end if;
+  return app_private.to_nfc(btrim(name));
+end
+$function$;
+comment on function app_private.normalize_name(text,text) is 'The form in which the name of a user, a company, a package or an API key is stored: without surrounding blanks, in Unicode form NFC. Refuses bidirectional controls, which can make a mail or a page show other text, as a constraint would. Joiners and direction marks are allowed, because languages need them.';
+
 CREATE OR REPLACE FUNCTION app_private.open_country(country text, currency text, vat_rate numeric, unit_price_net numeric)
  RETURNS app_public.currencies
  LANGUAGE plpgsql
@@ -6641,7 +6660,7 @@ begin
   end if;
   insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by, created_at, expires_at)
   values (
-    v_dealer.id, app_private.to_nfc(btrim(create_api_key.name)), create_api_key.prefix, create_api_key.secret_hash,
+    v_dealer.id, app_private.normalize_name(create_api_key.name, 'name'), create_api_key.prefix, create_api_key.secret_hash,
     app_public.current_user_id(), v_at, create_api_key.expires_at)
   returning * into v_key;
   return v_key;
@@ -6685,7 +6704,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
+  values (app_private.normalize_name(create_dealer.company_name, 'companyName'), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
@@ -7680,7 +7699,7 @@ CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, 
 AS $function$
 begin
   insert into app_public.users as u (email, full_name)
-  values (app_private.normalize_email(register_user.email), app_private.to_nfc(btrim(register_user.full_name)))
+  values (app_private.normalize_email(register_user.email), app_private.normalize_name(register_user.full_name, 'fullName'))
   on conflict on constraint users_email_key do nothing
   returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
   if user_id is null then
@@ -8460,8 +8479,8 @@ CREATE OR REPLACE FUNCTION app_public.update_dealer(dealer_id uuid, company_name
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  v_name constant text := app_private.to_nfc(btrim(update_dealer.company_name));
   v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
+  v_name constant text := app_private.normalize_name(update_dealer.company_name, 'companyName');
 begin
   if v_name <> v_dealer.company_name then
     update app_public.dealers as d
@@ -8542,7 +8561,7 @@ declare
   v_user app_public.users := app_private.require_account(app_private.require_user());
 begin
   update app_public.users as u
-  set full_name = coalesce(app_private.to_nfc(btrim(update_profile.full_name)), u.full_name),
+  set full_name = coalesce(app_private.normalize_name(update_profile.full_name, 'fullName'), u.full_name),
     locale = coalesce(update_profile.locale, u.locale)
   where u.id = v_user.id;
   -- Without the columns that nobody may read.

@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:369c6a2b028b903a8155861caf2bc7bae1f2527f
+--! Hash: sha1:45b350b6e60ee554e9d1d014f6e05b35cfa8146d
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -376,6 +376,53 @@ $$;
 
 comment on function app_private.unlock_user(uuid, text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
 --! EndIncluded identity/unlock_user.sql
+--! Included text/normalize_name.sql
+create or replace function app_private.normalize_name(name text, field text) returns text
+  language plpgsql immutable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  -- Not a constraint, which would refuse every change of a row that has such a name already.
+  if name ~ '[\u202a-\u202e\u2066-\u2069]' then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'Please enter the name without invisible characters that change the direction of text.',
+      detail = jsonb_build_object('field', field)::text;
+  end if;
+  return app_private.to_nfc(btrim(name));
+end
+$$;
+
+comment on function app_private.normalize_name(text, text) is 'The form in which the name of a user, a company, a package or an API key is stored: without surrounding blanks, in Unicode form NFC. Refuses bidirectional controls, which can make a mail or a page show other text, as a constraint would. Joiners and direction marks are allowed, because languages need them.';
+--! EndIncluded text/normalize_name.sql
+--! Included identity/register_user.sql
+create or replace function app_public.register_user(
+  email text, full_name text, password_hash text,
+  out user_id uuid, out normalized_email text, out trimmed_full_name text
+)
+  language plpgsql volatile security definer
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  insert into app_public.users as u (email, full_name)
+  values (app_private.normalize_email(register_user.email), app_private.normalize_name(register_user.full_name, 'fullName'))
+  on conflict on constraint users_email_key do nothing
+  returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
+  if user_id is null then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This e-mail address is already registered. Please log in instead.',
+      detail = jsonb_build_object('field', 'email')::text;
+  end if;
+  insert into app_private.user_passwords (user_id, password_hash)
+  values (register_user.user_id, register_user.password_hash);
+end
+$$;
+
+comment on function app_public.register_user(text, text, text) is 'Creates an account and returns it as stored. `password_hash` is Argon2id in PHC format. Raises FC008 if the e-mail address is already registered. For the API''s identity code only, not for GraphQL.';
+
+grant execute on function app_public.register_user(text, text, text) to forecourt_authenticator;
+--! EndIncluded identity/register_user.sql
 --! Included identity/sign_up.sql
 create or replace function app_public.sign_up(email text, full_name text, password_hash text, refresh_hash bytea)
   returns app_private.opened_session

@@ -1,5 +1,5 @@
---! Previous: sha1:369c6a2b028b903a8155861caf2bc7bae1f2527f
---! Hash: sha1:8699cae100ba303f90cabbfa5ea66fe32ebf1c3e
+--! Previous: sha1:45b350b6e60ee554e9d1d014f6e05b35cfa8146d
+--! Hash: sha1:b90c44f3a42bd756a601613c48adb81eec5003e9
 --! Message: check admins in the database
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:8699cae100ba303f90cabbfa5ea66fe32ebf1c3e
---! Hash: sha1:352776c5935b74f14e29a301bbb3e6a5a6c590e1
+--! Previous: sha1:b90c44f3a42bd756a601613c48adb81eec5003e9
+--! Hash: sha1:0a38ff31e369d8088d2e84f459bdf5183f9ae4e6
 --! Message: require admins
 
 set local lock_timeout to '2s';

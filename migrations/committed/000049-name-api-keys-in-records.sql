@@ -1,5 +1,5 @@
---! Previous: sha1:352776c5935b74f14e29a301bbb3e6a5a6c590e1
---! Hash: sha1:72eb6b635b939f57b50ebf0c055ca383ce7c41a0
+--! Previous: sha1:0a38ff31e369d8088d2e84f459bdf5183f9ae4e6
+--! Hash: sha1:697318affc79cdf4b8a3403000d3479f488f1615
 --! Message: name api keys in records
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:72eb6b635b939f57b50ebf0c055ca383ce7c41a0
---! Hash: sha1:d7122dd1bec20c2a86fe92bff1986a9e2cc49068
+--! Previous: sha1:697318affc79cdf4b8a3403000d3479f488f1615
+--! Hash: sha1:6767f23010b61ca9a7160406002a6ac86330240c
 --! Message: api keys
 
 set local lock_timeout to '2s';
@@ -626,7 +626,7 @@ begin
   end if;
   insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by, created_at, expires_at)
   values (
-    v_dealer.id, app_private.to_nfc(btrim(create_api_key.name)), create_api_key.prefix, create_api_key.secret_hash,
+    v_dealer.id, app_private.normalize_name(create_api_key.name, 'name'), create_api_key.prefix, create_api_key.secret_hash,
     app_public.current_user_id(), v_at, create_api_key.expires_at)
   returning * into v_key;
   return v_key;

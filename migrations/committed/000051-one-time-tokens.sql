@@ -1,5 +1,5 @@
---! Previous: sha1:d7122dd1bec20c2a86fe92bff1986a9e2cc49068
---! Hash: sha1:a340818f7b2c3aac79385ff9fca034332d3a1edf
+--! Previous: sha1:6767f23010b61ca9a7160406002a6ac86330240c
+--! Hash: sha1:b91441622ae64c38614a763e529396a7c7d0b1df
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -603,7 +603,7 @@ declare
   v_user app_public.users := app_private.require_account(app_private.require_user());
 begin
   update app_public.users as u
-  set full_name = coalesce(app_private.to_nfc(btrim(update_profile.full_name)), u.full_name),
+  set full_name = coalesce(app_private.normalize_name(update_profile.full_name, 'fullName'), u.full_name),
     locale = coalesce(update_profile.locale, u.locale)
   where u.id = v_user.id;
   -- Without the columns that nobody may read.
@@ -651,7 +651,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (app_private.to_nfc(btrim(create_dealer.company_name)), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
+  values (app_private.normalize_name(create_dealer.company_name, 'companyName'), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)

@@ -1,5 +1,5 @@
---! Previous: sha1:a340818f7b2c3aac79385ff9fca034332d3a1edf
---! Hash: sha1:08a021d4e9f4eaf96d8ce13e438b7fe6b74562d0
+--! Previous: sha1:b91441622ae64c38614a763e529396a7c7d0b1df
+--! Hash: sha1:43f485d630cbff7a70af175e761e97bbf03cabd1
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -411,8 +411,8 @@ create or replace function app_public.update_dealer(dealer_id uuid, company_name
   set lock_timeout to '3s'
 as $$
 declare
-  v_name constant text := app_private.to_nfc(btrim(update_dealer.company_name));
   v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
+  v_name constant text := app_private.normalize_name(update_dealer.company_name, 'companyName');
 begin
   if v_name <> v_dealer.company_name then
     update app_public.dealers as d

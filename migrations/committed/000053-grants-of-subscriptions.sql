@@ -1,5 +1,5 @@
---! Previous: sha1:08a021d4e9f4eaf96d8ce13e438b7fe6b74562d0
---! Hash: sha1:d1506768b0ebbd78307c36b0fe356cdc54bdcd82
+--! Previous: sha1:43f485d630cbff7a70af175e761e97bbf03cabd1
+--! Hash: sha1:31c04adf7d1c370c5092ef4564f5f88337d3a4f9
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

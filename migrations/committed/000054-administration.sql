@@ -1,5 +1,5 @@
---! Previous: sha1:d1506768b0ebbd78307c36b0fe356cdc54bdcd82
---! Hash: sha1:97d88dcc390319af9cfddbc44234dd7bd0ad1ef6
+--! Previous: sha1:31c04adf7d1c370c5092ef4564f5f88337d3a4f9
+--! Hash: sha1:962ae453eda6d205c8582fbf5c3cdaa44609223a
 --! Message: administration
 
 set local lock_timeout to '2s';

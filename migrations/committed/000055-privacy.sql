@@ -1,5 +1,5 @@
---! Previous: sha1:97d88dcc390319af9cfddbc44234dd7bd0ad1ef6
---! Hash: sha1:f9a416fd877f8874320673ca89f16c609f750a25
+--! Previous: sha1:962ae453eda6d205c8582fbf5c3cdaa44609223a
+--! Hash: sha1:5d41f8bc7d2cb75c4a7d4f4102d0361a9a1fa92e
 --! Message: privacy
 
 set local lock_timeout to '2s';

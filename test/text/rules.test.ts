@@ -65,6 +65,25 @@ const lines: Record<string, Store> = {
     return single(client, "select company_name from app_public.create_dealer($1, 'DE', 'general')", [name])
   },
 }
+/** Every function that stores a name. */
+const names: Record<string, Store> = {
+  ...lines,
+  async 'the new name of a user'(client, name) {
+    await become(client, { dealer: userId })
+    return single(client, 'select full_name from app_public.update_profile($1)', [name])
+  },
+  async 'the new name of a company'(client, name) {
+    await become(client, { dealer: userId })
+    return single(client, 'select company_name from app_public.update_dealer($1, $2)', [dealerId, name])
+  },
+  async 'the name of an API key'(client, name) {
+    await become(client, { dealer: userId })
+    const create = "select name from app_public.create_api_key($1, $2, null, 'bbbbbbbbbbbb', sha256('b'))"
+    return single(client, create, [dealerId, name])
+  },
+}
+delete names['a title']
+
 const description: Store = (client, text) => stored(client, 'description', { description: text })
 
 async function isRefused(client: pg.ClientBase, store: Store, text: string): Promise<boolean> {
@@ -133,6 +152,23 @@ test.each(Object.entries(lines))(
       expect(await isRefused(client, store, 'e\u0301'.repeat(201))).toBe(true)
     }),
 )
+
+test.each(Object.entries(names))('%s has no bidirectional controls, but joiners and marks', (_, store) =>
+  rolledBack(database, async client => {
+    for (const control of '\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069') {
+      const text = `A${control}B`
+      expect([text, await isRefused(client, store, text)]).toEqual([text, true])
+    }
+    for (const text of ['شركة السيارات', 'רכב\u200f (1990)', '\u061cمی\u200cخواهم\u200e'])
+      expect(await store(client, text)).toBe(text)
+  }),
+)
+
+test('a row whose name has such a control from before can still change', () =>
+  rolledBack(database, async client => {
+    for (const sql of ["set company_name = 'A\u202eB'", 'set can_publish = false'])
+      await client.query(`update app_public.dealers ${sql}`)
+  }))
 
 test('a description keeps line breaks and tabs, is stored in NFC, and has no other control character', () =>
   rolledBack(database, async client => {
