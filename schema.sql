@@ -1742,7 +1742,7 @@ comment on constraint price_configs_one_at_a_time on app_public.price_configs is
 A later price is scheduled already. Please choose a moment after its start.';
 comment on constraint price_configs_unit_price_net_range on app_public.price_configs is '@field unitPriceNet
 Please enter a net price from 0 to less than 1000000.';
-comment on table app_public.price_configs is 'Prices over time. A price is never edited: app_private.set_price closes it and opens the next version.';
+comment on table app_public.price_configs is 'Prices over time. A price is never edited: `setPrice` closes it and opens the next version.';
 
 create table app_public.rate_limit_policies (
   scope text not null,
@@ -5024,6 +5024,54 @@ end
 $function$;
 comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff and for API keys. Functions that staff may call have require_member instead.';
 
+CREATE OR REPLACE FUNCTION app_private.require_package_name(name jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_name jsonb;
+begin
+  if jsonb_typeof(name) = 'object' and name ?& array['en', 'de'] then
+    select jsonb_object_agg(n.language, n.text) into v_name
+    from (
+      select e.key, case jsonb_typeof(e.value) when 'string' then app_private.normalize_name(e.value #>> '{}', 'name') end
+      from jsonb_each(name) as e
+    ) as n (language, text)
+    having bool_and((n.language ~ '^[a-z]{2}$' and app_private.is_line(n.text, 200)) is true);
+  end if;
+  if v_name is null then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please enter the name in English and German, such as {"en": "Basic", "de": "Basis"}: 1 to 200 characters in one line. Other languages are optional, by their code of two letters.',
+      detail = jsonb_build_object('field', 'name')::text;
+  end if;
+  return v_name;
+end
+$function$;
+comment on function app_private.require_package_name(jsonb) is 'Returns the name of a package by language as it is stored. It needs the languages in which users can read mails, en and de. Raises FC010 for any other value, and what normalize_name raises.';
+
+CREATE OR REPLACE FUNCTION app_private.require_price(price numeric, currency text, field text)
+ RETURNS numeric
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_minor_units constant integer := app_private.minor_units(currency);
+begin
+  if scale(trim_scale(price)) > v_minor_units then
+    raise exception using
+      errcode = 'FC010',
+      message = format('A price in %s has at most %s decimal places. Please round it.', currency, v_minor_units),
+      detail = jsonb_build_object('field', field)::text;
+  end if;
+  return app_private.money(trim_scale(price), v_minor_units);
+end
+$function$;
+comment on function app_private.require_price(numeric,text,text) is 'Returns a price with the decimal places of its currency, as it is stored: 6 EUR becomes 6.00. Raises FC010 for one that has more, because invoices would round it.';
+
 CREATE OR REPLACE FUNCTION app_private.require_publisher(dealer app_public.dealers)
  RETURNS void
  LANGUAGE plpgsql
@@ -5447,8 +5495,8 @@ begin
     and p.valid @> set_price.starts_at and lower(p.valid) is distinct from set_price.starts_at;
   insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid, duration_days)
   values (
-    set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
-    v_country.currency,
+    set_price.country, set_price.segment, set_price.pricing_type,
+    app_private.require_price(set_price.unit_price_net, v_country.currency, 'unitPriceNet'), v_country.currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
     tstzrange(set_price.starts_at, null, '[)'),
@@ -5462,7 +5510,7 @@ begin
   return v_price;
 end
 $function$;
-comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. A price that is valid then already is returned, and nothing changes. For a DBA.';
+comment on function app_private.set_price(text,app_public.segment,app_public.pricing_type,numeric,timestamp with time zone,integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. A price that is valid then already is returned, and nothing changes. Raises FC010 for a price with more decimal places than its currency. For a DBA.';
 
 CREATE OR REPLACE FUNCTION app_private.set_vat_rate(country text, vat_rate numeric, starts_at timestamp with time zone DEFAULT now())
  RETURNS app_public.vat_rates
@@ -7383,19 +7431,18 @@ CREATE OR REPLACE FUNCTION app_public.open_country(country text, currency text, 
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  v_is_open boolean;
   v_country app_public.country_currencies;
+  v_is_closed boolean;
 begin
   perform app_private.require_admin();
-  select cc.closed_at is null into v_is_open
-  from app_public.country_currencies as cc
-  where cc.country = open_country.country and cc.currency = open_country.currency for no key update;
-  if v_is_open is not true and (open_country.vat_rate is null or open_country.unit_price_net is null) then
+  select cc.* into v_country from app_public.country_currencies as cc where cc.country = open_country.country for no key update;
+  v_is_closed := v_country.closed_at is not null and v_country.currency = open_country.currency;
+  if (v_country.country is null or v_is_closed) and (open_country.vat_rate is null or open_country.unit_price_net is null) then
     raise exception using
       errcode = 'FC010',
       message = 'Please give the VAT rate and the price with which the country opens.',
       detail = jsonb_build_object('field', case when open_country.vat_rate is null then 'vatRate' else 'unitPriceNet' end)::text;
-  elsif not v_is_open then
+  elsif v_is_closed then
     update app_public.country_currencies as cc set closed_at = null where cc.country = open_country.country;
     perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
     perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
@@ -8048,7 +8095,8 @@ begin
       detail = jsonb_build_object('field', 'id')::text;
   end if;
   v_new := row(
-    v_old.id, save_package.key, save_package.country, save_package.name, save_package.price_net, v_country.currency,
+    v_old.id, save_package.key, save_package.country, app_private.require_package_name(save_package.name),
+    app_private.require_price(save_package.price_net, v_country.currency, 'priceNet'), v_country.currency,
     save_package.duration_days, save_package.listing_limit,
     coalesce(save_package.premium_quota, v_old.premium_quota, 0), coalesce(save_package.highlight_quota, v_old.highlight_quota, 0),
     coalesce(save_package.overage, v_old.overage, 'charge'), true, coalesce(save_package.quota_kind, v_old.quota_kind, 'per_period'));
@@ -8072,7 +8120,7 @@ $function$;
 grant execute on function app_public.save_package(text,text,jsonb,numeric,integer,integer,uuid,app_public.quota_kind,integer,integer,app_public.overage) to forecourt_admin;
 comment on function app_public.save_package(text,text,jsonb,numeric,integer,integer,uuid,app_public.quota_kind,integer,integer,app_public.overage) is '@behavior +mutationField
 @resultFieldName package
-For admins: puts a new package on sale, or changes the one with this `id` and puts it on sale again. A change is for later purchases: checkouts and subscriptions keep what they were made with. A package stays in its country, whose currency its price has. A new package is a conflict (409) if the country has another one with its `key`. A second call changes nothing.';
+For admins: puts a new package on sale, or changes the one with this `id` and puts it on sale again. The `name` is an object by language and needs `en` and `de`. A change is for later purchases: checkouts and subscriptions keep what they were made with. A package stays in its country, whose currency its price has. A new package is a conflict (409) if the country has another one with its `key`. A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.seller_of_listing(dealer_id uuid)
  RETURNS app_public.seller
@@ -8239,6 +8287,7 @@ AS $function$
 declare
   v_old app_public.rate_limit_policies;
   v_new app_public.rate_limit_policies;
+  v_least integer;
 begin
   perform app_private.require_admin();
   select p.* into v_old from app_public.rate_limit_policies as p where p.scope = set_rate_limit_policy.scope for no key update;
@@ -8254,8 +8303,15 @@ begin
   v_new.cost := coalesce(set_rate_limit_policy.cost, v_old.cost);
   v_new.mode := coalesce(set_rate_limit_policy.mode, v_old.mode);
   v_new.fallback := coalesce(set_rate_limit_policy.fallback, v_old.fallback);
+  v_least := case when set_rate_limit_policy.cost is null then v_old.cost else 1 end;
   if v_new = v_old then
     return v_old;
+  elsif v_new.max_count < v_least then
+    -- The constraint would name the cost, which the caller did not give.
+    raise exception using
+      errcode = 'FC010',
+      message = format('Please enter a limit of %s to 1000000.', v_least),
+      detail = jsonb_build_object('field', 'maxCount')::text;
   end if;
   update app_public.rate_limit_policies as p
   set (max_count, window_seconds, cost, mode, fallback) = (v_new.max_count, v_new.window_seconds, v_new.cost, v_new.mode, v_new.fallback)

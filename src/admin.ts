@@ -10,7 +10,6 @@ const USAGE = `Usage: npm run admin -- grant EMAIL
        npm run admin -- revoke EMAIL
        npm run admin -- list
        npm run admin -- open-country DE --currency EUR --vat 19 --price 5.00`
-const NEXT_LOGIN = 'Access tokens carry the role, so this user must log in again.'
 
 type Action = (client: pg.Client) => Promise<string>
 
@@ -57,7 +56,10 @@ async function setAdmin(client: pg.Client, email: string, isAdmin: boolean): Pro
     [normalEmail(email), isAdmin],
   )
   const state = isAdmin ? 'an admin' : 'not an admin'
-  return rows[0]?.changed ? `${email} is ${state} now. ${NEXT_LOGIN}` : `${email} was ${state} already.`
+  const next = isAdmin
+    ? 'Access tokens carry the role, so this user must log in again.'
+    : 'The sessions of this user have ended, and all APIs refuse its access tokens within a second.'
+  return rows[0]?.changed ? `${email} is ${state} now. ${next}` : `${email} was ${state} already.`
 }
 
 async function listAdmins(client: pg.Client): Promise<string> {
@@ -69,14 +71,15 @@ async function listAdmins(client: pg.Client): Promise<string> {
 }
 
 async function openCountry(client: pg.Client, values: string[]): Promise<string> {
-  const [country, currency, vat, price] = values
-  const { rows } = await client.query<{ minor_units: number }>(
-    'select c.minor_units from app_private.open_country($1, $2, $3, $4) as c',
+  const [country, currency, vat] = values
+  const { rows } = await client.query<{ minor_units: number; price: string }>(
+    `select c.minor_units, app_private.money(trim_scale($4), c.minor_units) as price
+     from app_private.open_country($1, $2, $3, $4) as c`,
     values,
   )
   const places = `${rows[0]?.minor_units} decimal places`
   return (
-    `${country} is open: a listing costs ${price} ${currency} plus ${vat} % VAT, and ${currency} has ${places}. ` +
+    `${country} is open: a listing costs ${rows[0]?.price} ${currency} plus ${vat} % VAT, and ${currency} has ${places}. ` +
     'Free listings and packages are next: docs/operations.md, "First steps".'
   )
 }

@@ -1,5 +1,5 @@
 --! Previous: sha1:31c04adf7d1c370c5092ef4564f5f88337d3a4f9
---! Hash: sha1:962ae453eda6d205c8582fbf5c3cdaa44609223a
+--! Hash: sha1:da3b0b756a994d6336b93298f61d07430a97ebeb
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -13,6 +13,8 @@ comment on column app_public.users.deleted_at is E'@behavior -attribute:select -
 grant select (is_admin, dealer_limit, locked_at, deleted_at) on app_public.users to forecourt_admin;
 -- For all, because Dealer is one type; a visitor sees no row of dealers.
 grant select (is_trusted) on app_public.dealers to forecourt_visitor, forecourt_dealer, forecourt_admin;
+
+comment on table app_public.price_configs is 'Prices over time. A price is never edited: `setPrice` closes it and opens the next version.';
 
 -- The messages of the mutations of admins.
 comment on constraint country_currencies_country_form on app_public.country_currencies is E'@field country\nPlease enter the country as two capital letters of ISO 3166-1, such as DE.';
@@ -61,6 +63,26 @@ $$;
 
 comment on function app_private.lock_country(text) is 'The first step of each change of a country''s prices, VAT rates, free listings and packages: locks the country, so that two changes wait for each other. Raises FC004 for a country that was never opened.';
 --! EndIncluded pricing/lock_country.sql
+--! Included pricing/require_price.sql
+create or replace function app_private.require_price(price numeric, currency text, field text) returns numeric
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_minor_units constant integer := app_private.minor_units(currency);
+begin
+  if scale(trim_scale(price)) > v_minor_units then
+    raise exception using
+      errcode = 'FC010',
+      message = format('A price in %s has at most %s decimal places. Please round it.', currency, v_minor_units),
+      detail = jsonb_build_object('field', field)::text;
+  end if;
+  return app_private.money(trim_scale(price), v_minor_units);
+end
+$$;
+
+comment on function app_private.require_price(numeric, text, text) is 'Returns a price with the decimal places of its currency, as it is stored: 6 EUR becomes 6.00. Raises FC010 for one that has more, because invoices would round it.';
+--! EndIncluded pricing/require_price.sql
 --! Included pricing/set_price.sql
 create or replace function app_private.set_price(
   country text, segment app_public.segment, pricing_type app_public.pricing_type, unit_price_net numeric, starts_at timestamptz default now(),
@@ -86,8 +108,8 @@ begin
     and p.valid @> set_price.starts_at and lower(p.valid) is distinct from set_price.starts_at;
   insert into app_public.price_configs (country, segment, pricing_type, unit_price_net, currency, price_version, valid, duration_days)
   values (
-    set_price.country, set_price.segment, set_price.pricing_type, set_price.unit_price_net,
-    v_country.currency,
+    set_price.country, set_price.segment, set_price.pricing_type,
+    app_private.require_price(set_price.unit_price_net, v_country.currency, 'unitPriceNet'), v_country.currency,
     (select coalesce(max(p.price_version), 0) + 1 from app_public.price_configs as p
      where p.country = set_price.country and p.segment = set_price.segment and p.pricing_type = set_price.pricing_type),
     tstzrange(set_price.starts_at, null, '[)'),
@@ -102,7 +124,7 @@ begin
 end
 $$;
 
-comment on function app_private.set_price(text, app_public.segment, app_public.pricing_type, numeric, timestamptz, integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. A price that is valid then already is returned, and nothing changes. For a DBA.';
+comment on function app_private.set_price(text, app_public.segment, app_public.pricing_type, numeric, timestamptz, integer) is 'Opens a new version of a price at `starts_at` and closes the version before it, in one transaction. `duration_days` says how long a promotion at this price lasts; null: as in the version before, or 30. A price that is valid then already is returned, and nothing changes. Raises FC010 for a price with more decimal places than its currency. For a DBA.';
 --! EndIncluded pricing/set_price.sql
 --! Included pricing/set_vat_rate.sql
 create or replace function app_private.set_vat_rate(country text, vat_rate numeric, starts_at timestamptz default now()) returns app_public.vat_rates
@@ -315,19 +337,18 @@ create or replace function app_public.open_country(
   set lock_timeout to '3s'
 as $$
 declare
-  v_is_open boolean;
   v_country app_public.country_currencies;
+  v_is_closed boolean;
 begin
   perform app_private.require_admin();
-  select cc.closed_at is null into v_is_open
-  from app_public.country_currencies as cc
-  where cc.country = open_country.country and cc.currency = open_country.currency for no key update;
-  if v_is_open is not true and (open_country.vat_rate is null or open_country.unit_price_net is null) then
+  select cc.* into v_country from app_public.country_currencies as cc where cc.country = open_country.country for no key update;
+  v_is_closed := v_country.closed_at is not null and v_country.currency = open_country.currency;
+  if (v_country.country is null or v_is_closed) and (open_country.vat_rate is null or open_country.unit_price_net is null) then
     raise exception using
       errcode = 'FC010',
       message = 'Please give the VAT rate and the price with which the country opens.',
       detail = jsonb_build_object('field', case when open_country.vat_rate is null then 'vatRate' else 'unitPriceNet' end)::text;
-  elsif not v_is_open then
+  elsif v_is_closed then
     update app_public.country_currencies as cc set closed_at = null where cc.country = open_country.country;
     perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
     perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
@@ -449,6 +470,34 @@ comment on function app_public.set_free_quota(text, app_public.segment, integer,
 
 grant execute on function app_public.set_free_quota(text, app_public.segment, integer, integer, timestamptz) to forecourt_admin;
 --! EndIncluded admin/set_free_quota.sql
+--! Included admin/require_package_name.sql
+create or replace function app_private.require_package_name(name jsonb) returns jsonb
+  language plpgsql immutable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+declare
+  v_name jsonb;
+begin
+  if jsonb_typeof(name) = 'object' and name ?& array['en', 'de'] then
+    select jsonb_object_agg(n.language, n.text) into v_name
+    from (
+      select e.key, case jsonb_typeof(e.value) when 'string' then app_private.normalize_name(e.value #>> '{}', 'name') end
+      from jsonb_each(name) as e
+    ) as n (language, text)
+    having bool_and((n.language ~ '^[a-z]{2}$' and app_private.is_line(n.text, 200)) is true);
+  end if;
+  if v_name is null then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please enter the name in English and German, such as {"en": "Basic", "de": "Basis"}: 1 to 200 characters in one line. Other languages are optional, by their code of two letters.',
+      detail = jsonb_build_object('field', 'name')::text;
+  end if;
+  return v_name;
+end
+$$;
+
+comment on function app_private.require_package_name(jsonb) is 'Returns the name of a package by language as it is stored. It needs the languages in which users can read mails, en and de. Raises FC010 for any other value, and what normalize_name raises.';
+--! EndIncluded admin/require_package_name.sql
 --! Included admin/save_package.sql
 create or replace function app_public.save_package(
   key text, country text, name jsonb, price_net numeric, duration_days integer, listing_limit integer, id uuid default null,
@@ -483,7 +532,8 @@ begin
       detail = jsonb_build_object('field', 'id')::text;
   end if;
   v_new := row(
-    v_old.id, save_package.key, save_package.country, save_package.name, save_package.price_net, v_country.currency,
+    v_old.id, save_package.key, save_package.country, app_private.require_package_name(save_package.name),
+    app_private.require_price(save_package.price_net, v_country.currency, 'priceNet'), v_country.currency,
     save_package.duration_days, save_package.listing_limit,
     coalesce(save_package.premium_quota, v_old.premium_quota, 0), coalesce(save_package.highlight_quota, v_old.highlight_quota, 0),
     coalesce(save_package.overage, v_old.overage, 'charge'), true, coalesce(save_package.quota_kind, v_old.quota_kind, 'per_period'));
@@ -505,7 +555,7 @@ begin
 end
 $$;
 
-comment on function app_public.save_package(text, text, jsonb, numeric, integer, integer, uuid, app_public.quota_kind, integer, integer, app_public.overage) is E'@behavior +mutationField\n@resultFieldName package\nFor admins: puts a new package on sale, or changes the one with this `id` and puts it on sale again. A change is for later purchases: checkouts and subscriptions keep what they were made with. A package stays in its country, whose currency its price has. A new package is a conflict (409) if the country has another one with its `key`. A second call changes nothing.';
+comment on function app_public.save_package(text, text, jsonb, numeric, integer, integer, uuid, app_public.quota_kind, integer, integer, app_public.overage) is E'@behavior +mutationField\n@resultFieldName package\nFor admins: puts a new package on sale, or changes the one with this `id` and puts it on sale again. The `name` is an object by language and needs `en` and `de`. A change is for later purchases: checkouts and subscriptions keep what they were made with. A package stays in its country, whose currency its price has. A new package is a conflict (409) if the country has another one with its `key`. A second call changes nothing.';
 
 grant execute on function app_public.save_package(text, text, jsonb, numeric, integer, integer, uuid, app_public.quota_kind, integer, integer, app_public.overage) to forecourt_admin;
 --! EndIncluded admin/save_package.sql
@@ -547,6 +597,7 @@ as $$
 declare
   v_old app_public.rate_limit_policies;
   v_new app_public.rate_limit_policies;
+  v_least integer;
 begin
   perform app_private.require_admin();
   select p.* into v_old from app_public.rate_limit_policies as p where p.scope = set_rate_limit_policy.scope for no key update;
@@ -562,8 +613,15 @@ begin
   v_new.cost := coalesce(set_rate_limit_policy.cost, v_old.cost);
   v_new.mode := coalesce(set_rate_limit_policy.mode, v_old.mode);
   v_new.fallback := coalesce(set_rate_limit_policy.fallback, v_old.fallback);
+  v_least := case when set_rate_limit_policy.cost is null then v_old.cost else 1 end;
   if v_new = v_old then
     return v_old;
+  elsif v_new.max_count < v_least then
+    -- The constraint would name the cost, which the caller did not give.
+    raise exception using
+      errcode = 'FC010',
+      message = format('Please enter a limit of %s to 1000000.', v_least),
+      detail = jsonb_build_object('field', 'maxCount')::text;
   end if;
   update app_public.rate_limit_policies as p
   set (max_count, window_seconds, cost, mode, fallback) = (v_new.max_count, v_new.window_seconds, v_new.cost, v_new.mode, v_new.fallback)

@@ -1,5 +1,5 @@
---! Previous: sha1:962ae453eda6d205c8582fbf5c3cdaa44609223a
---! Hash: sha1:5d41f8bc7d2cb75c4a7d4f4102d0361a9a1fa92e
+--! Previous: sha1:da3b0b756a994d6336b93298f61d07430a97ebeb
+--! Hash: sha1:4f67603708e4c18d0de93da2b754dbab77f7e323
 --! Message: privacy
 
 set local lock_timeout to '2s';

@@ -1,4 +1,5 @@
 /** Calls of the mutations of admins, and the audit trail that they leave. */
+import { randomUUID } from 'node:crypto'
 import type { TestServer } from '../support/apiServer.ts'
 import type { TestDatabase } from '../support/database.ts'
 
@@ -11,7 +12,7 @@ const RESULTS = {
   setVatRate: 'vatRate { id rate valid { start { value } end { value } } }',
   setFreeQuota: 'freeQuota { id quotaAmount periodDays valid { start { value } end { value } } }',
   savePackage:
-    'package { id key priceNet currency isActive listingLimit premiumQuota quotaKind overage durationDays }',
+    'package { id key name priceNet currency isActive listingLimit premiumQuota quotaKind overage durationDays }',
   retirePackage: 'package { id isActive }',
   setRateLimitPolicy: 'rateLimitPolicy { scope maxCount windowSeconds cost mode fallback }',
   setDealerStatus: 'dealer { id isActive canPublish isTrusted }',
@@ -23,6 +24,25 @@ const RESULTS = {
 
 export type Mutation = keyof typeof RESULTS
 export const MUTATIONS = Object.keys(RESULTS) as Mutation[]
+
+export const NAME = { en: 'Basic', de: 'Basis' }
+export const PACKAGE = { name: NAME, priceNet: '49.00', durationDays: 30, listingLimit: 10 }
+
+/** Inputs that are complete, for rows that do not matter. */
+export const complete = (code: string): Record<Mutation, Record<string, unknown>> => ({
+  openCountry: { country: code, currency: 'EUR', vatRate: '20', unitPriceNet: '5' },
+  closeCountry: { country: code },
+  setPrice: { country: code, segment: 'DEALER', pricingType: 'PAY_PER_LISTING', unitPriceNet: '6' },
+  setVatRate: { country: code, vatRate: '20' },
+  setFreeQuota: { country: code, segment: 'DEALER', quotaAmount: 2, periodDays: 30 },
+  savePackage: { ...PACKAGE, country: code, key: 'basic' },
+  retirePackage: { packageId: randomUUID() },
+  setRateLimitPolicy: { scope: 'listing_batch', maxCount: 5 },
+  setDealerStatus: { dealerId: randomUUID(), isActive: true, canPublish: true, reason: 'A test' },
+  lockUser: { userId: randomUUID(), reason: 'A test' },
+  unlockUser: { userId: randomUUID(), reason: 'A test' },
+  grantSubscription: { dealerId: randomUUID(), packageId: randomUUID(), reason: 'A test' },
+})
 
 /** The tables that only admins write. */
 export const CONFIGURATION = [

@@ -1,11 +1,10 @@
 /** Countries, prices, VAT, free listings, packages and rate limits through the API: what each mutation changes, refuses and records. */
-import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeAdmin, newCountry } from '../support/seller.ts'
 import { makeCountry, makePackage, makeUser } from '../support/testData.ts'
-import { admin, CONFIGURATION, MUTATIONS, type Mutation, trailOf } from './calls.ts'
+import { admin, CONFIGURATION, complete, MUTATIONS, type Mutation, NAME, PACKAGE, trailOf } from './calls.ts'
 
 const EARLIER = '2020-01-01T00:00:00Z'
 const LATER = `${new Date().getUTCFullYear() + 1}-01-01T00:00:00+01:00`
@@ -30,23 +29,6 @@ const send = (name: Mutation, input: Record<string, unknown>) => admin(server, t
 const actionsOf = async (work: () => Promise<unknown>) =>
   (await trailOf(database, work)).map(({ action }) => action)
 const country = (options = {}) => makeCountry(database.owner, { country: newCountry(), ...options })
-const PACKAGE = { name: { en: 'Basic' }, priceNet: '49.00', durationDays: 30, listingLimit: 10 }
-
-/** Inputs that are complete, for rows that do not matter. */
-const complete = (code: string): Record<Mutation, Record<string, unknown>> => ({
-  openCountry: { country: code, currency: 'EUR', vatRate: '20', unitPriceNet: '5' },
-  closeCountry: { country: code },
-  setPrice: { country: code, segment: 'DEALER', pricingType: 'PAY_PER_LISTING', unitPriceNet: '6' },
-  setVatRate: { country: code, vatRate: '20' },
-  setFreeQuota: { country: code, segment: 'DEALER', quotaAmount: 2, periodDays: 30 },
-  savePackage: { ...PACKAGE, country: code, key: 'basic' },
-  retirePackage: { packageId: randomUUID() },
-  setRateLimitPolicy: { scope: 'listing_batch', maxCount: 5 },
-  setDealerStatus: { dealerId: randomUUID(), isActive: true, canPublish: true, reason: 'A test' },
-  lockUser: { userId: randomUUID(), reason: 'A test' },
-  unlockUser: { userId: randomUUID(), reason: 'A test' },
-  grantSubscription: { dealerId: randomUUID(), packageId: randomUUID(), reason: 'A test' },
-})
 
 test.each(MUTATIONS)('only admins call %s, whatever a token says', async name => {
   const userId = await makeUser(database.owner)
@@ -82,14 +64,12 @@ test('an open country keeps currency, VAT rate and price, and gets another moder
   const { vatRate, unitPriceNet, ...input } = complete(newCountry()).openCountry
   expect(await send('openCountry', input)).toMatchObject({ code: 'invalid_input', field: 'vatRate' })
   await send('openCountry', { ...input, vatRate, unitPriceNet })
+  const conflict = { status: 409, code: 'conflict', field: 'country' }
   for (const change of [{ currency: 'CHF' }, { vatRate: '21' }, { unitPriceNet: '6' }]) {
     const given = { vatRate, unitPriceNet, ...input, ...change }
-    expect(await send('openCountry', given)).toMatchObject({
-      status: 409,
-      code: 'conflict',
-      field: 'country',
-    })
+    expect(await send('openCountry', given)).toMatchObject(conflict)
   }
+  expect(await send('openCountry', { ...input, currency: 'CHF' })).toMatchObject(conflict)
   const { row } = await send('openCountry', { ...input, listingDays: 30 })
   expect(row).toMatchObject({ listingDays: 30, moderation: 'BEFORE' })
 })
@@ -145,8 +125,10 @@ test.each([
   },
 )
 
+type Refused = [Mutation, change: Record<string, unknown>, field: string]
+
 /** Each constraint of the configuration, with a call that breaks it and the field of the refusal. */
-const BROKEN: Record<string, [Mutation, change: Record<string, unknown>, field: string]> = {
+const BROKEN: Record<string, Refused> = {
   country_currencies_country_form: ['openCountry', { country: 'de' }, 'country'],
   country_currencies_listing_days_range: ['openCountry', { listingDays: 0 }, 'listingDays'],
   currencies_code_form: ['openCountry', { currency: 'Euro' }, 'currency'],
@@ -192,6 +174,44 @@ test.each(Object.entries(BROKEN))(
     expect([refused.status, refused.code, refused.field]).toEqual([422, 'invalid_input', field])
   },
 )
+
+const named = (name: unknown): Refused => ['savePackage', { name }, 'name']
+
+/** Values that a function refuses, because a constraint cannot know the currency or would name another field. */
+const REFUSED: Refused[] = [
+  ['openCountry', { unitPriceNet: '5.001' }, 'unitPriceNet'],
+  ['setPrice', { unitPriceNet: '0.004' }, 'unitPriceNet'],
+  ['savePackage', { priceNet: '49.001' }, 'priceNet'],
+  ...['Basic', [], { en: 'Basic' }, { de: 'Basis' }, { ...NAME, english: 'Basic' }].map(named),
+  ...['', ' ', 'A\nB', '\u202eA', 'x'.repeat(201), null, 5, {}].map(en => named({ ...NAME, en })),
+  ['setRateLimitPolicy', { maxCount: 0 }, 'maxCount'],
+  ['setRateLimitPolicy', { maxCount: 0, cost: 1 }, 'maxCount'],
+]
+
+test.each(REFUSED)('%s refuses %j with its field', async (name, change, field) => {
+  const code = name === 'openCountry' ? newCountry() : await country()
+  const { status, ...refused } = await send(name, { ...complete(code)[name], ...change })
+  expect([status, refused.code, refused.field]).toEqual([422, 'invalid_input', field])
+})
+
+test('a limit below the cost is refused with the field that was given', async () => {
+  const scope = 'pricing_quote'
+  await send('setRateLimitPolicy', { scope, maxCount: 10, cost: 5 })
+  expect((await send('setRateLimitPolicy', { scope, maxCount: 4 })).field).toBe('maxCount')
+  expect((await send('setRateLimitPolicy', { scope, cost: 11 })).field).toBe('cost')
+})
+
+test('prices have the decimal places of their currency, and names of packages are trimmed', async () => {
+  const code = await country()
+  expect((await send('setPrice', complete(code).setPrice)).row).toMatchObject({ unitPriceNet: '6.00' })
+  const given = { ...complete(code).savePackage, priceNet: '49.5000', name: { ...NAME, fr: ' Base ' } }
+  const { row } = await send('savePackage', given)
+  expect(row).toMatchObject({ priceNet: '49.50', name: { ...NAME, fr: 'Base' } })
+  const yen = await country({ currency: 'JPY', minorUnits: 0, price: null })
+  const price = { ...complete(yen).setPrice, unitPriceNet: '505.0' }
+  expect((await send('setPrice', price)).row).toMatchObject({ unitPriceNet: '505' })
+  expect(await send('setPrice', { ...price, unitPriceNet: '5.5' })).toMatchObject({ field: 'unitPriceNet' })
+})
 
 test('a package is saved once, changed by its id, retired and put on sale again', async () => {
   const code = await country()

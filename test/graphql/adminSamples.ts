@@ -32,7 +32,7 @@ const inputs: Record<string, (world: SampleWorld) => Input | Promise<Input>> = {
   savePackage: ({ seller: { country } }) => ({
     key: `p${newNumber()}`,
     country,
-    name: { en: 'Test' },
+    name: { en: 'Test', de: 'Test' },
     priceNet: '49.00',
     durationDays: 30,
     listingLimit: 10,

@@ -256,6 +256,10 @@ test('every collection is a Relay connection with first, last, before and after,
   }
 })
 
+test('no description names a function of the database, which clients cannot call', () => {
+  expect(printSchema(schema)).not.toMatch(/app_(public|private)/)
+})
+
 test('every enum value is in upper case', () => {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!('getValues' in type) || type.name.startsWith('__')) continue

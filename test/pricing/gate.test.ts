@@ -151,10 +151,14 @@ test('a price is valid from its start until just before its end, only for its se
     const price = "select unit_price_net from app_private.find_price('DE', $1, $2, $3)"
     const listing = ['dealer', 'pay_per_listing']
     expect(await refusal(client, price, [...listing, '2020-12-31 23:59:59.999999Z'])).toBe('FC005')
-    expect((await client.query(price, [...listing, '2021-01-01Z'])).rows).toEqual([{ unit_price_net: '5' }])
+    expect((await client.query(price, [...listing, '2021-01-01Z'])).rows).toEqual([
+      { unit_price_net: '5.00' },
+    ])
     const last = await client.query(price, [...listing, '2021-12-31 23:59:59.999999Z'])
-    expect(last.rows).toEqual([{ unit_price_net: '5' }])
-    expect((await client.query(price, [...listing, '2022-01-01Z'])).rows).toEqual([{ unit_price_net: '6' }])
+    expect(last.rows).toEqual([{ unit_price_net: '5.00' }])
+    expect((await client.query(price, [...listing, '2022-01-01Z'])).rows).toEqual([
+      { unit_price_net: '6.00' },
+    ])
     expect(await refusal(client, price, ['individual', 'pay_per_listing', '2023-01-01Z'])).toBe('FC005')
     expect(await refusal(client, price, ['dealer', 'premium_fee', '2023-01-01Z'])).toBe('FC005')
   }))

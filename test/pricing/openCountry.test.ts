@@ -129,6 +129,6 @@ test('of two sessions that open the same country, the second waits and is refuse
   })
   expect(await configurationOf(database.owner, 'AT')).toMatchObject({
     rates: expect.stringContaining('20.00'),
-    prices: expect.stringMatching(/dealer,5,.*individual,5,/),
+    prices: expect.stringMatching(/dealer,5.00,.*individual,5.00,/),
   })
 })

@@ -99,7 +99,7 @@ test('a price cannot start at or before the start of a later price', () =>
     expect(await refusal(client, SET, ['DE', '7', '2024-01-01'])).toBe('23P01')
     expect(await priceHistory(client)).toEqual([
       '1: 5.00 EUR [2020-01-01, 2025-01-01)',
-      '2: 6 EUR [2025-01-01, )',
+      '2: 6.00 EUR [2025-01-01, )',
     ])
   }))
 
@@ -162,8 +162,8 @@ test('the second of two concurrent prices waits and follows the first', async ()
   })
   expect(await priceHistory(database.owner, 'AT')).toEqual([
     '1: 5.00 EUR [2020-01-01, 2025-01-01)',
-    '2: 6 EUR [2025-01-01, 2026-01-01)',
-    '3: 7 EUR [2026-01-01, )',
+    '2: 6.00 EUR [2025-01-01, 2026-01-01)',
+    '3: 7.00 EUR [2026-01-01, )',
   ])
 })
 
@@ -177,7 +177,7 @@ test('the second of two concurrent prices with the same start is refused and cha
   })
   expect(await priceHistory(database.owner, 'FR')).toEqual([
     '1: 5.00 EUR [2020-01-01, 2025-01-01)',
-    '2: 6 EUR [2025-01-01, )',
+    '2: 6.00 EUR [2025-01-01, )',
   ])
 })
 
@@ -191,7 +191,7 @@ test('two concurrent first prices get the versions 1 and 2', async () => {
     await second.commit()
   })
   expect(await priceHistory(database.owner, 'NL')).toEqual([
-    '1: 6 EUR [2025-01-01, 2026-01-01)',
-    '2: 7 EUR [2026-01-01, )',
+    '1: 6.00 EUR [2025-01-01, 2026-01-01)',
+    '2: 7.00 EUR [2026-01-01, )',
   ])
 })
