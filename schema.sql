@@ -6953,13 +6953,6 @@ $function$;
 grant execute on function app_public.current_owned_dealer_ids() to forecourt_dealer;
 comment on function app_public.current_owned_dealer_ids() is 'Ids of the dealers of which the current user is an owner. Policies compare a row''s own dealer_id with them.';
 
-CREATE OR REPLACE FUNCTION app_public.current_session_id()
- RETURNS uuid
- LANGUAGE sql
- STABLE PARALLEL SAFE
-RETURN (NULLIF(current_setting('forecourt.session_id'::text, true), ''::text))::uuid;
-comment on function app_public.current_session_id() is 'The session of this transaction; null without one. The API sets `forecourt.session_id` from the access token.';
-
 CREATE OR REPLACE FUNCTION app_public.current_user_id()
  RETURNS uuid
  LANGUAGE sql
@@ -7336,7 +7329,7 @@ $function$;
 grant execute on function app_public.log_in(text,text,bytea,integer,text,bytea) to forecourt_authenticator;
 comment on function app_public.log_in(text,text,bytea,integer,text,bytea) is 'Compares the hash as complete_login does, which release 0.3 calls itself, and opens a session if it is equal; otherwise returns nulls. `refresh_hash` is the SHA-256 of the first refresh token. Raises FC003 if the account is locked. For the API''s identity code only, not for GraphQL.';
 
-CREATE OR REPLACE FUNCTION app_public.logout(everywhere boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION app_public.logout(session_id uuid, everywhere boolean)
  RETURNS boolean
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -7349,16 +7342,14 @@ begin
   if logout.everywhere then
     perform app_private.end_sessions(v_user_id);
   else
-    delete from app_private.sessions as s where s.id = app_public.current_session_id();
+    delete from app_private.sessions as s where s.id = logout.session_id and s.user_id = v_user_id;
   end if;
   return true;
 end
 $function$;
-grant execute on function app_public.logout(boolean) to forecourt_admin;
-grant execute on function app_public.logout(boolean) to forecourt_dealer;
-comment on function app_public.logout(boolean) is '@behavior +mutationField
-@resultFieldName ok
-Ends the session of the access token, or all sessions of its user. Within a second every server refuses their access tokens; their refresh tokens are refused at once.';
+grant execute on function app_public.logout(uuid,boolean) to forecourt_admin;
+grant execute on function app_public.logout(uuid,boolean) to forecourt_dealer;
+comment on function app_public.logout(uuid,boolean) is 'Ends a session of the current user, or all with `everywhere`. Another user''s session is left alone. Not a field of GraphQL: `logout` calls it.';
 
 CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
  RETURNS app_public.listings

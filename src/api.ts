@@ -16,6 +16,7 @@ import { installGraphql, makeGraphql, readConstraintMessages, rootFieldNames } f
 import { makeInvitationsPlugin } from './graphql/invitations.ts'
 import { listingFiltersPlugins } from './graphql/listingFilters.ts'
 import { makeListingResultsPlugins } from './graphql/listingResults.ts'
+import { LogoutPlugin } from './graphql/logout.ts'
 import { LookupsPlugin } from './graphql/lookups.ts'
 import { membersPlugins } from './graphql/members.ts'
 import { makePreset } from './graphql/preset.ts'
@@ -213,6 +214,7 @@ async function startGraphql(configuration: Configuration, parts: GraphqlParts) {
         ...makeListingResultsPlugins({ constraintMessages, onFault: conflicts.note }),
         makeSessionsPlugin(makeAccounts(accounts)),
         makeRecoveryPlugin(makeRecovery(accounts)),
+        LogoutPlugin,
         makeAccountDeletionPlugin(makePasswordProof(accounts)),
         makeTripwirePlugin(limits.policies),
       ],

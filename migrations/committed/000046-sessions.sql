@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:45b350b6e60ee554e9d1d014f6e05b35cfa8146d
+--! Hash: sha1:bf85ec9212337f67396763fbfba98043dd2d38d3
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -78,14 +78,6 @@ create or replace function app_private.revocation_lifetime() returns interval
 
 comment on function app_private.revocation_lifetime() is 'How long the access tokens of an ended session must be refused: they last 15 minutes, and clocks differ.';
 --! EndIncluded identity/revocation_lifetime.sql
---! Included identity/current_session_id.sql
-create or replace function app_public.current_session_id() returns uuid
-  language sql stable security invoker parallel safe
-  -- No search_path, so that the planner can inline it. A body of this form is bound to its objects at creation.
-  return nullif(current_setting('forecourt.session_id', true), '')::uuid;
-
-comment on function app_public.current_session_id() is 'The session of this transaction; null without one. The API sets `forecourt.session_id` from the access token.';
---! EndIncluded identity/current_session_id.sql
 --! Included identity/revoke_sessions.sql
 create or replace function app_private.revoke_sessions() returns trigger
   language plpgsql volatile security definer
@@ -273,7 +265,7 @@ $$;
 comment on function app_private.remove_ended_sessions(integer) is 'Removes up to `batch_size` sessions that nobody refreshed in time, as many expired refresh tokens, and revocations without effect. Returns how many sessions and tokens; 0 means done. Call it in a loop, each call in a transaction of its own.';
 --! EndIncluded identity/remove_ended_sessions.sql
 --! Included identity/logout.sql
-create or replace function app_public.logout(everywhere boolean default false) returns boolean
+create or replace function app_public.logout(session_id uuid, everywhere boolean) returns boolean
   language plpgsql volatile security definer
   set search_path to pg_catalog, app_public, app_private, pg_temp
   set lock_timeout to '3s'
@@ -284,15 +276,15 @@ begin
   if logout.everywhere then
     perform app_private.end_sessions(v_user_id);
   else
-    delete from app_private.sessions as s where s.id = app_public.current_session_id();
+    delete from app_private.sessions as s where s.id = logout.session_id and s.user_id = v_user_id;
   end if;
   return true;
 end
 $$;
 
-comment on function app_public.logout(boolean) is E'@behavior +mutationField\n@resultFieldName ok\nEnds the session of the access token, or all sessions of its user. Within a second every server refuses their access tokens; their refresh tokens are refused at once.';
+comment on function app_public.logout(uuid, boolean) is 'Ends a session of the current user, or all with `everywhere`. Another user''s session is left alone. Not a field of GraphQL: `logout` calls it.';
 
-grant execute on function app_public.logout(boolean) to forecourt_dealer, forecourt_admin;
+grant execute on function app_public.logout(uuid, boolean) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/logout.sql
 --! Included admin/require_reason.sql
 create or replace function app_private.require_reason(reason text) returns text

@@ -1,5 +1,5 @@
---! Previous: sha1:45b350b6e60ee554e9d1d014f6e05b35cfa8146d
---! Hash: sha1:b90c44f3a42bd756a601613c48adb81eec5003e9
+--! Previous: sha1:bf85ec9212337f67396763fbfba98043dd2d38d3
+--! Hash: sha1:4104e8ebe27f4da22dff25204c4d7da78b4c353c
 --! Message: check admins in the database
 
 --! no-transaction

@@ -1,5 +1,5 @@
---! Previous: sha1:b90c44f3a42bd756a601613c48adb81eec5003e9
---! Hash: sha1:0a38ff31e369d8088d2e84f459bdf5183f9ae4e6
+--! Previous: sha1:4104e8ebe27f4da22dff25204c4d7da78b4c353c
+--! Hash: sha1:b3ca9550315a59a8aaa3a4b37e14d7f5d31d8e3a
 --! Message: require admins
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:0a38ff31e369d8088d2e84f459bdf5183f9ae4e6
---! Hash: sha1:697318affc79cdf4b8a3403000d3479f488f1615
+--! Previous: sha1:b3ca9550315a59a8aaa3a4b37e14d7f5d31d8e3a
+--! Hash: sha1:2044137b03e99d5a48b88467669d847946563011
 --! Message: name api keys in records
 
 set local lock_timeout to '2s';

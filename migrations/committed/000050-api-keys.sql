@@ -1,5 +1,5 @@
---! Previous: sha1:697318affc79cdf4b8a3403000d3479f488f1615
---! Hash: sha1:6767f23010b61ca9a7160406002a6ac86330240c
+--! Previous: sha1:2044137b03e99d5a48b88467669d847946563011
+--! Hash: sha1:34e115f85ca14f2aa66b27f94c1ecd9a14462bd0
 --! Message: api keys
 
 set local lock_timeout to '2s';

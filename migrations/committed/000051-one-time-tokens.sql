@@ -1,5 +1,5 @@
---! Previous: sha1:6767f23010b61ca9a7160406002a6ac86330240c
---! Hash: sha1:b91441622ae64c38614a763e529396a7c7d0b1df
+--! Previous: sha1:34e115f85ca14f2aa66b27f94c1ecd9a14462bd0
+--! Hash: sha1:86fcf3c2c8564e909d55f25fe131eb05ad872660
 --! Message: one time tokens
 
 set local lock_timeout to '2s';

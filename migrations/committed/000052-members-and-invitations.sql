@@ -1,5 +1,5 @@
---! Previous: sha1:b91441622ae64c38614a763e529396a7c7d0b1df
---! Hash: sha1:43f485d630cbff7a70af175e761e97bbf03cabd1
+--! Previous: sha1:86fcf3c2c8564e909d55f25fe131eb05ad872660
+--! Hash: sha1:d513ebe7b43812bd1221871ec2662076aff74190
 --! Message: members and invitations
 
 set local lock_timeout to '2s';

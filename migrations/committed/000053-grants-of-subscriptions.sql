@@ -1,5 +1,5 @@
---! Previous: sha1:43f485d630cbff7a70af175e761e97bbf03cabd1
---! Hash: sha1:31c04adf7d1c370c5092ef4564f5f88337d3a4f9
+--! Previous: sha1:d513ebe7b43812bd1221871ec2662076aff74190
+--! Hash: sha1:9ddeff190610e1cb890ab40b4c861be4c7e1820c
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

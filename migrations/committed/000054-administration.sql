@@ -1,5 +1,5 @@
---! Previous: sha1:31c04adf7d1c370c5092ef4564f5f88337d3a4f9
---! Hash: sha1:da3b0b756a994d6336b93298f61d07430a97ebeb
+--! Previous: sha1:9ddeff190610e1cb890ab40b4c861be4c7e1820c
+--! Hash: sha1:856109108b87cbb366e92ec535829a14896872ee
 --! Message: administration
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:da3b0b756a994d6336b93298f61d07430a97ebeb
---! Hash: sha1:4f67603708e4c18d0de93da2b754dbab77f7e323
+--! Previous: sha1:856109108b87cbb366e92ec535829a14896872ee
+--! Hash: sha1:4cab87f167f4d4430ffba5e0388a6558efd96b0b
 --! Message: privacy
 
 set local lock_timeout to '2s';

@@ -180,8 +180,8 @@ function context(requestContext: Partial<Grafast.RequestContext>, args: Grafast.
 }
 
 /**
- * The settings of a request's statements: role, user and session or API key, and client address. Each database call is a transaction with these
- * settings. A query cannot write, whichever functions it calls.
+ * The settings of a request's statements: role, user or API key, and client address. Each database call is a transaction with these settings.
+ * A query cannot write, whichever functions it calls.
  */
 export function pgSettings(
   identity: Identity | undefined,
@@ -199,14 +199,10 @@ export function pgSettings(
 
 function senderSettings(identity: Identity | undefined): Record<string, string> {
   if (identity === undefined || !isApiKey(identity)) {
-    return {
-      'forecourt.user_id': identity?.userId ?? '',
-      'forecourt.session_id': identity?.sessionId ?? '',
-    }
+    return { 'forecourt.user_id': identity?.userId ?? '' }
   }
   return {
     'forecourt.user_id': '',
-    'forecourt.session_id': '',
     'forecourt.api_key_id': identity.apiKeyId,
     'forecourt.dealer_id': identity.dealerId,
   }

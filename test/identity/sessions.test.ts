@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
-import { cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
+import { become, cloneDatabase, refusal, rolledBack, type TestDatabase } from '../support/database.ts'
 import { atEach, cloneFrozen, freeze, NOON } from '../support/frozenClock.ts'
 import { makeUser, single } from '../support/testData.ts'
 import { committed, sqlstate } from '../support/transactions.ts'
@@ -88,6 +88,16 @@ test('all sessions of a user can be ended, and no others', () =>
     await client.query('select app_private.end_sessions($1)', [userId])
     expect([await sessionsOf(client, userId), await revoked(client)]).toEqual([[], [first, second]])
     expect(await sessionsOf(client, other)).toEqual([others])
+  }))
+
+test('a logout ends a session of the caller, and none of another user', () =>
+  withSessions(async (client, userId, [first, second]) => {
+    const others = await single(client, OPEN, [await makeUser(client), newHash()])
+    await become(client, { dealer: userId })
+    for (const session of [others, first])
+      await client.query('select app_public.logout($1, false)', [session])
+    await become(client, 'owner')
+    expect([await sessionsOf(client, userId), await revoked(client)]).toEqual([[second], [first]])
   }))
 
 test('a lock and an unlock are recorded once with the reason, and need a reason and a user', () =>

@@ -258,6 +258,7 @@ export const SHARED = [
   'complete_registration',
   'dealers_of_account',
   'lock_leaving_account',
+  'logout',
   // the first dealer of the user: test/identity/recovery.test.ts
   'confirm_email',
   'end_sessions',
