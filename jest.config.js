@@ -5,9 +5,10 @@ export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   globalSetup: '<rootDir>/test/support/globalSetup.ts',
   globalTeardown: '<rootDir>/test/support/globalTeardown.ts',
-  // a worker keeps the modules of each file that it has run, and ends before they fill its heap
+  // by default one core stays free, which is half of a machine with two
   maxWorkers: '100%',
+  // a worker keeps the modules of each file that it has run; over this size it is replaced
   workerIdleMemoryLimit: '1GB',
-  // a machine that is busy with other work starts a process in more than half a minute
+  // on a busy machine a process may need more than half a minute to start
   testTimeout: 240_000,
 }

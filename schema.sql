@@ -7349,7 +7349,7 @@ end
 $function$;
 grant execute on function app_public.logout(uuid,boolean) to forecourt_admin;
 grant execute on function app_public.logout(uuid,boolean) to forecourt_dealer;
-comment on function app_public.logout(uuid,boolean) is 'Ends a session of the current user, or all with `everywhere`. Another user''s session is left alone. Not a field of GraphQL: `logout` calls it.';
+comment on function app_public.logout(uuid,boolean) is 'Ends a session of the current user, or all with `everywhere`. Another user''s session is left alone. Not a field of GraphQL: the mutation `logout` calls it, with the session of the access token.';
 
 CREATE OR REPLACE FUNCTION app_public.mark_listing_sold(listing_id uuid)
  RETURNS app_public.listings

@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:bf85ec9212337f67396763fbfba98043dd2d38d3
+--! Hash: sha1:38e44a8238d522a69c4b3f662bb6036966f1d8ff
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -282,7 +282,7 @@ begin
 end
 $$;
 
-comment on function app_public.logout(uuid, boolean) is 'Ends a session of the current user, or all with `everywhere`. Another user''s session is left alone. Not a field of GraphQL: `logout` calls it.';
+comment on function app_public.logout(uuid, boolean) is 'Ends a session of the current user, or all with `everywhere`. Another user''s session is left alone. Not a field of GraphQL: the mutation `logout` calls it, with the session of the access token.';
 
 grant execute on function app_public.logout(uuid, boolean) to forecourt_dealer, forecourt_admin;
 --! EndIncluded identity/logout.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:bf85ec9212337f67396763fbfba98043dd2d38d3
---! Hash: sha1:4104e8ebe27f4da22dff25204c4d7da78b4c353c
+--! Previous: sha1:38e44a8238d522a69c4b3f662bb6036966f1d8ff
+--! Hash: sha1:e4d5838dec0d419c113784e7390a119ddd64bf63
 --! Message: check admins in the database
 
 --! no-transaction

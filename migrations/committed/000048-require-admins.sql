@@ -1,5 +1,5 @@
---! Previous: sha1:4104e8ebe27f4da22dff25204c4d7da78b4c353c
---! Hash: sha1:b3ca9550315a59a8aaa3a4b37e14d7f5d31d8e3a
+--! Previous: sha1:e4d5838dec0d419c113784e7390a119ddd64bf63
+--! Hash: sha1:c3fa0de64a2523161fb552cc1aa2df3ba3ef664a
 --! Message: require admins
 
 set local lock_timeout to '2s';

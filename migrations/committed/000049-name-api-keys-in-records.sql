@@ -1,5 +1,5 @@
---! Previous: sha1:b3ca9550315a59a8aaa3a4b37e14d7f5d31d8e3a
---! Hash: sha1:2044137b03e99d5a48b88467669d847946563011
+--! Previous: sha1:c3fa0de64a2523161fb552cc1aa2df3ba3ef664a
+--! Hash: sha1:7819ded30dbf90f54625653e95df4835d01fa128
 --! Message: name api keys in records
 
 set local lock_timeout to '2s';

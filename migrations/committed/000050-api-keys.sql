@@ -1,5 +1,5 @@
---! Previous: sha1:2044137b03e99d5a48b88467669d847946563011
---! Hash: sha1:34e115f85ca14f2aa66b27f94c1ecd9a14462bd0
+--! Previous: sha1:7819ded30dbf90f54625653e95df4835d01fa128
+--! Hash: sha1:7e74c415cf02988234fe8c9ed0b9c1e424c7381c
 --! Message: api keys
 
 set local lock_timeout to '2s';

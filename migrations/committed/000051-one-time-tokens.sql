@@ -1,5 +1,5 @@
---! Previous: sha1:34e115f85ca14f2aa66b27f94c1ecd9a14462bd0
---! Hash: sha1:86fcf3c2c8564e909d55f25fe131eb05ad872660
+--! Previous: sha1:7e74c415cf02988234fe8c9ed0b9c1e424c7381c
+--! Hash: sha1:53a28bbd2905c92f432b9c7683cee764275cd8ec
 --! Message: one time tokens
 
 set local lock_timeout to '2s';

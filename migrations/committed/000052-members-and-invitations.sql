@@ -1,5 +1,5 @@
---! Previous: sha1:86fcf3c2c8564e909d55f25fe131eb05ad872660
---! Hash: sha1:d513ebe7b43812bd1221871ec2662076aff74190
+--! Previous: sha1:53a28bbd2905c92f432b9c7683cee764275cd8ec
+--! Hash: sha1:ca2c7bbeff6e87ddccc84777090fd97e80be0665
 --! Message: members and invitations
 
 set local lock_timeout to '2s';

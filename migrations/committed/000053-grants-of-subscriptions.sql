@@ -1,5 +1,5 @@
---! Previous: sha1:d513ebe7b43812bd1221871ec2662076aff74190
---! Hash: sha1:9ddeff190610e1cb890ab40b4c861be4c7e1820c
+--! Previous: sha1:ca2c7bbeff6e87ddccc84777090fd97e80be0665
+--! Hash: sha1:85421632a50911cb54b30f1d794d1b958839f5f6
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:9ddeff190610e1cb890ab40b4c861be4c7e1820c
---! Hash: sha1:856109108b87cbb366e92ec535829a14896872ee
+--! Previous: sha1:85421632a50911cb54b30f1d794d1b958839f5f6
+--! Hash: sha1:8412c666e4a773df3d69b6392da481b9eb06ba83
 --! Message: administration
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:856109108b87cbb366e92ec535829a14896872ee
---! Hash: sha1:4cab87f167f4d4430ffba5e0388a6558efd96b0b
+--! Previous: sha1:8412c666e4a773df3d69b6392da481b9eb06ba83
+--! Hash: sha1:dfb52249525c8d9ca64eff45f05b7dd64f4c52ea
 --! Message: privacy
 
 set local lock_timeout to '2s';

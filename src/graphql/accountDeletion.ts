@@ -2,7 +2,7 @@
 import { context, type FieldArgs, lambda, object, type Step, sideEffect } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { type PasswordProof, wrongPassword } from '../identity/recovery.ts'
-import { caller } from './caller.ts'
+import { sqlCall } from './sqlCall.ts'
 
 const typeDefs = gql`
   input DeleteMyAccountInput {
@@ -27,7 +27,7 @@ const typeDefs = gql`
 
 export function makeAccountDeletionPlugin(provePassword: PasswordProof): GraphileConfig.Plugin {
   return extendSchema(({ pgResources }) => {
-    const remove = caller(pgResources.delete_my_account)
+    const remove = sqlCall(pgResources, 'delete_my_account')
     const deleteMyAccount = (_$root: Step, args: FieldArgs) => {
       const $given = [args.getRaw(['input', 'password']), context().get('request')] as const
       const $hash = sideEffect($given, ([password, request]) => provePassword(password, request))

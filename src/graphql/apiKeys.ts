@@ -2,7 +2,7 @@
 import { access, type FieldArgs, object, type Step, sideEffect } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
 import { newApiKey } from '../identity/apiKeys.ts'
-import { caller } from './caller.ts'
+import { sqlCall } from './sqlCall.ts'
 
 const typeDefs = gql`
   input CreateApiKeyInput {
@@ -28,7 +28,7 @@ const typeDefs = gql`
 `
 
 export const ApiKeysPlugin: GraphileConfig.Plugin = extendSchema(({ pgResources }) => {
-  const create = caller(pgResources.create_api_key)
+  const create = sqlCall(pgResources, 'create_api_key')
   const createApiKey = (_$root: Step, args: FieldArgs) => {
     const input = (name: string) => args.getRaw(['input', name])
     const $key = sideEffect(input('dealerId'), newApiKey)

@@ -3,7 +3,7 @@ import { access, type FieldArgs, lambda, object, type Step, sideEffect } from 'g
 import { extendSchema, gql } from 'postgraphile/utils'
 import { normalEmail } from '../identity/emails.ts'
 import { hashMailToken, newMailToken } from '../identity/secretTokens.ts'
-import { caller } from './caller.ts'
+import { sqlCall } from './sqlCall.ts'
 
 const typeDefs = gql`
   input InviteMemberInput {
@@ -43,8 +43,8 @@ const typeDefs = gql`
 /** Adds both mutations. The worker opens sealed tokens with the same key. */
 export function makeInvitationsPlugin(mailKey: Uint8Array): GraphileConfig.Plugin {
   return extendSchema(({ pgResources }) => {
-    const invite = caller(pgResources.invite_member)
-    const accept = caller(pgResources.accept_invitation)
+    const invite = sqlCall(pgResources, 'invite_member')
+    const accept = sqlCall(pgResources, 'accept_invitation')
     const inviteMember = (_$root: Step, args: FieldArgs) => {
       const $email = lambda(args.getRaw(['input', 'email']), normalEmail)
       const $token = sideEffect($email, () => newMailToken(mailKey))

@@ -64,6 +64,8 @@ export function makeAdmission({ metrics, corsHeaders, log, ...options }: Options
         String(REFUSAL.length),
         'Retry-After',
         String(RETRY_AFTER_SECONDS),
+        'Cache-Control',
+        'no-store',
         'X-Content-Type-Options',
         'nosniff',
         'X-Request-Id',

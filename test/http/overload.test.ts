@@ -68,7 +68,8 @@ test('a request to a full queue gets 503, on both media types, and all requests 
   const statuses = await whileFull(async () => {
     for (const accept of ['application/json', 'application/graphql-response+json']) {
       const { status, headers, errors, data } = await server.call('{ currentUser { id } }', { accept })
-      expect([status, headers.get('retry-after'), data]).toEqual([503, '1', undefined])
+      const cached = headers.get('cache-control')
+      expect([status, headers.get('retry-after'), cached, data]).toEqual([503, '1', 'no-store', undefined])
       expect(headers.get('content-type')).toContain(accept)
       expect(headers.get('x-request-id')).toMatch(/^[\w-]{8,}$/)
       expect(errors).toEqual([

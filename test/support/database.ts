@@ -18,7 +18,9 @@ export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> 
   const superuserUrl = process.env.TEST_SUPERUSER_URL
   if (superuserUrl === undefined) throw new Error('the global setup has not run')
   const name = `forecourt_${randomBytes(6).toString('hex')}`
-  await runOnce(superuserUrl, `create database ${name} template ${template} owner forecourt_test_owner`)
+  // without fsync, files are copied faster than pages are written to the WAL
+  const copy = `create database ${name} template ${template} strategy file_copy owner forecourt_test_owner`
+  await runOnce(superuserUrl, copy)
   const url = ownerUrl(superuserUrl, name)
   const owner = quietPool(url)
   const asSuperuser = new URL(superuserUrl)

@@ -2,11 +2,12 @@
 import type { Step } from 'grafast'
 import { TYPES } from 'postgraphile/@dataplan/pg'
 
-type Resource = GraphileBuild.Build['pgResources'][string]
+type Resources = GraphileBuild.Build['pgResources']
 
-/** Calls a function as a mutation of PostGraphile does: as the caller, in one transaction that waits for the disk. */
-export function caller(resource: Resource | undefined) {
-  if (!resource) throw new Error('No role of the API may execute a function of a mutation')
+/** Calls a function of `app_public` as a mutation of PostGraphile does: as the caller, in one transaction that waits for the disk. */
+export function sqlCall(resources: Resources, name: string) {
+  const resource = resources[name]
+  if (!resource) throw new Error(`No role of the API may execute app_public.${name}`)
   const codecs = resource.parameters?.map(({ codec }) => codec) ?? []
   return (...values: Step[]) =>
     resource.execute(
