@@ -1166,8 +1166,6 @@ comment on constraint dealer_packages_key_form on app_public.dealer_packages is 
 Please enter a key of 1 to 40 small letters, digits and underscores that begins with a letter, such as basic.';
 comment on constraint dealer_packages_listing_limit_range on app_public.dealer_packages is '@field listingLimit
 Please enter 0 or more listings.';
-comment on constraint dealer_packages_name_has_language on app_public.dealer_packages is '@field name
-Please enter the name by language, such as {"en": "Basic"}.';
 comment on constraint dealer_packages_premium_quota_range on app_public.dealer_packages is '@field premiumQuota
 Please enter 0 or more premium placements.';
 comment on constraint dealer_packages_price_net_range on app_public.dealer_packages is '@field priceNet
@@ -3363,27 +3361,6 @@ end
 $function$;
 comment on function app_private.find_pricing_gate(text,timestamp with time zone) is 'Currency and VAT rate of a country at a moment; all columns are null if one is missing or several VAT rates are valid.';
 
-CREATE OR REPLACE FUNCTION app_private.find_user(user_id uuid, reason text)
- RETURNS app_public.users
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-declare
-  v_user app_public.users;
-begin
-  perform app_private.require_reason(reason);
-  select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
-  if not found then
-    raise exception using
-      errcode = 'FC004',
-      message = 'There is no user with this id. Please check it.',
-      detail = jsonb_build_object('field', 'userId')::text;
-  end if;
-  return v_user;
-end
-$function$;
-comment on function app_private.find_user(uuid,text) is 'The first step of locking and unlocking a user: locks its row and returns it. Raises FC004 if there is no such user, and what require_reason raises.';
-
 CREATE OR REPLACE FUNCTION app_private.finish_job_run(run_id uuid, error text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -3479,7 +3456,7 @@ end
 $function$;
 comment on function app_private.guard_audit_partition(regclass) is 'Gives a partition of the audit trail the protection that it does not inherit: row-level security, and the trigger that refuses changes.';
 
-CREATE OR REPLACE FUNCTION app_private.has_other_owner(dealer_id uuid, user_id uuid)
+CREATE OR REPLACE FUNCTION app_private.has_owner(dealer_id uuid, except_user_id uuid DEFAULT NULL::uuid)
  RETURNS boolean
  LANGUAGE plpgsql
  STABLE
@@ -3488,12 +3465,12 @@ AS $function$
 begin
   perform from app_public.dealer_users as du
   join app_public.users as u on u.id = du.user_id
-  where du.dealer_id = has_other_owner.dealer_id and du.user_id <> has_other_owner.user_id and du.role = 'owner'
+  where du.dealer_id = has_owner.dealer_id and du.user_id is distinct from has_owner.except_user_id and du.role = 'owner'
     and u.locked_at is null and u.deleted_at is null;
   return found;
 end
 $function$;
-comment on function app_private.has_other_owner(uuid,uuid) is 'Whether the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
+comment on function app_private.has_owner(uuid,uuid) is 'Whether the dealer has an owner, or one other than `except_user_id`. An owner whose account is locked or deleted does not count. The caller has locked the dealer.';
 
 CREATE OR REPLACE FUNCTION app_private.has_prices(country text, vat_rate numeric, unit_price_net numeric)
  RETURNS boolean
@@ -3869,7 +3846,7 @@ end
 $function$;
 comment on function app_private.lock_metrics() is 'How many sessions of this database wait for a lock, and the longest wait in seconds. See operation_metrics.';
 
-CREATE OR REPLACE FUNCTION app_private.lock_own_dealer(dealer_id uuid, as_owner boolean DEFAULT true)
+CREATE OR REPLACE FUNCTION app_private.lock_own_dealer(dealer_id uuid, is_leaving boolean DEFAULT false)
  RETURNS app_public.dealers
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
@@ -3878,10 +3855,10 @@ declare
   v_dealer app_public.dealers;
 begin
   -- Before the lock, so that a stranger cannot lock a dealer; after it, because the right may have ended while this session waited.
-  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  perform case when is_leaving then app_private.require_member(dealer_id) else app_private.require_owner(dealer_id) end;
   v_dealer := app_private.lock_dealer(dealer_id);
-  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
-  if as_owner and not v_dealer.is_active then
+  perform case when is_leaving then app_private.require_member(dealer_id) else app_private.require_owner(dealer_id) end;
+  if not is_leaving and not v_dealer.is_active then
     raise exception using
       errcode = 'FC003',
       message = 'This dealer is closed. Please contact support.',
@@ -3890,7 +3867,7 @@ begin
   return v_dealer;
 end
 $function$;
-comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 for an owner if the dealer is closed.';
+comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner. With `is_leaving`, any member may, also at a closed dealer; otherwise raises FC003 if the dealer is closed. Raises what require_owner or require_member raises.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
  RETURNS void
@@ -3921,18 +3898,39 @@ CREATE OR REPLACE FUNCTION app_private.lock_user(user_id uuid, reason text)
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_user app_public.users := app_private.find_user(lock_user.user_id, lock_user.reason);
+  v_reason constant text := app_private.require_reason(lock_user.reason);
+  v_user app_public.users := app_private.lock_user_row(lock_user.user_id);
 begin
   if v_user.locked_at is null then
     update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
     perform app_private.write_audit_log(
       'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
-      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', app_private.require_reason(lock_user.reason)));
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', v_reason));
   end if;
   return v_user;
 end
 $function$;
-comment on function app_private.lock_user(uuid,text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+comment on function app_private.lock_user(uuid,text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises FC004 if there is no such user, and what require_reason raises.';
+
+CREATE OR REPLACE FUNCTION app_private.lock_user_row(user_id uuid)
+ RETURNS app_public.users
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+declare
+  v_user app_public.users;
+begin
+  select u.* into v_user from app_public.users as u where u.id = lock_user_row.user_id for no key update;
+  if not found then
+    raise exception using
+      errcode = 'FC004',
+      message = 'There is no user with this id. Please check it.',
+      detail = jsonb_build_object('field', 'userId')::text;
+  end if;
+  return v_user;
+end
+$function$;
+comment on function app_private.lock_user_row(uuid) is 'Locks the row of a user and returns it. Raises FC004 if there is no such user.';
 
 CREATE OR REPLACE FUNCTION app_private.maintain_audit_logs(OUT made integer, OUT dropped integer)
  RETURNS record
@@ -4062,25 +4060,6 @@ AS $function$
   select normalize(lower(btrim(normalize(normalize_email.email, nfc)) collate "und-x-icu"), nfc)
 $function$;
 comment on function app_private.normalize_email(text) is 'The form in which an e-mail address is stored, looked up and counted: without surrounding blanks, in lower case, Unicode form NFC. The API applies the same rules, and writes the domain in ASCII.';
-
-CREATE OR REPLACE FUNCTION app_private.normalize_name(name text, field text)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE
- SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
-AS $function$
-begin
-  -- Not a constraint, which would refuse every change of a row that has such a name already.
-  if name ~ '[\u202a-\u202e\u2066-\u2069]' then
-    raise exception using
-      errcode = 'check_violation',
-      message = 'Please enter the name without invisible characters that change the direction of text.',
-      detail = jsonb_build_object('field', field)::text;
-  end if;
-  return app_private.to_nfc(btrim(name));
-end
-$function$;
-comment on function app_private.normalize_name(text,text) is 'The form in which the name of a user, a company, a package or an API key is stored: without surrounding blanks, in Unicode form NFC. Refuses bidirectional controls, which can make a mail or a page show other text, as a constraint would. Joiners and direction marks are allowed, because languages need them.';
 
 CREATE OR REPLACE FUNCTION app_private.open_country(country text, currency text, vat_rate numeric, unit_price_net numeric)
  RETURNS app_public.currencies
@@ -4879,7 +4858,7 @@ begin
   return coalesce(valid_from, v_now);
 end
 $function$;
-comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country: of two changes at once the later one starts later. Raises FC010 for a moment that has passed.';
+comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country, so a change that waited for another one starts after it. Raises FC010 for a moment that has passed.';
 
 CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
  RETURNS void
@@ -4938,6 +4917,25 @@ end
 $function$;
 comment on function app_private.require_member(uuid) is 'Returns the current user, who must be a member of the dealer. An API key of the dealer has the rights of staff, and its maker is returned. Raises FC001 without a user and a valid key, FC003 if the user is not a member or the key is of another dealer, FC004 if there is no such dealer.';
 
+CREATE OR REPLACE FUNCTION app_private.require_name(name text, field text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
+AS $function$
+begin
+  -- Not a constraint, which would refuse every change of a row that has such a name already.
+  if name ~ '[\u202a-\u202e\u2066-\u2069]' then
+    raise exception using
+      errcode = 'FC010',
+      message = 'Please enter the name without invisible characters that change the direction of text.',
+      detail = jsonb_build_object('field', field)::text;
+  end if;
+  return app_private.to_nfc(btrim(name));
+end
+$function$;
+comment on function app_private.require_name(text,text) is 'Returns the name of a user, a company, a package or an API key as it is stored: without surrounding blanks, in Unicode form NFC. Raises FC010 for bidirectional controls, which can make a mail or a page show other text. Joiners and direction marks are allowed, because languages need them.';
+
 CREATE OR REPLACE FUNCTION app_private.require_open_invitation(dealer app_public.dealers, invitation_id uuid, invited app_public.users)
  RETURNS void
  LANGUAGE plpgsql
@@ -4991,7 +4989,7 @@ CREATE OR REPLACE FUNCTION app_private.require_other_owner(dealer_id uuid, user_
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 begin
-  if not app_private.has_other_owner(dealer_id, user_id) then
+  if not app_private.has_owner(dealer_id, user_id) then
     raise exception using
       errcode = 'FC008',
       message = 'A dealer needs an owner. Please make another member an owner first.',
@@ -5036,7 +5034,7 @@ begin
   if jsonb_typeof(name) = 'object' and name ?& array['en', 'de'] then
     select jsonb_object_agg(n.language, n.text) into v_name
     from (
-      select e.key, case jsonb_typeof(e.value) when 'string' then app_private.normalize_name(e.value #>> '{}', 'name') end
+      select e.key, case jsonb_typeof(e.value) when 'string' then app_private.require_name(e.value #>> '{}', 'name') end
       from jsonb_each(name) as e
     ) as n (language, text)
     having bool_and((n.language ~ '^[a-z]{2}$' and app_private.is_line(n.text, 200)) is true);
@@ -5050,7 +5048,7 @@ begin
   return v_name;
 end
 $function$;
-comment on function app_private.require_package_name(jsonb) is 'Returns the name of a package by language as it is stored. It needs the languages in which users can read mails, en and de. Raises FC010 for any other value, and what normalize_name raises.';
+comment on function app_private.require_package_name(jsonb) is 'Returns the name of a package by language as it is stored. `en` and `de`, the languages of mails, are required. Raises FC010 for any other value, and what require_name raises.';
 
 CREATE OR REPLACE FUNCTION app_private.require_price(price numeric, currency text, field text)
  RETURNS numeric
@@ -5107,7 +5105,7 @@ begin
   return v_reason;
 end
 $function$;
-comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it is null, has no visible character, more than 1,000, or control characters.';
+comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it is null, has no visible character, is longer than 1,000 characters, or has control characters.';
 
 CREATE OR REPLACE FUNCTION app_private.require_settled_dealer(dealer_id uuid, at timestamp with time zone)
  RETURNS void
@@ -5789,18 +5787,19 @@ CREATE OR REPLACE FUNCTION app_private.unlock_user(user_id uuid, reason text)
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
 declare
-  v_user app_public.users := app_private.find_user(unlock_user.user_id, unlock_user.reason);
+  v_reason constant text := app_private.require_reason(unlock_user.reason);
+  v_user app_public.users := app_private.lock_user_row(unlock_user.user_id);
 begin
   if v_user.locked_at is not null then
     perform app_private.write_audit_log(
       'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
-      jsonb_build_object('lockedAt', null, 'reason', app_private.require_reason(unlock_user.reason)));
+      jsonb_build_object('lockedAt', null, 'reason', v_reason));
     update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
   end if;
   return v_user;
 end
 $function$;
-comment on function app_private.unlock_user(uuid,text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+comment on function app_private.unlock_user(uuid,text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises FC004 if there is no such user, and what require_reason raises.';
 
 CREATE OR REPLACE FUNCTION app_private.use_token(kind text, token_hash bytea)
  RETURNS app_private.one_time_tokens
@@ -6708,7 +6707,7 @@ begin
   end if;
   insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by, created_at, expires_at)
   values (
-    v_dealer.id, app_private.normalize_name(create_api_key.name, 'name'), create_api_key.prefix, create_api_key.secret_hash,
+    v_dealer.id, app_private.require_name(create_api_key.name, 'name'), create_api_key.prefix, create_api_key.secret_hash,
     app_public.current_user_id(), v_at, create_api_key.expires_at)
   returning * into v_key;
   return v_key;
@@ -6752,7 +6751,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (app_private.normalize_name(create_dealer.company_name, 'companyName'), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
+  values (app_private.require_name(create_dealer.company_name, 'companyName'), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)
@@ -7025,7 +7024,7 @@ begin
   end if;
   for v_dealer_id in
     delete from app_public.dealer_users as du where du.user_id = v_user.id
-    returning case when du.role = 'owner' and not app_private.has_other_owner(du.dealer_id, du.user_id) then du.dealer_id end
+    returning case when du.role = 'owner' and not app_private.has_owner(du.dealer_id, du.user_id) then du.dealer_id end
   loop
     if v_dealer_id is not null then
       perform app_private.require_settled_dealer(v_dealer_id, v_at);
@@ -7423,20 +7422,28 @@ CREATE OR REPLACE FUNCTION app_public.open_country(country text, currency text, 
 AS $function$
 declare
   v_country app_public.country_currencies;
-  v_is_closed boolean;
+  v_at timestamptz;
 begin
   perform app_private.require_admin();
   select cc.* into v_country from app_public.country_currencies as cc where cc.country = open_country.country for no key update;
-  v_is_closed := v_country.closed_at is not null and v_country.currency = open_country.currency;
-  if (v_country.country is null or v_is_closed) and (open_country.vat_rate is null or open_country.unit_price_net is null) then
+  -- Read after the lock: a price that another admin set while this session waited starts after now().
+  v_at := clock_timestamp();
+  if v_country.closed_at is not null and v_country.currency <> open_country.currency then
+    raise exception using
+      errcode = 'FC008',
+      message = format('%s was closed with prices in %s. Please open it with this currency.', v_country.country, v_country.currency),
+      detail = jsonb_build_object('field', 'currency')::text;
+  elsif (v_country.country is null or v_country.closed_at is not null)
+    and (open_country.vat_rate is null or open_country.unit_price_net is null)
+  then
     raise exception using
       errcode = 'FC010',
       message = 'Please give the VAT rate and the price with which the country opens.',
       detail = jsonb_build_object('field', case when open_country.vat_rate is null then 'vatRate' else 'unitPriceNet' end)::text;
-  elsif v_is_closed then
+  elsif v_country.closed_at is not null then
     update app_public.country_currencies as cc set closed_at = null where cc.country = open_country.country;
-    perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
-    perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
+    perform app_private.set_vat_rate(open_country.country, open_country.vat_rate, v_at);
+    perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net, v_at)
     from unnest(enum_range(null::app_public.segment)) as s (segment);
   else
     perform app_private.open_country(open_country.country, open_country.currency, open_country.vat_rate, open_country.unit_price_net);
@@ -7452,7 +7459,7 @@ $function$;
 grant execute on function app_public.open_country(text,text,numeric,numeric,app_public.moderation,integer) to forecourt_admin;
 comment on function app_public.open_country(text,text,numeric,numeric,app_public.moderation,integer) is '@behavior +mutationField
 @resultFieldName country
-For admins: opens a country from now on with its currency, its VAT rate and the net price of a listing for every segment. A country that was closed is opened again, and its packages stay retired. Then `vatRate` and `unitPriceNet` are required. In a country that is open it changes `moderation` and `listingDays` where they are given; another currency, VAT rate or price is a conflict (409), because `setVatRate` and `setPrice` change them.';
+For admins: opens a country from now on with its currency, its VAT rate and the net price of a listing for every segment. A country that was closed is opened again with the same currency, and its packages stay retired. Then `vatRate` and `unitPriceNet` are required. In a country that is open it changes `moderation` and `listingDays` where they are given; another currency, VAT rate or price is a conflict (409), because `setVatRate` and `setPrice` change them.';
 
 CREATE OR REPLACE FUNCTION app_public.operation_metrics()
  RETURNS TABLE(metric text, labels jsonb, value double precision)
@@ -7737,7 +7744,7 @@ CREATE OR REPLACE FUNCTION app_public.register_user(email text, full_name text, 
 AS $function$
 begin
   insert into app_public.users as u (email, full_name)
-  values (app_private.normalize_email(register_user.email), app_private.normalize_name(register_user.full_name, 'fullName'))
+  values (app_private.normalize_email(register_user.email), app_private.require_name(register_user.full_name, 'fullName'))
   on conflict on constraint users_email_key do nothing
   returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
   if user_id is null then
@@ -7762,7 +7769,7 @@ CREATE OR REPLACE FUNCTION app_public.remove_member(dealer_id uuid, user_id uuid
 AS $function$
 declare
   v_is_self constant boolean := remove_member.user_id = app_public.current_user_id();
-  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, as_owner => v_is_self is not true);
+  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, is_leaving => v_is_self is true);
   v_role app_public.dealer_role;
 begin
   delete from app_public.dealer_users as du
@@ -7783,7 +7790,7 @@ grant execute on function app_public.remove_member(uuid,uuid) to forecourt_admin
 grant execute on function app_public.remove_member(uuid,uuid) to forecourt_dealer;
 comment on function app_public.remove_member(uuid,uuid) is '@behavior +mutationField
 @resultFieldName dealer
-For owners: removes a member. Staff may remove themselves only, and a member may leave a dealer that is closed. The last owner can neither leave nor be removed (409).';
+For owners: removes a member. Any member may leave, also a dealer that is closed. The last owner can neither leave nor be removed (409).';
 
 CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
@@ -8154,14 +8161,11 @@ begin
       message = 'There is no dealer with this id. Please check it.',
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
-  if set_dealer_status.is_active and not v_old.is_active then
-    perform from app_public.dealer_users as du where du.dealer_id = v_old.id and du.role = 'owner';
-    if not found then
-      raise exception using
-        errcode = 'FC008',
-        message = 'This dealer has no owner. Please ask an operator to add one before you open it.',
-        detail = jsonb_build_object('field', 'dealerId')::text;
-    end if;
+  if set_dealer_status.is_active and not v_old.is_active and not app_private.has_owner(v_old.id) then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This dealer has no owner who can log in. Please unlock one, or ask an operator to add one, before you open it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
   update app_public.dealers as d
   set is_active = set_dealer_status.is_active, can_publish = set_dealer_status.can_publish,
@@ -8183,7 +8187,7 @@ $function$;
 grant execute on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) to forecourt_admin;
 comment on function app_public.set_dealer_status(uuid,boolean,boolean,text,boolean) is '@behavior +mutationField
 @resultFieldName dealer
-For admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A dealer without an owner stays closed (409). A second call changes nothing.';
+For admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A dealer without an owner who can log in stays closed (409). A second call changes nothing.';
 
 CREATE OR REPLACE FUNCTION app_public.set_free_quota(country text, segment app_public.segment, quota_amount integer, period_days integer, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone)
  RETURNS app_public.free_quota_configs
@@ -8527,7 +8531,7 @@ CREATE OR REPLACE FUNCTION app_public.update_dealer(dealer_id uuid, company_name
 AS $function$
 declare
   v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
-  v_name constant text := app_private.normalize_name(update_dealer.company_name, 'companyName');
+  v_name constant text := app_private.require_name(update_dealer.company_name, 'companyName');
 begin
   if v_name <> v_dealer.company_name then
     update app_public.dealers as d
@@ -8608,7 +8612,7 @@ declare
   v_user app_public.users := app_private.require_account(app_private.require_user());
 begin
   update app_public.users as u
-  set full_name = coalesce(app_private.normalize_name(update_profile.full_name, 'fullName'), u.full_name),
+  set full_name = coalesce(app_private.require_name(update_profile.full_name, 'fullName'), u.full_name),
     locale = coalesce(update_profile.locale, u.locale)
   where u.id = v_user.id;
   -- Without the columns that nobody may read.

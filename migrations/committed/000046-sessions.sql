@@ -1,5 +1,5 @@
 --! Previous: sha1:937811af8faec24714110b412ac94f21b2ff82c6
---! Hash: sha1:38e44a8238d522a69c4b3f662bb6036966f1d8ff
+--! Hash: sha1:1239559878702c3ca4ac074cda645796cabe10e8
 --! Message: sessions
 
 set local lock_timeout to '2s';
@@ -304,18 +304,17 @@ begin
 end
 $$;
 
-comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it is null, has no visible character, more than 1,000, or control characters.';
+comment on function app_private.require_reason(text) is 'Returns the reason of an admin as it is stored. Raises FC010 if it is null, has no visible character, is longer than 1,000 characters, or has control characters.';
 --! EndIncluded admin/require_reason.sql
---! Included identity/find_user.sql
-create or replace function app_private.find_user(user_id uuid, reason text) returns app_public.users
+--! Included identity/lock_user_row.sql
+create or replace function app_private.lock_user_row(user_id uuid) returns app_public.users
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
   v_user app_public.users;
 begin
-  perform app_private.require_reason(reason);
-  select u.* into v_user from app_public.users as u where u.id = find_user.user_id for no key update;
+  select u.* into v_user from app_public.users as u where u.id = lock_user_row.user_id for no key update;
   if not found then
     raise exception using
       errcode = 'FC004',
@@ -326,27 +325,28 @@ begin
 end
 $$;
 
-comment on function app_private.find_user(uuid, text) is 'The first step of locking and unlocking a user: locks its row and returns it. Raises FC004 if there is no such user, and what require_reason raises.';
---! EndIncluded identity/find_user.sql
+comment on function app_private.lock_user_row(uuid) is 'Locks the row of a user and returns it. Raises FC004 if there is no such user.';
+--! EndIncluded identity/lock_user_row.sql
 --! Included identity/lock_user.sql
 create or replace function app_private.lock_user(user_id uuid, reason text) returns app_public.users
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_user app_public.users := app_private.find_user(lock_user.user_id, lock_user.reason);
+  v_reason constant text := app_private.require_reason(lock_user.reason);
+  v_user app_public.users := app_private.lock_user_row(lock_user.user_id);
 begin
   if v_user.locked_at is null then
     update app_public.users as u set locked_at = clock_timestamp() where u.id = v_user.id returning u.* into v_user;
     perform app_private.write_audit_log(
       'LOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', null),
-      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', app_private.require_reason(lock_user.reason)));
+      jsonb_build_object('lockedAt', v_user.locked_at, 'reason', v_reason));
   end if;
   return v_user;
 end
 $$;
 
-comment on function app_private.lock_user(uuid, text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+comment on function app_private.lock_user(uuid, text) is 'Locks an account: it can no longer log in, and the trigger users_sessions_ended ends its sessions. Records LOCK_USER with the reason. A second call changes nothing. Raises FC004 if there is no such user, and what require_reason raises.';
 --! EndIncluded identity/lock_user.sql
 --! Included identity/unlock_user.sql
 create or replace function app_private.unlock_user(user_id uuid, reason text) returns app_public.users
@@ -354,22 +354,23 @@ create or replace function app_private.unlock_user(user_id uuid, reason text) re
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 declare
-  v_user app_public.users := app_private.find_user(unlock_user.user_id, unlock_user.reason);
+  v_reason constant text := app_private.require_reason(unlock_user.reason);
+  v_user app_public.users := app_private.lock_user_row(unlock_user.user_id);
 begin
   if v_user.locked_at is not null then
     perform app_private.write_audit_log(
       'UNLOCK_USER', 'users', v_user.id, jsonb_build_object('lockedAt', v_user.locked_at),
-      jsonb_build_object('lockedAt', null, 'reason', app_private.require_reason(unlock_user.reason)));
+      jsonb_build_object('lockedAt', null, 'reason', v_reason));
     update app_public.users as u set locked_at = null where u.id = v_user.id returning u.* into v_user;
   end if;
   return v_user;
 end
 $$;
 
-comment on function app_private.unlock_user(uuid, text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises what find_user raises.';
+comment on function app_private.unlock_user(uuid, text) is 'Unlocks an account, which can log in again. Records UNLOCK_USER with the reason. A second call changes nothing. Raises FC004 if there is no such user, and what require_reason raises.';
 --! EndIncluded identity/unlock_user.sql
---! Included text/normalize_name.sql
-create or replace function app_private.normalize_name(name text, field text) returns text
+--! Included text/require_name.sql
+create or replace function app_private.require_name(name text, field text) returns text
   language plpgsql immutable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
@@ -377,7 +378,7 @@ begin
   -- Not a constraint, which would refuse every change of a row that has such a name already.
   if name ~ '[\u202a-\u202e\u2066-\u2069]' then
     raise exception using
-      errcode = 'check_violation',
+      errcode = 'FC010',
       message = 'Please enter the name without invisible characters that change the direction of text.',
       detail = jsonb_build_object('field', field)::text;
   end if;
@@ -385,8 +386,8 @@ begin
 end
 $$;
 
-comment on function app_private.normalize_name(text, text) is 'The form in which the name of a user, a company, a package or an API key is stored: without surrounding blanks, in Unicode form NFC. Refuses bidirectional controls, which can make a mail or a page show other text, as a constraint would. Joiners and direction marks are allowed, because languages need them.';
---! EndIncluded text/normalize_name.sql
+comment on function app_private.require_name(text, text) is 'Returns the name of a user, a company, a package or an API key as it is stored: without surrounding blanks, in Unicode form NFC. Raises FC010 for bidirectional controls, which can make a mail or a page show other text. Joiners and direction marks are allowed, because languages need them.';
+--! EndIncluded text/require_name.sql
 --! Included identity/register_user.sql
 create or replace function app_public.register_user(
   email text, full_name text, password_hash text,
@@ -397,7 +398,7 @@ create or replace function app_public.register_user(
 as $$
 begin
   insert into app_public.users as u (email, full_name)
-  values (app_private.normalize_email(register_user.email), app_private.normalize_name(register_user.full_name, 'fullName'))
+  values (app_private.normalize_email(register_user.email), app_private.require_name(register_user.full_name, 'fullName'))
   on conflict on constraint users_email_key do nothing
   returning u.id, u.email, u.full_name into user_id, normalized_email, trimmed_full_name;
   if user_id is null then

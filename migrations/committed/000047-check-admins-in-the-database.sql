@@ -1,5 +1,5 @@
---! Previous: sha1:38e44a8238d522a69c4b3f662bb6036966f1d8ff
---! Hash: sha1:e4d5838dec0d419c113784e7390a119ddd64bf63
+--! Previous: sha1:1239559878702c3ca4ac074cda645796cabe10e8
+--! Hash: sha1:2f68f888285b351be2c336dc54d5ee87b36b32d4
 --! Message: check admins in the database
 
 --! no-transaction

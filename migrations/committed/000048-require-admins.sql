@@ -1,5 +1,5 @@
---! Previous: sha1:e4d5838dec0d419c113784e7390a119ddd64bf63
---! Hash: sha1:c3fa0de64a2523161fb552cc1aa2df3ba3ef664a
+--! Previous: sha1:2f68f888285b351be2c336dc54d5ee87b36b32d4
+--! Hash: sha1:b867d72d5ee410d3b5460cbf6324431e940e0537
 --! Message: require admins
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:c3fa0de64a2523161fb552cc1aa2df3ba3ef664a
---! Hash: sha1:7819ded30dbf90f54625653e95df4835d01fa128
+--! Previous: sha1:b867d72d5ee410d3b5460cbf6324431e940e0537
+--! Hash: sha1:bb252d6cd1a1c0644bb6f4542d381ddcd4bb8497
 --! Message: name api keys in records
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:7819ded30dbf90f54625653e95df4835d01fa128
---! Hash: sha1:7e74c415cf02988234fe8c9ed0b9c1e424c7381c
+--! Previous: sha1:bb252d6cd1a1c0644bb6f4542d381ddcd4bb8497
+--! Hash: sha1:ab194e8a797f851d3106f642df096b553c71eaf1
 --! Message: api keys
 
 set local lock_timeout to '2s';
@@ -626,7 +626,7 @@ begin
   end if;
   insert into app_public.dealer_api_keys (dealer_id, name, prefix, secret_hash, created_by, created_at, expires_at)
   values (
-    v_dealer.id, app_private.normalize_name(create_api_key.name, 'name'), create_api_key.prefix, create_api_key.secret_hash,
+    v_dealer.id, app_private.require_name(create_api_key.name, 'name'), create_api_key.prefix, create_api_key.secret_hash,
     app_public.current_user_id(), v_at, create_api_key.expires_at)
   returning * into v_key;
   return v_key;

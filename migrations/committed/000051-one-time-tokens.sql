@@ -1,5 +1,5 @@
---! Previous: sha1:7e74c415cf02988234fe8c9ed0b9c1e424c7381c
---! Hash: sha1:53a28bbd2905c92f432b9c7683cee764275cd8ec
+--! Previous: sha1:ab194e8a797f851d3106f642df096b553c71eaf1
+--! Hash: sha1:483b6b3b2938146ef00e4aa8fb735cd7e67d9b5b
 --! Message: one time tokens
 
 set local lock_timeout to '2s';
@@ -603,7 +603,7 @@ declare
   v_user app_public.users := app_private.require_account(app_private.require_user());
 begin
   update app_public.users as u
-  set full_name = coalesce(app_private.normalize_name(update_profile.full_name, 'fullName'), u.full_name),
+  set full_name = coalesce(app_private.require_name(update_profile.full_name, 'fullName'), u.full_name),
     locale = coalesce(update_profile.locale, u.locale)
   where u.id = v_user.id;
   -- Without the columns that nobody may read.
@@ -651,7 +651,7 @@ begin
       detail = jsonb_build_object('field', 'country')::text;
   end if;
   insert into app_public.dealers (company_name, country, dealer_type, has_free_quota)
-  values (app_private.normalize_name(create_dealer.company_name, 'companyName'), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
+  values (app_private.require_name(create_dealer.company_name, 'companyName'), create_dealer.country, create_dealer.dealer_type, v_number = 1 and v_user.email_verified_at is not null)
   returning * into v_dealer;
   insert into app_public.dealer_users (dealer_id, user_id, role) values (v_dealer.id, v_user.id, 'owner');
   insert into app_private.dealer_creations (user_id, number, created_id, idempotency_key, payload_hash)

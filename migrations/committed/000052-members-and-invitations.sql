@@ -1,5 +1,5 @@
---! Previous: sha1:53a28bbd2905c92f432b9c7683cee764275cd8ec
---! Hash: sha1:ca2c7bbeff6e87ddccc84777090fd97e80be0665
+--! Previous: sha1:483b6b3b2938146ef00e4aa8fb735cd7e67d9b5b
+--! Hash: sha1:db994def602189b783428af6c963e50a90161b71
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -106,7 +106,7 @@ $$;
 comment on function app_private.require_owner(uuid) is 'Returns the current user, who must be an owner of the dealer. Raises what require_member raises, and FC003 for staff and for API keys. Functions that staff may call have require_member instead.';
 --! EndIncluded identity/require_owner.sql
 --! Included member/lock_own_dealer.sql
-create or replace function app_private.lock_own_dealer(dealer_id uuid, as_owner boolean default true) returns app_public.dealers
+create or replace function app_private.lock_own_dealer(dealer_id uuid, is_leaving boolean default false) returns app_public.dealers
   language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
@@ -114,10 +114,10 @@ declare
   v_dealer app_public.dealers;
 begin
   -- Before the lock, so that a stranger cannot lock a dealer; after it, because the right may have ended while this session waited.
-  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
+  perform case when is_leaving then app_private.require_member(dealer_id) else app_private.require_owner(dealer_id) end;
   v_dealer := app_private.lock_dealer(dealer_id);
-  perform case when as_owner then app_private.require_owner(dealer_id) else app_private.require_member(dealer_id) end;
-  if as_owner and not v_dealer.is_active then
+  perform case when is_leaving then app_private.require_member(dealer_id) else app_private.require_owner(dealer_id) end;
+  if not is_leaving and not v_dealer.is_active then
     raise exception using
       errcode = 'FC003',
       message = 'This dealer is closed. Please contact support.',
@@ -127,8 +127,24 @@ begin
 end
 $$;
 
-comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner, or for any member if `as_owner` is false. Raises what require_owner or require_member raises, and FC003 for an owner if the dealer is closed.';
+comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner. With `is_leaving`, any member may, also at a closed dealer; otherwise raises FC003 if the dealer is closed. Raises what require_owner or require_member raises.';
 --! EndIncluded member/lock_own_dealer.sql
+--! Included member/has_owner.sql
+create or replace function app_private.has_owner(dealer_id uuid, except_user_id uuid default null) returns boolean
+  language plpgsql stable security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  perform from app_public.dealer_users as du
+  join app_public.users as u on u.id = du.user_id
+  where du.dealer_id = has_owner.dealer_id and du.user_id is distinct from has_owner.except_user_id and du.role = 'owner'
+    and u.locked_at is null and u.deleted_at is null;
+  return found;
+end
+$$;
+
+comment on function app_private.has_owner(uuid, uuid) is 'Whether the dealer has an owner, or one other than `except_user_id`. An owner whose account is locked or deleted does not count. The caller has locked the dealer.';
+--! EndIncluded member/has_owner.sql
 --! Included member/require_open_invitation.sql
 create or replace function app_private.require_open_invitation(
   dealer app_public.dealers, invitation_id uuid, invited app_public.users
@@ -305,7 +321,7 @@ create or replace function app_public.remove_member(dealer_id uuid, user_id uuid
 as $$
 declare
   v_is_self constant boolean := remove_member.user_id = app_public.current_user_id();
-  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, as_owner => v_is_self is not true);
+  v_dealer app_public.dealers := app_private.lock_own_dealer(remove_member.dealer_id, is_leaving => v_is_self is true);
   v_role app_public.dealer_role;
 begin
   delete from app_public.dealer_users as du
@@ -323,7 +339,7 @@ begin
 end
 $$;
 
-comment on function app_public.remove_member(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nFor owners: removes a member. Staff may remove themselves only, and a member may leave a dealer that is closed. The last owner can neither leave nor be removed (409).';
+comment on function app_public.remove_member(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nFor owners: removes a member. Any member may leave, also a dealer that is closed. The last owner can neither leave nor be removed (409).';
 
 grant execute on function app_public.remove_member(uuid, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded member/remove_member.sql
@@ -412,7 +428,7 @@ create or replace function app_public.update_dealer(dealer_id uuid, company_name
 as $$
 declare
   v_dealer app_public.dealers := app_private.lock_own_dealer(update_dealer.dealer_id);
-  v_name constant text := app_private.normalize_name(update_dealer.company_name, 'companyName');
+  v_name constant text := app_private.require_name(update_dealer.company_name, 'companyName');
 begin
   if v_name <> v_dealer.company_name then
     update app_public.dealers as d

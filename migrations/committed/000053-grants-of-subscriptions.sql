@@ -1,5 +1,5 @@
---! Previous: sha1:ca2c7bbeff6e87ddccc84777090fd97e80be0665
---! Hash: sha1:85421632a50911cb54b30f1d794d1b958839f5f6
+--! Previous: sha1:db994def602189b783428af6c963e50a90161b71
+--! Hash: sha1:6c9a125a5a5ad95eb77af4821ac0a9e0bf61ef63
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:85421632a50911cb54b30f1d794d1b958839f5f6
---! Hash: sha1:8412c666e4a773df3d69b6392da481b9eb06ba83
+--! Previous: sha1:6c9a125a5a5ad95eb77af4821ac0a9e0bf61ef63
+--! Hash: sha1:77ce2ad6edfae8bef7acdf491803e01bad078c8d
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -31,7 +31,6 @@ comment on constraint free_quota_configs_period_days_range on app_public.free_qu
 comment on constraint free_quota_configs_one_at_a_time on app_public.free_quota_configs is E'@field validFrom\nLater free listings are scheduled already. Please choose a moment after their start.';
 comment on constraint dealer_packages_key_form on app_public.dealer_packages is E'@field key\nPlease enter a key of 1 to 40 small letters, digits and underscores that begins with a letter, such as basic.';
 comment on constraint dealer_packages_country_key_key on app_public.dealer_packages is E'@field key\nThe country has another package with this key. Please choose another key, or change that package by its id.';
-comment on constraint dealer_packages_name_has_language on app_public.dealer_packages is E'@field name\nPlease enter the name by language, such as {"en": "Basic"}.';
 comment on constraint dealer_packages_price_net_range on app_public.dealer_packages is E'@field priceNet\nPlease enter a net price from 0 to less than 1000000.';
 comment on constraint dealer_packages_duration_days_range on app_public.dealer_packages is E'@field durationDays\nPlease enter a duration of 1 to 3660 days.';
 comment on constraint dealer_packages_listing_limit_range on app_public.dealer_packages is E'@field listingLimit\nPlease enter 0 or more listings.';
@@ -303,7 +302,7 @@ begin
 end
 $$;
 
-comment on function app_private.require_future(timestamptz) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country: of two changes at once the later one starts later. Raises FC010 for a moment that has passed.';
+comment on function app_private.require_future(timestamptz) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country, so a change that waited for another one starts after it. Raises FC010 for a moment that has passed.';
 --! EndIncluded admin/require_future.sql
 --! Included admin/accounts.sql
 create or replace view app_public.accounts with (security_invoker = true) as
@@ -338,20 +337,28 @@ create or replace function app_public.open_country(
 as $$
 declare
   v_country app_public.country_currencies;
-  v_is_closed boolean;
+  v_at timestamptz;
 begin
   perform app_private.require_admin();
   select cc.* into v_country from app_public.country_currencies as cc where cc.country = open_country.country for no key update;
-  v_is_closed := v_country.closed_at is not null and v_country.currency = open_country.currency;
-  if (v_country.country is null or v_is_closed) and (open_country.vat_rate is null or open_country.unit_price_net is null) then
+  -- Read after the lock: a price that another admin set while this session waited starts after now().
+  v_at := clock_timestamp();
+  if v_country.closed_at is not null and v_country.currency <> open_country.currency then
+    raise exception using
+      errcode = 'FC008',
+      message = format('%s was closed with prices in %s. Please open it with this currency.', v_country.country, v_country.currency),
+      detail = jsonb_build_object('field', 'currency')::text;
+  elsif (v_country.country is null or v_country.closed_at is not null)
+    and (open_country.vat_rate is null or open_country.unit_price_net is null)
+  then
     raise exception using
       errcode = 'FC010',
       message = 'Please give the VAT rate and the price with which the country opens.',
       detail = jsonb_build_object('field', case when open_country.vat_rate is null then 'vatRate' else 'unitPriceNet' end)::text;
-  elsif v_is_closed then
+  elsif v_country.closed_at is not null then
     update app_public.country_currencies as cc set closed_at = null where cc.country = open_country.country;
-    perform app_private.set_vat_rate(open_country.country, open_country.vat_rate);
-    perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net)
+    perform app_private.set_vat_rate(open_country.country, open_country.vat_rate, v_at);
+    perform app_private.set_price(open_country.country, s.segment, 'pay_per_listing', open_country.unit_price_net, v_at)
     from unnest(enum_range(null::app_public.segment)) as s (segment);
   else
     perform app_private.open_country(open_country.country, open_country.currency, open_country.vat_rate, open_country.unit_price_net);
@@ -365,7 +372,7 @@ begin
 end
 $$;
 
-comment on function app_public.open_country(text, text, numeric, numeric, app_public.moderation, integer) is E'@behavior +mutationField\n@resultFieldName country\nFor admins: opens a country from now on with its currency, its VAT rate and the net price of a listing for every segment. A country that was closed is opened again, and its packages stay retired. Then `vatRate` and `unitPriceNet` are required. In a country that is open it changes `moderation` and `listingDays` where they are given; another currency, VAT rate or price is a conflict (409), because `setVatRate` and `setPrice` change them.';
+comment on function app_public.open_country(text, text, numeric, numeric, app_public.moderation, integer) is E'@behavior +mutationField\n@resultFieldName country\nFor admins: opens a country from now on with its currency, its VAT rate and the net price of a listing for every segment. A country that was closed is opened again with the same currency, and its packages stay retired. Then `vatRate` and `unitPriceNet` are required. In a country that is open it changes `moderation` and `listingDays` where they are given; another currency, VAT rate or price is a conflict (409), because `setVatRate` and `setPrice` change them.';
 
 grant execute on function app_public.open_country(text, text, numeric, numeric, app_public.moderation, integer) to forecourt_admin;
 --! EndIncluded admin/open_country.sql
@@ -481,7 +488,7 @@ begin
   if jsonb_typeof(name) = 'object' and name ?& array['en', 'de'] then
     select jsonb_object_agg(n.language, n.text) into v_name
     from (
-      select e.key, case jsonb_typeof(e.value) when 'string' then app_private.normalize_name(e.value #>> '{}', 'name') end
+      select e.key, case jsonb_typeof(e.value) when 'string' then app_private.require_name(e.value #>> '{}', 'name') end
       from jsonb_each(name) as e
     ) as n (language, text)
     having bool_and((n.language ~ '^[a-z]{2}$' and app_private.is_line(n.text, 200)) is true);
@@ -496,7 +503,7 @@ begin
 end
 $$;
 
-comment on function app_private.require_package_name(jsonb) is 'Returns the name of a package by language as it is stored. It needs the languages in which users can read mails, en and de. Raises FC010 for any other value, and what normalize_name raises.';
+comment on function app_private.require_package_name(jsonb) is 'Returns the name of a package by language as it is stored. `en` and `de`, the languages of mails, are required. Raises FC010 for any other value, and what require_name raises.';
 --! EndIncluded admin/require_package_name.sql
 --! Included admin/save_package.sql
 create or replace function app_public.save_package(
@@ -657,14 +664,11 @@ begin
       message = 'There is no dealer with this id. Please check it.',
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
-  if set_dealer_status.is_active and not v_old.is_active then
-    perform from app_public.dealer_users as du where du.dealer_id = v_old.id and du.role = 'owner';
-    if not found then
-      raise exception using
-        errcode = 'FC008',
-        message = 'This dealer has no owner. Please ask an operator to add one before you open it.',
-        detail = jsonb_build_object('field', 'dealerId')::text;
-    end if;
+  if set_dealer_status.is_active and not v_old.is_active and not app_private.has_owner(v_old.id) then
+    raise exception using
+      errcode = 'FC008',
+      message = 'This dealer has no owner who can log in. Please unlock one, or ask an operator to add one, before you open it.',
+      detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
   update app_public.dealers as d
   set is_active = set_dealer_status.is_active, can_publish = set_dealer_status.can_publish,
@@ -684,7 +688,7 @@ begin
 end
 $$;
 
-comment on function app_public.set_dealer_status(uuid, boolean, boolean, text, boolean) is E'@behavior +mutationField\n@resultFieldName dealer\nFor admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A dealer without an owner stays closed (409). A second call changes nothing.';
+comment on function app_public.set_dealer_status(uuid, boolean, boolean, text, boolean) is E'@behavior +mutationField\n@resultFieldName dealer\nFor admins: closes or opens a dealer, and suspends its publications or allows them. Strangers do not see the listings of a closed dealer, and its members can neither publish nor buy. The listings of a trusted dealer are active at once. A dealer without an owner who can log in stays closed (409). A second call changes nothing.';
 
 grant execute on function app_public.set_dealer_status(uuid, boolean, boolean, text, boolean) to forecourt_admin;
 --! EndIncluded admin/set_dealer_status.sql

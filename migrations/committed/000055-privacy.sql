@@ -1,5 +1,5 @@
---! Previous: sha1:8412c666e4a773df3d69b6392da481b9eb06ba83
---! Hash: sha1:dfb52249525c8d9ca64eff45f05b7dd64f4c52ea
+--! Previous: sha1:77ce2ad6edfae8bef7acdf491803e01bad078c8d
+--! Hash: sha1:92dbd9bf3b082d83125569bb2072f4806afb9145
 --! Message: privacy
 
 set local lock_timeout to '2s';
@@ -47,29 +47,13 @@ $$;
 
 comment on function app_private.maintain_mails() is 'Makes the mails due that were tried more than five times, removes mails that were asked for more than operation_settings.mail_retention_days ago, sent or not, removes invitations that ended more than invitation_retention_days ago, and removes expired tokens. Returns how many mails it removed.';
 --! EndIncluded mail/maintain_mails.sql
---! Included member/has_other_owner.sql
-create or replace function app_private.has_other_owner(dealer_id uuid, user_id uuid) returns boolean
-  language plpgsql stable security invoker
-  set search_path to pg_catalog, app_public, app_private, pg_temp
-as $$
-begin
-  perform from app_public.dealer_users as du
-  join app_public.users as u on u.id = du.user_id
-  where du.dealer_id = has_other_owner.dealer_id and du.user_id <> has_other_owner.user_id and du.role = 'owner'
-    and u.locked_at is null and u.deleted_at is null;
-  return found;
-end
-$$;
-
-comment on function app_private.has_other_owner(uuid, uuid) is 'Whether the dealer has another owner than this user. One whose account is locked or deleted does not count. The caller has locked the dealer.';
---! EndIncluded member/has_other_owner.sql
 --! Included member/require_other_owner.sql
 create or replace function app_private.require_other_owner(dealer_id uuid, user_id uuid) returns void
   language plpgsql stable security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
 begin
-  if not app_private.has_other_owner(dealer_id, user_id) then
+  if not app_private.has_owner(dealer_id, user_id) then
     raise exception using
       errcode = 'FC008',
       message = 'A dealer needs an owner. Please make another member an owner first.',
@@ -227,7 +211,7 @@ begin
   end if;
   for v_dealer_id in
     delete from app_public.dealer_users as du where du.user_id = v_user.id
-    returning case when du.role = 'owner' and not app_private.has_other_owner(du.dealer_id, du.user_id) then du.dealer_id end
+    returning case when du.role = 'owner' and not app_private.has_owner(du.dealer_id, du.user_id) then du.dealer_id end
   loop
     if v_dealer_id is not null then
       perform app_private.require_settled_dealer(v_dealer_id, v_at);

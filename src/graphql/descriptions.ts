@@ -25,7 +25,6 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   description: 'At most 10,000 characters.',
   durationDays: 'Days of 24 hours, 1 to 3,660.',
   email: 'The e-mail address; upper and lower case make no difference.',
-  everywhere: 'Whether to end all sessions of the user, and not only this one.',
   expiresAt: 'From this moment on it is no longer valid. Absent or null: until it is revoked.',
   externalId:
     'Your own reference: one line of at most 100 characters, unique among the pending and active listings of a dealer.',
@@ -73,7 +72,8 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'GrantSubscriptionInput.reason':
     'Why: 1 to 1,000 characters. It stays in the audit trail, and the dealer reads it.',
   'ModerateListingInput.reason': 'Why the listing is rejected: 1 to 1,000 characters. The dealer reads it.',
-  'OpenCountryInput.currency': 'The currency of its prices and invoices, ISO 4217. It never changes.',
+  'OpenCountryInput.currency':
+    'The currency of its prices and invoices, ISO 4217. It never changes, also when the country is opened again.',
   'OpenCountryInput.unitPriceNet':
     'The price of a listing without VAT, for every segment. Required unless the country is open.',
   'OpenCountryInput.vatRate':
@@ -82,7 +82,8 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'SavePackageInput.id': 'The package to change. Absent or null: a new one.',
   'SavePackageInput.key':
     'Small letters, digits and underscores, the same for a package in all countries, such as basic.',
-  'SavePackageInput.name': 'An object with the name by language, such as `{"en": "Basic"}`.',
+  'SavePackageInput.name':
+    'An object with the name by language, such as `{"en": "Basic", "de": "Basis"}`. `en` and `de` are required.',
   'SavePackageInput.overage': `What happens with listings beyond the included ones. ${KEPT}, and CHARGE for a new package.`,
   'SavePackageInput.premiumQuota': `Included premium placements. ${KEPT}, and 0 for a new package.`,
   'SavePackageInput.quotaKind': `How the included listings are counted. ${KEPT}, and PER_PERIOD for a new package.`,
@@ -105,7 +106,6 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
 /** Of mutations whose result is no row. */
 const RESULTS: Readonly<Record<string, string>> = {
   data: 'All that is stored about the caller, by kind.',
-  ok: 'True. A failure is an error.',
 }
 
 function described<Field extends { description?: string | null | undefined }>(

@@ -48,10 +48,9 @@ export function makeInvitationsPlugin(mailKey: Uint8Array): GraphileConfig.Plugi
     const inviteMember = (_$root: Step, args: FieldArgs) => {
       const $email = lambda(args.getRaw(['input', 'email']), normalEmail)
       const $token = sideEffect($email, () => newMailToken(mailKey))
+      const [$hash, $sealed] = [access($token, 0), access($token, 1)]
       const [$dealerId, $role] = [args.getRaw(['input', 'dealerId']), args.getRaw(['input', 'role'])]
-      return object({
-        invitation: invite($dealerId, $email, $role, access($token, 0), access($token, 1)),
-      })
+      return object({ invitation: invite($dealerId, $email, $role, $hash, $sealed) })
     }
     const acceptInvitation = (_$root: Step, args: FieldArgs) =>
       object({ dealer: accept(lambda(args.getRaw(['input', 'token']), hashMailToken)) })

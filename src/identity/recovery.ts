@@ -31,12 +31,13 @@ export function makeRecovery({ pool, tokens, mailKey, onCounted }: AccountsOptio
       return true
     },
     async resetPassword({ token, newPassword }) {
+      const tokenHash = hashMailToken(token)
       const begin = 'select app_public.begin_password_reset($1) as email'
-      const { email } = await one<{ email: string }>(begin, [hashMailToken(token)])
+      const { email } = await one<{ email: string }>(begin, [tokenHash])
       await requireAcceptable(newPassword, email, 'newPassword')
       const complete = 'select * from app_public.complete_password_reset($1, $2, $3)'
       const refreshToken = newToken()
-      const hashes = [hashMailToken(token), await hashPassword(newPassword), hashToken(refreshToken)]
+      const hashes = [tokenHash, await hashPassword(newPassword), hashToken(refreshToken)]
       const session = await openSession(complete, hashes, refreshToken)
       if (session === undefined) throw new Error('complete_password_reset returns a session')
       return session

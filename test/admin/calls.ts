@@ -25,11 +25,11 @@ const RESULTS = {
 export type Mutation = keyof typeof RESULTS
 export const MUTATIONS = Object.keys(RESULTS) as Mutation[]
 
-export const NAME = { en: 'Basic', de: 'Basis' }
-export const PACKAGE = { name: NAME, priceNet: '49.00', durationDays: 30, listingLimit: 10 }
+export const PACKAGE_NAME = { en: 'Basic', de: 'Basis' }
+export const PACKAGE = { name: PACKAGE_NAME, priceNet: '49.00', durationDays: 30, listingLimit: 10 }
 
 /** Inputs that are complete, for rows that do not matter. */
-export const complete = (code: string): Record<Mutation, Record<string, unknown>> => ({
+export const completeInputs = (code: string): Record<Mutation, Record<string, unknown>> => ({
   openCountry: { country: code, currency: 'EUR', vatRate: '20', unitPriceNet: '5' },
   closeCountry: { country: code },
   setPrice: { country: code, segment: 'DEALER', pricingType: 'PAY_PER_LISTING', unitPriceNet: '6' },

@@ -3,8 +3,17 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { makeAdmin, newCountry } from '../support/seller.ts'
-import { makeCountry, makePackage, makeUser } from '../support/testData.ts'
-import { admin, CONFIGURATION, complete, MUTATIONS, type Mutation, NAME, PACKAGE, trailOf } from './calls.ts'
+import { makeCountry, makeUser } from '../support/testData.ts'
+import {
+  admin,
+  CONFIGURATION,
+  completeInputs,
+  MUTATIONS,
+  type Mutation,
+  PACKAGE,
+  PACKAGE_NAME,
+  trailOf,
+} from './calls.ts'
 
 const EARLIER = '2020-01-01T00:00:00Z'
 const LATER = `${new Date().getUTCFullYear() + 1}-01-01T00:00:00+01:00`
@@ -32,7 +41,7 @@ const country = (options = {}) => makeCountry(database.owner, { country: newCoun
 
 test.each(MUTATIONS)('only admins call %s, whatever a token says', async name => {
   const userId = await makeUser(database.owner)
-  const input = complete(newCountry())[name]
+  const input = completeInputs(newCountry())[name]
   const tried = async (by?: string) => {
     const { status, code } = await admin(server, by, name, input)
     return [status, code]
@@ -47,7 +56,7 @@ test.each(MUTATIONS)('only admins call %s, whatever a token says', async name =>
 
 test('a country is opened with its first VAT rate and price, and to repeat it changes nothing', async () => {
   const input: Record<string, unknown> = {
-    ...complete(newCountry()).openCountry,
+    ...completeInputs(newCountry()).openCountry,
     moderation: 'AFTER',
     listingDays: 60,
   }
@@ -61,7 +70,7 @@ test('a country is opened with its first VAT rate and price, and to repeat it ch
 })
 
 test('an open country keeps currency, VAT rate and price, and gets another moderation and time', async () => {
-  const { vatRate, unitPriceNet, ...input } = complete(newCountry()).openCountry
+  const { vatRate, unitPriceNet, ...input } = completeInputs(newCountry()).openCountry
   expect(await send('openCountry', input)).toMatchObject({ code: 'invalid_input', field: 'vatRate' })
   await send('openCountry', { ...input, vatRate, unitPriceNet })
   const conflict = { status: 409, code: 'conflict', field: 'country' }
@@ -74,24 +83,6 @@ test('an open country keeps currency, VAT rate and price, and gets another moder
   expect(row).toMatchObject({ listingDays: 30, moderation: 'BEFORE' })
 })
 
-test('a closed country sells nothing, and is opened again at the values given', async () => {
-  const code = await country()
-  const packageId = await makePackage(database.owner, { country: code })
-  const { row } = await send('closeCountry', { country: code })
-  expect(row).toMatchObject({ country: code, closedAt: expect.any(String) })
-  expect(await actionsOf(() => send('closeCountry', { country: code }))).toEqual([])
-  expect((await send('retirePackage', { packageId })).row).toMatchObject({ isActive: false })
-  const save = { ...PACKAGE, country: code, key: 'new' }
-  expect(await send('savePackage', save)).toMatchObject({ code: 'conflict', field: 'country' })
-  const reopened = await send('openCountry', complete(code).openCountry)
-  expect(reopened.row).toMatchObject({ closedAt: null })
-  const { rows } = await database.owner.query(
-    'select rate from app_public.vat_rates where country = $1 and valid @> now()',
-    [code],
-  )
-  expect(rows).toEqual([{ rate: '20.00' }])
-})
-
 test.each([
   ['setPrice', { unitPriceNet: '6' }, { unitPriceNet: '7' }, 'INSERT price_configs'],
   ['setVatRate', { vatRate: '20' }, { vatRate: '21' }, 'INSERT vat_rates'],
@@ -100,7 +91,7 @@ test.each([
   '%s ends the one before, repeats nothing, and never changes the past',
   async (name, next, other, entry) => {
     const code = await country({ freeListings: 1 })
-    const input = { ...complete(code)[name], ...next }
+    const input = { ...completeInputs(code)[name], ...next }
     expect(await send(name, { ...input, validFrom: EARLIER })).toMatchObject({
       status: 422,
       code: 'invalid_input',
@@ -136,7 +127,6 @@ const BROKEN: Record<string, Refused> = {
   dealer_packages_highlight_quota_range: ['savePackage', { highlightQuota: -1 }, 'highlightQuota'],
   dealer_packages_key_form: ['savePackage', { key: 'Basic' }, 'key'],
   dealer_packages_listing_limit_range: ['savePackage', { listingLimit: -1 }, 'listingLimit'],
-  dealer_packages_name_has_language: ['savePackage', { name: {} }, 'name'],
   dealer_packages_premium_quota_range: ['savePackage', { premiumQuota: -1 }, 'premiumQuota'],
   dealer_packages_price_net_range: ['savePackage', { priceNet: '-1' }, 'priceNet'],
   free_quota_configs_period_days_range: ['setFreeQuota', { periodDays: 0 }, 'periodDays'],
@@ -170,7 +160,7 @@ test.each(Object.entries(BROKEN))(
   'a value that breaks %s is refused with its field',
   async (_rule, [name, change, field]) => {
     const code = name === 'openCountry' ? newCountry() : await country()
-    const refused = await send(name, { ...complete(code)[name], ...change })
+    const refused = await send(name, { ...completeInputs(code)[name], ...change })
     expect([refused.status, refused.code, refused.field]).toEqual([422, 'invalid_input', field])
   },
 )
@@ -182,15 +172,15 @@ const REFUSED: Refused[] = [
   ['openCountry', { unitPriceNet: '5.001' }, 'unitPriceNet'],
   ['setPrice', { unitPriceNet: '0.004' }, 'unitPriceNet'],
   ['savePackage', { priceNet: '49.001' }, 'priceNet'],
-  ...['Basic', [], { en: 'Basic' }, { de: 'Basis' }, { ...NAME, english: 'Basic' }].map(named),
-  ...['', ' ', 'A\nB', '\u202eA', 'x'.repeat(201), null, 5, {}].map(en => named({ ...NAME, en })),
+  ...['Basic', [], {}, { en: 'Basic' }, { de: 'Basis' }, { ...PACKAGE_NAME, english: 'Basic' }].map(named),
+  ...['', ' ', 'A\nB', '\u202eA', 'x'.repeat(201), null, 5, {}].map(en => named({ ...PACKAGE_NAME, en })),
   ['setRateLimitPolicy', { maxCount: 0 }, 'maxCount'],
   ['setRateLimitPolicy', { maxCount: 0, cost: 1 }, 'maxCount'],
 ]
 
 test.each(REFUSED)('%s refuses %j with its field', async (name, change, field) => {
   const code = name === 'openCountry' ? newCountry() : await country()
-  const { status, ...refused } = await send(name, { ...complete(code)[name], ...change })
+  const { status, ...refused } = await send(name, { ...completeInputs(code)[name], ...change })
   expect([status, refused.code, refused.field]).toEqual([422, 'invalid_input', field])
 })
 
@@ -203,12 +193,16 @@ test('a limit below the cost is refused with the field that was given', async ()
 
 test('prices have the decimal places of their currency, and names of packages are trimmed', async () => {
   const code = await country()
-  expect((await send('setPrice', complete(code).setPrice)).row).toMatchObject({ unitPriceNet: '6.00' })
-  const given = { ...complete(code).savePackage, priceNet: '49.5000', name: { ...NAME, fr: ' Base ' } }
+  expect((await send('setPrice', completeInputs(code).setPrice)).row).toMatchObject({ unitPriceNet: '6.00' })
+  const given = {
+    ...completeInputs(code).savePackage,
+    priceNet: '49.5000',
+    name: { ...PACKAGE_NAME, fr: ' Base ' },
+  }
   const { row } = await send('savePackage', given)
-  expect(row).toMatchObject({ priceNet: '49.50', name: { ...NAME, fr: 'Base' } })
+  expect(row).toMatchObject({ priceNet: '49.50', name: { ...PACKAGE_NAME, fr: 'Base' } })
   const yen = await country({ currency: 'JPY', minorUnits: 0, price: null })
-  const price = { ...complete(yen).setPrice, unitPriceNet: '505.0' }
+  const price = { ...completeInputs(yen).setPrice, unitPriceNet: '505.0' }
   expect((await send('setPrice', price)).row).toMatchObject({ unitPriceNet: '505' })
   expect(await send('setPrice', { ...price, unitPriceNet: '5.5' })).toMatchObject({ field: 'unitPriceNet' })
 })
@@ -252,7 +246,7 @@ test.each([
   ['unlockUser', 'userId'],
   ['grantSubscription', 'dealerId'],
 ] as const)('%s of a row that does not exist is not found', async (name, field) => {
-  expect(await send(name, complete(newCountry())[name])).toMatchObject({
+  expect(await send(name, completeInputs(newCountry())[name])).toMatchObject({
     status: 404,
     code: 'not_found',
     field,
@@ -268,7 +262,7 @@ test('a rate limit that does not exist is not found', async () => {
 
 test('of twenty calls at once that set the same price, one sets it', async () => {
   const code = await country()
-  const input = complete(code).setPrice
+  const input = completeInputs(code).setPrice
   const actions = await actionsOf(() =>
     Promise.all(Array.from({ length: 20 }, () => send('setPrice', input))),
   )

@@ -184,11 +184,18 @@ test('a package of another country or off sale, and a closed dealer, get no gran
   expect(await send('grantSubscription', input)).toMatchObject({ code: 'forbidden', field: 'dealerId' })
 })
 
-test('a dealer without an owner is not opened', async () => {
+test.each([
+  ['no owner', 'delete from app_public.dealer_users where dealer_id = $1'],
+  [
+    'a locked owner alone',
+    `update app_public.users set locked_at = now()
+     where id = (select user_id from app_public.dealer_users where dealer_id = $1)`,
+  ],
+])('a dealer with %s is not opened', async (_, change) => {
   const seller = await makeSeller(database, server)
   const input = { dealerId: seller.dealerId, canPublish: true, reason: 'A test' }
   await send('setDealerStatus', { ...input, isActive: false })
-  await database.owner.query('delete from app_public.dealer_users where dealer_id = $1', [seller.dealerId])
+  await database.owner.query(change, [seller.dealerId])
   expect(await send('setDealerStatus', { ...input, isActive: true })).toMatchObject({
     status: 409,
     code: 'conflict',

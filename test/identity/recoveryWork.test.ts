@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { workInDatabase } from '../support/databaseWork.ts'
 import { register } from '../support/graphqlOperations.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
-import { until } from '../support/waits.ts'
 
 const PASSWORD = 'correct horse battery'
 const KNOWN = 'known@example.com'
@@ -32,27 +32,6 @@ afterAll(async () => {
 
 const flush = (pool: pg.Pool) => pool.query('select pg_stat_force_next_flush()')
 
-/** The calls of each function and the writes to each table, which a connection reports when it ends. */
-async function workInDatabase(lastFunction: string, times: number): Promise<unknown[]> {
-  const calls = async () =>
-    (
-      await database.superuser.query<{ name: string; calls: string }>(
-        `select funcname as name, calls from pg_stat_user_functions
-         -- the start and the polls of the server call these at any time
-         where schemaname in ('app_public', 'app_private')
-           and funcname <> all ('{applied_migrations,revoked_session_ids,revocation_lifetime}') order by name`,
-      )
-    ).rows
-  await until('the connection has reported its work', async () =>
-    (await calls()).some(({ name, calls }) => name === lastFunction && calls === String(times)),
-  )
-  const { rows: writes } = await database.superuser.query(
-    `select relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables
-     where n_tup_ins + n_tup_upd + n_tup_del > 0 order by relname`,
-  )
-  return [await calls(), writes]
-}
-
 /** Sends a mutation until the limit of mails refuses it, on a server that has just started. */
 async function workOf(send: (server: TestServer) => ReturnType<TestServer['call']>, lastFunction: string) {
   const server = await startServer({ ...database, ownerUrl: statements.relay.url })
@@ -72,7 +51,7 @@ async function workOf(send: (server: TestServer) => ReturnType<TestServer['call'
   } finally {
     await server.stop()
   }
-  return { attempts, inside: await workInDatabase(lastFunction, 4) }
+  return { attempts, inside: await workInDatabase(database, lastFunction, 4) }
 }
 
 const RESET = 'mutation ($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) { ok } }'

@@ -1,9 +1,9 @@
 /** The work of a failed login: the same for an existing and an unknown account, so its time tells neither from the other. */
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
+import { workInDatabase } from '../support/databaseWork.ts'
 import { listenToStatements, type Statements } from '../support/statements.ts'
 import { makeUser } from '../support/testData.ts'
-import { until } from '../support/waits.ts'
 
 const ALLOWED = 5
 const GUESS = 'wrong password'
@@ -68,28 +68,7 @@ async function workOf(email: string) {
   } finally {
     await server.stop()
   }
-  return { attempts, inside: await workInDatabase() }
-}
-
-/** Calls of each function and writes to each table, which a connection reports when it ends. */
-async function workInDatabase(): Promise<unknown[]> {
-  const calls = async () =>
-    (
-      await database.superuser.query<{ name: string; calls: string }>(
-        `select schemaname || '.' || funcname as name, calls from pg_stat_user_functions
-         -- the start and the polls of the server call these at any time
-         where schemaname in ('app_public', 'app_private')
-           and funcname <> all ('{applied_migrations,revoked_session_ids,revocation_lifetime}') order by name`,
-      )
-    ).rows
-  await until('the connection of the logins has reported its work', async () =>
-    (await calls()).some(row => row.name.endsWith('.begin_login') && row.calls === String(ALLOWED + 1)),
-  )
-  const { rows: writes } = await database.superuser.query(
-    `select relname, n_tup_ins, n_tup_upd, n_tup_del from pg_stat_user_tables
-     where n_tup_ins + n_tup_upd + n_tup_del > 0 order by relname`,
-  )
-  return [await calls(), writes]
+  return { attempts, inside: await workInDatabase(database, 'begin_login', ALLOWED + 1) }
 }
 
 const BEGIN = 'select * from app_public.begin_login($1, $2)'

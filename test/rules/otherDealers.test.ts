@@ -6,21 +6,15 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import type pg from 'pg'
 import { become, refusal, rolledBack } from '../support/database.ts'
 import { interleave } from '../support/transactions.ts'
-import { BY_ID, HASH, IDS, KEY, READING, SHARED, STRANGE, VERIFYING, WRITING } from './dealerCalls.ts'
+import { HASH, IDS, KEY, READING, STRANGE, WRITING } from './dealerCalls.ts'
+import { BY_ID, SHARED, VERIFYING } from './otherCalls.ts'
 import { BYSTANDER, type Seeded, seedDatabase } from './seed.ts'
 
 /** Copied for the second dealer, in the order of their foreign keys. */
-const TWINS = [
-  'invoices',
-  'invoice_items',
-  'checkouts',
-  'dealer_subscriptions',
-  'listings',
-  'listing_consumptions',
-  'listing_promotions',
-  'dealer_invitations',
-  'dealer_api_keys',
-]
+const TWINS =
+  'invoices invoice_items checkouts dealer_subscriptions listings listing_consumptions listing_promotions dealer_invitations dealer_api_keys'.split(
+    ' ',
+  )
 const TABLES = [...TWINS, 'dealer_users']
 
 let seeded: Seeded

@@ -52,8 +52,7 @@ async function stored(
   )
 }
 
-const lines: Record<string, Store> = {
-  'a title': (client, title) => stored(client, 'title', { title }),
+const newNames: Record<string, Store> = {
   'the name of a user': (client, name) =>
     single(client, 'select trimmed_full_name from app_public.register_user($1, $2, $3)', [
       `${randomUUID()}@example.com`,
@@ -65,9 +64,13 @@ const lines: Record<string, Store> = {
     return single(client, "select company_name from app_public.create_dealer($1, 'DE', 'general')", [name])
   },
 }
+const lines: Record<string, Store> = {
+  'a title': (client, title) => stored(client, 'title', { title }),
+  ...newNames,
+}
 /** Every function that stores a name. */
 const names: Record<string, Store> = {
-  ...lines,
+  ...newNames,
   async 'the new name of a user'(client, name) {
     await become(client, { dealer: userId })
     return single(client, 'select full_name from app_public.update_profile($1)', [name])
@@ -82,7 +85,6 @@ const names: Record<string, Store> = {
     return single(client, create, [dealerId, name])
   },
 }
-delete names['a title']
 
 const description: Store = (client, text) => stored(client, 'description', { description: text })
 
@@ -92,7 +94,7 @@ async function isRefused(client: pg.ClientBase, store: Store, text: string): Pro
     await store(client, text)
     return false
   } catch (error) {
-    expect((error as pg.DatabaseError).code).toBe('23514')
+    expect(['23514', 'FC010']).toContain((error as pg.DatabaseError).code)
     return true
   } finally {
     await client.query('rollback to savepoint before')
@@ -153,18 +155,20 @@ test.each(Object.entries(lines))(
     }),
 )
 
-test.each(Object.entries(names))('%s has no bidirectional controls, but joiners and marks', (_, store) =>
-  rolledBack(database, async client => {
-    for (const control of '\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069') {
-      const text = `A${control}B`
-      expect([text, await isRefused(client, store, text)]).toEqual([text, true])
-    }
-    for (const text of ['شركة السيارات', 'רכב\u200f (1990)', '\u061cمی\u200cخواهم\u200e'])
-      expect(await store(client, text)).toBe(text)
-  }),
+test.each(Object.entries(names))(
+  '%s may have joiners and direction marks, but no bidirectional controls',
+  (_, store) =>
+    rolledBack(database, async client => {
+      for (const control of '\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069') {
+        const text = `A${control}B`
+        expect([text, await isRefused(client, store, text)]).toEqual([text, true])
+      }
+      for (const text of ['شركة السيارات', 'רכב\u200f (1990)', '\u061cمی\u200cخواهم\u200e'])
+        expect(await store(client, text)).toBe(text)
+    }),
 )
 
-test('a row whose name has such a control from before can still change', () =>
+test('a row that already has such a control in its name can still be changed', () =>
   rolledBack(database, async client => {
     for (const sql of ["set company_name = 'A\u202eB'", 'set can_publish = false'])
       await client.query(`update app_public.dealers ${sql}`)
