@@ -5375,8 +5375,9 @@ CREATE OR REPLACE FUNCTION app_private.schedule_missed_expiry()
 AS $function$
 begin
   perform app_private.release_dead_workers();
-  perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
+  -- In the order in which a starting runner adds the names of its tasks. In another order, the two could wait for each other in a new database.
   perform graphile_worker.add_job('expire_listings', job_key := 'expire_listings:missed');
+  perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
 end
 $function$;
 comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run of subscriptions and one of listings. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run of each; a run without due work costs a few index reads.';

@@ -1,9 +1,12 @@
-/** A worker that starts unlocks the jobs of workers that died. */
+/** What a worker does in the database when it starts. */
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import pg from 'pg'
+import { makeTaskList } from '../../src/worker/runner.ts'
+import type { SendMailOptions } from '../../tasks/send_mail.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
 import { recordExpiryRun } from '../support/expiryRuns.ts'
 import { single } from '../support/testData.ts'
+import { until } from '../support/waits.ts'
 
 let database: TestDatabase
 
@@ -41,4 +44,24 @@ test('a starting worker leaves the jobs of living workers alone', async () => {
   } finally {
     await living.end()
   }
+})
+
+test('in a new database, a starting worker and a runner that adds the names of its tasks do not wait for each other', async () => {
+  const names = Object.keys(makeTaskList([], {} as SendMailOptions))
+  expect(names).toEqual([...names].sort())
+  const [runner, starting] = [await database.superuser.connect(), await database.owner.connect()]
+  const add = (name: string) =>
+    runner.query('insert into graphile_worker._private_tasks (identifier) values ($1)', [name])
+  const pid = await single(starting, 'select pg_backend_pid()')
+  await runner.query('begin')
+  await add('expire_listings')
+  const started = starting.query('select app_private.schedule_missed_expiry()')
+  await until('the starting worker waits', async () =>
+    Boolean(await single(database.superuser, 'select cardinality(pg_blocking_pids($1)) > 0', [pid])),
+  )
+  await add('expire_subscriptions')
+  await runner.query('commit')
+  await started
+  for (const client of [runner, starting]) client.release()
+  expect(await count('from graphile_worker._private_jobs')).toBe(2)
 })

@@ -1,0 +1,22 @@
+--! Previous: sha1:92dbd9bf3b082d83125569bb2072f4806afb9145
+--! Hash: sha1:81243a24c7ce5d50525b8ee6c8b3efa7225abc32
+--! Message: schedule expiry in the order of tasks
+
+set local lock_timeout to '2s';
+set local statement_timeout to '60s';
+
+--! Included expiry/schedule_missed_expiry.sql
+create or replace function app_private.schedule_missed_expiry() returns void
+  language plpgsql volatile security invoker
+  set search_path to pg_catalog, app_public, app_private, pg_temp
+as $$
+begin
+  perform app_private.release_dead_workers();
+  -- In the order in which a starting runner adds the names of its tasks. In another order, the two could wait for each other in a new database.
+  perform graphile_worker.add_job('expire_listings', job_key := 'expire_listings:missed');
+  perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
+end
+$$;
+
+comment on function app_private.schedule_missed_expiry() is 'Unlocks the jobs of dead workers and queues an expiry run of subscriptions and one of listings. Each worker calls it at its start, whatever has finished since 00:00 UTC: a run may have died since, and the crontab only makes up for tasks that it knew before. Several workers queue one run of each; a run without due work costs a few index reads.';
+--! EndIncluded expiry/schedule_missed_expiry.sql
