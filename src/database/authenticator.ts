@@ -56,7 +56,8 @@ export async function ensureAuthenticator(
 export function authenticatorFault(error: unknown): string {
   const { message } = error as { message?: unknown }
   return (
-    `The API cannot log in (${message}). Please set AUTH_DATABASE_URL to the URL of ${AUTHENTICATOR} with its password; ` +
+    `The API cannot log in (${message}). If the database is new, run "npm run migrate" first. ` +
+    `Otherwise set AUTH_DATABASE_URL to the URL of ${AUTHENTICATOR} with its password; ` +
     `docs/operations.md, "Roles and grants", shows how to set one.`
   )
 }

@@ -108,6 +108,15 @@ async function settle<Execution>(execute: () => Promise<Execution>): Promise<Exe
   }
 }
 
+/** The message of graphql-js about a variable repeats its value, which may be a password. Clients log messages. */
+function withoutValue(message: string): string {
+  const [, variable, value = '', reason] =
+    /^(Variable "\$\w+") got invalid value (.*); (.*)$/s.exec(message) ?? []
+  if (variable === undefined) return message
+  const [path = ''] = / at "[\w.[\]]+"$/.exec(value) ?? []
+  return `${variable} is not valid${path}: ${reason}`
+}
+
 function translateResult(
   result: ExecutionResult,
   args: GrafastExecutionArgs,
@@ -118,7 +127,7 @@ function translateResult(
   if (data === undefined && errors.every(isAboutRequest)) {
     refuseRequest(request)
     const refused = errors.map(error =>
-      clientError(error, fault('invalid_input', { message: error.message })),
+      clientError(error, fault('invalid_input', { message: withoutValue(error.message) })),
     )
     return { ...result, errors: refused }
   }

@@ -185,3 +185,13 @@ test.each(malformed)(
     expect([status, errors[0]?.extensions.code, data]).toEqual([400, 'invalid_input', undefined])
   },
 )
+
+test('the refusal of a variable does not repeat its value, which may have a password', async () => {
+  const password = 'a secret; at "input.password"'
+  for (const change of [{ fullName: undefined }, { locale: 5 }, { email: [password] }]) {
+    const { status, text } = await registerUser({ password, ...change })
+    expect(status).toBe(400)
+    expect(text).toContain('Variable')
+    expect(text).not.toContain('secret')
+  }
+})
