@@ -3475,19 +3475,21 @@ comment on function app_private.has_owner(uuid,uuid) is 'Whether the dealer has 
 CREATE OR REPLACE FUNCTION app_private.has_prices(country text, vat_rate numeric, unit_price_net numeric)
  RETURNS boolean
  LANGUAGE plpgsql
- STABLE
  SET search_path TO 'pg_catalog', 'app_public', 'app_private', 'pg_temp'
 AS $function$
+declare
+  -- Not now(): the caller may have waited for the session that set a price.
+  v_at constant timestamptz := clock_timestamp();
 begin
   return (has_prices.vat_rate is null or exists (
     select from app_public.vat_rates as v
-    where v.country = has_prices.country and v.valid @> now() and v.rate = has_prices.vat_rate
+    where v.country = has_prices.country and v.valid @> v_at and v.rate = has_prices.vat_rate
   )) and (has_prices.unit_price_net is null or not exists (
     select from unnest(enum_range(null::app_public.segment)) as s (segment)
     where not exists (
       select from app_public.price_configs as p
       where p.country = has_prices.country and p.segment = s.segment and p.pricing_type = 'pay_per_listing'
-        and p.valid @> now() and p.unit_price_net = has_prices.unit_price_net)));
+        and p.valid @> v_at and p.unit_price_net = has_prices.unit_price_net)));
 end
 $function$;
 comment on function app_private.has_prices(text,numeric,numeric) is 'Whether a country has this VAT rate now, and this net price of a listing for every segment; null is not compared.';

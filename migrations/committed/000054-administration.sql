@@ -1,5 +1,5 @@
 --! Previous: sha1:6c9a125a5a5ad95eb77af4821ac0a9e0bf61ef63
---! Hash: sha1:77ce2ad6edfae8bef7acdf491803e01bad078c8d
+--! Hash: sha1:ffbff31a341eeaff160a36e4fbdce766a41de9c7
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -151,19 +151,22 @@ comment on function app_private.set_vat_rate(text, numeric, timestamptz) is 'Ope
 --! EndIncluded pricing/set_vat_rate.sql
 --! Included pricing/has_prices.sql
 create or replace function app_private.has_prices(country text, vat_rate numeric, unit_price_net numeric) returns boolean
-  language plpgsql stable security invoker
+  language plpgsql volatile security invoker
   set search_path to pg_catalog, app_public, app_private, pg_temp
 as $$
+declare
+  -- Not now(): the caller may have waited for the session that set a price.
+  v_at constant timestamptz := clock_timestamp();
 begin
   return (has_prices.vat_rate is null or exists (
     select from app_public.vat_rates as v
-    where v.country = has_prices.country and v.valid @> now() and v.rate = has_prices.vat_rate
+    where v.country = has_prices.country and v.valid @> v_at and v.rate = has_prices.vat_rate
   )) and (has_prices.unit_price_net is null or not exists (
     select from unnest(enum_range(null::app_public.segment)) as s (segment)
     where not exists (
       select from app_public.price_configs as p
       where p.country = has_prices.country and p.segment = s.segment and p.pricing_type = 'pay_per_listing'
-        and p.valid @> now() and p.unit_price_net = has_prices.unit_price_net)));
+        and p.valid @> v_at and p.unit_price_net = has_prices.unit_price_net)));
 end
 $$;
 

@@ -1,5 +1,5 @@
---! Previous: sha1:77ce2ad6edfae8bef7acdf491803e01bad078c8d
---! Hash: sha1:92dbd9bf3b082d83125569bb2072f4806afb9145
+--! Previous: sha1:ffbff31a341eeaff160a36e4fbdce766a41de9c7
+--! Hash: sha1:8a3d78345bdcc5583efdcb75d61a1c870855ff17
 --! Message: privacy
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:92dbd9bf3b082d83125569bb2072f4806afb9145
---! Hash: sha1:81243a24c7ce5d50525b8ee6c8b3efa7225abc32
+--! Previous: sha1:8a3d78345bdcc5583efdcb75d61a1c870855ff17
+--! Hash: sha1:4675bf1db134d51fb9b38394f68491e361def2d9
 --! Message: schedule expiry in the order of tasks
 
 set local lock_timeout to '2s';

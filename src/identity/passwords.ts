@@ -38,7 +38,7 @@ export async function passwordFault(password: string, email: string): Promise<st
   if (await isCommonPassword(lower)) {
     return 'This password is one of the most common ones, which attackers try first. Please choose another.'
   }
-  if (lower.replace(/\P{L}/gu, '') === SERVICE) {
+  if (lower.normalize('NFKC').replace(/\P{L}/gu, '') === SERVICE) {
     return 'The password may not be the name of this service, even with digits or signs added. Please choose another.'
   }
   const [localPart] = email.split('@')

@@ -71,3 +71,27 @@ test('a country that waits for a price of another admin opens again after it', a
   )
   expect(rows).toEqual([{ unit_price_net: '6.00' }])
 })
+
+test.each([
+  ['with the same price is opened once', 6, undefined],
+  ['with two prices is opened by one, and is a conflict for the other', 7, 'FC008'],
+] as const)('a country that two admins open at once %s', async (_, price, code) => {
+  const closed = await country()
+  await send('closeCountry', { country: closed })
+  const open = "select app_public.open_country($1, 'EUR', 20, $2)"
+  const roles = {
+    first: { admin: await makeAdminUser(database.owner) },
+    second: { admin: await makeAdminUser(database.owner) },
+  }
+  await interleave(database, roles, async ({ first, second }) => {
+    await first.query(open, [closed, 6])
+    const { result } = await second.startBlocked(open, [closed, price])
+    await first.commit()
+    expect(
+      await result.then(
+        () => undefined,
+        error => error.code,
+      ),
+    ).toBe(code)
+  })
+})

@@ -102,7 +102,14 @@ test.each([
 })
 
 test('the name of the service is no password, even with digits and signs, but may be a part of one', async () => {
-  for (const password of ['forecourt', 'Forecourt', 'forecourt2026', '!FORECOURT 123!', 'Fore-Court.1'])
+  for (const password of [
+    'forecourt',
+    'Forecourt',
+    'forecourt2026',
+    '!FORECOURT 123!',
+    'Fore-Court.1',
+    'ｆｏｒｅｃｏｕｒｔ',
+  ])
     expect([password, await isRefused(password)]).toEqual([password, true])
   for (const password of ['forecourt-demo', 'forecourts', 'my forecourt'])
     expect([password, await isRefused(password)]).toEqual([password, false])
