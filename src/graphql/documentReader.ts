@@ -17,6 +17,7 @@ import { documentLimits, limitError } from '../request/documentLimits.ts'
 import { refuseRequest } from '../request/outcome.ts'
 import { type Parameters, parametersOf } from '../request/parameters.ts'
 import { requestOf } from '../request/request.ts'
+import { withoutValues } from './errorMessages.ts'
 import { unstorableLiteral } from './storableInput.ts'
 
 export interface DocumentOptions {
@@ -148,7 +149,7 @@ function withoutSuggestion(error: GraphQLError): GraphQLError {
 
 function asInvalidInput(error: GraphQLError): GraphQLError {
   const { message, nodes = null, source = null, positions = null, extensions } = error
-  return new GraphQLError(message, {
+  return new GraphQLError(withoutValues(message), {
     nodes,
     source,
     positions,

@@ -19,6 +19,7 @@ import { refusalType } from '../request/mediaType.ts'
 import { type ExecutedOperation, outcomeOf, refuseRequest } from '../request/outcome.ts'
 import { isGet } from '../request/parameters.ts'
 import { type ApiRequest, requestOf } from '../request/request.ts'
+import { withoutValues } from './errorMessages.ts'
 import { refuseUnstorable } from './storableInput.ts'
 
 /** A fault on our side (status 500 and more), for the log. Parameters of statements are never part of it. */
@@ -108,15 +109,6 @@ async function settle<Execution>(execute: () => Promise<Execution>): Promise<Exe
   }
 }
 
-/** The message of graphql-js about a variable repeats its value, which may be a password. Clients log messages. */
-function withoutValue(message: string): string {
-  const [, variable, value = '', reason] =
-    /^(Variable "\$\w+") got invalid value (.*); (.*)$/s.exec(message) ?? []
-  if (variable === undefined) return message
-  const [path = ''] = / at "[\w.[\]]+"$/.exec(value) ?? []
-  return `${variable} is not valid${path}: ${reason}`
-}
-
 function translateResult(
   result: ExecutionResult,
   args: GrafastExecutionArgs,
@@ -127,7 +119,7 @@ function translateResult(
   if (data === undefined && errors.every(isAboutRequest)) {
     refuseRequest(request)
     const refused = errors.map(error =>
-      clientError(error, fault('invalid_input', { message: withoutValue(error.message) })),
+      clientError(error, fault('invalid_input', { message: withoutValues(error.message) })),
     )
     return { ...result, errors: refused }
   }

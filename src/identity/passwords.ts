@@ -38,8 +38,8 @@ export async function passwordFault(password: string, email: string): Promise<st
   if (await isCommonPassword(lower)) {
     return 'This password is one of the most common ones, which attackers try first. Please choose another.'
   }
-  if (lower.normalize('NFKC').replace(/\P{L}/gu, '') === SERVICE) {
-    return 'The password may not be the name of this service, even with digits or signs added. Please choose another.'
+  if (normal.normalize('NFKC').toLowerCase().replace(/\P{L}/gu, '') === SERVICE) {
+    return 'The password may not be the name of this service, even with digits or punctuation added. Please choose another.'
   }
   const [localPart] = email.split('@')
   return lower === email || lower === localPart

@@ -186,12 +186,40 @@ test.each(malformed)(
   },
 )
 
-test('the refusal of a variable does not repeat its value, which may have a password', async () => {
-  const password = 'a secret; at "input.password"'
-  for (const change of [{ fullName: undefined }, { locale: 5 }, { email: [password] }]) {
-    const { status, text } = await registerUser({ password, ...change })
-    expect(status).toBe(400)
-    expect(text).toContain('Variable')
-    expect(text).not.toContain('secret')
-  }
-})
+const SECRET = '271828182845'
+const literal = (password: string) => () =>
+  server.call(`mutation { login(input: { email: "a@example.com", password: ${password} }) { __typename } }`)
+
+/** Each request has the secret where it is not valid, or beside what is not. The words are those that its message keeps. */
+const withSecret: [send: () => Promise<ApiResponse<unknown>>, kept: string][] = [
+  [() => registerUser({ password: `${SECRET}; "at "input.x"`, fullName: undefined }), '"fullName"'],
+  [() => registerUser({ password: Number(SECRET) }), '"input.password"'],
+  [() => registerUser({ password: [`x; ${SECRET}`] }), '"input.password"'],
+  [() => registerUser({ password: { value: `b; ${SECRET}` } }), '"input.password"'],
+  [() => openDealer({ dealerType: `${SECRET}; B` }), '"input.dealerType"'],
+  [() => openDealer({ dealerType: Number(SECRET) }), '"input.dealerType"'],
+  [() => publish({ price: Number(SECRET) }), '"input.price"'],
+  [literal(SECRET), 'String'],
+  [literal(`[${SECRET}]`), 'String'],
+  [literal(`S${SECRET}`), 'String'],
+  [literal(`{ a: "${SECRET}" }`), 'String'],
+  [
+    () =>
+      server.call(
+        `mutation ($p: String! = ${SECRET}) { login(input: { email: "a", password: $p }) { __typename } }`,
+      ),
+    'String',
+  ],
+  [() => server.call(`mutation { login(input: "${SECRET}") { __typename } }`), '"LoginInput!"'],
+  [() => server.call(`mutation { login("${SECRET}") { __typename } }`), 'Syntax Error'],
+]
+
+test.each(withSecret)(
+  'the refusal of a value names its place and does not repeat it: %#',
+  async (send, kept) => {
+    const { status, errors, text } = await send()
+    expect([status, errors[0]?.extensions.code]).toEqual([400, 'invalid_input'])
+    expect(JSON.parse(text).errors[0].message).toContain(kept)
+    expect(text).not.toContain(SECRET)
+  },
+)

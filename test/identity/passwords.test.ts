@@ -109,6 +109,7 @@ test('the name of the service is no password, even with digits and signs, but ma
     '!FORECOURT 123!',
     'Fore-Court.1',
     'ｆｏｒｅｃｏｕｒｔ',
+    '𝐅𝐎𝐑𝐄𝐂𝐎𝐔𝐑𝐓',
   ])
     expect([password, await isRefused(password)]).toEqual([password, true])
   for (const password of ['forecourt-demo', 'forecourts', 'my forecourt'])
