@@ -3869,7 +3869,7 @@ begin
   return v_dealer;
 end
 $function$;
-comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner. With `is_leaving`, any member may, also at a closed dealer; otherwise raises FC003 if the dealer is closed. Raises what require_owner or require_member raises.';
+comment on function app_private.lock_own_dealer(uuid,boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner. With `is_leaving`, any member may lock it, even if it is closed; without, a closed dealer raises FC003. Raises what require_owner or require_member raises.';
 
 CREATE OR REPLACE FUNCTION app_private.lock_tables(VARIADIC tables regclass[])
  RETURNS void
@@ -4860,7 +4860,7 @@ begin
   return coalesce(valid_from, v_now);
 end
 $function$;
-comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country, so a change that waited for another one starts after it. Raises FC010 for a moment that has passed.';
+comment on function app_private.require_future(timestamp with time zone) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. Call it after lock_country: it reads the clock, so a change that waited for the lock starts after the change that it waited for. Raises FC010 for a moment that has passed.';
 
 CREATE OR REPLACE FUNCTION app_private.require_listing_step(from_status app_public.listing_status, to_status app_public.listing_status)
  RETURNS void
@@ -5377,7 +5377,7 @@ CREATE OR REPLACE FUNCTION app_private.schedule_missed_expiry()
 AS $function$
 begin
   perform app_private.release_dead_workers();
-  -- In the order in which a starting runner adds the names of its tasks. In another order, the two could wait for each other in a new database.
+  -- A starting runner inserts its task names in this order. In another order the two can deadlock on a new database.
   perform graphile_worker.add_job('expire_listings', job_key := 'expire_listings:missed');
   perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
 end
@@ -7793,7 +7793,7 @@ grant execute on function app_public.remove_member(uuid,uuid) to forecourt_admin
 grant execute on function app_public.remove_member(uuid,uuid) to forecourt_dealer;
 comment on function app_public.remove_member(uuid,uuid) is '@behavior +mutationField
 @resultFieldName dealer
-For owners: removes a member. Any member may leave, also a dealer that is closed. The last owner can neither leave nor be removed (409).';
+For owners: removes a member. Every member may leave, by its own `userId`, even if the dealer is closed. The last owner can neither leave nor be removed (409).';
 
 CREATE OR REPLACE FUNCTION app_public.renew_listing(listing_id uuid, idempotency_key uuid)
  RETURNS app_public.listings
@@ -8167,7 +8167,7 @@ begin
   if set_dealer_status.is_active and not v_old.is_active and not app_private.has_owner(v_old.id) then
     raise exception using
       errcode = 'FC008',
-      message = 'This dealer has no owner who can log in. Please unlock one, or ask an operator to add one, before you open it.',
+      message = 'This dealer has no owner who can log in. Please unlock the account of an owner, or ask a DBA to add an owner. Then open the dealer.',
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
   update app_public.dealers as d

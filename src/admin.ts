@@ -58,7 +58,7 @@ async function setAdmin(client: pg.Client, email: string, isAdmin: boolean): Pro
   const state = isAdmin ? 'an admin' : 'not an admin'
   const next = isAdmin
     ? 'Access tokens carry the role, so this user must log in again.'
-    : 'The sessions of this user have ended, and all APIs refuse its access tokens within a second.'
+    : 'The sessions of this user have ended. Within a second, every API process refuses their access tokens.'
   return rows[0]?.changed ? `${email} is ${state} now. ${next}` : `${email} was ${state} already.`
 }
 

@@ -1,5 +1,5 @@
 --! Previous: sha1:483b6b3b2938146ef00e4aa8fb735cd7e67d9b5b
---! Hash: sha1:db994def602189b783428af6c963e50a90161b71
+--! Hash: sha1:183d467f3617f983b7f24ab36612c8e520b49626
 --! Message: members and invitations
 
 set local lock_timeout to '2s';
@@ -127,7 +127,7 @@ begin
 end
 $$;
 
-comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner. With `is_leaving`, any member may, also at a closed dealer; otherwise raises FC003 if the dealer is closed. Raises what require_owner or require_member raises.';
+comment on function app_private.lock_own_dealer(uuid, boolean) is 'The first step of every change of a dealer and of its members: locks the dealer for its owner. With `is_leaving`, any member may lock it, even if it is closed; without, a closed dealer raises FC003. Raises what require_owner or require_member raises.';
 --! EndIncluded member/lock_own_dealer.sql
 --! Included member/has_owner.sql
 create or replace function app_private.has_owner(dealer_id uuid, except_user_id uuid default null) returns boolean
@@ -339,7 +339,7 @@ begin
 end
 $$;
 
-comment on function app_public.remove_member(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nFor owners: removes a member. Any member may leave, also a dealer that is closed. The last owner can neither leave nor be removed (409).';
+comment on function app_public.remove_member(uuid, uuid) is E'@behavior +mutationField\n@resultFieldName dealer\nFor owners: removes a member. Every member may leave, by its own `userId`, even if the dealer is closed. The last owner can neither leave nor be removed (409).';
 
 grant execute on function app_public.remove_member(uuid, uuid) to forecourt_dealer, forecourt_admin;
 --! EndIncluded member/remove_member.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:db994def602189b783428af6c963e50a90161b71
---! Hash: sha1:6c9a125a5a5ad95eb77af4821ac0a9e0bf61ef63
+--! Previous: sha1:183d467f3617f983b7f24ab36612c8e520b49626
+--! Hash: sha1:06fadee2e1698d3e03aa78007317ee5ecd0ebab5
 --! Message: grants of subscriptions
 
 set local lock_timeout to '2s';

@@ -1,5 +1,5 @@
---! Previous: sha1:6c9a125a5a5ad95eb77af4821ac0a9e0bf61ef63
---! Hash: sha1:ffbff31a341eeaff160a36e4fbdce766a41de9c7
+--! Previous: sha1:06fadee2e1698d3e03aa78007317ee5ecd0ebab5
+--! Hash: sha1:16d09c4f134ce98eedcc3dd24e5bc2525bc8bd0e
 --! Message: administration
 
 set local lock_timeout to '2s';
@@ -305,7 +305,7 @@ begin
 end
 $$;
 
-comment on function app_private.require_future(timestamptz) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. The caller has locked the country, so a change that waited for another one starts after it. Raises FC010 for a moment that has passed.';
+comment on function app_private.require_future(timestamptz) is 'Returns the moment from which a price, a VAT rate or a quota is valid; null stands for now. Call it after lock_country: it reads the clock, so a change that waited for the lock starts after the change that it waited for. Raises FC010 for a moment that has passed.';
 --! EndIncluded admin/require_future.sql
 --! Included admin/accounts.sql
 create or replace view app_public.accounts with (security_invoker = true) as
@@ -670,7 +670,7 @@ begin
   if set_dealer_status.is_active and not v_old.is_active and not app_private.has_owner(v_old.id) then
     raise exception using
       errcode = 'FC008',
-      message = 'This dealer has no owner who can log in. Please unlock one, or ask an operator to add one, before you open it.',
+      message = 'This dealer has no owner who can log in. Please unlock the account of an owner, or ask a DBA to add an owner. Then open the dealer.',
       detail = jsonb_build_object('field', 'dealerId')::text;
   end if;
   update app_public.dealers as d

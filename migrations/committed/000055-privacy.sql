@@ -1,5 +1,5 @@
---! Previous: sha1:ffbff31a341eeaff160a36e4fbdce766a41de9c7
---! Hash: sha1:8a3d78345bdcc5583efdcb75d61a1c870855ff17
+--! Previous: sha1:16d09c4f134ce98eedcc3dd24e5bc2525bc8bd0e
+--! Hash: sha1:5a4ee9a59f6dfa55ae7e7822edd24035b2d0ef71
 --! Message: privacy
 
 set local lock_timeout to '2s';

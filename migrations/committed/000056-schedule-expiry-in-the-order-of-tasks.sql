@@ -1,5 +1,5 @@
---! Previous: sha1:8a3d78345bdcc5583efdcb75d61a1c870855ff17
---! Hash: sha1:4675bf1db134d51fb9b38394f68491e361def2d9
+--! Previous: sha1:5a4ee9a59f6dfa55ae7e7822edd24035b2d0ef71
+--! Hash: sha1:ca974631492e37db076270ab5f8558a6281920a5
 --! Message: schedule expiry in the order of tasks
 
 set local lock_timeout to '2s';
@@ -12,7 +12,7 @@ create or replace function app_private.schedule_missed_expiry() returns void
 as $$
 begin
   perform app_private.release_dead_workers();
-  -- In the order in which a starting runner adds the names of its tasks. In another order, the two could wait for each other in a new database.
+  -- A starting runner inserts its task names in this order. In another order the two can deadlock on a new database.
   perform graphile_worker.add_job('expire_listings', job_key := 'expire_listings:missed');
   perform graphile_worker.add_job('expire_subscriptions', job_key := 'expire_subscriptions:missed');
 end

@@ -18,8 +18,8 @@ const typeDefs = gql`
     """
     Deletes the account of the caller and what identifies the person: name, e-mail address, sessions, memberships and mails. Invoices,
     ledger and audit trail keep the id of the account. A dealer without another owner is closed, and API keys that the caller made stop.
-    The call is a conflict (409) if such a dealer has an open checkout, an invoice that is not settled, or a subscription that is pending
-    or runs, and for the last admin. A wrong password counts as a failed login.
+    The last admin gets a conflict (409). So does an owner whose dealer would be closed while it has an open checkout, an unsettled
+    invoice, or a subscription that is pending or runs. A wrong password counts as a failed login.
     """
     deleteMyAccount(input: DeleteMyAccountInput!): DeleteMyAccountPayload
   }

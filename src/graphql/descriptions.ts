@@ -73,7 +73,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
     'Why: 1 to 1,000 characters. It stays in the audit trail, and the dealer reads it.',
   'ModerateListingInput.reason': 'Why the listing is rejected: 1 to 1,000 characters. The dealer reads it.',
   'OpenCountryInput.currency':
-    'The currency of its prices and invoices, ISO 4217. It never changes, also when the country is opened again.',
+    'The currency of its prices and invoices, ISO 4217. It never changes, not even when the country is opened again.',
   'OpenCountryInput.unitPriceNet':
     'The price of a listing without VAT, for every segment. Required unless the country is open.',
   'OpenCountryInput.vatRate':

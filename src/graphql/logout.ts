@@ -1,6 +1,6 @@
 /**
- * `logout`. Its SQL function takes the session as an argument. As a setting, like the id of the user, every statement would send it.
- * Without that setting, a publication takes 0.94 times the CPU in the API (16 connections, side by side).
+ * `logout`. The session is an argument and not a setting like the id of the user, because the API sends the settings with every
+ * statement. Without the setting, a publication takes 6 % less CPU in the API (16 connections, side by side).
  */
 import { context, type FieldArgs, lambda, object, type Step } from 'grafast'
 import { extendSchema, gql } from 'postgraphile/utils'
@@ -21,8 +21,8 @@ const typeDefs = gql`
 
   extend type Mutation {
     """
-    Ends the session of the access token, or all sessions of its user. Within a second every server refuses their access tokens; their
-    refresh tokens are refused at once.
+    Ends the session of the access token, or all sessions of its user. Within a second every API process refuses their access
+    tokens; their refresh tokens are refused at once.
     """
     logout(input: LogoutInput!): LogoutPayload
   }

@@ -75,14 +75,12 @@ function securityHeaders(graphiql: boolean): RequestHandler {
   }
 }
 
-/**
- * Helmet makes its headers anew for each response, although with constant options they are the same for all. No cache may store a
- * response: it can have tokens (RFC 6749, section 5.1) and differs from user to user.
- */
+/** Helmet makes its headers anew for each response, although with constant options they are the same for all. */
 function headersOf(setHeaders: ReturnType<typeof helmet>): Map<string, string> {
   const request = new IncomingMessage(new Socket())
   const response = new ServerResponse(request)
   setHeaders(request, response, () => {})
+  // a response can have tokens (RFC 6749, section 5.1) and differs from user to user
   response.setHeader('cache-control', 'no-store')
   return new Map(Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]))
 }

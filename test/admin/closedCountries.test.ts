@@ -1,4 +1,4 @@
-/** A country that was closed, in the hands of an admin: what it sells, and how it is opened again. */
+/** Closed countries: their sales, and how an admin opens them again. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { startServer, type TestServer } from '../support/apiServer.ts'
 import { cloneDatabase, type TestDatabase } from '../support/database.ts'
@@ -51,7 +51,7 @@ test('a closed country sells nothing, and is opened again at the values given', 
   expect(rows).toEqual([{ rate: '20.00' }])
 })
 
-test('a country that waits for a price of another admin opens again after it', async () => {
+test('openCountry that waited for setPrice writes its price last', async () => {
   const code = await country()
   await send('closeCountry', { country: code })
   const roles = {
@@ -73,9 +73,9 @@ test('a country that waits for a price of another admin opens again after it', a
 })
 
 test.each([
-  ['with the same price is opened once', 6, undefined],
-  ['with two prices is opened by one, and is a conflict for the other', 7, 'FC008'],
-] as const)('a country that two admins open at once %s', async (_, price, code) => {
+  ['the same price, both succeed', 6, undefined],
+  ['different prices, one gets a conflict', 7, 'FC008'],
+] as const)('of two admins who open a country at once with %s', async (_, price, code) => {
   const closed = await country()
   await send('closeCountry', { country: closed })
   const open = "select app_public.open_country($1, 'EUR', 20, $2)"

@@ -1,6 +1,6 @@
-/** The functions that take an id, and are not tried as calls for a dealer (dealerCalls.ts). */
+/** Functions with an id argument that dealerCalls.ts does not cover. */
 
-/** They take an id, and no row of a dealer. */
+/** The id is not that of a dealer's row. */
 export const SHARED = [
   'describe_session',
   'find_package',

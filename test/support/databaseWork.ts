@@ -1,8 +1,8 @@
-/** What the database did since its statistics were reset: the calls of each function and the writes to each table. */
+/** Counts the calls of functions and the writes to tables since the statistics were reset. */
 import type { TestDatabase } from './database.ts'
 import { until } from './waits.ts'
 
-/** Waits until `lastFunction` was called so many times: a connection reports its work when it ends. */
+/** Waits until `lastFunction` has `times` calls, because a connection reports its statistics when it closes. */
 export async function workInDatabase(
   database: TestDatabase,
   lastFunction: string,

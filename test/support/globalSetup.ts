@@ -59,7 +59,7 @@ async function startTemporaryServer(): Promise<string> {
       synchronous_commit: 'off',
       full_page_writes: 'off',
       max_connections: '300',
-      // an analyze at its own time changes plans, and its snapshot keeps dead rows that a test then reads
+      // never during a run: an unexpected ANALYZE changes plans, and its snapshot keeps dead rows that tests would read
       autovacuum_naptime: '1d',
     },
     log: () => {},

@@ -46,7 +46,7 @@ test('a starting worker leaves the jobs of living workers alone', async () => {
   }
 })
 
-test('in a new database, a starting worker and a runner that adds the names of its tasks do not wait for each other', async () => {
+test('on a new database, schedule_missed_expiry and a starting runner do not deadlock', async () => {
   const names = Object.keys(makeTaskList([], {} as SendMailOptions))
   expect(names).toEqual([...names].sort())
   const [runner, starting] = [await database.superuser.connect(), await database.owner.connect()]
