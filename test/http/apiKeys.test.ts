@@ -30,7 +30,7 @@ beforeAll(async () => {
   ])
   await onlyLimits({ database, servers }, {})
   seller = await makeSeller(database, servers[0])
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const server of servers) await server.stop()
@@ -62,7 +62,7 @@ test('within a second of its commit, both processes refuse a key that is revoked
       }),
     )
   }
-}, 60_000)
+})
 
 test('a key has limits of its own, which it shares with no user, no other key and no address', async () => {
   await onlyLimits({ database, servers }, { listing_create: { max: 2 } })
@@ -133,4 +133,4 @@ test('while the database cannot be read, a key gets 503, and garbage 401', async
   expect((await cut.call('{ __typename }', { token: 'fc_garbage' })).status).toBe(401)
   await relay.restore()
   await until('the key works again', async () => (await use(cut, token)) === '200')
-}, 60_000)
+})

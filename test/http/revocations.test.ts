@@ -21,7 +21,7 @@ beforeAll(async () => {
   await database.owner.query("update app_public.rate_limit_policies set mode = 'off'")
   relay = await startRelay(database.ownerUrl)
   servers = await Promise.all([startApiProcess(database), startApiProcess({ ownerUrl: relay.url })])
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const server of servers) await server.stop()
@@ -77,7 +77,7 @@ test('within a second of its commit, every process refuses the token of an ended
     publishing = false
     await Promise.all(publishers)
   }
-}, 60_000)
+})
 
 test('without a listener the poll finds an end within a second', async () => {
   const { accessToken, user } = await makeAccount()
@@ -114,4 +114,4 @@ test('a process that has not read the revocations for 3 seconds serves visitors 
   expect(await outcome(cut, query, 'garbage')).toBe('401 unauthenticated')
   await relay.restore()
   await until('the process serves users again', async () => (await outcome(cut, ME, accessToken)) === '200')
-}, 60_000)
+})

@@ -28,7 +28,7 @@ beforeAll(async () => {
   await makeCountry(database.owner)
   await database.owner.query("update app_public.rate_limit_policies set mode = 'off'")
   servers = await Promise.all([startApiProcess(database, {}, log), startApiProcess(database, {}, log)])
-}, 120_000)
+})
 
 afterAll(async () => {
   for (const server of servers) await server.stop()

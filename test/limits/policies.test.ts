@@ -116,4 +116,4 @@ test('a server that accepts a connection and stays silent does not stop the poll
     for (const socket of sockets) socket.destroy()
     silent.close()
   }
-}, 30_000)
+})

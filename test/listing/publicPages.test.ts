@@ -36,7 +36,7 @@ beforeAll(async () => {
   roles.visitor = await startGraphql(database, 1, null)
   roles.dealer = await startGraphql(database, 1, { userId, role: 'dealer' })
   roles.admin = await startGraphql(database, 1)
-}, 180_000)
+})
 
 afterAll(async () => {
   for (const graphql of Object.values(roles)) await graphql.stop()

@@ -39,4 +39,4 @@ test('a second signal does not end the clean-up, because Ctrl-C sends two throug
     child.kill('SIGKILL')
     rmSync(home, { recursive: true })
   }
-}, 60_000)
+})

@@ -1,7 +1,8 @@
 /** Databases for tests: clones of the migrated template, and transactions that are rolled back. */
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import { ownerUrl, TEMPLATE } from './globalSetup.ts'
+import { makeTemplate, ownerUrl, startTemporaryServer, TEMPLATE } from './globalSetup.ts'
+import { stopTemporaryServer } from './globalTeardown.ts'
 
 export type TestDatabase = {
   name: string
@@ -14,8 +15,10 @@ export type TestDatabase = {
 }
 
 /** Clones a database in which a test may commit. Drop it in `afterAll`. */
-export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> {
-  const superuserUrl = process.env.TEST_SUPERUSER_URL
+export async function cloneDatabase(
+  template = TEMPLATE,
+  superuserUrl = process.env.TEST_SUPERUSER_URL,
+): Promise<TestDatabase> {
   if (superuserUrl === undefined) throw new Error('the global setup has not run')
   const name = `forecourt_${randomBytes(6).toString('hex')}`
   // without fsync, files are copied faster than pages are written to the WAL
@@ -38,6 +41,26 @@ export async function cloneDatabase(template = TEMPLATE): Promise<TestDatabase> 
       await superuser.end()
       await runOnce(superuserUrl, `drop database ${name} with (force)`)
     },
+  }
+}
+
+/**
+ * Makes a database on a server of its own, for tests that count what is read. Postgres keeps old row versions while any
+ * transaction of the server may need them, also those that other test files hold in their databases.
+ */
+export async function databaseAlone(): Promise<TestDatabase> {
+  const running = await startTemporaryServer()
+  try {
+    await makeTemplate(running.server.superuserUrl)
+    const database = await cloneDatabase(TEMPLATE, running.server.superuserUrl)
+    const drop = async () => {
+      await database.drop()
+      await stopTemporaryServer(running)
+    }
+    return { ...database, drop }
+  } catch (error) {
+    await stopTemporaryServer(running)
+    throw error
   }
 }
 

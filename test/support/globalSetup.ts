@@ -8,15 +8,18 @@ import { migrate } from '../../src/database/migrate.ts'
 import { type EmbeddedServer, startEmbedded } from '../../src/embedded/embedded.ts'
 import globalTeardown from './globalTeardown.ts'
 
+export type TemporaryServer = { server: EmbeddedServer; directory: string }
+
 declare global {
-  var forecourtTestServer: { server: EmbeddedServer; directory: string } | undefined
+  var forecourtTestServer: TemporaryServer | undefined
 }
 
 export const TEMPLATE = 'forecourt_template'
 
 export default async function globalSetup(): Promise<void> {
   const external = process.env.TEST_DATABASE_URL
-  const superuserUrl = external ?? (await startTemporaryServer())
+  if (external === undefined) globalThis.forecourtTestServer = await startTemporaryServer()
+  const superuserUrl = external ?? (globalThis.forecourtTestServer?.server.superuserUrl as string)
   process.env.TEST_SUPERUSER_URL = superuserUrl
   try {
     await makeTemplate(superuserUrl)
@@ -27,7 +30,8 @@ export default async function globalSetup(): Promise<void> {
   }
 }
 
-async function makeTemplate(superuserUrl: string): Promise<void> {
+/** Makes the migrated database that tests clone, and the role that owns the clones. */
+export async function makeTemplate(superuserUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: superuserUrl })
   await client.connect()
   await client.query(
@@ -50,7 +54,7 @@ async function switchOffLimits(superuserUrl: string): Promise<void> {
   await client.end()
 }
 
-async function startTemporaryServer(): Promise<string> {
+export async function startTemporaryServer(): Promise<TemporaryServer> {
   const directory = mkdtempSync(join(tmpdir(), 'forecourt-test-'))
   const server = await startEmbedded({
     directory,
@@ -64,8 +68,7 @@ async function startTemporaryServer(): Promise<string> {
     },
     log: () => {},
   })
-  globalThis.forecourtTestServer = { server, directory }
-  return server.superuserUrl
+  return { server, directory }
 }
 
 /** The URL for the owner of the test databases. Like in production, the owner is not a superuser. */
