@@ -8,13 +8,17 @@ import { runServer } from '../../src/embedded/postgresServer.ts'
 import { findServerUser } from '../../src/embedded/serverUser.ts'
 import { Skipped } from './runChecks.ts'
 
-const BINARIES = '/usr/lib/postgresql/15/bin'
+export const BINARIES = '/usr/lib/postgresql/15/bin'
 const EXTENSION = '/usr/share/postgresql/15/extension/plpgsql_check.control'
 /** What to do on a machine without it. */
 export const INSTALL_HINT = 'install postgresql-15 and postgresql-15-plpgsql-check'
 
+export function hasPostgres15(): boolean {
+  return existsSync(`${BINARIES}/initdb`) && existsSync(EXTENSION)
+}
+
 export function requirePostgres15(): void {
-  if (!existsSync(`${BINARIES}/initdb`) || !existsSync(EXTENSION)) {
+  if (!hasPostgres15()) {
     throw new Skipped(`Postgres 15 with plpgsql_check is missing: ${INSTALL_HINT}`)
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import pg from 'pg'
-import { startPostgres15 } from '../../scripts/support/postgres15.ts'
+import { BINARIES, hasPostgres15, startPostgres15 } from '../../scripts/support/postgres15.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { stopServer } from '../../src/embedded/postgresServer.ts'
 import { blocksOf } from '../scripts/guide.ts'
@@ -12,8 +12,7 @@ import { runScript, runSql } from '../support/shell.ts'
 import { makeCountry, makeDealer, makeUser, publish } from '../support/testData.ts'
 
 /** pg_dump must not be older than its server, and the embedded server brings none. */
-const BINARIES = '/usr/lib/postgresql/15/bin'
-const testWithTools = existsSync(`${BINARIES}/pg_dump`) && existsSync(`${BINARIES}/initdb`) ? test : test.skip
+const testWithTools = hasPostgres15() ? test : test.skip
 const [dump, restore] = blocksOf(readFileSync('docs/operations.md', 'utf8'), 'Dump a database').map(
   ({ text }) => text,
 )
