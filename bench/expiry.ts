@@ -74,10 +74,9 @@ const plainUpdate = (subject: Subject) => `
   update app_public.${subject.table} set status = 'expired', updated_at = clock_timestamp()
   where ${isDue(subject)}`
 
-/** Without a recent run, a worker that starts would run a missed one at once, and two runs would share the work. */
-const RECORD_RUNS = `
-  insert into app_private.job_runs (task, finished_at, backend_pid, backend_started_at)
-  select task, clock_timestamp(), 0, clock_timestamp() from unnest('{expire_subscriptions,expire_listings}'::text[]) as task`
+/** A worker that starts adds a run of each task. It would share the measured work, with lanes of its own. */
+const ADD_NO_RUNS =
+  "create or replace function app_private.schedule_missed_expiry() returns void language sql as ''"
 
 /** Locks last until the end of their transaction, so no lock is older than the worker's oldest transaction that writes. */
 const OLDEST_TRANSACTION = `
@@ -123,7 +122,7 @@ async function onCopy<Value>(
 ) {
   const { database } = await copyDataset(cluster, dataset)
   try {
-    await database.superuser.query(RECORD_RUNS)
+    await database.superuser.query(ADD_NO_RUNS)
     await database.superuser.query('checkpoint')
     return await work(database)
   } finally {
