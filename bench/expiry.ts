@@ -74,7 +74,7 @@ const plainUpdate = (subject: Subject) => `
   update app_public.${subject.table} set status = 'expired', updated_at = clock_timestamp()
   where ${isDue(subject)}`
 
-/** A worker that starts adds a run of each task. It would share the measured work, with lanes of its own. */
+/** A worker adds a run of each task when it starts. That run would share the measured work, with lanes of its own. */
 const ADD_NO_RUNS =
   "create or replace function app_private.schedule_missed_expiry() returns void language sql as ''"
 

@@ -6,7 +6,10 @@ import { single } from './testData.ts'
 const TOTAL = `select (select sum(seq_tup_read) from pg_stat_user_tables)
   + (select sum(idx_tup_read) from pg_stat_user_indexes)`
 
-/** The number that `work` reads on this connection, while nothing else runs. */
+/**
+ * The number that `work` reads on this connection, while nothing else runs. It includes old row versions: use
+ * `databaseAlone` if `work` replaces many rows.
+ */
 export async function tuplesRead(
   database: TestDatabase,
   client: pg.ClientBase,
