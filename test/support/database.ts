@@ -45,18 +45,15 @@ export async function cloneDatabase(
 }
 
 /**
- * Makes a database on a server of its own, for tests that count what is read. Postgres keeps old row versions while any
- * transaction of the server may need them, also those that other test files hold in their databases.
+ * Makes a database on a server of its own, for tests that count the rows read. Postgres keeps an old row version while any
+ * open transaction of the server might need it. A transaction of another test file counts too, even in another database.
  */
 export async function databaseAlone(): Promise<TestDatabase> {
   const running = await startTemporaryServer()
   try {
     await makeTemplate(running.server.superuserUrl)
     const database = await cloneDatabase(TEMPLATE, running.server.superuserUrl)
-    const drop = async () => {
-      await database.drop()
-      await stopTemporaryServer(running)
-    }
+    const drop = () => database.drop().finally(() => stopTemporaryServer(running))
     return { ...database, drop }
   } catch (error) {
     await stopTemporaryServer(running)

@@ -17,9 +17,7 @@ declare global {
 export const TEMPLATE = 'forecourt_template'
 
 export default async function globalSetup(): Promise<void> {
-  const external = process.env.TEST_DATABASE_URL
-  if (external === undefined) globalThis.forecourtTestServer = await startTemporaryServer()
-  const superuserUrl = external ?? (globalThis.forecourtTestServer?.server.superuserUrl as string)
+  const superuserUrl = process.env.TEST_DATABASE_URL ?? (await startSharedServer())
   process.env.TEST_SUPERUSER_URL = superuserUrl
   try {
     await makeTemplate(superuserUrl)
@@ -52,6 +50,12 @@ async function switchOffLimits(superuserUrl: string): Promise<void> {
   await client.connect()
   await client.query("update app_public.rate_limit_policies set mode = 'off' where scope <> 'auth_account'")
   await client.end()
+}
+
+async function startSharedServer(): Promise<string> {
+  const running = await startTemporaryServer()
+  globalThis.forecourtTestServer = running
+  return running.server.superuserUrl
 }
 
 export async function startTemporaryServer(): Promise<TemporaryServer> {
